@@ -1,0 +1,93 @@
+# make            build ./fci                    make test    build and run the tests
+# make deps       install what is missing        make asan    the tests under AddressSanitizer and UBSan
+# make bench      ./fci bench                    make tsan    the tests under ThreadSanitizer
+# make fmt        clang-format everything
+# Variables: ARCH (native; x86-64-v3 for a binary that travels), CXX, WERROR=1, CUDA_HOME
+CXX      ?= g++
+ARCH     ?= native
+BUILD    ?= build/release
+OPT      ?= -O3
+WERROR   ?=
+SANITIZE ?=
+
+# -ffp-contract is stated: a*b+c may become one fused operation, so bits belong to a compiler and an ARCH.
+# -Wno-stringop-overflow: g++ 12 at -O3 raises a false alarm inside fmt::join.
+# No -ffast-math: sums keep their order except where a loop says "omp simd reduction".
+CXXFLAGS += -std=c++20 -g1 $(OPT) -march=$(ARCH) -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp-simd \
+            -Wall -Wextra -Wno-stringop-overflow $(if $(WERROR),-Werror) $(SANITIZE) -pthread
+CPPFLAGS += -Isrc -I. -MMD -MP $(patsubst %,-isystem %,$(wildcard /usr/include/openblas))
+LDLIBS   += -lopenblas -lfmt -lsimdjson -pthread
+ifneq ($(shell uname -m),x86_64)
+ARCH_WIDE :=
+else
+ARCH_WIDE := -mprefer-vector-width=512
+endif
+ifeq ($(shell uname -s),Darwin)
+BREW     := $(shell brew --prefix)
+CPPFLAGS += -isystem $(BREW)/include -isystem $(BREW)/opt/openblas/include
+LDFLAGS  += -L$(BREW)/lib -L$(BREW)/opt/openblas/lib
+endif
+
+# What is built, by the compiler's own word: the provenance of every result.
+GIT_HASH  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)$(shell test -z "$$(git status --porcelain -uno 2>/dev/null)" || echo -dirty)
+
+ENGINE := $(wildcard src/core/*.cpp src/ops/*.cpp src/nn/*.cpp src/routing/*.cpp src/model/*.cpp src/train/*.cpp tasks/*.cpp)
+MAIN   := src/main.cpp
+TESTS  := $(wildcard tests/*.cpp tests/fuzz/*.cpp tests/faults/*.cpp)
+OBJ     = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
+CATCH  := $(shell echo '\#include <catch2/catch.hpp>' | $(CXX) -E -x c++ - >/dev/null 2>&1 || echo -lCatch2Main -lCatch2)
+
+.PHONY: all deps test asan tsan bench fmt clean FORCE
+all: fci
+
+fci: $(BUILD)/fci
+	@ln -sf $< $@
+
+$(BUILD)/fci: $(call OBJ,$(ENGINE) $(MAIN))
+	$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+$(BUILD)/tests/run: $(call OBJ,$(ENGINE) $(TESTS))
+	$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(CATCH) $(LDLIBS) -o $@
+
+# Data must be the same on every machine: no fused operations there.
+$(BUILD)/tasks/%.o: CXXFLAGS += -ffp-contract=off
+$(BUILD)/src/ops/%.o $(BUILD)/src/core/%.o: CXXFLAGS += $(ARCH_WIDE)
+# Catch2 v2 is one large header: test code is compiled for checking, not for speed.
+$(BUILD)/tests/%.o: CXXFLAGS += -O1
+
+$(BUILD)/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c $< -o $@
+
+# The provenance is a file of its own, rewritten only when it changes.
+$(BUILD)/build_info.h: FORCE
+	@mkdir -p $(@D)
+	@printf '#define FCI_GIT "%s"\n#define FCI_FLAGS "%s"\n' '$(GIT_HASH)' '$(strip $(OPT) -march=$(ARCH) $(SANITIZE))' > $@.new
+	@cmp -s $@ $@.new && rm $@.new || mv $@.new $@
+$(BUILD)/src/train/provenance.o: $(BUILD)/build_info.h
+$(BUILD)/src/train/provenance.o: CPPFLAGS += -I$(BUILD)
+
+deps:
+	tools/deps.sh
+
+test: fci $(BUILD)/tests/run
+	tools/run_tests.sh $(BUILD)/tests/run
+
+asan:
+	$(MAKE) BUILD=build/asan OPT='-O1 -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined' build/asan/tests/run
+	tools/run_tests.sh build/asan/tests/run
+
+tsan:
+	$(MAKE) BUILD=build/tsan OPT='-O1' SANITIZE=-fsanitize=thread build/tsan/tests/run
+	tools/run_tests.sh build/tsan/tests/run '[threads]'
+
+bench: fci
+	./fci bench
+
+fmt:
+	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs clang-format -i
+
+clean:
+	rm -rf build fci
+
+-include $(shell find build -name '*.d' 2>/dev/null)

@@ -1,0 +1,43 @@
+// nearest: the candidate that a mistyped word most likely meant, for error messages.
+//   d(a,b) = fewest insertions, deletions, substitutions and swaps of neighbours that turn a into b
+//            (optimal string alignment), O(|a| |b|)
+#pragma once
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fci {
+
+inline int edit_distance(std::string_view a, std::string_view b) {
+    std::vector<int> before(b.size() + 1), last(b.size() + 1), now(b.size() + 1);
+    for (size_t j = 0; j <= b.size(); ++j) last[j] = static_cast<int>(j);
+    for (size_t i = 1; i <= a.size(); ++i) {
+        now[0] = static_cast<int>(i);
+        for (size_t j = 1; j <= b.size(); ++j) {
+            now[j] = std::min({last[j] + 1, now[j - 1] + 1, last[j - 1] + (a[i - 1] != b[j - 1])});
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                now[j] = std::min(now[j], before[j - 2] + 1);
+        }
+        std::swap(before, last);
+        std::swap(last, now);
+    }
+    return last[b.size()];
+}
+
+// The first of the closest candidates, or "" if even that is further than a third of the word's letters plus one.
+inline std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
+    int best = static_cast<int>(word.size()) / 3 + 2;
+    std::string found;
+    for (const std::string& c : candidates)
+        if (const int d = edit_distance(word, c); d < best) best = d, found = c;
+    return found;
+}
+
+// "; did you mean 'far'?", or nothing. To be put at the end of a message.
+inline std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates) {
+    const std::string found = nearest(word, candidates);
+    return found.empty() ? "" : "; did you mean '" + found + "'?";
+}
+
+} // namespace fci

@@ -1,0 +1,110 @@
+// Scalar formulas, each once, for CPU loops and CUDA kernels alike. All are branch-free, so that a loop over
+// them vectorises without -ffast-math (libm's expf and erff do not). exp2, exp, erf and log1p_unit are within
+// 2 ulp of the true value (tests/test_scalar.cpp); polynomials are minimax fits of our own (tools/fit_scalar.py).
+#pragma once
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define FCI_HD __host__ __device__ inline
+#else
+#define FCI_HD inline
+#endif
+
+namespace fci {
+
+inline constexpr float log2_e = 1.44269504088896341f;
+
+// n as the float nearest to x, |x| < 2^22: adding 1.5 * 2^23 leaves no room for a fraction.
+FCI_HD float round_to_integer(float x) { return (x + 12582912.f) - 12582912.f; }
+
+// 2^n for an integer n in [-127, 128]: the exponent field alone (-127: 0, 128: infinity).
+FCI_HD float power_of_two(float n) { return std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23); }
+
+// 2^x = 2^n 2^r, n = round(x), |r| <= 1/2. Results below 2^-126 flush to 0; x >= 127.5 gives infinity; NaN stays.
+FCI_HD float exp2(float x) {
+    const float c = x < -127.f ? -127.f : (x > 128.f ? 128.f : x);
+    const float n = round_to_integer(c), r = c - n;
+    float p = 1.5469730471e-04f;
+    p = p * r + 1.3390866856e-03f;
+    p = p * r + 9.6180307853e-03f;
+    p = p * r + 5.5503571055e-02f;
+    p = p * r + 2.4022651084e-01f;
+    p = p * r + 6.9314718803e-01f;
+    return (p * r + 1.f) * power_of_two(n);
+}
+
+// e^x = 2^n e^r, r = x - n ln 2 with ln 2 in two parts (n times the first is exact) [Cody & Waite 1980].
+FCI_HD float exp(float x) {
+    const float c = x < -88.f ? -88.f : (x > 89.f ? 89.f : x);
+    const float n = round_to_integer(c * log2_e);
+    const float r = (c - n * 0.693359375f) - n * -2.12194440e-4f;
+    float p = 1.3941715096e-03f;
+    p = p * r + 8.3635212805e-03f;
+    p = p * r + 4.1666368506e-02f;
+    p = p * r + 1.6666574916e-01f;
+    p = p * r + 5.0000000279e-01f;
+    return (p * r * r + r + 1.f) * power_of_two(n);
+}
+
+// ln(1 + e) for e in [0, 1].
+FCI_HD float log1p_unit(float e) {
+    float p = 2.0899891e-03f;
+    p = p * e - 1.3706337e-02f;
+    p = p * e + 4.2113352e-02f;
+    p = p * e - 8.3189177e-02f;
+    p = p * e + 1.2471591e-01f;
+    p = p * e - 1.6129088e-01f;
+    p = p * e + 1.9897017e-01f;
+    p = p * e - 2.4988236e-01f;
+    p = p * e + 3.3332635e-01f;
+    p = p * e - 4.9999984e-01f;
+    return p * e * e + e;
+}
+
+// erf(x) = x P(x^2) for |x| < 1, else sign(x) (1 - 2^Q(|x|)); 1 to float precision from |x| = 4 on.
+FCI_HD float erf(float x) {
+    const float m = x < 0.f ? -x : x, c = m > 4.f ? 4.f : m, s = c * c;
+    float p = 7.8891195279e-05f;
+    p = p * s - 8.0208412788e-04f;
+    p = p * s + 5.1895353393e-03f;
+    p = p * s - 2.6854444592e-02f;
+    p = p * s + 1.1283600176e-01f;
+    p = p * s - 3.7612627136e-01f;
+    p = p * s + 1.283791659e-01f; // P - 1: the sum below then rounds once, at the end
+    float q = 2.7118706828e-04f;
+    q = q * c - 4.2761687270e-03f;
+    q = q * c + 3.1604410399e-02f;
+    q = q * c - 1.4896730426e-01f;
+    q = q * c - 9.2038883623e-01f;
+    q = q * c - 1.6262091958e+00f;
+    q = q * c - 4.5078413533e-04f;
+    const float y = m < 1.f ? c * p + c : 1.f - exp2(q);
+    return x < 0.f ? -y : y;
+}
+
+FCI_HD float sigmoid(float x) { return 1.f / (1.f + exp(-x)); }
+
+// softplus(x) = ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|); from x = 20 on it is x, as in PyTorch.
+FCI_HD float softplus(float x) {
+    const float m = x < 0.f ? -x : x;
+    return (x > 0.f ? x : 0.f) + log1p_unit(exp(-m));
+}
+FCI_HD float softplus_derivative(float x) { return sigmoid(x); }
+
+// silu(x) = x sigmoid(x);   silu'(x) = s + x s (1 - s), s = sigmoid(x), 1 - s = e^-x s (no digits cancel)
+FCI_HD float silu(float x) { return x * sigmoid(x); }
+FCI_HD float silu_derivative(float x) {
+    const float e = exp(x < -88.f ? 88.f : -x), s = 1.f / (1.f + e);
+    return s + x * s * (e * s);
+}
+
+// gelu(x) = x Phi(x), Phi(x) = (1 + erf(x / sqrt 2)) / 2;   gelu'(x) = Phi(x) + x phi(x), phi the normal density
+FCI_HD float gelu(float x) { return 0.5f * x * (1.f + erf(x * 0.70710678118f)); }
+FCI_HD float gelu_derivative(float x) {
+    const float density = 0.39894228040f * exp2(-0.5f * log2_e * x * x);
+    return 0.5f * (1.f + erf(x * 0.70710678118f)) + x * density;
+}
+
+} // namespace fci

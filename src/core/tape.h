@@ -1,0 +1,94 @@
+// Tape: reverse-mode differentiation by a list. Each op, when it has computed its output, appends one
+// closure that adds to its inputs' gradients; creation order is a topological order, so backward() is a
+// walk from the end to the start [Stan Math's arena tape; micrograd].
+//
+//   f = loss(x_n),  x_i = op_i(x_j, j < i):   dx_j += (d op_i / d x_j)^T dx_i,   i = n .. 1
+//
+// Closures live in the arena, are trivially destructible and capture handles and sizes only.
+#pragma once
+#include <cmath>
+#include <cstring>
+#include <new>
+#include <type_traits>
+#include <vector>
+
+#include "core/arena.h"
+#include "core/tensor.h"
+
+namespace fci {
+
+class Tape {
+public:
+    // recording = false: forward only; tensors get no gradient and nothing is appended.
+    explicit Tape(Arena& arena, bool recording = true) : arena_(arena), recording_(recording) {
+        nodes_.reserve(256);
+        made_.reserve(512);
+    }
+
+    Arena& arena() { return arena_; }
+    bool recording() const { return recording_; }
+
+    // An activation: its numbers are unset, its gradient (if any) is zero.
+    Tensor tensor(Shape shape) {
+        Tensor t{arena_.floats(shape.size()), nullptr, shape};
+        if (recording_) {
+            t.grad = arena_.floats(shape.size());
+            std::memset(t.grad, 0, shape.size() * sizeof(float));
+        }
+        return t;
+    }
+
+    // Called by each op at its end: its name, its output, and its backward as a closure of no arguments.
+    template <class F>
+    void append(const char* op, const Tensor& output, F backward) {
+        static_assert(std::is_trivially_destructible_v<F> && std::is_trivially_copyable_v<F>,
+                      "a tape closure captures handles and sizes only");
+        if (checked_ && !finite(output.data, output.size()))
+            fail(Exit::non_finite, "{}: the output {} has a NaN or Inf", op, output.shape.text());
+        if (!recording_) return;
+        void* closure = new (arena_.bytes(sizeof(F))) F(backward);
+        nodes_.push_back({op, [](void* c) { (*static_cast<F*>(c))(); }, closure});
+        if (checked_) made_.push_back(output);
+    }
+
+    void backward() {
+        for (size_t i = nodes_.size(); i-- > 0;) {
+            nodes_[i].run(nodes_[i].closure);
+            if (!checked_) continue;
+            for (const Tensor& t : made_)
+                if (!finite(t.grad, t.size()))
+                    fail(Exit::non_finite, "{}: its backward wrote a NaN or Inf into the gradient of a {} input",
+                         nodes_[i].op, t.shape.text());
+        }
+    }
+
+    // Empties the tape and the arena under it: the next step starts at the same addresses.
+    void reset() {
+        nodes_.clear();
+        made_.clear();
+        arena_.reset();
+    }
+
+    // Slow mode that looks at every number and names the first op that makes one that is not finite.
+    void set_checked(bool on) { checked_ = on; }
+
+    static bool finite(const float* x, int64_t n) {
+        if (!x) return true;
+        for (int64_t i = 0; i < n; ++i)
+            if (!std::isfinite(x[i])) return false;
+        return true;
+    }
+
+private:
+    struct Node {
+        const char* op;
+        void (*run)(void*);
+        void* closure;
+    };
+    Arena& arena_;
+    bool recording_, checked_ = false;
+    std::vector<Node> nodes_;
+    std::vector<Tensor> made_; // checked mode only
+};
+
+} // namespace fci

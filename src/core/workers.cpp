@@ -1,0 +1,71 @@
+#include "core/workers.h"
+
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+#include <algorithm>
+#include <utility>
+
+namespace fci {
+
+Workers::Workers(int count) {
+    for (int w = 1; w < count; ++w)
+        threads_.emplace_back([this, w] {
+            uint64_t seen = 0;
+            std::unique_lock lock(mutex_);
+            for (;;) {
+                start_.wait(lock, [&] { return quit_ || round_ != seen; });
+                if (quit_) return;
+                seen = round_;
+                lock.unlock();
+                take(w);
+                lock.lock();
+                if (--busy_ == 0) done_.notify_one();
+            }
+        });
+}
+
+Workers::~Workers() {
+    {
+        std::lock_guard lock(mutex_);
+        quit_ = true;
+    }
+    start_.notify_all();
+    for (std::thread& t : threads_) t.join();
+}
+
+void Workers::run_erased(int n, Call call, const void* job) {
+    {
+        std::lock_guard lock(mutex_);
+        call_ = call, job_ = job, n_ = n, error_ = nullptr;
+        next_ = 0;
+        busy_ = static_cast<int>(threads_.size());
+        ++round_;
+    }
+    start_.notify_all();
+    take(0);
+    std::unique_lock lock(mutex_);
+    done_.wait(lock, [&] { return busy_ == 0; });
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+void Workers::take(int worker) {
+    for (int i; (i = next_++) < n_;) try {
+            call_(job_, i, worker);
+        } catch (...) {
+            std::lock_guard lock(mutex_);
+            if (!error_) error_ = std::current_exception();
+            next_ = n_; // what has not begun need not begin
+        }
+}
+
+int Workers::available() {
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
+    return std::max(1u, std::thread::hardware_concurrency());
+}
+
+} // namespace fci

@@ -1,0 +1,207 @@
+// fci: subcommands and their flags, nothing else.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "core/nearest.h"
+#include "tasks/npy.h"
+#include "tasks/show.h"
+#include "train/bench.h"
+#include "train/checkpoint.h"
+#include "core/files.h"
+#include "train/progress.h"
+#include "train/run.h"
+
+namespace fci {
+namespace {
+
+// Adds the table's flags of some groups to a subcommand; what the command line says is kept, in order, in `given`.
+void add_flags(CLI::App& app, Options& options, std::initializer_list<Option::Group> groups, Given& given) {
+    for (const Option& o : table(options)) {
+        if (std::find(groups.begin(), groups.end(), o.group) == groups.end()) continue;
+        const std::string key = o.key, help = o.help + (o.allowed.empty() ? "" : " (" + fmt::format("{}", fmt::join(o.allowed, " | ")) + ")");
+        static const char* const names[] = {"task", "model", "training", "run"};
+        CLI::Option* flag = nullptr;
+        if (std::holds_alternative<bool*>(o.value))
+            flag = app.add_flag_function(o.flag(), [&given, key](int64_t n) { given.emplace_back(key, n > 0 ? "true" : "false"); }, help);
+        else {
+            flag = app.add_option_function<std::string>(o.flag(), [&given, key](const std::string& v) { given.emplace_back(key, v); }, help);
+            const std::string value = o.text();
+            flag->type_name(value == "\"\"" ? "TEXT" : value); // the default, where other programs print a type
+        }
+        flag->group(names[o.group])->take_last();
+    }
+}
+
+void set_given(Options& options, const Given& given) {
+    const std::vector<Option> all = table(options);
+    for (const auto& [key, word] : given)
+        for (const Option& o : all)
+            if (o.key == key) set_from_text(o, word);
+}
+
+// A flag that the subcommand does not know, with the nearest one that it does.
+void refuse_unknown(const CLI::App& app) {
+    const std::vector<std::string> extras = app.remaining();
+    if (extras.empty()) return;
+    std::vector<std::string> known;
+    for (const CLI::Option* o : app.get_options())
+        for (const std::string& name : o->get_lnames()) known.push_back("--" + name);
+    const std::string word = extras[0].substr(0, extras[0].find('='));
+    fail(Exit::usage, "fci {}: {} is not known here{} (fci {} --help lists the flags)", app.get_name(), word, did_you_mean(word, known),
+         app.get_name());
+}
+
+void show(const Options& given, const std::string& checkpoint, int count) {
+    ShowStyle style{use_colour(stdout), terminal_width(stdout)};
+    if (checkpoint.empty()) return show_examples(stdout, resolve(given.task), given.train.seed, count, style);
+    Options o = checkpoint_options(checkpoint);
+    o.run = given.run;
+    resolve(o);
+    Trainer trainer(make_data(o));
+    load_checkpoint(checkpoint, trainer);
+    const Dataset& test = trainer.test_set();
+    std::vector<Annotation> notes;
+    if (o.train.data.empty()) { // the test set again, with what stands where
+        Workers workers(o.run.threads);
+        generate(o.task, std::min(count, test.count), 0, Stream::test_data, workers, &notes);
+    }
+    for (int i = 0; i < std::min(count, test.count); ++i) {
+        const Trainer::Look look = trainer.look(test, i);
+        std::vector<Looked> looked(test.queries);
+        for (int r = 0; r < test.queries && !look.chosen.empty(); ++r)
+            for (int j = 0; j < o.model.top_k; ++j) {
+                looked[r].positions.push_back(look.chosen[r * 2 * o.model.top_k + j]);
+                if (!look.scores.empty()) looked[r].scores.push_back(look.scores[int64_t{r} * test.length + looked[r].positions.back()]);
+            }
+        fmt::print("{}test example {}\n", i ? "\n" : "", i + 1);
+        show_example(stdout, test, i, notes.empty() ? nullptr : &notes[i], style, look.chosen.empty() ? nullptr : &looked);
+    }
+}
+
+void make_dataset(const Options& given, const std::string& split) {
+    if (given.run.out.empty()) fail(Exit::usage, "fci generate: --out FOLDER is needed: where the .npy files go");
+    const TaskOptions task = resolve(given.task);
+    Workers workers(given.run.threads ? given.run.threads : Workers::available());
+    const bool test = split == "test";
+    const uint64_t seed = test ? 0 : given.train.seed; // the test set is the same for all seeds
+    const int count = test ? given.train.test_sequences : given.train.sequences;
+    const Dataset data = generate(task, count, seed, test ? Stream::test_data : Stream::train_data, workers);
+    save_dataset(given.run.out, data, task, seed);
+    fmt::print("{}: {} sequences of {} tokens, {} quer{} each\n", given.run.out, data.count, data.length, data.queries,
+               data.queries == 1 ? "y" : "ies");
+}
+
+int run(int argc, char** argv) {
+    Options options;
+    Given given;
+    std::string config, checkpoint, data, split = "train";
+    int count = 3;
+    BenchOptions bench;
+
+    CLI::App app("fci: content-based routing, from scratch (a reproduction of arXiv 2603.20997)\n\n"
+                 "Examples:\n"
+                 "  fci train --task mqar                        train the paper's model, about 20 minutes on 2 cores\n"
+                 "  fci train --task der --representation raw    no mixing before the router\n"
+                 "  fci train --resume runs/out/NAME             go on where a run was stopped\n"
+                 "  fci show --task der                          a few examples as pictures\n"
+                 "  fci show --checkpoint runs/out/NAME/checkpoint.safetensors   where the router looked\n"
+                 "  fci bench                                    the speed of each op and step on this machine\n\n"
+                 "Exit codes: 0 ok, 1 internal or I/O, 2 usage or missing device, 3 bad data or checkpoint,\n"
+                 "            4 differs from the record, 5 NaN or Inf, 75 interrupted (resume it)\n");
+    app.require_subcommand(1);
+    app.set_help_flag("-h,--help", "this text; fci COMMAND --help for a command's flags");
+
+    CLI::App* t = app.add_subcommand("train", "Train a model.\n\nExamples:\n"
+                                              "  fci train --task mqar\n"
+                                              "  fci train --task der --representation bidir-flow:1 --learning-rate 1e-3 --seed 2\n"
+                                              "  fci train --task mqar --length 128 --sequences 2000 --epochs 10 --out /tmp/try\n"
+                                              "  fci train --config runs/out/NAME/config.toml --seed 3\n"
+                                              "  fci train --resume runs/out/NAME\n");
+    add_flags(*t, options, {Option::task, Option::model, Option::train, Option::run}, given);
+    t->add_option("--config", config, "read options from this TOML file first; flags override it")->group("run");
+
+    CLI::App* e = app.add_subcommand("eval", "Measure a checkpoint on its test set.\n\nExamples:\n"
+                                             "  fci eval runs/out/NAME/checkpoint.safetensors\n"
+                                             "  fci eval runs/out/NAME/checkpoint.safetensors --data FOLDER --json\n");
+    e->add_option("checkpoint", checkpoint, "a checkpoint.safetensors")->required();
+    e->add_option("--data", data, "measure on this folder of .npy files instead");
+    for (const char* key : {"threads", "quiet", "json"})
+        for (const Option& o : table(options))
+            if (o.key == key) {
+                if (std::holds_alternative<bool*>(o.value)) e->add_flag(o.flag(), *std::get<bool*>(o.value), o.help);
+                else e->add_option(o.flag(), *std::get<int*>(o.value), o.help);
+            }
+
+    CLI::App* s = app.add_subcommand("show", "Print examples as pictures.\n\nExamples:\n"
+                                             "  fci show --task der --distractor-key other\n"
+                                             "  fci show --task mqar --queries many --length 64 --pairs 4\n"
+                                             "  fci show --checkpoint runs/out/NAME/checkpoint.safetensors --count 5\n");
+    add_flags(*s, options, {Option::task}, given);
+    s->add_option("--checkpoint", checkpoint, "mark where this model's router looks, on its test set");
+    s->add_option("--count", count, "how many")->check(CLI::Range(1, 1000000));
+    s->add_option("--seed", options.train.seed, "of the data");
+
+    CLI::App* g = app.add_subcommand("generate", "Write a dataset as .npy files and a JSON description.\n\nExamples:\n"
+                                                 "  fci generate --task mqar --out data/mqar\n"
+                                                 "  fci generate --task mqar --out data/mqar-test --split test\n"
+                                                 "  fci train --data data/mqar --test-data data/mqar-test\n");
+    add_flags(*g, options, {Option::task}, given);
+    g->add_option("--out", options.run.out, "a new folder");
+    g->add_option("--split", split, "train, or the test set, which is the same for all seeds")->check(CLI::IsMember({"train", "test"}));
+    g->add_option("--sequences", options.train.sequences, "how many of them in the training set")->check(CLI::Range(1, 1 << 30));
+    g->add_option("--test-sequences", options.train.test_sequences, "how many in the test set")->check(CLI::Range(1, 1 << 30));
+    g->add_option("--seed", options.train.seed, "of the data");
+    g->add_option("--threads", options.run.threads, "0: one for each processor");
+
+    CLI::App* b = app.add_subcommand("bench", "Measure the speed of each op and of whole steps on this machine.\n\nExamples:\n"
+                                              "  fci bench\n"
+                                              "  fci bench --task der --representation bidir-flow:1\n");
+    b->add_option("--task", bench.task, "der (L 512) or mqar (L 256); without it both")->check(CLI::IsMember({"der", "mqar"}));
+    b->add_option("--representation", bench.representation, "only this one");
+    b->add_option("--threads", bench.threads, "0: one for each processor");
+    b->add_option("--steps", bench.steps, "timed steps of each")->check(CLI::Range(1, 100000));
+    b->add_flag("--json", bench.json, "end with one JSON object on standard output");
+
+    for (CLI::App* sub : {t, e, s, g, b}) sub->allow_extras();
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::CallForHelp& help) {
+        return app.exit(help);
+    } catch (const CLI::ParseError& wrong) {
+        std::vector<std::string> commands;
+        for (const CLI::App* sub : app.get_subcommands(nullptr)) commands.push_back(sub->get_name());
+        const std::string word = argc > 1 ? argv[1] : "";
+        const bool known = std::find(commands.begin(), commands.end(), word) != commands.end();
+        fail(Exit::usage, "{}{} (fci {}--help)", wrong.what(), word.empty() || known ? "" : did_you_mean(word, commands),
+             known ? word + " " : "");
+    }
+    for (const CLI::App* sub : app.get_subcommands()) refuse_unknown(*sub);
+    if (*t) {
+        if (!config.empty()) read_toml(options, read_file(config), config);
+        set_given(options, given);
+        return static_cast<int>(train(options, given));
+    }
+    if (*e) return static_cast<int>(evaluate(checkpoint, data, options.run));
+    set_given(options, given);
+    if (*s) show(options, checkpoint, count);
+    if (*g) make_dataset(options, split);
+    if (*b) run_bench(bench);
+    return 0;
+}
+
+} // namespace
+} // namespace fci
+
+int main(int argc, char** argv) {
+    try {
+        return fci::run(argc, argv);
+    } catch (const fci::Error& e) {
+        fmt::print(stderr, "fci: {}\n", e.what());
+        return static_cast<int>(e.exit);
+    } catch (const std::bad_alloc&) {
+        fmt::print(stderr, "fci: out of memory; try a smaller --batch, --length or --sequences\n");
+    } catch (const std::exception& e) {
+        fmt::print(stderr, "fci: {}\n", e.what());
+    }
+    return static_cast<int>(fci::Exit::internal);
+}

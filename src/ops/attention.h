@@ -1,0 +1,51 @@
+// attention: scaled dot-product softmax attention, head by head  [Vaswani et al. 2017]
+//   S[i,j] = scale q[i].k[j],  scale = 1/sqrt(d_head)     (causal: j <= i only)            (1)
+//   P[i,j] = exp(S[i,j] - lse[i]),  lse[i] = ln sum_j exp(S[i,j])                          (2)
+//   y[i]   = sum_j P[i,j] v[j]                                                             (3)
+// Shapes    q y (batch,queries,heads,d_head)   k v (batch,keys,heads,d_head)   lse (batch,heads,queries), saved
+//           q_stride and kv_stride are the floats from one position to the next, so that q, k and v may be
+//           columns of one joint projection; y is dense.
+// Backward  delta[i] = sum_j P[i,j] dP[i,j] = y[i].dy[i],  dP[i,j] = dy[i].v[j]            (delta)
+//           dS[i,j] = P[i,j] (dP[i,j] - delta[i])                                          (dS)
+//           dq[i] += scale sum_j dS[i,j] k[j]                                              (dq)
+//           dk[j] += scale sum_i dS[i,j] q[i]                                              (dk)
+//           dv[j] += sum_i P[i,j] dy[i]                                                    (dv)
+// Contract  every d* is ADDED to. Only lse is kept, in base 2 (log2(e) is folded into the scale): S and P are made
+//           again in the backward pass, a block of rows against a tile of keys at a time, so that they live and die
+//           in cache and memory is O(queries + keys)  [Dao et al. 2022]. scratch: scratch() floats, both ways.
+// Cost      2 products forward, 5 backward, of 2 queries keys d_head flops a head each.
+#pragma once
+#include "core/tape.h"
+
+namespace fci {
+
+struct AttentionShape {
+    int batch, queries, keys, heads, d_head;
+    int q_stride, kv_stride;
+    bool causal; // needs queries == keys
+    static constexpr int rows = 24, tile = 64; // query rows in a block, keys in a tile
+    static int64_t padded(int n, int to) { return int64_t{(n + to - 1) / to} * to; }
+    int64_t scratch() const {
+        const int64_t q = padded(queries, rows), k = padded(keys, tile), d = padded(d_head, 16);
+        return (3 * q + 3 * k + 2 * tile + rows) * d + 2 * q + rows * (k + 16 + tile);
+    }
+    int64_t lse_size() const { return int64_t{batch} * heads * queries; }
+};
+
+template <class T>
+using AttentionForward = void(AttentionShape, const T* q, const T* k, const T* v, T* y, T* lse, T* scratch);
+template <class T>
+using AttentionBackward = void(AttentionShape, const T* q, const T* k, const T* v, const T* y, const T* lse, const T* dy,
+                               T* dq, T* dk, T* dv, T* scratch);
+
+namespace cpu {
+AttentionForward<float> attention_forward;
+AttentionBackward<float> attention_backward;
+} // namespace cpu
+
+// Every position attends to every position (causal: up to itself). qkv (b,t,3d), columns q | k | v -> (b,t,d)
+Tensor self_attention(Tape&, Tensor qkv, int heads, bool causal);
+// Query rows attend to chosen positions only. q (b,1,d), kv (b,m,2d), columns k | v -> (b,1,d)
+Tensor query_attention(Tape&, Tensor q, Tensor kv, int heads);
+
+} // namespace fci

@@ -1,0 +1,52 @@
+#include "ops/cross_entropy.h"
+
+#include <algorithm>
+
+#include "core/scalar.h"
+
+namespace fci {
+namespace cpu {
+
+void cross_entropy_forward(CrossEntropyShape s, const float* z, const int32_t* target, float* loss, float* lse) {
+    for (int r = 0; r < s.rows; ++r) {
+        const float* row = z + int64_t{r} * s.classes;
+        float highest = row[0], sum = 0;
+#pragma omp simd reduction(max : highest)
+        for (int c = 0; c < s.classes; ++c) highest = row[c] > highest ? row[c] : highest;
+#pragma omp simd reduction(+ : sum)
+        for (int c = 0; c < s.classes; ++c) sum += exp(row[c] - highest);
+        lse[r] = highest + std::log(sum);     // (1)
+        loss[r] = lse[r] - row[target[r]];    // (2)
+    }
+}
+
+void cross_entropy_backward(CrossEntropyShape s, const float* z, const int32_t* target, const float* lse,
+                            const float* dloss, float* dz) {
+    for (int r = 0; r < s.rows; ++r) {
+        const float *row = z + int64_t{r} * s.classes, l = lse[r], weight = dloss[r];
+        float* drow = dz + int64_t{r} * s.classes;
+#pragma omp simd
+        for (int c = 0; c < s.classes; ++c) drow[c] += weight * exp(row[c] - l); // (dz)
+        drow[target[r]] -= weight;
+    }
+}
+
+} // namespace cpu
+
+Tensor cross_entropy(Tape& tape, Tensor z, IntTensor target, float weight) {
+    const CrossEntropyShape s{z.rows(), z.cols()};
+    check(target.shape.size() == s.rows, "cross_entropy: z is {}, but there are {} targets", z.shape.text(), target.shape.size());
+    for (int r = 0; r < s.rows; ++r)
+        check(target.data[r] >= 0 && target.data[r] < s.classes, "cross_entropy: target {} of row {} is outside the {} classes",
+              target.data[r], r, s.classes);
+    Tensor loss = tape.tensor({s.rows});
+    float* lse = tape.arena().floats(s.rows);
+    cpu::cross_entropy_forward(s, z.data, target.data, loss.data, lse);
+    tape.append("cross_entropy", loss, [=] {
+        std::fill(loss.grad, loss.grad + s.rows, weight);
+        cpu::cross_entropy_backward(s, z.data, target.data, lse, loss.grad, z.grad);
+    });
+    return loss;
+}
+
+} // namespace fci

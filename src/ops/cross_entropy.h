@@ -1,0 +1,31 @@
+// cross_entropy: minus the log of the softmax at the target; for answer logits and for rows of scores
+//   lse[r] = ln sum_c exp(z[r,c])                                                          (1)
+//   loss[r] = lse[r] - z[r,target[r]]                                                      (2)
+// Shapes    z (rows,classes)   target (rows) in [0,classes)   loss lse (rows)
+// Backward  dz[r,c] += dloss[r] (exp(z[r,c] - lse[r]) - [c = target[r]])                   (dz)
+// Contract  dz is ADDED to. lse is saved.
+// Cost      O(rows classes), one exp2 each way.
+#pragma once
+#include "core/tape.h"
+
+namespace fci {
+
+struct CrossEntropyShape {
+    int rows, classes;
+};
+
+template <class T>
+using CrossEntropyForward = void(CrossEntropyShape, const T* z, const int32_t* target, T* loss, T* lse);
+template <class T>
+using CrossEntropyBackward = void(CrossEntropyShape, const T* z, const int32_t* target, const T* lse, const T* dloss, T* dz);
+
+namespace cpu {
+CrossEntropyForward<float> cross_entropy_forward;
+CrossEntropyBackward<float> cross_entropy_backward;
+} // namespace cpu
+
+// z (...,classes), target of as many rows -> (rows). A root of the tape: what is minimised is weight * sum of
+// the losses, so backward starts from dloss = weight.
+Tensor cross_entropy(Tape&, Tensor z, IntTensor target, float weight);
+
+} // namespace fci

@@ -1,0 +1,34 @@
+// layer_norm: each row to mean 0 and variance 1, then a learned scale and shift  [Ba et al. 2016]
+//   mean = sum_c x[r,c] / d     rstd = 1 / sqrt(sum_c (x[r,c] - mean)^2 / d + eps)     xhat = (x - mean) rstd
+//   y[r,c] = xhat[r,c] w[c] + b[c]                                                        (1)
+// Shapes    x y (rows,d)   w b (d)   mean rstd (rows), saved
+// Backward  with g = dy w:  dx[r,c] += rstd (g[r,c] - mean_c(g) - xhat[r,c] mean_c(g xhat))  (dx)
+//           dw[c] += sum_r dy xhat                                                         (dw)
+//           db[c] += sum_r dy                                                              (db)
+// Contract  every d* is ADDED to. eps = 1e-5.
+// Cost      O(rows d), bound by memory.
+#pragma once
+#include "core/tape.h"
+
+namespace fci {
+
+struct NormShape {
+    int rows, d;
+};
+inline constexpr float norm_eps = 1e-5f;
+
+template <class T>
+using LayerNormForward = void(NormShape, const T* x, const T* w, const T* b, T* y, T* mean, T* rstd);
+template <class T>
+using LayerNormBackward = void(NormShape, const T* x, const T* w, const T* mean, const T* rstd, const T* dy, T* dx, T* dw,
+                               T* db);
+
+namespace cpu {
+LayerNormForward<float> layer_norm_forward;
+LayerNormBackward<float> layer_norm_backward;
+} // namespace cpu
+
+// x (...,d), w and b (d) -> (...,d)
+Tensor layer_norm(Tape&, Tensor x, Tensor w, Tensor b);
+
+} // namespace fci

@@ -1,0 +1,31 @@
+// linear: y = x W^T + b, weights as PyTorch stores them
+//   y[r,o] = sum_i x[r,i] W[o,i] + b[o]                                                  (1)
+// Shapes    x (rows,in)   W (out,in)   b (out), may be null   y (rows,out)
+// Backward  dx[r,i] += sum_o dy[r,o] W[o,i]                                               (dx)
+//           dW[o,i] += sum_r dy[r,o] x[r,i]                                               (dW)
+//           db[o]   += sum_r dy[r,o]                                                      (db)
+// Contract  every d* is ADDED to. Nothing saved.
+// Cost      2 rows in out flops forward, twice that backward.
+#pragma once
+#include "core/tape.h"
+
+namespace fci {
+
+struct LinearShape {
+    int rows, in, out;
+};
+
+template <class T>
+using LinearForward = void(LinearShape, const T* x, const T* w, const T* b, T* y);
+template <class T>
+using LinearBackward = void(LinearShape, const T* x, const T* w, const T* dy, T* dx, T* dw, T* db);
+
+namespace cpu {
+LinearForward<float> linear_forward;
+LinearBackward<float> linear_backward;
+} // namespace cpu
+
+// x (...,in), w (out,in), b (out) or empty -> (...,out)
+Tensor linear(Tape&, Tensor x, Tensor w, Tensor b);
+
+} // namespace fci

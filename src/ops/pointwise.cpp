@@ -1,0 +1,90 @@
+#include "ops/pointwise.h"
+
+#include "core/scalar.h"
+
+namespace fci {
+namespace cpu {
+
+void gelu_forward(int64_t n, const float* x, float* y) {
+    for (int64_t i = 0; i < n; ++i) y[i] = gelu(x[i]);
+}
+void gelu_backward(int64_t n, const float* x, const float* dy, float* dx) {
+    for (int64_t i = 0; i < n; ++i) dx[i] += dy[i] * gelu_derivative(x[i]); // (dx)
+}
+
+void silu_forward(int64_t n, const float* x, float* y) {
+    for (int64_t i = 0; i < n; ++i) y[i] = silu(x[i]);
+}
+void silu_backward(int64_t n, const float* x, const float* dy, float* dx) {
+    for (int64_t i = 0; i < n; ++i) dx[i] += dy[i] * silu_derivative(x[i]); // (dx)
+}
+
+void softplus_forward(int64_t n, const float* x, float* y) {
+    for (int64_t i = 0; i < n; ++i) y[i] = softplus(x[i]);
+}
+void softplus_backward(int64_t n, const float* x, const float* dy, float* dx) {
+    for (int64_t i = 0; i < n; ++i) dx[i] += dy[i] * sigmoid(x[i]); // (dx)
+}
+
+void negative_exp_forward(int64_t n, const float* x, float* y) {
+    for (int64_t i = 0; i < n; ++i) y[i] = -exp(x[i]);
+}
+void negative_exp_backward(int64_t n, const float* x, const float* dy, float* dx) {
+    for (int64_t i = 0; i < n; ++i) dx[i] += dy[i] * -exp(x[i]); // (dx)
+}
+
+void gate_forward(int64_t n, const float* x, const float* z, float* y) {
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] * silu(z[i]);
+}
+void gate_backward(int64_t n, const float* x, const float* z, const float* dy, float* dx, float* dz) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) {
+        dx[i] += dy[i] * silu(z[i]);                   // (dx)
+        dz[i] += dy[i] * x[i] * silu_derivative(z[i]); // (dz)
+    }
+}
+
+void residual_forward(int64_t n, const float* x, const float* z, float* y) {
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] + z[i];
+}
+void residual_backward(int64_t n, const float*, const float*, const float* dy, float* dx, float* dz) {
+    for (int64_t i = 0; i < n; ++i) dx[i] += dy[i]; // (dx); apart from dz, since x and z may be one tensor
+    for (int64_t i = 0; i < n; ++i) dz[i] += dy[i]; // (dz)
+}
+
+} // namespace cpu
+
+namespace {
+
+Tensor unary(Tape& tape, const char* name, UnaryForward<float>* forward, UnaryBackward<float>* backward, Tensor x) {
+    Tensor y = tape.tensor(x.shape);
+    forward(x.size(), x.data, y.data);
+    tape.append(name, y, [=] { backward(x.size(), x.data, y.grad, x.grad); });
+    return y;
+}
+
+Tensor binary(Tape& tape, const char* name, BinaryForward<float>* forward, BinaryBackward<float>* backward, Tensor x,
+              Tensor z) {
+    expect_shape(name, "z", z, x.shape);
+    Tensor y = tape.tensor(x.shape);
+    forward(x.size(), x.data, z.data, y.data);
+    tape.append(name, y, [=] { backward(x.size(), x.data, z.data, y.grad, x.grad, z.grad); });
+    return y;
+}
+
+} // namespace
+
+Tensor gelu(Tape& tape, Tensor x) { return unary(tape, "gelu", cpu::gelu_forward, cpu::gelu_backward, x); }
+Tensor silu(Tape& tape, Tensor x) { return unary(tape, "silu", cpu::silu_forward, cpu::silu_backward, x); }
+Tensor softplus(Tape& tape, Tensor x) { return unary(tape, "softplus", cpu::softplus_forward, cpu::softplus_backward, x); }
+Tensor negative_exp(Tape& tape, Tensor x) {
+    return unary(tape, "negative_exp", cpu::negative_exp_forward, cpu::negative_exp_backward, x);
+}
+Tensor gate(Tape& tape, Tensor x, Tensor z) {
+    return binary(tape, "gate", cpu::gate_forward, cpu::gate_backward, x, z);
+}
+Tensor residual(Tape& tape, Tensor x, Tensor z) {
+    return binary(tape, "residual", cpu::residual_forward, cpu::residual_backward, x, z);
+}
+
+} // namespace fci

@@ -1,0 +1,38 @@
+// rank1_scores: routing by one number a token, its fingerprint  [Basu 2026, Sec. 4.6]
+//   f[b,j] = v . x[b,j]                                                                    (1)
+//   s[b,r,j] = f[b,q_r] f[b,j]                                                             (2)
+// Shapes    x (b,t,d)   query (b,r) in [0,t)   v (d)   s (b,r,t)   f (b,t), saved
+// Backward  df[j] += sum_r ds[r,j] f[q_r];   df[q_r] += sum_j ds[r,j] f[j]                 (df)
+//           dx[j] += df[j] v                                                               (dx)
+//           dv += sum_j df[j] x[j]                                                         (dv)
+// Contract  every d* is ADDED to. scratch (backward): b t floats.
+// Cost      O(b t d + b r t). At inference rank1_choose picks the same positions in O(t d + t k + r k) with no
+//           scores at all: the best partners of f[q] > 0 are the largest f, those of f[q] < 0 the smallest.
+#pragma once
+#include "core/tape.h"
+
+namespace fci {
+
+struct Rank1Shape {
+    int batch, time, rows, d;
+};
+
+template <class T>
+using Rank1ScoresForward = void(Rank1Shape, const T* x, const int32_t* query, const T* v, T* scores, T* f);
+template <class T>
+using Rank1ScoresBackward = void(Rank1Shape, const T* x, const int32_t* query, const T* v, const T* f, const T* dscores, T* dx,
+                                 T* dv, T* scratch);
+
+namespace cpu {
+Rank1ScoresForward<float> rank1_scores_forward;
+Rank1ScoresBackward<float> rank1_scores_backward;
+} // namespace cpu
+
+// x (b,t,d), query (b,r), v (d) -> (b,r,t)
+Tensor rank1_scores(Tape&, Tensor x, IntTensor query, Tensor v);
+
+// The chosen positions of the query rows, laid out as top_k lays them out, without the scores.
+// Equal to top_k(rank1_scores) unless two different f round to one product.
+IntTensor rank1_choose(Tape&, Tensor x, IntTensor query, Tensor v, int k);
+
+} // namespace fci

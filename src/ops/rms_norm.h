@@ -1,0 +1,26 @@
+// rms_norm: each row to mean square 1, then a learned scale  [Zhang & Sennrich 2019]
+//   rstd = 1 / sqrt(sum_c x[r,c]^2 / d + eps)     xhat = x rstd     y[r,c] = xhat[r,c] w[c]   (1)
+// Shapes    x y (rows,d)   w (d)   rstd (rows), saved
+// Backward  with g = dy w:  dx[r,c] += rstd (g[r,c] - xhat[r,c] mean_c(g xhat))             (dx)
+//           dw[c] += sum_r dy xhat                                                         (dw)
+// Contract  every d* is ADDED to. eps = 1e-5.
+// Cost      O(rows d), bound by memory.
+#pragma once
+#include "ops/layer_norm.h" // NormShape, norm_eps
+
+namespace fci {
+
+template <class T>
+using RmsNormForward = void(NormShape, const T* x, const T* w, T* y, T* rstd);
+template <class T>
+using RmsNormBackward = void(NormShape, const T* x, const T* w, const T* rstd, const T* dy, T* dx, T* dw);
+
+namespace cpu {
+RmsNormForward<float> rms_norm_forward;
+RmsNormBackward<float> rms_norm_backward;
+} // namespace cpu
+
+// x (...,d), w (d) -> (...,d)
+Tensor rms_norm(Tape&, Tensor x, Tensor w);
+
+} // namespace fci

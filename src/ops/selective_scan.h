@@ -1,0 +1,49 @@
+// selective_scan: diagonal linear recurrence with input-dependent step  [Gu & Dao 2023, Alg. 2]
+//   h[b,t,d,n] = a h[b,t-1,d,n] + dt[b,t,d] B[b,t,n] u[b,t,d],   a = exp(dt[b,t,d] A[d,n]),   h[-1] = 0     (1)
+//   y[b,t,d]   = sum_n C[b,t,n] h[b,t,d,n] + D[d] u[b,t,d]                                                  (2)
+// reverse: the same with time running from the end to the start (t-1 becomes t+1), with no copy of the data.
+// Shapes    u dt y (b,t,d)   A (d,n), negative   B C (b,t,n)   D (d)
+// Backward  f = <dy, y>, g[t] = df/dh[t]:  g[t] = C[t] dy[t] + a[t+1] g[t+1]                                (g)
+//           with r = g[t] a[t] h[t-1]  (= df/d(dt A)):
+//           dA[d,n]   += sum_bt r dt                                                                       (dA)
+//           ddt[b,t,d] += sum_n (r A + g B u)                                                             (ddt)
+//           du[b,t,d] += dt sum_n g B + D dy                                                               (du)
+//           dB[b,t,n] += sum_d g dt u                                                                      (dB)
+//           dC[b,t,n] += sum_d dy h                                                                        (dC)
+//           dD[d]     += sum_bt dy u                                                                       (dD)
+// Contract  every d* is ADDED to. Saved: h before each chunk of time; within a chunk h and a are computed again,
+//           since keeping all of h would be n times the size of u.
+// Cost      O(b t d n): about 6 flops and one exp2 a state forward; 20 and one exp2 backward, the recomputation
+//           included. Channels are innermost (the loops vectorise over d), so A and h are kept as (n,d).
+#pragma once
+#include "core/tape.h"
+
+namespace fci {
+
+struct ScanShape {
+    int batch, time, channels, states;
+    bool reverse;
+    static constexpr int chunk = 16;
+    int chunks() const { return (time + chunk - 1) / chunk; }
+    int64_t state_size() const { return int64_t{channels} * states; }
+    int64_t saved_size() const { return int64_t{batch} * chunks() * state_size(); }
+    int64_t forward_scratch() const { return 2 * state_size() + channels; }
+    int64_t backward_scratch() const { return (3 + 2 * chunk + 1) * state_size() + 2 * channels; }
+};
+
+// saved: h before each chunk, (b, chunks, n, d); may be null in the forward pass when no backward will follow
+template <class T>
+using SelectiveScanForward = void(ScanShape, const T* u, const T* dt, const T* A, const T* B, const T* C, const T* D, T* y,
+                                  T* saved, T* scratch);
+template <class T>
+using SelectiveScanBackward = void(ScanShape, const T* u, const T* dt, const T* A, const T* B, const T* C, const T* D,
+                                   const T* saved, const T* dy, T* du, T* ddt, T* dA, T* dB, T* dC, T* dD, T* scratch);
+
+namespace cpu {
+SelectiveScanForward<float> selective_scan_forward;
+SelectiveScanBackward<float> selective_scan_backward;
+} // namespace cpu
+
+Tensor selective_scan(Tape&, Tensor u, Tensor dt, Tensor A, Tensor B, Tensor C, Tensor D, bool reverse);
+
+} // namespace fci

@@ -1,0 +1,219 @@
+#include "train/bench.h"
+
+#include "model/fci.h"
+#include "train/bench_measure.h"
+#include "train/options.h"
+#include "train/progress.h"
+#include "train/provenance.h"
+
+namespace fci {
+namespace {
+
+struct Timed {                                     // an op in one direction
+    double us = 0, gflops = 0, gbs = 0, share = 0; // of all workers together; share of the limit that binds
+};
+struct OpRow {
+    const BenchOp* op;
+    Timed forward, backward;
+    double step_ms[3]; // what its calls take in a step of each of op_steps
+};
+
+struct Limits {
+    Spread sgemm, cached, copy;
+};
+
+// Measures the limits and, in between, the ops.
+Limits measure_ops(const std::vector<BenchOp>& ops, int threads, int batch, std::FILE* out, std::vector<OpRow>& rows) {
+    Limits limits;
+    std::vector<double> seconds = measured_in_child<double>([&] {
+        Progress progress(out);
+        Together together(threads);
+        Rates rates(together);
+        std::vector<double> copy = copy_rates(together, 3), sgemm, cached;
+        const auto sample = [&] { sgemm.push_back(rates.sgemm()), cached.push_back(rates.cached_copy()); };
+        for (int i = 0; i < 3; ++i) sample();
+        size_t at = 0;
+        std::vector<double> x = time_ops(together, ops, [&](const BenchOp& o) {
+            if (++at % 8 == 0) sample();
+            progress.status(fmt::format("op {} of {}: {} {}", at, ops.size(), o.name, o.sizes));
+        });
+        for (const double rate : copy_rates(together, 3)) copy.push_back(rate);
+        for (const Spread& s : {spread(sgemm), spread(cached), spread(copy)})
+            x.insert(x.end(), {s.low, s.median, s.high});
+        return x;
+    });
+    for (Spread* s : {&limits.copy, &limits.cached, &limits.sgemm}) { // from the end
+        const double* last = &seconds.at(seconds.size() - 3);
+        *s = {last[0], last[1], last[2]};
+        seconds.resize(seconds.size() - 3);
+    }
+    for (size_t i = 0; i < ops.size(); ++i) {
+        const BenchOp& o = ops[i];
+        const int at_once = o.once ? 1 : threads;
+        const auto timed = [&](const BenchOp::Cost& cost, double s) {
+            if (s == 0) return Timed{};
+            Timed t{1e6 * s, 1e-9 * at_once * cost.flops / s, 4e-9 * at_once * cost.floats / s};
+            t.share = std::max(t.gflops / limits.sgemm.median, t.gbs / (o.once ? limits.copy : limits.cached).median);
+            return t;
+        };
+        const double forward = seconds[2 * i], backward = seconds[2 * i + 1];
+        OpRow row{&o, timed(o.forward, forward), timed(o.backward, backward), {}};
+        const double sequences = o.once ? 1 : static_cast<double>(batch) / threads; // of one worker
+        for (int c = 0; c < 3; ++c) row.step_ms[c] = 1e3 * o.calls[c] * sequences * (forward + backward);
+        rows.push_back(row);
+    }
+    return limits;
+}
+
+std::string cell(const Timed& t) {
+    if (t.us == 0) return fmt::format("{:>27}", "");
+    const std::string flops = t.gflops > 0 ? fmt::format("{:.{}f}", t.gflops, t.gflops < 10 ? 1 : 0) : "-";
+    return fmt::format("{:>9.{}f}{:>7}{:>6.{}f}{:>4.0f}%", t.us, t.us < 10 ? 2 : 1, flops, t.gbs, t.gbs < 100 ? 1 : 0,
+                       100 * t.share);
+}
+
+void print_ops(std::FILE* out, const std::vector<OpRow>& rows, int threads, int batch) {
+    fmt::print(out,
+               "\nOps at the sizes of a DER step, a sequence a worker, {} at once. us: one call; GF/s, GB/s: of all "
+               "together, analytic.\n"
+               "lim: share of the limit that binds, sgemm or copy in cache (once a step: in memory); over 100%: a "
+               "shape that suits\n"
+               "better than the limit's. ms: all calls in a step of {}, both ways, in r: raw, t: transformer:1, f: "
+               "bidir-flow:1.\n\n",
+               threads, batch);
+    fmt::print(out, "{:<38}{:>27}{:>27}\n", "", "forward ------------------", "backward -----------------");
+    fmt::print(out, "{:<16}{:<22}{:>9}{:>7}{:>6}{:>5}{:>9}{:>7}{:>6}{:>5}{:>7}{:>7}{:>7}\n", "op", "sizes", "us",
+               "GF/s", "GB/s", "lim", "us", "GF/s", "GB/s", "lim", "ms r", "ms t", "ms f");
+    double sum[3]{};
+    for (const OpRow& r : rows) {
+        fmt::print(out, "{:<16}{:<22}{}{}", r.op->name, r.op->sizes, cell(r.forward), cell(r.backward));
+        for (int c = 0; c < 3; ++c) {
+            fmt::print(out, "{:>7}", r.step_ms[c] > 0 ? fmt::format("{:.2f}", r.step_ms[c]) : "");
+            sum[c] += r.step_ms[c];
+        }
+        fmt::print(out, "\n");
+    }
+    fmt::print(out, "{:<92}{:>7.1f}{:>7.1f}{:>7.1f}\n", "sum: what the steps below would take if the ops were all",
+               sum[0], sum[1], sum[2]);
+}
+
+void print_step(std::FILE* out, const StepRow& r) {
+    fmt::print(out, "{:<5}{:<21}", r.task, r.representation);
+    if (!r.error.empty()) return fmt::print(out, "failed: {}\n", r.error);
+    const StepNumbers& n = r.n;
+    fmt::print(out, "{:>7.1f}{:>7.1f}{:>7.1f}{:>7.1f}{:>6}{:>7.2f}{:>6.0f}{:>6.0f}{:>5.0f}%{:>8.0f}{:>6.0f}{:>7} {}\n",
+               n.ms.low, n.ms.median, n.ms.high, n.cpu_ms.median, n.steps, n.gflop, r.gflops(), n.sgemm.median,
+               100 * r.share(), n.parameters, n.mb, r.bound_ms > 0 ? fmt::format("{:.1f}", r.bound_ms) : "",
+               r.verdict());
+    std::fflush(out);
+}
+
+std::string joined(const std::vector<std::string>& words) {
+    std::string s;
+    for (const std::string& w : words) {
+        if (!s.empty()) s += ',';
+        s += w;
+    }
+    return s;
+}
+std::string json(const Spread& s) {
+    return fmt::format("{{\"min\":{:.4g},\"median\":{:.4g},\"max\":{:.4g}}}", s.low, s.median, s.high);
+}
+std::string json(const Timed& t, const BenchOp::Cost& cost) {
+    if (t.us == 0) return "null";
+    return fmt::format("{{\"us\":{:.5g},\"flops\":{:.0f},\"bytes\":{:.0f},\"gflops\":{:.4g},\"gbs\":{:.4g},\"share_of_"
+                       "limit\":{:.4g}}}",
+                       t.us, cost.flops, 4 * cost.floats, t.gflops, t.gbs, t.share);
+}
+std::string json(const OpRow& r) {
+    std::string s =
+        fmt::format("{{\"op\":{},\"sizes\":{},\"forward\":{},\"backward\":{},\"ms_in_step\":{{", json_quote(r.op->name),
+                    json_quote(r.op->sizes), json(r.forward, r.op->forward), json(r.backward, r.op->backward));
+    for (int c = 0; c < 3; ++c) s += fmt::format("{}\"{}\":{:.4g}", c ? "," : "", op_steps[c], r.step_ms[c]);
+    return s + "}}";
+}
+std::string json(const StepRow& r) {
+    const StepNumbers& n = r.n;
+    std::string s =
+        fmt::format("{{\"task\":{},\"representation\":{}", json_quote(r.task), json_quote(r.representation));
+    if (!r.error.empty()) return s + fmt::format(",\"error\":{}}}", json_quote(r.error));
+    s += fmt::format(",\"steps\":{},\"ms\":{},\"cpu_ms\":{},\"gflop\":{:.5g},\"gflops\":{:.4g},\"sgemm_gflops\":{},"
+                     "\"share_of_sgemm\":{:.4g},\"parameters\":{:.0f},\"peak_rss_mb\":{:.1f}",
+                     n.steps, json(n.ms), json(n.cpu_ms), n.gflop, r.gflops(), json(n.sgemm), r.share(), n.parameters,
+                     n.mb);
+    if (r.bound_ms > 0) s += fmt::format(",\"bound_ms\":{:.5g}", r.bound_ms);
+    if (!r.verdict().empty()) s += fmt::format(",\"verdict\":{}", json_quote(r.verdict()));
+    return s + '}';
+}
+template <class Row>
+std::string json(const std::vector<Row>& rows) {
+    std::vector<std::string> each;
+    for (const Row& r : rows) each.push_back(json(r));
+    return fmt::format("[{}]", joined(each));
+}
+
+} // namespace
+
+void run_bench(const BenchOptions& b) {
+    if (!b.representation.empty()) parse_representation(b.representation);
+    const int threads = b.threads ? b.threads : Workers::available(), batch = TrainOptions{}.batch;
+    std::FILE* out = b.json ? stderr : stdout;
+    const std::vector<BenchOp> ops = b.representation.empty() ? bench_ops() : std::vector<BenchOp>{};
+    std::vector<OpRow> op_rows;
+    const Limits limits = measure_ops(ops, threads, batch, out, op_rows);
+    const auto source = provenance();
+    const auto of = [&](const std::string& key) {
+        for (const auto& [name, value] : source)
+            if (name == key) return value;
+        return std::string();
+    };
+    fmt::print(out, "{}, {} worker{}, OpenBLAS kernels {}\n\n", of("cpu"), threads, threads == 1 ? "" : "s",
+               of("blas_core"));
+    fmt::print(out, "{:<46}{:>8}{:>8}{:>8}\n", "limits, all workers at once", "min", "median", "max");
+    const auto limit = [&](const char* name, const Spread& s) {
+        fmt::print(out, "{:<46}{:>8.1f}{:>8.1f}{:>8.1f}\n", name, s.low, s.median, s.high);
+    };
+    limit("GFLOP/s  sgemm 512x128x128", limits.sgemm);
+    limit("GB/s     copy of 512x128 in cache, read + write", limits.cached);
+    limit("GB/s     copy in memory, read + write", limits.copy);
+    if (!ops.empty()) print_ops(out, op_rows, threads, batch);
+
+    std::vector<std::pair<std::string, std::string>> wanted;
+    for (const char* task : {"der", "mqar"}) {
+        if (!b.task.empty() && b.task != task) continue;
+        if (!b.representation.empty())
+            wanted.emplace_back(task, b.representation);
+        else if (std::string(task) == "mqar")
+            wanted.emplace_back(task, "transformer:1");
+        else
+            for (const char* r :
+                 {"raw", "content-only", "transformer:1", "causal-transformer:1", "flow:2", "bidir-flow:1"})
+                wanted.emplace_back(task, r);
+    }
+    fmt::print(out,
+               "\nSteps of batch {}: forward, backward, update. cpu: processor time of one worker; GFLOP: products, "
+               "convolution, scan;\n"
+               "sgemm: GFLOP/s before, amid and after, the median; MB: peak resident memory.\n{}\n\n",
+               batch, explain_bounds());
+    fmt::print(out, "{:<5}{:<21}{:>7}{:>7}{:>7}{:>7}{:>6}{:>7}{:>6}{:>6}{:>6}{:>8}{:>6}{:>7}\n", "task",
+               "representation", "min ms", "median", "max", "cpu", "steps", "GFLOP", "GF/s", "sgemm", "share", "params",
+               "MB", "bound");
+    std::vector<StepRow> steps;
+    size_t failed = 0;
+    for (const auto& [task, representation] : wanted) {
+        steps.push_back(measure_step(task, representation, threads, b.steps, out));
+        print_step(out, steps.back());
+        failed += !steps.back().error.empty();
+    }
+    if (b.json) {
+        std::vector<std::string> where;
+        for (const auto& [name, value] : source) where.push_back(json_quote(name) + ":" + json_quote(value));
+        fmt::print("{{\"threads\":{},\"sgemm_gflops\":{},\"cached_copy_gbs\":{},\"copy_gbs\":{},\"ops\":{},\"steps\":{}"
+                   ",\"provenance\":{{{}}}}}\n",
+                   threads, json(limits.sgemm), json(limits.cached), json(limits.copy), json(op_rows), json(steps),
+                   joined(where));
+    }
+    if (failed) fail(Exit::internal, "bench: {} of {} steps could not be measured", failed, steps.size());
+}
+
+} // namespace fci

@@ -1,0 +1,19 @@
+// bench: how fast each op and each step is here, against this machine's own limits measured in the same process.
+//   sgemm  products of 512x128x128, a linear layer's, on all workers at once
+//   copy   memcpy between buffers far larger than the caches, on all workers at once; read and write are counted
+// An op's limit is the larger of flops/sgemm and bytes/copy. Machines are shared and noisy: every time is a median,
+// and the limits are measured again and again between the other measurements.
+#pragma once
+#include <string>
+
+namespace fci {
+
+struct BenchOptions {
+    std::string task, representation; // empty: all
+    int threads = 0, steps = 0;       // 0: one for each processor; as many steps as take a few seconds
+    bool json = false;                // end with one JSON object on standard output, the tables on standard error
+};
+
+void run_bench(const BenchOptions&);
+
+} // namespace fci

@@ -1,0 +1,179 @@
+// What both halves of the benchmark measure with: all workers doing the same at once, medians, and the limits.
+#pragma once
+#include <algorithm>
+#include <barrier>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "core/arena.h"
+#include "core/gemm.h"
+#include "core/rng.h"
+#include "core/workers.h"
+
+namespace fci {
+
+struct Spread {
+    double low = 0, median = 0, high = 0;
+};
+inline Spread spread(std::vector<double> x) {
+    if (x.empty()) return {};
+    std::sort(x.begin(), x.end());
+    return {x.front(), x[x.size() / 2], x.back()};
+}
+
+inline double now_seconds() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Every worker runs the same, at once, so that caches and bandwidth are shared as they are in a step.
+class Together {
+public:
+    static constexpr int most_blocks = 32;
+
+    explicit Together(int threads) : workers_(threads), start_(threads), times_(size_t{most_blocks} * threads) {
+        use_one_blas_thread();
+    }
+    int count() const { return workers_.count(); }
+    Workers& workers() { return workers_; }
+
+    // Median seconds of one f(i), i = 0 .. count-1, over blocks of as many calls as take about block_seconds.
+    template <class F>
+    double seconds(const F& f, int blocks = 9, double block_seconds = 2e-3) {
+        const double once = timed(f, 1, 3); // and the caches are warm
+        return timed(f, static_cast<int>(std::clamp(block_seconds / once, 1.0, 1e5)), blocks);
+    }
+    // The same for an f() that spreads over the workers by itself.
+    template <class F>
+    double seconds_alone(const F& f, int blocks = 9) {
+        f();
+        for (int b = 0; b < blocks; ++b) {
+            const double begin = now_seconds();
+            f();
+            times_[b] = now_seconds() - begin;
+        }
+        return median(blocks);
+    }
+
+private:
+    template <class F>
+    double timed(const F& f, int repeats, int blocks) {
+        workers_.run(count(), [&](int i, int) {
+            for (int b = 0; b < blocks; ++b) {
+                start_.arrive_and_wait(); // a worker that waits here cannot take a second i: each has one
+                const double begin = now_seconds();
+                for (int r = 0; r < repeats; ++r) f(i);
+                times_[i * blocks + b] = (now_seconds() - begin) / repeats;
+            }
+        });
+        return median(blocks * count());
+    }
+    double median(int n) {
+        std::nth_element(times_.begin(), times_.begin() + n / 2, times_.begin() + n);
+        return times_[n / 2];
+    }
+
+    Workers workers_;
+    std::barrier<> start_;
+    std::vector<double> times_;
+};
+
+inline void fill_normal(float* x, int64_t n, uint64_t stream) {
+    Rng rng(1, Stream::pattern, stream);
+    for (int64_t i = 0; i < n; ++i) x[i] = rng.normal();
+}
+
+// Of all workers together: products and copies of what a layer's activations are, in cache.
+class Rates {
+public:
+    explicit Rates(Together& together) : together_(together) {
+        for (int w = 0; w < together.count(); ++w) {
+            x_.push_back(arena_.floats(m * k)), weight_.push_back(arena_.floats(n * k)),
+                y_.push_back(arena_.floats(m * n));
+            fill_normal(x_[w], m * k, 2 * w);
+            fill_normal(weight_[w], n * k, 2 * w + 1);
+        }
+    }
+    double sgemm() { // GFLOP/s
+        const double s = together_.seconds(
+            [&](int i) { gemm(Transpose::no, Transpose::yes, m, n, k, 1.f, x_[i], k, weight_[i], k, 0.f, y_[i], n); },
+            25);
+        return 2e-9 * m * n * k * together_.count() / s;
+    }
+    double cached_copy() { // GB/s, read and write
+        const double s = together_.seconds([&](int i) { std::memcpy(y_[i], x_[i], m * k * sizeof(float)); });
+        return 2e-9 * m * k * sizeof(float) * together_.count() / s;
+    }
+
+private:
+    static constexpr int m = 512, n = 128, k = 128;
+    Together& together_;
+    Arena arena_;
+    std::vector<float*> x_, weight_, y_;
+};
+
+// GB/s of all workers together, between buffers far larger than the caches, `samples` times; the buffers are given back
+// at the end.
+std::vector<double> copy_rates(Together&, int samples);
+
+// One op at the sizes of a DER step: L 512, d 128, feed-forward 512, Mamba inner 256, state 16.
+struct BenchOp {
+    struct Cost {
+        double flops = 0, floats = 0; // analytic: the Cost line of the op's header; numbers that must move
+    };
+    struct Lane; // what one worker runs on
+    std::string name, sizes;
+    Cost forward, backward;
+    double calls[3]; // a sequence (once: a step) of raw, transformer:1, bidir-flow:1
+    bool once = false;
+    std::function<void(Lane&)> run_forward, run_backward; // empty: there is none
+};
+inline constexpr const char* op_steps[3] = {"raw", "transformer:1", "bidir-flow:1"};
+
+std::vector<BenchOp> bench_ops();
+
+// Seconds forward, seconds backward of each op, one after another; between() is called now and then.
+std::vector<double> time_ops(Together&, const std::vector<BenchOp>&,
+                             const std::function<void(const BenchOp&)>& between);
+
+// A measurement in a process of its own: peak memory is then its own too, and a crash costs one row. This process never
+// starts a thread, so that it can be forked. Returns the bytes that f returns, throws what it throws.
+std::string in_child(const std::function<std::string()>& f);
+
+template <class T, class F>
+std::vector<T> measured_in_child(const F& f) { // f returns a vector<T>
+    static_assert(std::is_trivially_copyable_v<T>);
+    const std::string bytes = in_child([&] {
+        const std::vector<T> x = f();
+        return std::string(reinterpret_cast<const char*>(x.data()), x.size() * sizeof(T));
+    });
+    std::vector<T> x(bytes.size() / sizeof(T));
+    std::memcpy(x.data(), bytes.data(), x.size() * sizeof(T));
+    return x;
+}
+
+// A whole Trainer::step, of real data.
+struct StepNumbers {
+    int steps = 0;
+    Spread ms, cpu_ms, sgemm; // cpu: processor time of one worker, all workers being given as many groups
+    double gflop = 0, parameters = 0, mb = 0;
+};
+struct StepRow {
+    std::string task, representation, error; // error: why there are no numbers
+    StepNumbers n;
+    double bound_ms = 0; // 0: none
+    double gflops() const { return n.gflop / n.ms.median * 1e3; }
+    double share() const { return gflops() / n.sgemm.median; }
+    std::string verdict() const; // "": no bound
+};
+
+StepRow measure_step(const std::string& task, const std::string& representation, int threads, int steps,
+                     std::FILE* progress);
+std::string explain_bounds();
+
+} // namespace fci

@@ -1,0 +1,170 @@
+// Steps: what one may cost, its analytic work, and its measurement in a process of its own.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+
+#include "train/bench_measure.h"
+#include "train/progress.h"
+#include "train/provenance.h"
+#include "train/trainer.h"
+
+namespace fci {
+namespace {
+
+// What a step may cost, DER, batch 32, L 512. gflop: no longer than these take at 60% of the sgemm rate.
+//   transformer:1  19.3 linear layers: 3 x 2 x 12 d^2 a token; 15.0 attention: 7 products (2 forward, 5 backward,
+//                  scores made again) of 2 L^2 d; 0.5 for council, router, head and what is no product
+//   bidir-flow:1   21.7 products: 3 x 2 x (2 d + 40) inner + 8 inner + inner d a token in each of two directions;
+//                  23.3 for 2 x 67 M states of the scan forward and backward, convolution, norms and gates, which
+//                  cannot run at the rate of products
+//   raw            no work for each token but embedding and scores: an absolute time
+struct Budget {
+    const char* representation;
+    double gflop, ms; // one of them is 0
+};
+constexpr Budget budgets[] = {{"transformer:1", 34.8, 0}, {"bidir-flow:1", 45, 0}, {"raw", 0, 25}};
+constexpr double budget_share = 0.6, budget_mb = 500;
+
+constexpr int most_groups = 8; // the trainer's gradient groups
+
+// GFLOP of a step: the flops of the ops' Cost lines (products, convolution, scan with an exp2 at 18), forward once
+// and backward twice, attention 2 and 5 times. Pointwise work, softmax included, counts as nothing.
+double step_gflop(const Options& o, int vocab) {
+    const double L = o.task.length, d = o.model.d_model, d2 = d * d, inner = Mamba::expand * d, n = Mamba::state;
+    const double rank = std::max(1.0, std::floor(d / 16)), rows = o.task.queries == "many" ? o.task.pairs : 1,
+                 m = 2.0 * o.model.top_k;
+    const RepresentationKind r = parse_representation(o.model.representation);
+    const double pairs = r.kind == "causal-transformer" ? L * (L + 1) / 2 : L * L;
+    const double transformer = 6 * 12 * d2 * L + 7 * 2 * pairs * d;
+    const double mamba =
+        6 * L * inner * (2 * d + rank + 2 * n + rank + d + Mamba::conv_width) + L * inner * n * (6 + 20 + 2 * 18);
+    const double block = r.kind.ends_with("transformer") ? transformer : r.kind == "flow" ? mamba : 2 * mamba;
+    const double council = 6 * rows * (10 * d2 + m * 2 * d2) + 7 * 2 * rows * m * d;
+    return 1e-9 * o.train.batch * (r.layers * block + 6 * rows * (2 * d2 + L * d) + council + 6 * rows * d * vocab);
+}
+
+double cpu_seconds() { // of all threads
+    timespec t{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+StepNumbers time_steps(const Options& options, int steps, const std::string& name, std::FILE* out) {
+    Progress progress(out);
+    Together together(options.run.threads);
+    Rates rates(together);
+    Trainer trainer(make_data(options));
+    const int groups = std::min(most_groups, options.train.batch);
+    const double share = (groups + options.run.threads - 1) / options.run.threads / static_cast<double>(groups);
+    std::vector<double> sgemm{rates.sgemm()}, ms, cpu_ms;
+    const auto step = [&] {
+        const double begin = now_seconds();
+        trainer.step();
+        return 1e3 * (now_seconds() - begin);
+    };
+    for (int i = 0; i < 2; ++i) step(); // memory is touched, processors are awake
+    if (!steps) steps = static_cast<int>(std::clamp(3500 / step(), 7.0, 1000.0));
+    ms.reserve(steps), cpu_ms.reserve(steps);
+    for (int i = 0; i < steps; ++i) {
+        if (i == steps / 2) sgemm.push_back(rates.sgemm());
+        const double begin = cpu_seconds();
+        ms.push_back(step());
+        cpu_ms.push_back(1e3 * share * (cpu_seconds() - begin));
+        if (progress.due()) progress.status(fmt::format("{}: step {} of {}, {:.1f} ms", name, i + 1, steps, ms.back()));
+    }
+    sgemm.push_back(rates.sgemm());
+    return {steps,
+            spread(ms),
+            spread(cpu_ms),
+            spread(sgemm),
+            step_gflop(trainer.options(), trainer.test_set().vocab),
+            static_cast<double>(trainer.parameter_count()),
+            peak_rss_mb()};
+}
+
+} // namespace
+
+std::string in_child(const std::function<std::string()>& f) {
+    int ends[2];
+    if (pipe(ends) != 0) fail(Exit::internal, "bench: no pipe: {}", std::strerror(errno));
+    std::fflush(nullptr); // or the child prints it again
+    const pid_t child = fork();
+    if (child < 0) fail(Exit::internal, "bench: no process: {}", std::strerror(errno));
+    if (child == 0) {
+        close(ends[0]);
+        std::string message; // a tag, then what was measured or what went wrong
+        try {
+            message = f();
+            message.insert(message.begin(), '+');
+        } catch (const std::exception& e) {
+            message = e.what();
+            message.insert(message.begin(), '-');
+        }
+        std::fflush(nullptr);
+        for (size_t at = 0; at < message.size();) {
+            const ssize_t n = write(ends[1], message.data() + at, message.size() - at);
+            if (n < 0 && errno == EINTR) continue;
+            if (n <= 0) break;
+            at += n;
+        }
+        _exit(0); // nothing of the parent's is torn down here
+    }
+    close(ends[1]);
+    std::string message;
+    char buffer[4096];
+    for (ssize_t n; (n = read(ends[0], buffer, sizeof buffer)) > 0 || (n < 0 && errno == EINTR);)
+        if (n > 0) message.append(buffer, n);
+    close(ends[0]);
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    if (WIFSIGNALED(status))
+        fail(Exit::internal, "stopped by signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    if (message.empty() || message[0] != '+')
+        fail(Exit::internal, "{}", message.empty() ? "no result" : message.substr(1));
+    return message.substr(1);
+}
+
+StepRow measure_step(const std::string& task, const std::string& representation, int threads, int steps,
+                     std::FILE* out) {
+    StepRow row;
+    row.task = task, row.representation = representation;
+    Options o;
+    o.task.task = task;
+    o.model.representation = representation;
+    o.train.sequences = 8 * o.train.batch, o.train.test_sequences = 8;
+    o.train.epochs = 1 << 20; // more steps than there is time for
+    o.run.threads = threads;
+    resolve(o);
+    try {
+        row.n = measured_in_child<StepNumbers>([&] {
+                    return std::vector<StepNumbers>{time_steps(o, steps, task + " " + representation, out)};
+                }).at(0);
+    } catch (const Error& e) {
+        row.error = e.what();
+        return row;
+    }
+    for (const Budget& budget : budgets)
+        if (task == "der" && representation == budget.representation)
+            row.bound_ms = budget.ms > 0 ? budget.ms : 1e3 * budget.gflop / (budget_share * row.n.sgemm.median);
+    return row;
+}
+
+// busy: over, but in processor time it was not, so something else had the processors.
+std::string StepRow::verdict() const {
+    if (n.mb >= budget_mb) return "over (MB)";
+    if (bound_ms == 0) return "";
+    return n.ms.median <= bound_ms ? "ok" : n.cpu_ms.median <= bound_ms ? "busy" : "over";
+}
+
+std::string explain_bounds() {
+    return fmt::format(
+        "bound: {} and {} in the time of {} and {} GFLOP at {:.0f}% of the sgemm rate, {} in {} ms; under {} MB.\n"
+        "busy: over the bound, but in processor time it was not: other programs ran here; measure again.",
+        budgets[0].representation, budgets[1].representation, budgets[0].gflop, budgets[1].gflop, 100 * budget_share,
+        budgets[2].representation, budgets[2].ms, budget_mb);
+}
+
+} // namespace fci

@@ -1,0 +1,66 @@
+// Options: everything that can be set, in one table. The same names are flags (--top-k), keys of a row or
+// config file (top_k) and what config.toml records; help, defaults, checks and comparison come from the table.
+#pragma once
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "model/fci.h"
+#include "tasks/dataset.h"
+
+namespace fci {
+
+struct TrainOptions {
+    double learning_rate = 3e-4, weight_decay = 0.01, clip = 1.0;
+    int sequences = 8000, test_sequences = 1000, epochs = 40, batch = 32;
+    int64_t seed = 1;
+    std::string data, test_data; // folders; empty: generate
+};
+
+// How a run is carried out: changes no number of it, so it may differ between a run and its resumption.
+struct RunOptions {
+    int threads = 0;        // 0: one for each processor
+    std::string device = "auto";
+    int stop_after = 0;       // epochs; 0: all
+    int checkpoint_every = 0; // steps; 0: one epoch
+    std::string out, resume;
+    bool quiet = false, json = false;
+};
+
+struct Options {
+    TaskOptions task;
+    ModelOptions model;
+    TrainOptions train;
+    RunOptions run;
+};
+
+struct Option {
+    std::string key;  // top_k; the flag is --top-k
+    std::string help; // one line
+    std::variant<int*, int64_t*, double*, bool*, std::string*> value;
+    std::vector<std::string> allowed = {}; // of a string; empty: anything
+    double low = -1e300, high = 1e300;     // of a number
+    enum Group { task, model, train, run } group = train;
+
+    std::string flag() const;
+    std::string text() const; // the value as TOML writes it
+};
+
+// The table, bound to `o`.
+std::vector<Option> table(Options& o);
+
+// Sets one option from a word of the command line. Exit::usage names the flag, what it takes and, for a word that
+// is not among the allowed ones, the nearest.
+void set_from_text(const Option&, const std::string& text);
+
+// Reads a TOML file of options (a config file). An unknown key or a wrong type is an error that names the
+// file, the line and the nearest key; `code` is its exit code.
+void read_toml(Options&, const std::string& toml, const std::string& file, Exit code = Exit::usage);
+
+// The options of the groups task, model and train as TOML; with_run adds the others.
+std::string write_toml(Options, bool with_run = false);
+
+// Checks everything against everything and fills in what is 0 or "auto"; call once all is set.
+void resolve(Options&);
+
+} // namespace fci

@@ -1,0 +1,60 @@
+#include "train/progress.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdlib>
+
+namespace fci {
+
+bool use_colour(std::FILE* out) {
+    const char* no = std::getenv("NO_COLOR"); // https://no-color.org: set and not empty
+    const char* term = std::getenv("TERM");
+    return isatty(fileno(out)) && !(no && *no) && !(term && std::string(term) == "dumb");
+}
+
+int terminal_width(std::FILE* out, int otherwise) {
+    winsize w{};
+    return ioctl(fileno(out), TIOCGWINSZ, &w) == 0 && w.ws_col > 20 ? w.ws_col : otherwise;
+}
+
+Progress::Progress(std::FILE* out, bool quiet)
+    : out_(out), quiet_(quiet), terminal_(isatty(fileno(out))), colour_(use_colour(out)) {}
+
+bool Progress::due() const {
+    return !quiet_ && terminal_ && std::chrono::steady_clock::now() - last_ >= std::chrono::milliseconds(100);
+}
+
+void Progress::status(const std::string& text) {
+    if (!due()) return;
+    last_ = std::chrono::steady_clock::now();
+    const auto width = static_cast<size_t>(terminal_width(out_) - 1); // a full line would wrap
+    fmt::print(out_, "\r\x1b[K{}", text.substr(0, width));
+    std::fflush(out_);
+    drawn_ = true;
+}
+
+void Progress::line(const std::string& text) {
+    if (quiet_) return;
+    clear();
+    fmt::print(out_, "{}\n", text);
+    std::fflush(out_);
+}
+
+std::string Progress::bold(const std::string& text) const { return colour_ ? "\x1b[1;32m" + text + "\x1b[0m" : text; }
+
+void Progress::clear() {
+    if (drawn_) fmt::print(out_, "\r\x1b[K");
+    drawn_ = false;
+}
+
+std::string duration(double seconds) {
+    const auto s = static_cast<int64_t>(std::llround(seconds));
+    if (s < 60) return fmt::format("{} s", s);
+    if (s < 3600) return fmt::format("{} min {:02} s", s / 60, s % 60);
+    return fmt::format("{} h {:02} min", s / 3600, s % 3600 / 60);
+}
+
+} // namespace fci

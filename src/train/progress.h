@@ -1,0 +1,34 @@
+// Progress for people: on a terminal one status line, redrawn in place, under which finished lines scroll; elsewhere
+// finished lines only. Colour only on a terminal, and never under NO_COLOR.
+#pragma once
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+namespace fci {
+
+class Progress {
+public:
+    // quiet: prints nothing. Lines go to `out`.
+    explicit Progress(std::FILE* out, bool quiet = false);
+    ~Progress() { clear(); }
+
+    bool terminal() const { return terminal_; }
+    void status(const std::string& text); // at most ten times a second
+    void line(const std::string& text);
+    std::string bold(const std::string& text) const;
+    bool due() const; // would status() draw now? (so that nobody formats for nothing)
+
+private:
+    void clear();
+    std::FILE* out_;
+    bool quiet_, terminal_, colour_, drawn_ = false;
+    std::chrono::steady_clock::time_point last_{};
+};
+
+bool use_colour(std::FILE* out); // a terminal, and NO_COLOR is not set
+int terminal_width(std::FILE* out, int otherwise = 100);
+
+std::string duration(double seconds); // "48 s", "3 min 20 s", "2 h 05 min"
+
+} // namespace fci

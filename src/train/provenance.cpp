@@ -1,0 +1,50 @@
+#include "train/provenance.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+
+#include <fstream>
+
+#include "core/gemm.h"
+#include "build_info.h" // FCI_GIT, FCI_FLAGS: written by the Makefile
+
+namespace fci {
+
+std::vector<std::pair<std::string, std::string>> provenance() {
+    std::string cpu = "unknown", line;
+    for (std::ifstream info("/proc/cpuinfo"); std::getline(info, line);)
+        if (line.rfind("model name", 0) == 0) {
+            cpu = line.substr(line.find(':') + 2);
+            break;
+        }
+    utsname system{};
+    uname(&system);
+    return {{"git", FCI_GIT},
+            {"compiler", fmt::format("{} {}", __VERSION__, FCI_FLAGS)},
+            {"blas_core", blas_core()},
+            {"cpu", cpu},
+            {"system", fmt::format("{} {} {}", system.sysname, system.release, system.machine)}};
+}
+
+std::string json_quote(const std::string& s) {
+    std::string q = "\"";
+    for (const char c : s) {
+        if (c == '"' || c == '\\') (q += '\\') += c;
+        else if (static_cast<unsigned char>(c) < 0x20) q += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+        else q += c;
+    }
+    return q + '"';
+}
+
+double peak_rss_mb() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+#ifdef __APPLE__
+    return usage.ru_maxrss / 1048576.0; // bytes there
+#else
+    return usage.ru_maxrss / 1024.0;
+#endif
+}
+
+} // namespace fci

@@ -1,0 +1,283 @@
+#include "train/run.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+
+#include "tasks/npy.h"
+#include "train/checkpoint.h"
+#include "core/files.h"
+#include "train/progress.h"
+#include "train/provenance.h"
+
+namespace fci {
+namespace {
+
+volatile sig_atomic_t stop_signal = 0;
+
+// While it lives, the first SIGINT or SIGTERM asks for a stop; a second one kills as usual.
+struct SignalGuard {
+    struct sigaction old_int {}, old_term {};
+    SignalGuard() {
+        stop_signal = 0;
+        struct sigaction ask {};
+        ask.sa_handler = [](int s) { stop_signal = s; };
+        ask.sa_flags = static_cast<int>(SA_RESETHAND);
+        sigaction(SIGINT, &ask, &old_int);
+        sigaction(SIGTERM, &ask, &old_term);
+    }
+    ~SignalGuard() {
+        sigaction(SIGINT, &old_int, nullptr);
+        sigaction(SIGTERM, &old_term, nullptr);
+    }
+};
+
+double seconds_since(std::chrono::steady_clock::time_point from) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
+}
+
+float median(std::vector<float> v) {
+    if (v.empty()) return 0;
+    std::nth_element(v.begin(), v.begin() + static_cast<int64_t>(v.size() / 2), v.end());
+    return v[v.size() / 2];
+}
+
+std::string provenance_json(const Trainer& t) {
+    std::string s = "{";
+    for (const auto& [key, value] : provenance()) s += json_quote(key) + ":" + json_quote(value) + ",";
+    s += fmt::format("\"seed\":{},\"data_hash\":\"{:016x}\",\"options\":{{", t.options().train.seed, t.data_hash());
+    Options o = t.options();
+    bool first = true;
+    for (const Option& entry : table(o)) {
+        if (entry.group == Option::run) continue;
+        const std::string* text = std::holds_alternative<std::string*>(entry.value) ? std::get<std::string*>(entry.value) : nullptr;
+        s += fmt::format("{}\"{}\":{}", first ? "" : ",", entry.key, text ? json_quote(*text) : entry.text());
+        first = false;
+    }
+    return s + "}}";
+}
+
+std::string metrics_json(const Counts& c, const Chance& chance, bool routes) {
+    const std::string routing =
+        routes ? fmt::format("\"routing_at_k\":{},\"routing_at_1\":{},", c.percent(c.at_k), c.percent(c.at_1)) : "";
+    return fmt::format("{}\"accuracy\":{},\"chance\":{{\"routing_at_k\":{},\"routing_at_1\":{},\"accuracy\":{}}}", routing,
+                       c.percent(c.right), chance.at_k, chance.at_1, chance.accuracy);
+}
+
+// "routing@4 99.3% (chance 25.0)  @1 98.1% (6.2)  accuracy 51.9% (6.2)"
+std::string metrics_text(const Counts& c, const Chance& chance, const Options& o) {
+    std::string s;
+    if (o.model.router != "none")
+        s = fmt::format("routing@{} {:5.1f}% (chance {:.1f})  @1 {:5.1f}% ({:.1f})  ", o.model.top_k, c.percent(c.at_k),
+                        chance.at_k, c.percent(c.at_1), chance.at_1);
+    return s + fmt::format("accuracy {:5.1f}% ({:.1f})", c.percent(c.right), chance.accuracy);
+}
+
+// Options of a run that is to be continued: those that it was started with; flags given now may only repeat them,
+// or say how to carry on (threads, quiet, ...).
+Options resumed_options(const std::string& folder, const Options& now, const Given& given) {
+    const std::string path = folder + "/config.toml";
+    if (!std::filesystem::exists(path))
+        fail(Exit::usage, "--resume {}: there is no run in it (no config.toml); the folder of a run is wanted, e.g. runs/out/NAME", folder);
+    Options o;
+    read_toml(o, read_file(path), path, Exit::bad_data);
+    Options asked = o;
+    for (const auto& [key, word] : given)
+        for (const Option& entry : table(asked))
+            if (entry.key == key) set_from_text(entry, word);
+    const std::vector<Option> before = table(o), after = table(asked);
+    for (size_t i = 0; i < before.size(); ++i)
+        if (before[i].group != Option::run && before[i].text() != after[i].text())
+            fail(Exit::usage, "{} {}: the run in {} has {}; leave the flag out to continue it, or start anew with --out",
+                 after[i].flag(), after[i].text(), folder, before[i].text());
+    o.run = now.run;
+    return o;
+}
+
+class Run {
+public:
+    Run(const Options& o, std::string folder)
+        : progress_(o.run.json ? stderr : stdout, o.run.quiet), trainer_(make_data(o)), folder_(std::move(folder)),
+          log_(folder_ + "/log.jsonl"), routes_(o.model.router != "none") {
+        step_ms_.reserve(static_cast<size_t>(trainer_.steps_total()));
+    }
+
+    void write_config() {
+        std::string text = "# What this run was started with; `fci train --config` reads it, `--resume` continues it.\n" +
+                           write_toml(trainer_.options()) + "\n[provenance]\n";
+        for (const auto& [key, value] : provenance()) text += key + " = " + json_quote(value) + "\n";
+        text += fmt::format("data_hash = \"{:016x}\"\n", trainer_.data_hash());
+        write_file_atomically(folder_ + "/config.toml", text);
+    }
+
+    void restore() {
+        if (std::filesystem::exists(checkpoint())) {
+            std::string note;
+            progressed_ = load_checkpoint(checkpoint(), trainer_, &note);
+            if (!note.empty()) progress_.line("note: " + note);
+            progress_.line(fmt::format("resumed {} at step {} of {}", folder_, trainer_.steps_done(), trainer_.steps_total()));
+        } else progress_.line(fmt::format("{} has no checkpoint yet: starting over", folder_));
+        log_.truncate_to(progressed_.log_bytes);
+    }
+
+    Exit loop() {
+        const Options& o = trainer_.options();
+        const int64_t per_epoch = trainer_.steps_per_epoch();
+        const int64_t end = o.run.stop_after ? std::min(o.run.stop_after * per_epoch, trainer_.steps_total()) : trainer_.steps_total();
+        const int64_t every = o.run.checkpoint_every ? o.run.checkpoint_every : per_epoch;
+        announce(end);
+        const SignalGuard guard;
+        first_step_ = trainer_.steps_done();
+        start_ = std::chrono::steady_clock::now();
+        while (trainer_.steps_done() < end) {
+            const auto step_start = std::chrono::steady_clock::now();
+            const Step s = trainer_.step();
+            step_ms_.push_back(static_cast<float>(1e3 * seconds_since(step_start)));
+            log_step(s);
+            if (progress_.due()) progress_.status(status(s, end));
+            if (s.number % per_epoch == 0) finish_epoch(s, end);
+            const bool stop = stop_signal != 0;
+            if (s.number % every == 0 || s.number == end || stop) save();
+            if (stop && s.number < end) {
+                progress_.line(fmt::format("stopped at step {}: a checkpoint is written; go on with\n  ./fci train --resume {}",
+                                           s.number, folder_));
+                return Exit::interrupted;
+            }
+        }
+        finish();
+        return Exit::ok;
+    }
+
+private:
+    std::string checkpoint() const { return folder_ + "/checkpoint.safetensors"; }
+
+    void save() {
+        log_.sync();
+        progressed_.log_bytes = log_.size();
+        save_checkpoint(checkpoint(), trainer_, progressed_);
+    }
+
+    void announce(int64_t end) {
+        const Options& o = trainer_.options();
+        progress_.line(fmt::format("{}  {}  router {}  {} parameters  L {}  {} sequences  {} epochs of {} steps  batch {}  {} thread{}",
+                                   o.task.task, o.model.representation, o.model.router, trainer_.parameter_count(), o.task.length,
+                                   o.train.sequences, o.train.epochs, trainer_.steps_per_epoch(), o.train.batch, o.run.threads,
+                                   o.run.threads == 1 ? "" : "s"));
+        progress_.line(fmt::format("run folder {}   (Ctrl-C writes a checkpoint)", folder_));
+        if (end < trainer_.steps_total()) progress_.line(fmt::format("stops after epoch {} of {}", o.run.stop_after, o.train.epochs));
+    }
+
+    std::string eta(int64_t end) const {
+        const int64_t done = trainer_.steps_done() - first_step_;
+        return done ? duration(seconds_since(start_) / static_cast<double>(done) * static_cast<double>(end - trainer_.steps_done())) : "?";
+    }
+
+    std::string status(const Step& s, int64_t end) const {
+        const int64_t per_epoch = trainer_.steps_per_epoch();
+        return fmt::format("epoch {:3}/{}  step {:3}/{}  loss {:.4f}  routing {:5.1f}%  {:.0f} ms a step  ETA {}", s.epoch + 1,
+                           trainer_.options().train.epochs, (s.number - 1) % per_epoch + 1, per_epoch, s.loss,
+                           s.counts.percent(s.counts.at_k), step_ms_.back(), eta(end));
+    }
+
+    void log_step(const Step& s) {
+        epoch_loss_ += s.loss;
+        log_.line(fmt::format("{{\"type\":\"step\",\"step\":{},\"epoch\":{},\"loss\":{},\"answer_loss\":{},\"routing_loss\":{},"
+                              "\"grad_norm\":{},\"learning_rate\":{},\"ms\":{:.3f}}}",
+                              s.number, s.epoch + 1, s.loss, s.answer_loss, s.routing_loss, s.grad_norm, s.learning_rate, step_ms_.back()));
+    }
+
+    void finish_epoch(const Step& s, int64_t end) {
+        last_ = trainer_.evaluate();
+        const Chance& chance = trainer_.chance();
+        const int epoch = s.epoch + 1;
+        const bool transition = routes_ && !progressed_.transition_epoch && last_.percent(last_.at_k) >= (chance.at_k + 100) / 2;
+        if (transition) progressed_.transition_epoch = epoch;
+        log_.line(fmt::format("{{\"type\":\"epoch\",\"epoch\":{},\"step\":{},{},\"transition\":{},\"seconds\":{:.3f}}}", epoch, s.number,
+                              metrics_json(last_, chance, routes_), transition, seconds_since(start_)));
+        progress_.line(fmt::format("epoch {:3}/{}  loss {:.4f}  {}  ETA {}{}", epoch, trainer_.options().train.epochs,
+                                   epoch_loss_ / static_cast<double>(trainer_.steps_per_epoch()),
+                                   metrics_text(last_, chance, trainer_.options()), eta(end),
+                                   transition ? progress_.bold("  <- the transition") : ""));
+        epoch_loss_ = 0;
+    }
+
+    void finish() {
+        if (!last_.queries) last_ = trainer_.evaluate(); // resumed at its end
+        const Options& o = trainer_.options();
+        const double seconds = seconds_since(start_);
+        const int64_t epochs = trainer_.steps_done() / trainer_.steps_per_epoch();
+        progress_.line(fmt::format("done in {}: {}", duration(seconds), metrics_text(last_, trainer_.chance(), o)));
+        if (routes_)
+            progress_.line(progressed_.transition_epoch ? fmt::format("the transition was in epoch {}", progressed_.transition_epoch)
+                                                        : "no transition: routing stayed below half way from chance to 100%");
+        progress_.line(fmt::format("look at what it chose:  ./fci show --checkpoint {}", checkpoint()));
+        if (o.run.json)
+            fmt::print("{{{},\"transition_epoch\":{},\"epochs\":{},\"steps\":{},\"seconds\":{:.3f},\"ms_per_step_median\":{:.3f},"
+                       "\"peak_rss_mb\":{:.1f},\"parameters\":{},\"folder\":{},\"provenance\":{}}}\n",
+                       metrics_json(last_, trainer_.chance(), routes_),
+                       progressed_.transition_epoch ? std::to_string(progressed_.transition_epoch) : "null", epochs, trainer_.steps_done(),
+                       seconds, median(step_ms_), peak_rss_mb(), trainer_.parameter_count(), json_quote(folder_), provenance_json(trainer_));
+    }
+
+    Progress progress_;
+    Trainer trainer_;
+    std::string folder_;
+    LogFile log_;
+    bool routes_;
+    Progressed progressed_;
+    Counts last_;
+    double epoch_loss_ = 0;
+    std::vector<float> step_ms_;
+    int64_t first_step_ = 0;
+    std::chrono::steady_clock::time_point start_;
+};
+
+} // namespace
+
+Exit train(const Options& asked, const Given& given) {
+    if (!asked.run.resume.empty()) {
+        if (!asked.run.out.empty()) fail(Exit::usage, "--out and --resume: a resumed run stays in its folder; leave --out out");
+        Options o = resumed_options(asked.run.resume, asked, given);
+        resolve(o);
+        Run run(o, asked.run.resume);
+        run.restore();
+        return run.loop();
+    }
+    Options o = asked;
+    resolve(o);
+    std::string folder = o.run.out;
+    if (folder.empty()) {
+        std::string stem = o.task.task + "-" + o.model.representation + (o.model.router == "investigator" ? "" : "-" + o.model.router);
+        std::replace(stem.begin(), stem.end(), ':', '-');
+        folder = unused_name("runs/out", stem);
+    } else make_output_folder(folder);
+    Run run(o, folder);
+    run.write_config();
+    return run.loop();
+}
+
+Exit evaluate(const std::string& checkpoint, const std::string& data, const RunOptions& how) {
+    Options o = checkpoint_options(checkpoint);
+    o.run = how;
+    resolve(o);
+    Progress progress(how.json ? stderr : stdout, how.quiet);
+    Trainer trainer(make_data(o));
+    std::string note;
+    load_checkpoint(checkpoint, trainer, &note);
+    if (!data.empty()) trainer.set_test_set(load_dataset(data), data);
+    const auto start = std::chrono::steady_clock::now();
+    const Counts c = trainer.evaluate();
+    const bool routes = o.model.router != "none";
+    progress.line(fmt::format("{}  {}  router {}  step {}  {} test sequences{}", o.task.task, o.model.representation, o.model.router,
+                              trainer.steps_done(), trainer.test_set().count, data.empty() ? "" : " of " + data));
+    progress.line(metrics_text(c, trainer.chance(), trainer.options()));
+    if (how.json)
+        fmt::print("{{{},\"epochs\":{},\"steps\":{},\"seconds\":{:.3f},\"peak_rss_mb\":{:.1f},\"parameters\":{},\"provenance\":{}}}\n",
+                   metrics_json(c, trainer.chance(), routes), trainer.steps_done() / trainer.steps_per_epoch(), trainer.steps_done(),
+                   seconds_since(start), peak_rss_mb(), trainer.parameter_count(), provenance_json(trainer));
+    return Exit::ok;
+}
+
+} // namespace fci

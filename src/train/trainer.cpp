@@ -1,0 +1,263 @@
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "core/gemm.h"
+#include "ops/cross_entropy.h"
+#include "tasks/npy.h"
+#include "core/files.h"
+
+namespace fci {
+namespace {
+
+constexpr int gradient_groups = 8;  // at most; more than that many threads do not help a step
+constexpr int tokens_per_tape = 512; // few enough that an op's operands stay in cache, enough for efficient products
+
+int sequences_per_tape(int length) { return std::max(1, tokens_per_tape / length); }
+
+uint64_t hash_of(const std::vector<int32_t>& v, uint64_t seed) {
+    return hash64({reinterpret_cast<const char*>(v.data()), v.size() * sizeof v[0]}, seed);
+}
+
+uint64_t hash_of(const Dataset& d, uint64_t h) {
+    for (const auto* v : {&d.tokens, &d.query, &d.answer, &d.label}) h = hash_of(*v, h);
+    return h;
+}
+
+// The last `count` sequences of `data` become a dataset of their own.
+Dataset hold_out(Dataset& data, int count) {
+    Dataset held{count, data.length, data.queries, data.vocab, {}, {}, {}, {}};
+    const auto move_tail = [&](std::vector<int32_t>& from, std::vector<int32_t>& to, int width) {
+        const auto cut = from.end() - int64_t{count} * width;
+        to.assign(cut, from.end());
+        from.erase(cut, from.end());
+    };
+    move_tail(data.tokens, held.tokens, data.length);
+    move_tail(data.query, held.query, data.queries);
+    move_tail(data.answer, held.answer, data.queries);
+    move_tail(data.label, held.label, data.queries);
+    data.count -= count;
+    return held;
+}
+
+} // namespace
+
+TrainerData make_data(const Options& o) {
+    if (o.train.data.empty()) {
+        Workers workers(o.run.threads);
+        // The test set is the same for all seeds.
+        return {o, generate(o.task, o.train.sequences, o.train.seed, Stream::train_data, workers),
+                generate(o.task, o.train.test_sequences, 0, Stream::test_data, workers)};
+    }
+    TaskOptions described;
+    described.task = "other";
+    TrainerData d{o, load_dataset(o.train.data, &described), {}};
+    d.options.task = described;
+    if (!o.train.test_data.empty()) {
+        d.test = load_dataset(o.train.test_data);
+        if (d.test.length != d.train.length || d.test.queries != d.train.queries)
+            fail(Exit::bad_data, "{} has length {} and {} queries, {} has {} and {}", o.train.test_data, d.test.length,
+                 d.test.queries, o.train.data, d.train.length, d.train.queries);
+        d.train.vocab = d.test.vocab = std::max(d.train.vocab, d.test.vocab);
+    } else {
+        if (d.train.count < 2) fail(Exit::bad_data, "{}: {} sequence is too few to hold some out as a test set", o.train.data, d.train.count);
+        d.test = hold_out(d.train, std::min(o.train.test_sequences, std::max(1, d.train.count / 5)));
+    }
+    d.options.task.length = d.train.length;
+    d.options.task.vocab = d.train.vocab;
+    d.options.train.sequences = d.train.count;
+    d.options.train.test_sequences = d.test.count;
+    if (o.train.batch > d.train.count)
+        fail(Exit::usage, "--batch {} is more than the {} training sequences in {}", o.train.batch, d.train.count, o.train.data);
+    return d;
+}
+
+void Counts::add(const Counts& o) {
+    queries += o.queries, at_k += o.at_k, at_1 += o.at_1, right += o.right;
+    answer_loss += o.answer_loss, routing_loss += o.routing_loss;
+}
+
+Trainer::Trainer(TrainerData data)
+    : options_(std::move(data.options)), train_(std::move(data.train)), test_(std::move(data.test)),
+      workers_(options_.run.threads) {
+    use_one_blas_thread();
+    check_model(options_.model, train_.vocab, train_.length);
+    data_hash_ = hash_of(test_, hash_of(train_, 0));
+    chance_ = fit_chance(options_.task, train_, test_, options_.model.top_k);
+    steps_per_epoch_ = train_.count / options_.train.batch; // a partial last batch is dropped
+
+    ParameterBinder layout;
+    Model measure(layout, options_.model, train_.vocab, train_.length);
+    infos_ = layout.infos();
+    const int64_t size = layout.block_size();
+    const int groups = std::min(gradient_groups, options_.train.batch);
+    data_.assign(size, 0.f);
+    grads_.assign(size * groups, 0.f);
+    initialise(infos_, options_.train.seed, data_.data());
+    adamw_ = AdamW(size);
+    adamw_.weight_decay = options_.train.weight_decay;
+    const auto bind = [&](float* grad) {
+        ParameterBinder binder(data_.data(), grad);
+        return std::make_unique<Model>(binder, options_.model, train_.vocab, train_.length);
+    };
+    forward_model_ = bind(nullptr);
+    for (int g = 0; g < groups; ++g) {
+        grad_blocks_.push_back(grads_.data() + g * size);
+        groups_.push_back({grad_blocks_.back(), bind(grad_blocks_.back()), {}});
+    }
+    for (int w = 0; w < workers_.count(); ++w) lanes_.push_back(std::make_unique<Lane>());
+    partial_.resize(slices(size));
+    order_.resize(train_.count);
+}
+
+int64_t Trainer::parameter_count() const {
+    int64_t sum = 0;
+    for (const ParameterInfo& p : infos_) sum += p.shape.size();
+    return sum;
+}
+
+void Trainer::set_steps_done(int64_t steps) { steps_done_ = steps; }
+
+void Trainer::set_test_set(Dataset test, const std::string& name) {
+    if (test.length != train_.length || test.queries != train_.queries || test.vocab > train_.vocab)
+        fail(Exit::bad_data, "{}: length {}, {} queries and a vocabulary of {}; the model is made for {}, {} and {}", name,
+             test.length, test.queries, test.vocab, train_.length, train_.queries, train_.vocab);
+    test_ = std::move(test);
+    chance_ = fit_chance(options_.task, train_, test_, options_.model.top_k);
+}
+
+double Trainer::routing_weight(int epoch) const {
+    return options_.train.epochs > 1 ? 1 - 0.9 * epoch / (options_.train.epochs - 1) : 1;
+}
+
+// A permutation of the training set for each epoch [Fisher & Yates; Durstenfeld 1964].
+void Trainer::shuffle(int epoch) {
+    if (epoch == order_epoch_) return;
+    Rng rng(options_.train.seed, Stream::order, epoch);
+    std::iota(order_.begin(), order_.end(), 0);
+    for (int i = train_.count - 1; i > 0; --i) std::swap(order_[i], order_[rng.below(i + 1)]);
+    order_epoch_ = epoch;
+}
+
+template <class F>
+Trainer::Batch Trainer::gather_sequences(Arena& arena, const Dataset& d, int n, F index_of) const {
+    const auto rows = [&](const std::vector<int32_t>& from, int width) {
+        int32_t* to = arena.array<int32_t>(int64_t{n} * width);
+        for (int i = 0; i < n; ++i)
+            std::memcpy(to + int64_t{i} * width, from.data() + int64_t{index_of(i)} * width, width * sizeof(int32_t));
+        return IntTensor{to, {n, width}};
+    };
+    return {rows(d.tokens, d.length), rows(d.query, d.queries), rows(d.answer, d.queries), rows(d.label, d.queries)};
+}
+
+// Is the answer among the k chosen (neighbours not counted), is it the first, is the highest logit the label?
+Counts Trainer::count(const Model::Output& out, const Batch& batch) const {
+    Counts c;
+    c.queries = batch.answer.shape.size();
+    const int k = options_.model.top_k, classes = out.logits.cols();
+    for (int64_t i = 0; i < c.queries; ++i) {
+        if (out.chosen.data) {
+            const int32_t* chosen = out.chosen.data + i * 2 * k;
+            c.at_1 += chosen[0] == batch.answer.data[i];
+            c.at_k += std::find(chosen, chosen + k, batch.answer.data[i]) != chosen + k;
+        }
+        const float* z = out.logits.data + i * classes;
+        c.right += std::max_element(z, z + classes) - z == batch.label.data[i];
+    }
+    return c;
+}
+
+void Trainer::run_group(int g, Lane& lane) {
+    Group& group = groups_[g];
+    const int batch = options_.train.batch, groups = static_cast<int>(groups_.size());
+    const int begin = g * batch / groups, end = (g + 1) * batch / groups, per_tape = sequences_per_tape(train_.length);
+    const int64_t first = steps_done_ % steps_per_epoch_ * batch;
+    const float weight = 1.f / (static_cast<float>(batch) * static_cast<float>(train_.queries));
+    const auto w = static_cast<float>(routing_weight(static_cast<int>(steps_done_ / steps_per_epoch_)));
+    std::memset(group.grad, 0, data_.size() * sizeof(float));
+    group.counts = {};
+    for (int at = begin; at < end; at += per_tape) {
+        const int n = std::min(per_tape, end - at);
+        lane.tape.reset();
+        const Batch b = gather_sequences(lane.arena, train_, n, [&](int i) { return order_[first + at + i]; });
+        const Model::Output out = (*group.model)(lane.tape, b.tokens, b.query);
+        Counts counts = count(out, b);
+        const Tensor answer_loss = cross_entropy(lane.tape, out.logits, b.label, weight);
+        for (int64_t i = 0; i < answer_loss.size(); ++i) counts.answer_loss += answer_loss.data[i];
+        if (out.scores) {
+            const Tensor routing_loss = cross_entropy(lane.tape, out.scores, b.answer, w * weight);
+            for (int64_t i = 0; i < routing_loss.size(); ++i) counts.routing_loss += routing_loss.data[i];
+        }
+        lane.tape.backward();
+        group.counts.add(counts);
+    }
+}
+
+Step Trainer::step() {
+    check(steps_done_ < steps_total(), "trainer: all {} steps are done", steps_total());
+    Step s{};
+    s.number = steps_done_ + 1;
+    s.epoch = static_cast<int>(steps_done_ / steps_per_epoch_);
+    shuffle(s.epoch);
+    workers_.run(static_cast<int>(groups_.size()), [&](int g, int worker) { run_group(g, *lanes_[worker]); });
+    // A worker that got no group so far takes its memory now: from the second step on there is no allocation.
+    for (auto& lane : lanes_)
+        for (const auto& other : lanes_) lane->arena.grow_like(other->arena);
+    for (const Group& g : groups_) s.counts.add(g.counts);
+    s.answer_loss = s.counts.answer_loss / static_cast<double>(s.counts.queries);
+    s.routing_loss = s.counts.routing_loss / static_cast<double>(s.counts.queries);
+    s.loss = s.answer_loss + routing_weight(s.epoch) * s.routing_loss;
+    s.grad_norm = sum_and_norm(grad_blocks_, static_cast<int64_t>(data_.size()), partial_, workers_);
+    if (!std::isfinite(s.loss) || !std::isfinite(s.grad_norm)) diagnose();
+    const OneCycle::Point at = OneCycle{options_.train.learning_rate, steps_total()}.at(steps_done_);
+    s.learning_rate = at.rate;
+    adamw_.step(s.number, at, clip_factor(s.grad_norm, options_.train.clip), grad_blocks_[0], data_.data(), workers_);
+    ++steps_done_;
+    return s;
+}
+
+// The step again, with every number looked at: slow, but it names the op.
+void Trainer::diagnose() {
+    Lane& lane = *lanes_[0];
+    lane.tape.set_checked(true);
+    std::string op = "the sum of the groups' gradients: it overflowed";
+    try {
+        for (size_t g = 0; g < groups_.size(); ++g) run_group(static_cast<int>(g), lane);
+    } catch (const Error& e) {
+        op = e.what();
+    }
+    lane.tape.set_checked(false);
+    fail(Exit::non_finite, "step {}: {}; nothing was updated. A lower --learning-rate or --clip may help", steps_done_ + 1, op);
+}
+
+Counts Trainer::evaluate() {
+    const int per_tape = sequences_per_tape(test_.length);
+    evaluation_.assign((test_.count + per_tape - 1) / per_tape, {});
+    workers_.run(static_cast<int>(evaluation_.size()), [&](int i, int worker) {
+        Lane& lane = *lanes_[worker];
+        const int begin = i * per_tape, n = std::min(per_tape, test_.count - begin);
+        lane.forward_only.reset();
+        const Batch b = gather_sequences(lane.arena, test_, n, [&](int j) { return begin + j; });
+        const Model::Output out = (*forward_model_)(lane.forward_only, b.tokens, b.query);
+        evaluation_[i] = count(out, b);
+    });
+    Counts sum;
+    for (const Counts& c : evaluation_) sum.add(c);
+    return sum;
+}
+
+Trainer::Look Trainer::look(const Dataset& d, int sequence) {
+    Lane& lane = *lanes_[0];
+    lane.forward_only.reset();
+    const Batch b = gather_sequences(lane.arena, d, 1, [&](int) { return sequence; });
+    const Model::Output out = (*forward_model_)(lane.forward_only, b.tokens, b.query);
+    Look look;
+    if (out.chosen.data) look.chosen.assign(out.chosen.data, out.chosen.data + out.chosen.shape.size());
+    if (out.scores) look.scores.assign(out.scores.data, out.scores.data + out.scores.size());
+    return look;
+}
+
+} // namespace fci

@@ -1,0 +1,117 @@
+// Trainer: the step and the evaluation, with CPU parallelism outside the ops.
+//
+// A batch is cut into a fixed number of gradient groups of whole sequences. A worker takes a group, runs its
+// sequences through the model a few at a time, forward and backward on its own tape, and adds to the group's own
+// gradient block; then group blocks are added in fixed order. Nothing depends on which worker took which group, so
+// the bits are the same for 1, 2 or 64 threads.
+//
+//   loss = mean over queries of CE(logits, label) + w mean over queries of CE(scores, answer)
+//   w = 1 - 0.9 e/(E-1) in epoch e of E
+#pragma once
+#include <memory>
+
+#include "train/adamw.h"
+#include "train/chance.h"
+#include "train/options.h"
+
+namespace fci {
+
+// Sums over queries.
+struct Counts {
+    int64_t queries = 0, at_k = 0, at_1 = 0, right = 0;
+    double answer_loss = 0, routing_loss = 0;
+    void add(const Counts& o);
+    double percent(int64_t n) const { return queries ? 100.0 * static_cast<double>(n) / static_cast<double>(queries) : 0; }
+};
+
+struct Step {
+    int64_t number; // from 1
+    int epoch;      // from 0
+    double loss, answer_loss, routing_loss, grad_norm, learning_rate;
+    Counts counts; // on the batch, before the update
+};
+
+struct TrainerData {
+    Options options;
+    Dataset train, test;
+};
+// Generates the data, or reads --data, whose description then replaces the task's options.
+TrainerData make_data(const Options& resolved);
+
+class Trainer {
+public:
+    explicit Trainer(TrainerData); // parameters start from the seed
+
+    // The next step. Exit::non_finite if a loss or gradient is NaN or Inf: names the step and the first op that made
+    // one; parameters and optimiser are then still those of the step before.
+    Step step();
+    Counts evaluate(); // on the test set
+
+    int64_t steps_done() const { return steps_done_; }
+    int64_t steps_per_epoch() const { return steps_per_epoch_; }
+    int64_t steps_total() const { return steps_per_epoch_ * options_.train.epochs; }
+    const Chance& chance() const { return chance_; }
+    const Options& options() const { return options_; }
+    uint64_t data_hash() const { return data_hash_; }
+    const Dataset& test_set() const { return test_; }
+    // Evaluates on other sequences from now on; `name` is for messages.
+    void set_test_set(Dataset, const std::string& name);
+
+    // What a checkpoint holds: parameters, optimiser and the step; all randomness is a function of seed and step.
+    const std::vector<ParameterInfo>& infos() const { return infos_; }
+    int64_t parameter_count() const;
+    std::vector<float>& parameters() { return data_; }
+    AdamW& optimiser() { return adamw_; }
+    void set_steps_done(int64_t steps);
+
+    // The positions that the router chooses in one test sequence, (queries, 2k), and, where there are any, its scores
+    // (queries, length).
+    struct Look {
+        std::vector<int32_t> chosen;
+        std::vector<float> scores;
+    };
+    Look look(const Dataset&, int sequence);
+
+private:
+    struct Lane { // what one worker runs on
+        Arena arena;
+        Tape tape{arena, true}, forward_only{arena, false};
+    };
+    struct Group { // one gradient group
+        float* grad;
+        std::unique_ptr<Model> model; // bound to the shared parameters and this group's gradients
+        Counts counts;
+    };
+    struct Batch { // a few sequences, gathered
+        IntTensor tokens, query, answer, label;
+    };
+
+    void run_group(int g, Lane& lane);
+    void diagnose();
+    Counts count(const Model::Output&, const Batch&) const;
+    template <class F>
+    Batch gather_sequences(Arena&, const Dataset&, int n, F index_of) const;
+    void shuffle(int epoch);
+    double routing_weight(int epoch) const;
+
+    Options options_;
+    Dataset train_, test_;
+    uint64_t data_hash_ = 0;
+    Chance chance_;
+    Workers workers_;
+    int64_t steps_per_epoch_ = 0, steps_done_ = 0;
+    std::vector<ParameterInfo> infos_;
+    std::vector<float> data_;
+    std::vector<float> grads_; // one block a group
+    std::vector<float*> grad_blocks_;
+    AdamW adamw_{0};
+    std::unique_ptr<Model> forward_model_; // no gradients
+    std::vector<std::unique_ptr<Lane>> lanes_;
+    std::vector<Group> groups_;
+    std::vector<double> partial_;
+    std::vector<Counts> evaluation_;
+    std::vector<int> order_;
+    int order_epoch_ = -1;
+};
+
+} // namespace fci

@@ -1,0 +1,83 @@
+// DER, distant evidence retrieval (paper, section 3.1): find a pair by its key's content, far from the query.
+//
+//   far, answer after the query:
+//     filler   key value    Q key    key value  key value    filler . . .      key value   filler
+//     . . . .   42    9     0  42     42   201   42    77    . . . . . . .      42    17   . . .
+//             [distractor]  |   |    [distractor][distractor]                    |     |
+//                         q-1   q                                                a   a+1
+//             |<- near-window ->|<- near-window ->|
+//                               |<----------------- min-distance or more ------->|
+//
+//   tokens (L)   query = q (query-row marker: q-1)   answer = a   label = x[a+1]
+//
+// Law, with W = near-window, D = min-distance, V = vocab, n = n-distractors. A pair "at p" fills p and p+1.
+// The pairs at a and at the distractors lie in [0,L), overlap neither each other nor q-1, q, and
+//                 far, semantic                                        near (the roles swap)
+//   answer        |a-q| >= D                                           both its tokens in [q-W, q+W]
+//   distractors   both tokens in [q-W, q+W], on either side            |p-q| >= D, on either side
+//   answer-side   after: a > q;  before: a < q;  either: both          the same
+// 1. (q, a) fits if n distractors find room beside it; row q is feasible if some a fits.
+//    q is uniform over the feasible rows, then a uniform over those that fit q.
+// 2. The set of n distractor positions is uniform over all sets that the rules allow, whole. Exactly: the
+//    room falls into runs of s allowed positions each, and j disjoint pairs go into such a run in
+//    C(s+1-j, j) ways; the j of each run are drawn from the products of these counts (in double, so within
+//    2^-50 or so), then a uniform j-subset of s+1-j, spread out by one place for each pair before.
+//    There is no rejection, so it always ends, however tight the fit.
+// 3. k = x[q] and v = x[a+1] uniform in [1,V). x[q-1] = 0, the QUERY marker; no other token is 0.
+//    x[a] = k; semantic: uniform over the 4 other tokens of k's concept, concept c = {5c+1 .. 5c+5}.
+// 4. Distractors: value uniform in [1,V) without v. Key: k itself (distractor-key same; in semantic too, so
+//    that there the exact match is the lure and only the meaning leads to the answer), or uniform in
+//    [1,V) without k (other; semantic: without k's whole concept).
+// 5. Filler: uniform in [1,V) without k (semantic: without k's concept); filler-repeats-key: uniform in [1,V).
+//    Values are not filler: v, or a distractor's value, may happen to equal k, as the paper's one range for all
+//    tokens has it.
+#pragma once
+#include <array>
+#include <vector>
+
+#include "tasks/dataset.h"
+
+namespace fci {
+
+constexpr int concept_size = 5;
+inline int concept_of(int token) { return (token - 1) / concept_size; } // of a token >= 1
+
+class DistantEvidence {
+public:
+    static constexpr int most_distractors = 64; // keeps the counts of step 2 below 1e308 for every L
+
+    // Options as resolve() has left them. O(L).
+    explicit DistantEvidence(const TaskOptions& options);
+
+    // Throws Exit::usage where no example can be made, naming the flag and what would fit.
+    static void require(const TaskOptions& options);
+
+    const std::vector<int>& rows() const { return rows_; } // feasible q, ascending
+    void example(Rng& rng, const Example& out) const;
+
+private:
+    struct Run {
+        int first, last; // positions at which a pair may stand, both included
+    };
+    struct Runs { // disjoint, ascending, at least two apart
+        std::array<Run, 6> run{};
+        int count = 0;
+        void add(int first, int last);
+        Runs without_overlap(int pair) const; // minus the positions where a pair would touch the pair given
+        int capacity() const;                 // the most disjoint pairs
+    };
+    Runs window(int q, bool before, bool after) const;
+    Runs distant(int q, bool before, bool after) const;
+    Runs answer_places(int q) const;
+    Runs distractor_places(int q) const; // not yet minus the answer
+    bool fits(const Runs& distractors, int a) const;
+    bool feasible(int q) const;
+    std::vector<int> place_distractors(Rng& rng, const Runs& places) const;
+    static bool possible(const TaskOptions& options);
+
+    TaskOptions o_;
+    bool near_, semantic_, before_, after_;
+    std::vector<int> rows_;
+};
+
+} // namespace fci

@@ -1,0 +1,136 @@
+#include "tasks/mqar.h"
+
+#include <algorithm>
+#include <bit>
+#include <numeric>
+
+#include "core/check.h"
+
+namespace fci {
+
+namespace {
+
+// ln i = e ln 2 + 2 atanh((m-1)/(m+1)) for i = 2^e m, 1 <= m < 2. 24 terms of (1/3)^(2t+1) reach 1e-24.
+double natural_log(int i) {
+    constexpr double ln2 = 0.693147180559945309417;
+    const int e = std::bit_width(static_cast<unsigned>(i)) - 1;
+    const double m = static_cast<double>(i) / static_cast<double>(int64_t{1} << e), z = (m - 1) / (m + 1);
+    double sum = 0, power = z;
+    for (int t = 0; t < 24; ++t, power = power * z * z) sum = sum + power / (2 * t + 1);
+    return e * ln2 + 2 * sum;
+}
+
+// exp x for |x| < 1, 20 terms.
+double exponential(double x) {
+    double sum = 1, term = 1;
+    for (int t = 1; t < 20; ++t) {
+        term = term * x / t;
+        sum = sum + term;
+    }
+    return sum;
+}
+
+uint64_t below64(Rng& rng, uint64_t n) { // uniform in [0, n): as many bits as n has, until they are below it
+    const int shift = std::countl_zero(n);
+    for (;;)
+        if (const uint64_t x = rng.bits64() >> shift; x < n) return x;
+}
+
+// n distinct numbers of [low, high) in uniform random order: the first n steps of a shuffle.
+std::vector<int32_t> distinct(Rng& rng, int low, int high, int n) {
+    std::vector<int32_t> all(high - low);
+    std::iota(all.begin(), all.end(), low);
+    for (int i = 0; i < n; ++i) std::swap(all[i], all[rng.between(i, high - low)]);
+    all.resize(n);
+    return all;
+}
+
+} // namespace
+
+std::vector<uint64_t> slot_weights(int slots) {
+    constexpr double a = 0.01;
+    std::vector<uint64_t> w(slots);
+    for (int i = 1; i <= slots; ++i)
+        w[i - 1] = static_cast<uint64_t>(0x1p40 * (exponential(a * natural_log(i)) / i) + 0.5);
+    return w;
+}
+
+std::vector<int> draw_slots(Rng& rng, const std::vector<uint64_t>& weights, int n) {
+    // tree[i] = sum of the weights left in (i - lowbit(i), i], counted from 1 [Fenwick 1994].
+    const size_t slots = weights.size();
+    std::vector<uint64_t> tree(slots + 1);
+    uint64_t total = 0;
+    for (size_t i = 1; i <= slots; ++i) {
+        tree[i] += weights[i - 1];
+        total += weights[i - 1];
+        if (const size_t up = i + (i & -i); up <= slots) tree[up] += tree[i];
+    }
+    std::vector<int> drawn;
+    for (int d = 0; d < n; ++d) {
+        uint64_t u = below64(rng, total);
+        size_t slot = 0; // the most slots whose weights together do not exceed u
+        for (size_t step = std::bit_floor(slots); step; step /= 2)
+            if (slot + step <= slots && tree[slot + step] <= u) u -= tree[slot += step];
+        drawn.push_back(static_cast<int>(slot));
+        total -= weights[slot];
+        for (size_t i = slot + 1; i <= slots; i += i & -i) tree[i] -= weights[slot];
+    }
+    return drawn;
+}
+
+Mqar::Mqar(const TaskOptions& options) : o_(options), many_(o_.queries == "many") {
+    if (many_) weights_ = slot_weights((o_.length - 2 * o_.pairs) / 2);
+}
+
+void Mqar::require(const TaskOptions& o) {
+    const bool many = o.queries == "many";
+    if (o.pairs < 1) fail(Exit::usage, "--pairs {}: at least 1", o.pairs);
+    if (o.vocab < 4) fail(Exit::usage, "--vocab {} is too small for --task mqar: at least 4", o.vocab);
+    if (o.pairs > o.vocab / 2 - 1)
+        fail(Exit::usage, "--pairs {} need as many distinct keys, and --vocab {} has {}: take --vocab {} or more",
+             o.pairs, o.vocab, o.vocab / 2 - 1, 2 * int64_t{o.pairs} + 2);
+    const int64_t least = many ? 4 * int64_t{o.pairs} : 2 * int64_t{o.pairs} + 1;
+    if (o.length >= least) return;
+    const int most = many ? o.length / 4 : (o.length - 1) / 2;
+    fail(Exit::usage, "--length {} is too short for --pairs {} and {}: take --length {} or more{}", o.length, o.pairs,
+         many ? "a place for each one's query" : "the query", least,
+         most < 1 ? "" : fmt::format(", or --pairs {} or less", most));
+}
+
+void Mqar::example(Rng& rng, const Example& out) const {
+    const int N = o_.pairs, V = o_.vocab, half = V / 2;
+    const std::vector<int32_t> keys = distinct(rng, 1, half, N);
+    std::vector<int32_t> values;
+    if (many_)
+        values = distinct(rng, half, V, N);
+    else
+        for (int j = 0; j < N; ++j) values.push_back(rng.between(half, V));
+
+    std::fill_n(out.tokens, o_.length, 0);
+    for (int j = 0; j < N; ++j) {
+        out.tokens[2 * j] = keys[j];
+        out.tokens[2 * j + 1] = values[j];
+    }
+    const auto ask = [&](int column, int pair, int row) {
+        out.tokens[row] = keys[pair];
+        out.query[column] = row;
+        out.answer[column] = 2 * pair;
+        out.label[column] = values[pair];
+    };
+    if (many_) {
+        const std::vector<int> slots = draw_slots(rng, weights_, N);
+        for (int j = 0; j < N; ++j) ask(j, j, 2 * N + 2 * slots[j]);
+        if (o_.random_non_queries) { // keys and values are never 0, so what is 0 is the rest
+            for (int i = 2 * N; i < o_.length; ++i)
+                if (out.tokens[i] == 0) out.tokens[i] = rng.between(0, V);
+        }
+    } else {
+        ask(0, static_cast<int>(rng.below(N)), o_.length - 1);
+    }
+    if (out.annotation) {
+        *out.annotation = {};
+        for (int j = 0; j < N; ++j) out.annotation->pairs.push_back(2 * j);
+    }
+}
+
+} // namespace fci

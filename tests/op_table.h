@@ -1,0 +1,186 @@
+// The op table: each row is an op with sizes. What an op reads and writes is described once, by named buffers; the
+// columns (op_check.cpp) then know how to fill, run and compare any row:
+//   grad   the reference's backward against dual numbers through the reference's forward, in double
+//   cpu    the float kernels against the reference in double
+//   node   the tape node against the float kernels, bit for bit
+// To add an op: write tests/reference/NAME.h, one block in op_table.cpp, and its sizes in op_table().
+// To add a device: one member of Calls and of Versions, and one test that passes it to check_kernel().
+#pragma once
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "core/rng.h"
+#include "core/tape.h"
+#include "tests/reference/dual.h"
+
+namespace fci::test {
+
+using reference::Dual;
+
+// Numbers to fill a buffer with. Always floats, so that float, double and Dual start from the same values.
+using Fill = std::function<float(Rng&)>;
+inline Fill uniform(float low, float high) {
+    return [=](Rng& rng) { return rng.uniform(low, high); };
+}
+
+// Handles. A default one stands for an argument that is null.
+struct Buffer {
+    int id = -1;
+};
+struct IndexBuffer {
+    int id = -1;
+};
+
+// input: filled, has a gradient; output: starts as NaN, its gradient is a random dy; saved and scratch: start as NaN.
+enum class Role { input, output, saved, scratch };
+struct Field {
+    const char* name;
+    Role role;
+    int64_t size;
+    Fill fill;
+};
+struct IndexField {
+    const char* name;
+    Role role; // input or output
+    int64_t size;
+    int below; // inputs are in [0, below)
+};
+
+template <class T>
+class Memory;
+
+// One pass of an op, in each number type of the reference and on each device.
+struct Calls {
+    std::function<void(Memory<double>&)> in_double;
+    std::function<void(Memory<Dual>&)> in_dual;
+    std::function<void(Memory<float>&)> in_float, cpu;
+};
+
+// The functions behind them. That the kernels have the type of the float reference is checked here, by deduction.
+template <class D, class U, class F>
+struct Versions {
+    D* in_double;
+    U* in_dual;
+    F *in_float, *cpu;
+};
+#define FCI_VERSIONS(f)                                                                                                \
+    Versions { &reference::f<double>, &reference::f<Dual>, &reference::f<float>, &cpu::f }
+
+struct OpCase {
+    explicit OpCase(std::string name_and_sizes) : name(std::move(name_and_sizes)) {}
+
+    std::string name;
+    std::vector<Field> fields;
+    std::vector<IndexField> index_fields;
+    Calls forward, backward;                                 // backward: empty if the op has none
+    std::function<Tensor(Tape&, const Memory<float>&)> node; // empty: the node has a test of its own
+
+    Buffer input(const char* what, int64_t size, Fill fill = uniform(-1, 1)) {
+        return add(Field{what, Role::input, size, fill});
+    }
+    Buffer output(const char* what, int64_t size) { return add(Field{what, Role::output, size, {}}); }
+    Buffer saved(const char* what, int64_t size) { return add(Field{what, Role::saved, size, {}}); }
+    Buffer scratch(const char* what, int64_t size) { return add(Field{what, Role::scratch, size, {}}); }
+    IndexBuffer index_input(const char* what, int64_t size, int below) {
+        return add(IndexField{what, Role::input, size, below});
+    }
+    IndexBuffer index_output(const char* what, int64_t size) { return add(IndexField{what, Role::output, size, 0}); }
+
+    Buffer buffer(const std::string& what) const {
+        for (size_t i = 0; i < fields.size(); ++i)
+            if (what == fields[i].name) return {static_cast<int>(i)};
+        fail(Exit::internal, "{} has no buffer '{}'", name, what);
+    }
+
+    // call(memory, function) passes the buffers to the function; it is the same for every number type and device.
+    template <class V, class F>
+    static Calls calls(V v, F call) {
+        return {[=](Memory<double>& m) { call(m, v.in_double); }, [=](Memory<Dual>& m) { call(m, v.in_dual); },
+                [=](Memory<float>& m) { call(m, v.in_float); }, [=](Memory<float>& m) { call(m, v.cpu); }};
+    }
+
+private:
+    Buffer add(Field f) {
+        fields.push_back(std::move(f));
+        return {static_cast<int>(fields.size()) - 1};
+    }
+    IndexBuffer add(IndexField f) {
+        index_fields.push_back(f);
+        return {static_cast<int>(index_fields.size()) - 1};
+    }
+};
+
+// An array between two rows of guard words. They are plain positive numbers, of each array its own: adding to a NaN,
+// the gelu of something very negative or a copy of another guard would leave no trace.
+template <class T>
+class Guarded {
+public:
+    static constexpr int words = 16;
+    explicit Guarded(int64_t size, size_t number = 0)
+        : guard_(static_cast<int>(7000 + number)), size_(size), all_(size + 2 * words, T(guard_)) {}
+    T* data() { return all_.data() + words; }
+    const T* data() const { return all_.data() + words; }
+    int64_t size() const { return size_; }
+    bool intact() const {
+        const auto untouched = [this](T x) { return x == T(guard_); };
+        return std::all_of(all_.begin(), all_.begin() + words, untouched) &&
+               std::all_of(all_.end() - words, all_.end(), untouched);
+    }
+
+private:
+    int guard_;
+    int64_t size_;
+    std::vector<T> all_;
+};
+
+// The buffers of one row for one run. The same row and seed give the same numbers in every type.
+template <class T>
+class Memory {
+public:
+    Memory(const OpCase& op, uint64_t seed) {
+        for (const Field& f : op.fields) {
+            Rng rng(seed, Stream::golden, data.size()), rng_dy(seed, Stream::golden, 1000 + data.size());
+            data.emplace_back(f.size, 2 * data.size());
+            gradient.emplace_back(f.size, 2 * gradient.size() + 1);
+            for (int64_t i = 0; i < f.size; ++i) {
+                data.back().data()[i] =
+                    f.role == Role::input ? T(f.fill(rng)) : T(std::numeric_limits<float>::quiet_NaN());
+                gradient.back().data()[i] = f.role == Role::output ? T(rng_dy.uniform(-1, 1)) : T(0);
+            }
+        }
+        for (const IndexField& f : op.index_fields) {
+            Rng rng(seed, Stream::golden, 2000 + index.size());
+            index.emplace_back(f.size);
+            for (int64_t i = 0; i < f.size; ++i)
+                index.back().data()[i] = f.role == Role::input ? static_cast<int32_t>(rng.below(f.below)) : -1;
+        }
+    }
+
+    T* operator[](Buffer b) { return b.id < 0 ? nullptr : data[b.id].data(); }
+    int32_t* operator[](IndexBuffer b) { return b.id < 0 ? nullptr : index[b.id].data(); }
+    T* grad(Buffer b) { return b.id < 0 ? nullptr : gradient[b.id].data(); } // of an output: dy
+
+    // For tape nodes; their ops only write what a Tensor may write.
+    Tensor tensor(Buffer b, Shape shape) const {
+        if (b.id < 0) return {};
+        return {const_cast<float*>(data[b.id].data()), const_cast<float*>(gradient[b.id].data()), shape};
+    }
+    IntTensor tensor(IndexBuffer b, Shape shape) const { return {index[b.id].data(), shape}; }
+
+    std::vector<Guarded<T>> data, gradient; // by Buffer::id
+    std::vector<Guarded<int32_t>> index;    // by IndexBuffer::id
+};
+
+// The columns. Each returns what is wrong with a row, or "".
+std::string check_grad(const OpCase&);
+std::string check_kernel(const OpCase&, const std::function<void(Memory<float>&)>& forward,
+                         const std::function<void(Memory<float>&)>& backward);
+std::string check_node(const OpCase&);
+
+const std::vector<OpCase>& op_table();
+const OpCase& row_of(const std::string& beginning); // the first row whose name begins so, for tests that change a row
+
+} // namespace fci::test

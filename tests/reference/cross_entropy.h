@@ -1,0 +1,32 @@
+// cross_entropy, straight from the equations of ops/cross_entropy.h.
+#pragma once
+#include <cmath>
+
+#include "ops/cross_entropy.h"
+
+namespace fci::reference {
+
+template <class T>
+void cross_entropy_forward(CrossEntropyShape s, const T* z, const int32_t* target, T* loss, T* lse) {
+    using std::exp, std::log;
+    for (int r = 0; r < s.rows; ++r) {
+        const T* row = z + r * s.classes;
+        T highest = row[0], sum = 0; // taken out before exp, which would overflow
+        for (int c = 1; c < s.classes; ++c) highest = row[c] > highest ? row[c] : highest;
+        for (int c = 0; c < s.classes; ++c) sum += exp(row[c] - highest);
+        lse[r] = highest + log(sum);       // (1)
+        loss[r] = lse[r] - row[target[r]]; // (2)
+    }
+}
+
+template <class T>
+void cross_entropy_backward(CrossEntropyShape s, const T* z, const int32_t* target, const T* lse, const T* dloss,
+                            T* dz) {
+    using std::exp;
+    for (int r = 0; r < s.rows; ++r)
+        for (int c = 0; c < s.classes; ++c)
+            dz[r * s.classes + c] +=
+                dloss[r] * (exp(z[r * s.classes + c] - lse[r]) - (c == target[r] ? T(1) : T(0))); // (dz)
+}
+
+} // namespace fci::reference

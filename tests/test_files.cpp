@@ -1,0 +1,152 @@
+// Files written whole, logs, output folders: also under concurrency, without permission and with no room.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <set>
+#include <thread>
+
+#include "core/check.h"
+#include "tests/catch.h"
+#include "tests/scratch.h"
+#include "core/files.h"
+
+using namespace fci;
+namespace fs = std::filesystem;
+
+TEST_CASE("files: a reader sees the old file or the new one while others write it") {
+    const Scratch scratch;
+    const std::string path = scratch / "a";
+    const std::string contents[] = {std::string(100'000, 'a'), std::string(50'000, 'b'), ""};
+    write_file_atomically(path, contents[0]);
+    std::atomic<int> torn = 0;
+    std::vector<std::thread> threads;
+    for (int writer = 0; writer < 3; ++writer)
+        threads.emplace_back([&, writer] {
+            for (int i = 0; i < 10; ++i) write_file_atomically(path, contents[(writer + i) % 3]);
+        });
+    threads.emplace_back([&] {
+        for (int i = 0; i < 50; ++i) {
+            const std::string s = read_file(path);
+            torn += s != contents[0] && s != contents[1] && s != contents[2];
+        }
+    });
+    for (std::thread& t : threads) t.join();
+    REQUIRE(torn == 0);
+    REQUIRE(scratch.names() == std::set<std::string>{"a"});
+}
+
+TEST_CASE("files: a log holds whole lines only") {
+    const Scratch scratch;
+    const std::string path = scratch / "log.jsonl";
+    {
+        LogFile log(path);
+        log.line(R"({"step":1})");
+        REQUIRE(log.size() == 11);
+        log.sync();
+    }
+    LogFile log(path);
+    log.line(R"({"step":2})");
+    log.line("");
+    REQUIRE(read_file(path) == "{\"step\":1}\n{\"step\":2}\n\n");
+    expect_error(error_of([&] { log.line("a\nb"); }), Exit::internal, "line break");
+
+    for (const int64_t offset : {-1, 1, 12, 24, 1000})
+        expect_error(error_of([&] { log.truncate_to(offset); }), Exit::bad_data,
+                     fmt::format("{}: no line ends at byte {} of 23", path, offset));
+    log.truncate_to(11);
+    log.line("new");
+    REQUIRE(read_file(path) == "{\"step\":1}\nnew\n");
+    log.truncate_to(0);
+    REQUIRE(log.size() == 0);
+
+    const std::string error = error_in_child([&] {
+        limit_file_size(100);
+        for (;;) log.line(std::string(39, 'x'));
+    });
+    expect_error(error, Exit::internal, path + ": cannot be written: File too large");
+    REQUIRE(log.size() == 80);
+    if (fs::exists("/dev/full")) {
+        LogFile full("/dev/full");
+        expect_error(error_of([&] { full.line("a"); }), Exit::internal,
+                     "/dev/full: cannot be written: No space left on device; the disk is full");
+    }
+    expect_error(error_of([&] { LogFile nowhere(scratch / "none/log"); }), Exit::internal,
+                 "none/log: cannot be written");
+}
+
+TEST_CASE("files: output folders") {
+    const Scratch scratch;
+    const std::string out = scratch / "a/b/out/";
+    make_output_folder(out);
+    REQUIRE(fs::is_directory(out));
+    make_output_folder(out); // still empty
+    write_file_atomically(out + "file", "1");
+    expect_error(error_of([&] { make_output_folder(out); }), Exit::usage,
+                 "out: already exists: choose another --out, or continue it with --resume");
+    expect_error(error_of([&] { make_output_folder(out + "file"); }), Exit::usage, "is a file, not a folder");
+    expect_error(error_of([&] { make_output_folder(out + "file/x"); }), Exit::usage, "file: is a file, not a folder");
+    expect_error(error_of([] { make_output_folder(""); }), Exit::usage, "the name is empty");
+    for (const std::string& folder : {scratch / "new", scratch / "a/b/empty"}) {
+        if (folder.ends_with("empty")) fs::create_directory(folder);
+        const std::string error = error_in_child([&] {
+            if (::geteuid() == 0 ? ::setuid(65534) != 0 : ::chmod(fs::path(folder).parent_path().c_str(), 0555) != 0)
+                ::_exit(2);
+            if (fs::exists(folder)) ::chmod(folder.c_str(), 0555);
+            make_output_folder(folder);
+        });
+        ::chmod(scratch.path.c_str(), 0755);
+        expect_error(error, Exit::internal, "Permission denied");
+    }
+
+    std::vector<std::string> names(40);
+    std::vector<std::thread> threads;
+    for (size_t t = 0; t < 4; ++t)
+        threads.emplace_back([&, t] {
+            for (size_t i = t; i < names.size(); i += 4) names[i] = unused_name(scratch / "runs/", "mqar");
+        });
+    for (std::thread& t : threads) t.join();
+    const std::set<std::string> distinct(names.begin(), names.end());
+    REQUIRE(distinct.size() == names.size());
+    REQUIRE(*distinct.begin() == scratch / "runs/mqar-001");
+    REQUIRE(*distinct.rbegin() == scratch / "runs/mqar-040");
+    REQUIRE(fs::is_directory(*distinct.rbegin()));
+}
+
+TEST_CASE("files: hash64 is XXH64") {
+    REQUIRE(hash64("") == 0xef46db3751d8e999);
+    REQUIRE(hash64("a") == 0xd24ec4f1a98c6e5b);
+    REQUIRE(hash64("abc") == 0x44bc2cf5ad770999);
+    REQUIRE(hash64("Nobody inspects the spammish repetition") == 0xfbcea83c8a378bf1);
+    REQUIRE(hash64("xxhash", 20141025) == 0xb559b98d844e0635);
+}
+
+TEST_CASE("files: read_file reads to the end, pipes too") {
+    const Scratch scratch;
+    const std::string path = scratch / "pipe";
+    const std::string bytes(300'000, 'x');
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    std::thread writer([&] {
+        LogFile pipe(path);
+        pipe.line(bytes);
+    });
+    const std::string read = read_file(path);
+    writer.join();
+    REQUIRE(read == bytes + '\n');
+    write_file_atomically(scratch / "empty", "");
+    REQUIRE(read_file(scratch / "empty").empty());
+    expect_error(error_of([&] { read_file(scratch / "none"); }), Exit::bad_data, "none: cannot be read: No such file");
+}
+
+TEST_CASE("files: what a killed process left behind is neither used nor overwritten") {
+    const Scratch scratch;
+    const auto left = [&](int i) { return scratch / fmt::format("a.tmp-{}-{}", ::getpid(), i); };
+    constexpr int many = 1000; // more than this test program has written files
+    for (int i = 1; i <= many; ++i) LogFile(left(i)).line("left");
+    write_file_atomically(scratch / "a", "new");
+    REQUIRE(read_file(scratch / "a") == "new");
+    int same = 0;
+    for (int i = 1; i <= many; ++i) same += fs::exists(left(i)) && read_file(left(i)) == "left\n";
+    REQUIRE(same == many);
+}

@@ -1,0 +1,288 @@
+// Every row of the op table through every column; then seeded bugs, which the columns must find; then what has no row:
+// the choice without scores, the root of the tape, and the messages for wrong shapes.
+#include <cmath>
+#include <limits>
+
+#include "ops/attention.h"
+#include "ops/causal_conv1d.h"
+#include "ops/cross_entropy.h"
+#include "ops/gather.h"
+#include "ops/linear.h"
+#include "ops/pointwise.h"
+#include "ops/selective_scan.h"
+#include "ops/top_k.h"
+#include "tests/catch.h"
+#include "tests/op_table.h"
+#include "tests/reference/attention.h"
+#include "tests/reference/layer_norm.h"
+#include "tests/reference/rank1_scores.h"
+#include "tests/reference/selective_scan.h"
+
+using namespace fci;
+using namespace fci::test;
+using Catch::Matchers::Contains;
+
+TEST_CASE("op table grad: reference backward against dual numbers", "[ops]") {
+    for (const OpCase& op : op_table())
+        if (op.backward.in_double) CHECK(check_grad(op) == "");
+}
+
+TEST_CASE("op table cpu: kernels against the reference in double", "[ops]") {
+    for (const OpCase& op : op_table()) CHECK(check_kernel(op, op.forward.cpu, op.backward.cpu) == "");
+}
+
+TEST_CASE("op table node: tape nodes against the kernels bit for bit", "[ops]") {
+    for (const OpCase& op : op_table())
+        if (op.node) CHECK(check_node(op) == "");
+}
+
+namespace {
+
+// A wrong backward in the place of the reference's and of the kernel's: both columns must say so.
+template <class F>
+void expect_found(const std::string& row, F wrong_backward) {
+    OpCase op = row_of(row);
+    CHECK(check_grad(op) == "");
+    op.backward.in_double = [=](Memory<double>& m) { wrong_backward(op, m); };
+    CHECK_THAT(check_grad(op), Contains("<dy, J v>"));
+    CHECK_THAT(check_kernel(row_of(row), op.forward.cpu, [=](Memory<float>& m) { wrong_backward(op, m); }),
+               Contains("off by"));
+}
+
+// A wrong kernel: its column's report must contain these words.
+template <class F>
+void expect_report(const std::string& row, F kernel, const std::string& words, bool in_forward = false) {
+    const OpCase& op = row_of(row);
+    const std::function<void(Memory<float>&)> wrong = [&](Memory<float>& m) { kernel(op, m); };
+    CHECK_THAT(in_forward ? check_kernel(op, wrong, op.backward.cpu) : check_kernel(op, op.forward.cpu, wrong),
+               Contains(words));
+}
+
+} // namespace
+
+TEST_CASE("seeded bug: the scan's g forgets a[t+1]", "[ops][control]") {
+    expect_found("selective_scan batch=2 time=17 channels=3 states=5 forward", [](const OpCase& op, auto& m) {
+        const ScanShape s{2, 17, 3, 5, false};
+        const auto x = [&](const char* name) { return m[op.buffer(name)]; };
+        const auto d = [&](const char* name) { return m.grad(op.buffer(name)); };
+        for (int b = 0; b < s.batch; ++b)
+            for (int c = 0; c < s.channels; ++c)
+                for (int n = 0; n < s.states; ++n) {
+                    const reference::StateHistory of(s, b, c, n, x("u"), x("dt"), x("A"), x("B"));
+                    auto g = of.h[0] * 0;
+                    for (int i = s.time - 1; i >= 0; --i) {
+                        const int bt = b * s.time + i, btd = bt * s.channels + c, btn = bt * s.states + n,
+                                  dn = c * s.states + n;
+                        g += x("C")[btn] * d("y")[btd]; // a[t+1] is missing
+                        const auto r = g * of.a[i] * of.h_before(i);
+                        d("A")[dn] += r * x("dt")[btd];
+                        d("dt")[btd] += r * x("A")[dn] + g * x("B")[btn] * x("u")[btd];
+                        d("u")[btd] += x("dt")[btd] * g * x("B")[btn] + (n ? 0 : x("D")[c] * d("y")[btd]);
+                        d("B")[btn] += g * x("dt")[btd] * x("u")[btd];
+                        d("C")[btn] += d("y")[btd] * of.h[i];
+                        d("D")[c] += n ? 0 : d("y")[btd] * x("u")[btd];
+                    }
+                }
+    });
+}
+
+TEST_CASE("seeded bug: layer_norm without mean_c(g xhat)", "[ops][control]") {
+    expect_found("layer_norm rows=3 d=37", [](const OpCase& op, auto& m) {
+        const int rows = 3, d = 37;
+        const auto *x = m[op.buffer("x")], *w = m[op.buffer("w")], *mean = m[op.buffer("mean")],
+                   *rstd = m[op.buffer("rstd")];
+        const auto* dy = m.grad(op.buffer("y"));
+        for (int r = 0; r < rows; ++r) {
+            auto sum_g = dy[0] * 0;
+            for (int c = 0; c < d; ++c) sum_g += dy[r * d + c] * w[c];
+            for (int c = 0; c < d; ++c) {
+                m.grad(op.buffer("x"))[r * d + c] += rstd[r] * (dy[r * d + c] * w[c] - sum_g / d);
+                m.grad(op.buffer("w"))[c] += dy[r * d + c] * (x[r * d + c] - mean[r]) * rstd[r];
+                m.grad(op.buffer("b"))[c] += dy[r * d + c];
+            }
+        }
+    });
+}
+
+TEST_CASE("seeded bug: attention without delta", "[ops][control]") {
+    expect_found("self_attention batch=2 time=5 heads=2 d_head=3 full", [](const OpCase& op, auto& m) {
+        const int d = 6;
+        const AttentionShape s{2, 5, 5, 2, 3, 3 * d, 3 * d, false};
+        auto *q = m[op.buffer("qkv")], *dq = m.grad(op.buffer("qkv")), *dy = m.grad(op.buffer("y"));
+        auto *k = q + d, *v = q + 2 * d, *dk = dq + d, *dv = dq + 2 * d;
+        using T = std::remove_reference_t<decltype(*q)>;
+        for (int b = 0; b < s.batch; ++b)
+            for (int head = 0; head < s.heads; ++head) {
+                const auto P = reference::attention_weights<T>(s, b, head, q, k);
+                for (int i = 0; i < s.queries; ++i)
+                    for (int j = 0; j < s.keys; ++j) {
+                        const T p = P[i * s.keys + j];
+                        T dP = 0;
+                        for (int c = 0; c < s.d_head; ++c)
+                            dP += dy[reference::at_y(s, b, i, head, c)] * v[reference::at_kv(s, b, j, head, c)];
+                        for (int c = 0; c < s.d_head; ++c) {
+                            const int qc = reference::at_q(s, b, i, head, c), kc = reference::at_kv(s, b, j, head, c);
+                            dq[qc] += reference::attention_scale<T>(s) * p * dP * k[kc];
+                            dk[kc] += reference::attention_scale<T>(s) * p * dP * q[qc];
+                            dv[kc] += p * dy[reference::at_y(s, b, i, head, c)];
+                        }
+                    }
+            }
+    });
+}
+
+TEST_CASE("seeded bug: gradients that are assigned or incomplete or imprecise or written to the wrong place",
+          "[ops][control]") {
+    expect_report(
+        "residual n=17",
+        [](const OpCase& op, Memory<float>& m) {
+            for (int i = 0; i < 17; ++i) {
+                m.grad(op.buffer("x"))[i] = m.grad(op.buffer("y"))[i]; // assigned
+                m.grad(op.buffer("z"))[i] += m.grad(op.buffer("y"))[i];
+            }
+        },
+        "dx[");
+    expect_report(
+        "gelu n=17",
+        [](const OpCase& op, Memory<float>& m) { // one beyond the end
+            cpu::gelu_backward(18, m[op.buffer("x")], m.grad(op.buffer("y")), m.grad(op.buffer("x")));
+        },
+        "a write outside dx of 17 floats");
+    expect_report(
+        "silu n=17",
+        [](const OpCase& op, Memory<float>& m) { // derivative in half precision, as it were
+            op.backward.cpu(m);
+            m.grad(op.buffer("x"))[16] *= 1 + 0x1p-11f;
+        },
+        "dx[16]");
+    expect_report(
+        "gate n=17",
+        [](const OpCase& op, Memory<float>& m) {
+            op.backward.cpu(m);
+            m.grad(op.buffer("y"))[3] = 0;
+        },
+        "dy was changed");
+    expect_report(
+        "linear rows=63",
+        [](const OpCase& op, Memory<float>& m) { // the sums of 62 of 63 rows
+            cpu::linear_backward({62, 65, 13}, m[op.buffer("x")], m[op.buffer("w")], m.grad(op.buffer("y")),
+                                 m.grad(op.buffer("x")), m.grad(op.buffer("w")), m.grad(op.buffer("b")));
+        },
+        "off by");
+}
+
+TEST_CASE("seeded bug: a forward pass that leaves or overruns or changes something", "[ops][control]") {
+    expect_report(
+        "gelu n=17",
+        [](const OpCase& op, Memory<float>& m) { cpu::gelu_forward(16, m[op.buffer("x")], m[op.buffer("y")]); },
+        "y[16] is nan, ", true);
+    expect_report(
+        "gelu n=17",
+        [](const OpCase& op, Memory<float>& m) { cpu::gelu_forward(18, m[op.buffer("x")], m[op.buffer("y")]); },
+        "a write outside y of 17 floats", true);
+    expect_report(
+        "silu n=17",
+        [](const OpCase& op, Memory<float>& m) { // in place
+            cpu::silu_forward(17, m[op.buffer("x")], m[op.buffer("x")]);
+            std::copy_n(m[op.buffer("x")], 17, m[op.buffer("y")]);
+        },
+        "x was changed", true);
+    expect_report(
+        "causal_conv1d batch=2 time=3 channels=5 width=4 forward",
+        [](const OpCase& op, Memory<float>& m) {
+            op.forward.cpu(m);
+            m[op.buffer("forward scratch")][20] = 0; // documented: channels * width
+        },
+        "a write outside forward scratch of 20 floats", true);
+    expect_report(
+        "selective_scan batch=2 time=17",
+        [](const OpCase& op, Memory<float>& m) { // the state before chunk 1
+            op.forward.cpu(m);
+            m[op.buffer("saved")][15] = std::numeric_limits<float>::quiet_NaN();
+        },
+        "nan", true);
+    OpCase forgetful = row_of("gather batch=2");
+    forgetful.node = [&](Tape& tape, const Memory<float>& m) { // a node whose backward does nothing
+        Tensor y = row_of("gather batch=2").node(tape, m);
+        Tensor copy = tape.tensor(y.shape);
+        std::copy_n(y.data, y.size(), copy.data);
+        return copy;
+    };
+    CHECK_THAT(check_node(forgetful), Contains("the node's dx differs"));
+}
+
+TEST_CASE("rank1_choose picks what top_k of all rank-1 scores picks", "[ops]") {
+    const int b = 3, t = 41, r = 7, d = 5;
+    Rng rng(1, Stream::golden);
+    std::vector<float> x(b * t * d), v(d), scores(b * r * t), f(b * t);
+    std::vector<int32_t> query(b * r);
+    for (float& e : x) e = rng.uniform(-1, 1);
+    for (float& e : v) e = rng.uniform(-1, 1);
+    for (int32_t& q : query) q = rng.between(0, t);
+    std::fill_n(x.begin() + query[0] * d, d, 0.f); // a fingerprint of 0: all its scores are ties
+    reference::rank1_scores_forward<float>({b, t, r, d}, x.data(), query.data(), v.data(), scores.data(), f.data());
+    for (int k : {1, 4, t}) {
+        Arena arena;
+        Tape tape(arena, false);
+        const Tensor xt{x.data(), nullptr, {b, t, d}}, vt{v.data(), nullptr, {d}};
+        const IntTensor chosen = rank1_choose(tape, xt, {query.data(), {b, r}}, vt, k);
+        const IntTensor expected = top_k(tape, {scores.data(), nullptr, {b, r, t}}, k);
+        CHECK(chosen.shape == Shape{b, r, 2 * k});
+        CHECK(std::vector(chosen.data, chosen.data + b * r * 2 * k) ==
+              std::vector(expected.data, expected.data + b * r * 2 * k));
+    }
+}
+
+TEST_CASE("cross_entropy is a root of the tape: weight times the sum of its rows", "[ops]") {
+    const float z_data[] = {1, 2, 3, 0, 0, 0};
+    const int32_t target[] = {2, 0};
+    float z[6], dz[6] = {};
+    std::copy_n(z_data, 6, z);
+    Arena arena;
+    Tape tape(arena);
+    const Tensor loss = cross_entropy(tape, {z, dz, {2, 3}}, {target, {2}}, 0.5f);
+    tape.backward();
+    const double sum = std::exp(1.) + std::exp(2.) + std::exp(3.);
+    CHECK(loss.shape == Shape{2});
+    CHECK(loss.data[0] == Approx(std::log(sum) - 3));
+    CHECK(loss.data[1] == Approx(std::log(3.)));
+    for (int c = 0; c < 3; ++c) {
+        CHECK(dz[c] == Approx(0.5 * (std::exp(c + 1.) / sum - (c == 2))));
+        CHECK(dz[3 + c] == Approx(0.5 * (1 / 3. - (c == 0))));
+    }
+}
+
+TEST_CASE("ops that record nothing leave no gradient and give the same numbers", "[ops]") {
+    const OpCase& op = row_of("selective_scan batch=2 time=17");
+    Memory<float> memory(op, 3);
+    Arena arena, other;
+    Tape recording(arena), forward_only(other, false);
+    const Tensor y = op.node(recording, memory), same = op.node(forward_only, memory);
+    CHECK(same.grad == nullptr);
+    CHECK(std::vector(y.data, y.data + y.size()) == std::vector(same.data, same.data + same.size()));
+}
+
+TEST_CASE("ops name the shapes that do not fit", "[ops]") {
+    Arena arena;
+    Tape tape(arena);
+    const auto make = [&](Shape s) {
+        Tensor t = tape.tensor(s);
+        std::fill_n(t.data, t.size(), 0.f);
+        return t;
+    };
+    const Tensor u = make({4, 64, 8}), A = make({8, 16}), C = make({4, 64, 16}), D = make({8});
+    CHECK_THROWS_WITH(selective_scan(tape, u, u, A, make({4, 63, 16}), C, D, false),
+                      "selective_scan: B is (4,63,16), expected (4,64,16)");
+    CHECK_THROWS_WITH(linear(tape, make({2, 3}), make({5, 4}), {}),
+                      "linear: x is (2,3), W is (5,4): x needs 4 columns");
+    CHECK_THROWS_WITH(residual(tape, make({2, 3}), make({3, 2})), "residual: z is (3,2), expected (2,3)");
+    CHECK_THROWS_WITH(causal_conv1d(tape, u, make({8, 4}), make({4}), false),
+                      "causal_conv1d: bias is (4), expected (8)");
+    CHECK_THROWS_WITH(self_attention(tape, make({1, 2, 9}), 2, true),
+                      Contains("qkv is (1,2,9)") && Contains("2 heads"));
+    CHECK_THROWS_WITH(top_k(tape, make({2, 3}), 4), Contains("k is 4, expected 1 to 3"));
+    const int32_t three = 3;
+    CHECK_THROWS_WITH(cross_entropy(tape, make({1, 3}), {&three, {1}}, 1.f),
+                      Contains("target 3 of row 0 is outside the 3 classes"));
+    CHECK_THROWS_WITH(gather(tape, make({1, 3, 2}), {&three, {1, 1}}), "gather: index 3 is outside the length 3");
+}

@@ -1,0 +1,324 @@
+// The trainer as a whole: the same bits for any number of threads and after any interruption, no heap allocation in a
+// step, NaN and Inf refused by step and op, every representation learns; and chance, on data whose answer is known.
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "tests/catch.h"
+#include "tests/scratch.h"
+#include "train/checkpoint.h"
+#include "train/trainer.h"
+
+// Every allocation of this program is counted, operator new's too, which calls malloc; but not those of OpenBLAS, whose
+// kernels for small matrices take a buffer each time. Sanitizers bring their own malloc.
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define FCI_COUNTS_ALLOCATIONS 1
+#include <cblas.h>
+#include <dlfcn.h>
+namespace {
+std::atomic<bool> counting = false;
+std::atomic<int64_t> allocations = 0;
+const void* library_of(const void* address) {
+    Dl_info info{};
+    return dladdr(address, &info) ? info.dli_fbase : nullptr;
+}
+void count(const void* caller) {
+    if (counting && library_of(caller) != library_of(reinterpret_cast<void*>(&cblas_sgemm))) ++allocations;
+}
+} // namespace
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+void* __libc_memalign(size_t, size_t);
+void* malloc(size_t n) { return count(__builtin_return_address(0)), __libc_malloc(n); }
+void* calloc(size_t n, size_t size) { return count(__builtin_return_address(0)), __libc_calloc(n, size); }
+void* realloc(void* p, size_t n) { return count(__builtin_return_address(0)), __libc_realloc(p, n); }
+void* memalign(size_t a, size_t n) { return count(__builtin_return_address(0)), __libc_memalign(a, n); }
+void* aligned_alloc(size_t a, size_t n) { return count(__builtin_return_address(0)), __libc_memalign(a, n); }
+int posix_memalign(void** p, size_t a, size_t n) {
+    count(__builtin_return_address(0));
+    return (*p = __libc_memalign(a, n)) ? 0 : ENOMEM;
+}
+}
+#endif
+
+using namespace fci;
+
+namespace {
+
+// 24 sequences, 3 steps an epoch, 2 epochs; small enough for ThreadSanitizer.
+Options tiny(const std::string& representation, const std::string& router = "investigator",
+             const std::string& queries = "one") {
+    Options o;
+    o.task.length = 20, o.task.pairs = 4, o.task.vocab = 16, o.task.queries = queries;
+    o.model.representation = representation, o.model.router = router;
+    o.model.d_model = 16, o.model.heads = 2, o.model.top_k = 2;
+    o.train.sequences = 24, o.train.test_sequences = 30, o.train.batch = 8, o.train.epochs = 2,
+    o.train.learning_rate = 1e-2;
+    o.run.threads = 1;
+    return o;
+}
+
+Trainer trainer_of(Options o) {
+    resolve(o);
+    return Trainer(make_data(o));
+}
+
+// Every kind of op and router.
+std::vector<Options> kinds() {
+    return {tiny("transformer:1"),
+            tiny("causal-transformer:2"),
+            tiny("flow:1"),
+            tiny("bidir-flow:1"),
+            tiny("raw"),
+            tiny("content-only", "rank1"),
+            tiny("transformer", "none"),
+            tiny("transformer:1", "investigator", "many"),
+            tiny("bidir-flow:1", "rank1", "many")};
+}
+
+std::string name_of(const Options& o) { return o.model.representation + " " + o.model.router + " " + o.task.queries; }
+
+bool same(const std::vector<float>& a, const std::vector<float>& b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+struct State {
+    std::vector<float> parameters, m, v;
+    explicit State(Trainer& t) : parameters(t.parameters()), m(t.optimiser().m), v(t.optimiser().v) {}
+    bool operator==(const State& o) const { return same(parameters, o.parameters) && same(m, o.m) && same(v, o.v); }
+};
+
+State after(Trainer& t, int64_t steps) {
+    while (t.steps_done() < steps) t.step();
+    return State(t);
+}
+
+bool all_finite(const std::vector<float>& x) { return Tape::finite(x.data(), static_cast<int64_t>(x.size())); }
+
+} // namespace
+
+TEST_CASE("trainer: the same bits on every run and for any number of threads", "[trainer][threads]") {
+    for (Options o : kinds()) {
+        INFO(name_of(o));
+        Trainer first = trainer_of(o);
+        const Step one = first.step();
+        const State expected = after(first, 4); // into the second epoch
+        const Counts counts = first.evaluate();
+        CHECK(all_finite(expected.parameters));
+        for (const int threads : {1, 2, 4}) {
+            o.run.threads = threads;
+            Trainer again = trainer_of(o);
+            const Step s = again.step();
+            CHECK((s.loss == one.loss && s.grad_norm == one.grad_norm && s.counts.at_k == one.counts.at_k));
+            CHECK(after(again, 4) == expected);
+            const Counts c = again.evaluate();
+            CHECK((c.queries == counts.queries && c.at_k == counts.at_k && c.at_1 == counts.at_1 &&
+                   c.right == counts.right));
+        }
+    }
+}
+
+TEST_CASE("trainer: another seed is another run", "[trainer]") {
+    Options o = tiny("transformer:1");
+    Trainer first = trainer_of(o);
+    o.train.seed = 2;
+    Trainer second = trainer_of(o);
+    CHECK_FALSE(State(first) == State(second));
+    CHECK(first.data_hash() != second.data_hash());
+    CHECK(first.test_set().tokens == second.test_set().tokens); // the test set is the same for all seeds
+}
+
+TEST_CASE("trainer: stopped at any step and loaded, a run goes on with the same bits", "[trainer]") {
+    const Scratch scratch;
+    const std::string path = scratch / "checkpoint.safetensors";
+    for (Options o : {tiny("transformer:1"), tiny("bidir-flow:1", "rank1", "many")}) {
+        INFO(name_of(o));
+        Trainer whole = trainer_of(o);
+        const int64_t total = whole.steps_total();
+        const State expected = after(whole, total);
+        for (int64_t k = 0; k <= total; ++k) { // 3 is the end of an epoch, 0 and 6 are those of the run
+            INFO("stopped after step " << k);
+            Trainer part = trainer_of(o);
+            after(part, k);
+            save_checkpoint(path, part, {17 * k, 2});
+            o.run.threads = k % 2 ? 1 : 3;
+            Trainer rest = trainer_of(o);
+            after(rest, 5); // what it did before must not matter
+            const Progressed progressed = load_checkpoint(path, rest);
+            CHECK(progressed.log_bytes == 17 * k);
+            CHECK(progressed.transition_epoch == 2);
+            CHECK(rest.steps_done() == k);
+            CHECK(State(rest) == State(part));
+            CHECK(after(rest, total) == expected);
+        }
+    }
+}
+
+// From ln 16 + ln 20 = 5.8, what guessing costs, to below 0.1: all but content-only, which cannot tell the query's row
+// from the key's, then pays 0.1 ln 2 for routing.
+TEST_CASE("trainer: every representation learns one batch by heart", "[trainer]") {
+    const auto learns = [](const std::string& representation, const std::string& router) {
+        INFO(representation << " " << router);
+        Options o = tiny(representation, router);
+        o.train.sequences = o.train.batch = 8, o.train.epochs = 200, o.run.threads = 2;
+        Trainer trainer = trainer_of(o);
+        Step last = trainer.step();
+        while (trainer.steps_done() < trainer.steps_total()) last = trainer.step();
+        CHECK(last.loss < 0.1);
+        CHECK(last.counts.at_k == (router == "none" ? 0 : 8));
+        CHECK(last.counts.right == 8);
+    };
+    for (const char* r : {"raw", "content-only", "transformer:1", "causal-transformer:1", "flow:1", "bidir-flow:1"})
+        for (const char* router : {"investigator", "rank1"}) learns(r, router);
+    for (const char* r : {"transformer:1", "causal-transformer:1", "flow:1", "bidir-flow:1"}) learns(r, "none");
+}
+
+#ifdef FCI_COUNTS_ALLOCATIONS
+TEST_CASE("trainer: a step makes no heap allocation", "[trainer]") {
+    const auto allocations_in = [](const auto& act) {
+        allocations = 0;
+        counting = true;
+        act();
+        counting = false;
+        return allocations.load();
+    };
+    for (Options o : kinds())
+        for (const int threads : {1, 2}) {
+            INFO(name_of(o) << " threads " << threads);
+            o.run.threads = threads;
+            o.train.sequences = 48; // 6 steps an epoch
+            Trainer trainer = trainer_of(o);
+            CHECK(allocations_in([&] { trainer.step(); }) > 0); // the arenas take their memory
+            CHECK(allocations_in([&] { after(trainer, 6); }) - 3 == 0);
+        }
+    CHECK(allocations_in([] { std::vector<int>(5).swap(*std::make_unique<std::vector<int>>(5)); }) == 3);
+}
+#endif
+
+TEST_CASE("trainer: NaN and Inf stop the run by step and op, and nothing is updated", "[trainer]") {
+    const struct {
+        std::string parameter, op;
+        float value;
+    } bad[] = {{"token.weight", "embedding", std::numeric_limits<float>::quiet_NaN()},
+               {"block.0.norm1.bias", "layer_norm", std::numeric_limits<float>::infinity()},
+               {"block.0.qkv.weight", "linear", std::numeric_limits<float>::quiet_NaN()},
+               {"router.wk.weight", "routing_scores", -std::numeric_limits<float>::infinity()},
+               {"head.linear.bias", "linear", std::numeric_limits<float>::infinity()}};
+    for (const int threads : {1, 2})
+        for (const auto& [parameter, op, value] : bad) {
+            INFO(parameter << " threads " << threads);
+            Options o = tiny("transformer:1");
+            o.run.threads = threads;
+            Trainer whole = trainer_of(o), trainer = trainer_of(o);
+            const State expected = after(whole, 6);
+            after(trainer, 3);
+            float* number = nullptr;
+            for (const ParameterInfo& p : trainer.infos()) // token 0 is in every sequence
+                if (p.name == parameter) number = trainer.parameters().data() + p.offset;
+            const float good = std::exchange(*number, value);
+            const State before(trainer);
+            const std::string error = error_of([&] { trainer.step(); });
+            expect_error(error, Exit::non_finite, "step 4: " + op + ": ");
+            CHECK(error.find("nothing was updated") != std::string::npos);
+            CHECK(State(trainer) == before);
+            CHECK(trainer.steps_done() == 3);
+            *number = good; // and it goes on as if nothing had happened
+            CHECK(after(trainer, 6) == expected);
+        }
+}
+
+TEST_CASE("trainer: a senseless learning rate ends in an error or stays finite", "[trainer]") {
+    for (const char* representation : {"transformer:1", "bidir-flow:1", "raw"})
+        for (const double rate : {1e2, 1e4, 1e6}) {
+            INFO(representation << " at " << rate);
+            Options o = tiny(representation);
+            o.train.learning_rate = rate;
+            Trainer trainer = trainer_of(o);
+            const std::string error = error_of([&] { after(trainer, trainer.steps_total()); });
+            if (error.empty())
+                CHECK(all_finite(trainer.parameters()));
+            else
+                expect_error(error, Exit::non_finite, fmt::format("step {}: ", trainer.steps_done() + 1));
+        }
+}
+
+TEST_CASE("trainer: rank1 chooses the same positions with and without scores", "[trainer]") {
+    ModelOptions o = tiny("content-only", "rank1").model;
+    for (const int k : {1, 3, 20}) {
+        o.top_k = k;
+        ParameterBinder layout;
+        Model(layout, o, 64, 20);
+        std::vector<float> data(layout.block_size());
+        initialise(layout.infos(), 5, data.data());
+        ParameterBinder binder(data.data());
+        const Model model(binder, o, 64, 20);
+        Rng rng(1, Stream::golden);
+        std::vector<int32_t> tokens(6 * 20), query(6 * 7); // tokens repeat, and with them scores: ties
+        for (int32_t& t : tokens) t = rng.between(0, 64);
+        for (int32_t& q : query) q = rng.between(0, 20);
+        Arena arena, other;
+        Tape tape(arena), forward_only(other, false);
+        const Model::Output with = model(tape, {tokens.data(), {6, 20}}, {query.data(), {6, 7}}),
+                            without = model(forward_only, {tokens.data(), {6, 20}}, {query.data(), {6, 7}});
+        CHECK(with.scores);
+        CHECK_FALSE(without.scores);
+        REQUIRE(with.chosen.shape == without.chosen.shape);
+        CHECK(std::equal(with.chosen.data, with.chosen.data + with.chosen.shape.size(), without.chosen.data));
+    }
+}
+
+namespace {
+
+Dataset labelled(std::vector<int32_t> query, std::vector<int32_t> answer, std::vector<int32_t> label) {
+    const int n = static_cast<int>(query.size());
+    return {n, 10, 1, 16, std::vector<int32_t>(10 * n), std::move(query), std::move(answer), std::move(label)};
+}
+
+} // namespace
+
+TEST_CASE("chance: the best blind rule, by hand", "[trainer]") {
+    TaskOptions other;
+    other.task = "other";
+    SECTION("positions from the start; ties go to the lower") {
+        const Dataset train = labelled({9, 9, 9, 9, 9, 9}, {3, 3, 3, 7, 5, 5}, {1, 2, 2, 3, 3, 3});
+        const Dataset test = labelled({9, 9, 9, 9}, {3, 5, 7, 8}, {3, 2, 3, 1});
+        CHECK(fit_chance(other, train, test, 1).at_k == 25);
+        CHECK(fit_chance(other, train, test, 2).at_k == 50);
+        CHECK(fit_chance(other, train, test, 3).at_k == 75);
+        CHECK(fit_chance(other, train, test, 9).at_k == 75); // 8 never occurred in training
+        CHECK(fit_chance(other, train, test, 3).at_1 == 25);
+        CHECK(fit_chance(other, train, test, 3).accuracy == 50); // label 3
+        CHECK_FALSE(fit_chance(other, train, test, 2).relative);
+        const Dataset tie = labelled({9, 9, 9, 9}, {6, 2, 2, 6}, {5, 4, 4, 5});
+        CHECK(fit_chance(other, tie, labelled({9, 9}, {2, 2}, {4, 4}), 1).at_k == 100);
+        CHECK(fit_chance(other, tie, labelled({9, 9}, {6, 6}, {4, 4}), 1).at_k == 0);
+        CHECK(fit_chance(other, tie, labelled({9, 9}, {6, 6}, {4, 4}), 1).accuracy == 100);
+    }
+    SECTION("positions from the query, where that hits more of the training set") {
+        const Dataset train = labelled({1, 2, 3, 4, 5}, {3, 4, 5, 6, 5}, {1, 1, 1, 1, 1});
+        const Dataset test = labelled({2, 7}, {4, 5}, {1, 2});
+        const Chance c = fit_chance(other, train, test, 1);
+        CHECK(c.relative); // +2 hits four of five, position 5 only two
+        CHECK(c.at_k == 50);
+        CHECK(c.accuracy == 50);
+    }
+    SECTION("der: one of the values in pairs") {
+        TaskOptions der;
+        der.task = "der", der.n_distractors = 3;
+        const Dataset d = labelled({1}, {2}, {3});
+        CHECK(fit_chance(der, d, d, 1).accuracy == 25);
+    }
+    SECTION("mqar: the label's share of the values") {
+        TaskOptions mqar;
+        mqar.pairs = 3;
+        Dataset d = labelled({9, 9}, {0, 2}, {12, 13});
+        d.tokens = {1, 12, 2, 12, 3, 14, 0, 0, 0, 1, /**/ 4, 12, 5, 13, 6, 15, 0, 0, 0, 5};
+        CHECK(fit_chance(mqar, d, d, 1).accuracy == Approx(100 * (2. / 3 + 1. / 3) / 2));
+        mqar.queries = "many"; // two queries of one sequence
+        const Dataset many{1, 10, 2, 16, {1, 12, 2, 12, 3, 14, 1, 0, 3, 0}, {6, 8}, {0, 4}, {12, 14}};
+        CHECK(fit_chance(mqar, many, many, 1).accuracy == Approx(100 * (2. / 3 + 1. / 3) / 2));
+    }
+}
