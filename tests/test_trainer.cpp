@@ -192,9 +192,13 @@ TEST_CASE("trainer: a step makes no heap allocation", "[trainer]") {
             o.train.sequences = 48; // 6 steps an epoch
             Trainer trainer = trainer_of(o);
             CHECK(allocations_in([&] { trainer.step(); }) > 0); // the arenas take their memory
-            CHECK(allocations_in([&] { after(trainer, 6); }) - 3 == 0);
+            const int64_t later = allocations_in([&] {
+                for (int i = 2; i <= 6; ++i) trainer.step();
+            });
+            CHECK(later == 0);
         }
-    CHECK(allocations_in([] { std::vector<int>(5).swap(*std::make_unique<std::vector<int>>(5)); }) == 3);
+    CHECK(allocations_in([] { delete new State(*std::make_unique<Trainer>(trainer_of(tiny("raw")))); }) >
+          3); // it counts
 }
 #endif
 

@@ -40,16 +40,15 @@ void sum_of_rows(int m, int n, int k, float alpha, const float* a, int step_i, i
     }
 }
 
-// C[i,:] (+)= sum_l op(A)[i,l] B[l,:] for n a multiple of 64: panels of 64 columns, 6 rows at a time. B's rows are
-// read where they lie: at our sizes (a few hundred rows) OpenBLAS spends a fifth of its time packing operands that
-// are used once; without that this is 10 to 25% faster (see tile_product).
-constexpr int panel = 4 * lane_count;
-
-template <bool add>
-void tiled(int m, int n, int k, const float* a, int step_i, int step_l, const float* b, int ldb, float* c, int ldc) {
-    for (int j = 0; j < n; j += panel) { // a panel of B stays in cache while all rows pass
+// C[i,:] (+)= alpha sum_l op(A)[i,l] B[l,:], in panels of NV vectors of columns, 6 rows at a time. B's rows are read
+// where they lie: at our sizes (a few hundred rows) OpenBLAS spends a fifth of its time packing operands that are used
+// once, and without that this is 10 to 25% faster (see tile_product).
+template <int NV, bool add>
+void panels(int m, int n, int k, float alpha, const float* a, int step_i, int step_l, const float* b, int ldb, float* c,
+            int ldc) {
+    for (int j = 0; j < n; j += NV * lane_count) { // a panel of B stays in cache while all rows pass
         const auto rows = [&](auto count, int i) {
-            tile_product<count(), 4, add>(k, a + i * step_i, step_i, step_l, b + j, ldb, c + i * ldc + j, ldc);
+            tile_product<count(), NV, add>(k, a + i * step_i, step_i, step_l, b + j, ldb, c + i * ldc + j, ldc, alpha);
         };
         int i = 0;
         for (; i + 6 <= m; i += 6) rows(std::integral_constant<int, 6>(), i);
@@ -63,6 +62,15 @@ void tiled(int m, int n, int k, const float* a, int step_i, int step_l, const fl
     }
 }
 
+template <bool add>
+void tiled(int m, int n, int k, float alpha, const float* a, int step_i, int step_l, const float* b, int ldb, float* c,
+           int ldc) {
+    const int wide = n / (4 * lane_count) * (4 * lane_count), whole = n / lane_count * lane_count;
+    panels<4, add>(m, wide, k, alpha, a, step_i, step_l, b, ldb, c, ldc);
+    panels<1, add>(m, whole - wide, k, alpha, a, step_i, step_l, b + wide, ldb, c + wide, ldc);
+    sum_of_rows(m, n - whole, k, alpha, a, step_i, step_l, b + whole, ldb, add ? 1.f : 0.f, c + whole, ldc);
+}
+
 } // namespace
 
 void gemm(Transpose ta, Transpose tb, int m, int n, int k, float alpha, const float* a, int lda, const float* b, int ldb,
@@ -72,9 +80,9 @@ void gemm(Transpose ta, Transpose tb, int m, int n, int k, float alpha, const fl
     if (!at && bt && m <= few) return rows_times_rows(m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     if (!at && !bt && m <= few) return sum_of_rows(m, n, k, alpha, a, lda, 1, b, ldb, beta, c, ldc);
     if (at && !bt && k <= few) return sum_of_rows(m, n, k, alpha, a, 1, lda, b, ldb, beta, c, ldc);
-    if (!bt && n % panel == 0 && alpha == 1.f)
-        return beta == 0.f ? tiled<false>(m, n, k, a, at ? 1 : lda, at ? lda : 1, b, ldb, c, ldc)
-                           : tiled<true>(m, n, k, a, at ? 1 : lda, at ? lda : 1, b, ldb, c, ldc);
+    if (!bt)
+        return beta == 0.f ? tiled<false>(m, n, k, alpha, a, at ? 1 : lda, at ? lda : 1, b, ldb, c, ldc)
+                           : tiled<true>(m, n, k, alpha, a, at ? 1 : lda, at ? lda : 1, b, ldb, c, ldc);
     cblas_sgemm(CblasRowMajor, at ? CblasTrans : CblasNoTrans, bt ? CblasTrans : CblasNoTrans, m, n, k, alpha, a, lda, b,
                 ldb, beta, c, ldc);
 }

@@ -1,7 +1,8 @@
 // gemm: the one door to matrix products. Row-major C (m,n) = alpha op(A) op(B) + beta C, beta 0 or 1; ld* are
 // row strides. One thread: parallelism is outside the ops, over sequences. Three ways, by shape alone (so that the
-// same product always has the same bits): a few rows go to plain loops; B with whole panels of 64 contiguous columns
-// (the backward products of a linear layer) to register tiles that need no packing; all the rest to OpenBLAS.
+// same product always has the same bits): a few rows go to plain loops; products with B as it lies (the backward
+// pass of a linear layer) to register tiles that need no packing; products with B transposed (its forward pass) to
+// OpenBLAS, which must rearrange B anyway.
 #pragma once
 
 namespace fci {

@@ -1,5 +1,5 @@
 // tile_product: the innermost loop of a product, small enough for registers.
-//   C[i, 0..16 NV) (+)= sum_l A[i,l] B[l, 0..16 NV),   i < MR
+//   C[i, 0..16 NV) (+)= alpha sum_l A[i,l] B[l, 0..16 NV),   i < MR
 // A is read one number at a time (any strides: also transposed), B a row of NV vectors at a time. MR NV running sums
 // stay in registers, so each number loaded is used NV or MR times: with 32 vector registers of 16 floats, (6,4) and
 // (8,2) keep both multipliers of a core busy. Nothing is packed here: callers lay their operands out so that a
@@ -13,7 +13,8 @@ using lanes = float __attribute__((vector_size(64), aligned(4), may_alias));
 inline constexpr int lane_count = 16;
 
 template <int MR, int NV, bool add>
-inline void tile_product(int k, const float* a, int row_step, int l_step, const float* b, int ldb, float* c, int ldc) {
+inline void tile_product(int k, const float* a, int row_step, int l_step, const float* b, int ldb, float* c, int ldc,
+                         float alpha = 1.f) {
     using value = float __attribute__((vector_size(64)));
     value sum[MR][NV] = {};
     for (int l = 0; l < k; ++l) {
@@ -32,8 +33,8 @@ inline void tile_product(int k, const float* a, int row_step, int l_step, const 
 #pragma GCC unroll 8
         for (int v = 0; v < NV; ++v) {
             lanes* to = reinterpret_cast<lanes*>(c + i * ldc + v * lane_count);
-            if (add) *to += sum[i][v];
-            else *to = sum[i][v];
+            if (add) *to += alpha * sum[i][v];
+            else *to = alpha * sum[i][v];
         }
 }
 

@@ -204,8 +204,8 @@ Step Trainer::step() {
     shuffle(s.epoch);
     workers_.run(static_cast<int>(groups_.size()), [&](int g, int worker) { run_group(g, *lanes_[worker]); });
     // A worker that got no group so far takes its memory now: from the second step on there is no allocation.
-    for (auto& lane : lanes_)
-        for (const auto& other : lanes_) lane->arena.grow_like(other->arena);
+    for (const auto& lane : lanes_) lanes_[0]->arena.grow_like(lane->arena);
+    for (const auto& lane : lanes_) lane->arena.grow_like(lanes_[0]->arena);
     for (const Group& g : groups_) s.counts.add(g.counts);
     s.answer_loss = s.counts.answer_loss / static_cast<double>(s.counts.queries);
     s.routing_loss = s.counts.routing_loss / static_cast<double>(s.counts.queries);
