@@ -158,7 +158,7 @@ int run(int argc, char** argv) {
                                               "  fci bench --task der --representation bidir-flow:1\n");
     b->add_option("--task", bench.task, "der (L 512) or mqar (L 256); without it both")->check(CLI::IsMember({"der", "mqar"}));
     b->add_option("--representation", bench.representation, "only this one");
-    b->add_option("--threads", bench.threads, "0: one for each processor");
+    b->add_option("--threads", bench.threads, "0: one for each processor")->check(CLI::Range(0, 1024));
     b->add_option("--steps", bench.steps, "timed steps of each")->check(CLI::Range(1, 100000));
     b->add_flag("--json", bench.json, "end with one JSON object on standard output");
 

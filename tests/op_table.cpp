@@ -55,10 +55,11 @@ OpCase embedding_case(EmbeddingShape s, int vocab, Positions has_positions) {
     return op;
 }
 
-OpCase layer_norm_case(NormShape s) {
-    OpCase op{fmt::format("layer_norm rows={} d={}", s.rows, s.d)};
-    const Buffer x = op.input("x", s.rows * s.d, uniform(-1, 3)), w = op.input("w", s.d), b = op.input("b", s.d),
-                 y = op.output("y", s.rows * s.d), mean = op.saved("mean", s.rows), rstd = op.saved("rstd", s.rows);
+OpCase layer_norm_case(NormShape s, float range) {
+    OpCase op{fmt::format("layer_norm rows={} d={} range={}", s.rows, s.d, range)};
+    const Buffer x = op.input("x", s.rows * s.d, uniform(-range / 3, range)), w = op.input("w", s.d),
+                 b = op.input("b", s.d), y = op.output("y", s.rows * s.d), mean = op.saved("mean", s.rows),
+                 rstd = op.saved("rstd", s.rows);
     op.forward = OpCase::calls(FCI_VERSIONS(layer_norm_forward),
                                [=](auto& m, auto f) { f(s, m[x], m[w], m[b], m[y], m[mean], m[rstd]); });
     op.backward = OpCase::calls(FCI_VERSIONS(layer_norm_backward), [=](auto& m, auto f) {
@@ -70,9 +71,9 @@ OpCase layer_norm_case(NormShape s) {
     return op;
 }
 
-OpCase rms_norm_case(NormShape s) {
-    OpCase op{fmt::format("rms_norm rows={} d={}", s.rows, s.d)};
-    const Buffer x = op.input("x", s.rows * s.d, uniform(-1, 3)), w = op.input("w", s.d),
+OpCase rms_norm_case(NormShape s, float range) {
+    OpCase op{fmt::format("rms_norm rows={} d={} range={}", s.rows, s.d, range)};
+    const Buffer x = op.input("x", s.rows * s.d, uniform(-range / 3, range)), w = op.input("w", s.d),
                  y = op.output("y", s.rows * s.d), rstd = op.saved("rstd", s.rows);
     op.forward =
         OpCase::calls(FCI_VERSIONS(rms_norm_forward), [=](auto& m, auto f) { f(s, m[x], m[w], m[y], m[rstd]); });
@@ -264,10 +265,11 @@ std::vector<OpCase> make_table() {
     for (const EmbeddingShape& s : {EmbeddingShape{1, 1, 1}, {3, 5, 7}, {2, 33, 16}})
         for (Positions positions : {Positions::yes, Positions::no}) table.push_back(embedding_case(s, 6, positions));
     // The norm of 1 or 2 numbers has a gradient of 0 up to eps: rounding errors only, nothing to compare.
-    for (const NormShape& s : {NormShape{3, 37}, {1, 3}, {5, 16}, {1, 17}, {2, 129}}) {
-        table.push_back(layer_norm_case(s));
-        table.push_back(rms_norm_case(s));
-    }
+    for (const NormShape& s : {NormShape{3, 37}, {1, 3}, {5, 16}, {1, 17}, {2, 129}})
+        for (float range : {3.f, 0.01f}) { // at 0.01, eps counts
+            table.push_back(layer_norm_case(s, range));
+            table.push_back(rms_norm_case(s, range));
+        }
     for (int n : {1, 15, 16, 17, 1001}) {
         table.push_back(unary_case(FCI_POINTWISE(gelu), uniform(-6, 6)));
         table.push_back(unary_case(FCI_POINTWISE(silu), uniform(-30, 30)));
@@ -280,25 +282,27 @@ std::vector<OpCase> make_table() {
         for (const auto& [batch, time, channels, width] :
              {std::array{1, 1, 1, 1}, {2, 1, 3, 4}, {2, 3, 5, 4}, {1, 4, 16, 4}, {3, 33, 17, 4}, {1, 7, 2, 9}})
             table.push_back(causal_conv1d_case({batch, time, channels, width, reverse}));
-        for (const auto& [batch, time, channels, states] : {std::array{2, 17, 3, 5},
+        const int chunk = ScanShape::chunk;
+        for (const auto& [batch, time, channels, states] : {std::array{2, chunk + 1, 3, 5},
                                                             {1, 1, 1, 1},
                                                             {2, 2, 1, 3},
-                                                            {1, 15, 7, 4},
-                                                            {2, 16, 16, 1},
-                                                            {1, 31, 17, 16},
-                                                            {1, 33, 5, 3},
-                                                            {1, 48, 2, 2}})
+                                                            {1, chunk - 1, 7, 4},
+                                                            {2, chunk, 16, 1},
+                                                            {1, 2 * chunk - 1, 17, 16},
+                                                            {1, 2 * chunk + 1, 33, 3},
+                                                            {1, 3 * chunk, 2, 2}})
             table.push_back(selective_scan_case({batch, time, channels, states, reverse}));
     }
+    const int block = AttentionShape::rows, tile = AttentionShape::tile;
     for (bool causal : {false, true}) {
         for (int time : {5, 1, 2, 4, 33}) table.push_back(self_attention_case(2, time, 2, 3, causal));
-        for (int time : {127, 128, 129}) table.push_back(self_attention_case(1, time, 1, 4, causal));
-        table.push_back(self_attention_case(1, 257, 1, 1, causal));
-        table.push_back(self_attention_case(1, 17, 1, 33, causal));
+        for (int time : {block - 1, block, block + 1, tile - 1, tile, tile + 1, 2 * tile + 1})
+            table.push_back(self_attention_case(1, time, 1, 4, causal));
+        for (int d_head : {1, 15, 16, 17, 33}) table.push_back(self_attention_case(1, 7, 2, d_head, causal));
     }
-    for (int keys : {1, 2, 7, 129}) table.push_back(query_attention_case(2, 1, keys, 2, 5));
+    for (int keys : {1, 2, 7, tile + 1}) table.push_back(query_attention_case(2, 1, keys, 2, 5));
     table.push_back(query_attention_case(1, 3, 5, 3, 2));
-    table.push_back(query_attention_case(1, 130, 3, 1, 2));
+    table.push_back(query_attention_case(1, 2 * block + 1, 3, 1, 2));
     for (const RoutingShape& s :
          {RoutingShape{1, 1, 1, 1, 1}, {2, 7, 1, 6, 3}, {3, 5, 2, 8, 4}, {1, 9, 5, 4, 2}, {2, 17, 9, 6, 1}})
         table.push_back(routing_scores_case(s));

@@ -62,13 +62,35 @@ void panels(int m, int n, int k, float alpha, const float* a, int step_i, int st
     }
 }
 
+// The last n < 16 columns: B's are copied, some rows at a time, into whole vectors filled up with zeros.
+template <bool add>
+void narrow(int m, int n, int k, float alpha, const float* a, int step_i, int step_l, const float* b, int ldb, float* c,
+            int ldc) {
+    constexpr int part = 256, high = 6;
+    float wide[part * lane_count] = {}, out[high * lane_count];
+    for (int begin = 0; begin < k; begin += part) {
+        const int length = std::min(part, k - begin);
+        for (int l = 0; l < length; ++l) std::copy_n(b + (begin + l) * ldb, n, wide + l * lane_count);
+        for (int i = 0; i < m; i += high) {
+            const int rows = std::min(high, m - i);
+            const float* from = a + i * step_i + begin * step_l;
+            panels<1, false>(rows, lane_count, length, alpha, from, step_i, step_l, wide, lane_count, out, lane_count);
+            for (int r = 0; r < rows; ++r)
+                for (int j = 0; j < n; ++j) {
+                    float& to = c[(i + r) * ldc + j];
+                    to = (add || begin > 0 ? to : 0.f) + out[r * lane_count + j];
+                }
+        }
+    }
+}
+
 template <bool add>
 void tiled(int m, int n, int k, float alpha, const float* a, int step_i, int step_l, const float* b, int ldb, float* c,
            int ldc) {
     const int wide = n / (4 * lane_count) * (4 * lane_count), whole = n / lane_count * lane_count;
     panels<4, add>(m, wide, k, alpha, a, step_i, step_l, b, ldb, c, ldc);
     panels<1, add>(m, whole - wide, k, alpha, a, step_i, step_l, b + wide, ldb, c + wide, ldc);
-    sum_of_rows(m, n - whole, k, alpha, a, step_i, step_l, b + whole, ldb, add ? 1.f : 0.f, c + whole, ldc);
+    if (n > whole) narrow<add>(m, n - whole, k, alpha, a, step_i, step_l, b + whole, ldb, c + whole, ldc);
 }
 
 } // namespace

@@ -39,8 +39,9 @@ void gate_forward(int64_t n, const float* x, const float* z, float* y) {
 void gate_backward(int64_t n, const float* x, const float* z, const float* dy, float* dx, float* dz) {
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) {
-        dx[i] += dy[i] * silu(z[i]);                   // (dx)
-        dz[i] += dy[i] * x[i] * silu_derivative(z[i]); // (dz)
+        const float s = sigmoid(z[i]), y = z[i] * s;      // y = silu(z), silu'(z) = s + y (1 - s)
+        dx[i] += dy[i] * y;                               // (dx)
+        dz[i] += dy[i] * x[i] * (s + y * (1.f - s));      // (dz)
     }
 }
 

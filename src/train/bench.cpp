@@ -9,8 +9,9 @@
 namespace fci {
 namespace {
 
-struct Timed {                                     // an op in one direction
-    double us = 0, gflops = 0, gbs = 0, share = 0; // of all workers together; share of the limit that binds
+// An op in one direction: one call on one worker, then what all workers do together, and the share of the limit.
+struct Timed {
+    double us = 0, gflops = 0, gbs = 0, share = 0;
 };
 struct OpRow {
     const BenchOp* op;
@@ -93,8 +94,8 @@ void print_ops(std::FILE* out, const std::vector<OpRow>& rows, int threads, int 
         }
         fmt::print(out, "\n");
     }
-    fmt::print(out, "{:<92}{:>7.1f}{:>7.1f}{:>7.1f}\n", "sum: what the steps below would take if the ops were all",
-               sum[0], sum[1], sum[2]);
+    fmt::print(out, "{:<92}{:>7.1f}{:>7.1f}{:>7.1f}\n",
+               "sum; a step takes longer, as it finds its operands in farther caches", sum[0], sum[1], sum[2]);
 }
 
 void print_step(std::FILE* out, const StepRow& r) {

@@ -16,10 +16,10 @@ namespace {
 
 // What a step may cost, DER, batch 32, L 512. gflop: no longer than these take at 60% of the sgemm rate.
 //   transformer:1  19.3 linear layers: 3 x 2 x 12 d^2 a token; 15.0 attention: 7 products (2 forward, 5 backward,
-//                  scores made again) of 2 L^2 d; 0.5 for council, router, head and what is no product
-//   bidir-flow:1   21.7 products: 3 x 2 x (2 d + 40) inner + 8 inner + inner d a token in each of two directions;
-//                  23.3 for 2 x 67 M states of the scan forward and backward, convolution, norms and gates, which
-//                  cannot run at the rate of products
+//                  scores made again) of 2 L^2 d; 0.1 council, router and head; 0.4 for what is no product
+//   bidir-flow:1   21.7 products: 3 x 2 x (2 d + 40 + 8 + d) inner a token in each of two directions; 23.3 for the
+//                  scan's 2 x 67 M states forward and backward, convolution, norms and gates, none of which can run
+//                  at the rate of products
 //   raw            no work for each token but embedding and scores: an absolute time
 struct Budget {
     const char* representation;
