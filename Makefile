@@ -41,7 +41,7 @@ CATCH  := $(shell echo '\#include <catch2/catch.hpp>' | $(CXX) -E -x c++ - >/dev
 all: fci
 
 fci: $(BUILD)/fci
-	@ln -sf $< $@
+	@test $(BUILD) != build/release || ln -sf $< $@
 
 $(BUILD)/fci: $(call OBJ,$(ENGINE) $(MAIN))
 	$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
@@ -70,16 +70,15 @@ $(BUILD)/src/train/provenance.o: CPPFLAGS += -I$(BUILD)
 deps:
 	tools/deps.sh
 
+# The tests start the program of the same build, too.
 test: fci $(BUILD)/tests/run
-	tools/run_tests.sh $(BUILD)/tests/run
+	FCI_BIN=$(BUILD)/fci tools/run_tests.sh $(BUILD)/tests/run $(ONLY)
 
 asan:
-	$(MAKE) BUILD=build/asan OPT='-O1 -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined' build/asan/tests/run
-	tools/run_tests.sh build/asan/tests/run
+	$(MAKE) test BUILD=build/asan OPT='-O1 -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
 
 tsan:
-	$(MAKE) BUILD=build/tsan OPT='-O1' SANITIZE=-fsanitize=thread build/tsan/tests/run
-	tools/run_tests.sh build/tsan/tests/run '[threads]'
+	$(MAKE) test BUILD=build/tsan OPT='-O1' SANITIZE=-fsanitize=thread ONLY='[threads]'
 
 bench: fci
 	./fci bench

@@ -1,6 +1,9 @@
 // fci: subcommands and their flags, nothing else.
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
+#include <cstring>
 
 #include "core/nearest.h"
 #include "tasks/npy.h"
@@ -179,6 +182,8 @@ int run(int argc, char** argv) {
     if (*t) {
         if (!config.empty()) read_toml(options, read_file(config), config);
         set_given(options, given);
+        if (!config.empty() && !options.run.resume.empty())
+            fail(Exit::usage, "--config and --resume: a resumed run has the options it was started with; leave --config out");
         return static_cast<int>(train(options, given));
     }
     if (*e) return static_cast<int>(evaluate(checkpoint, data, options.run));
@@ -193,8 +198,12 @@ int run(int argc, char** argv) {
 } // namespace fci
 
 int main(int argc, char** argv) {
+    std::signal(SIGXFSZ, SIG_IGN); // a write beyond `ulimit -f` then fails with a message, as on a full disk
     try {
-        return fci::run(argc, argv);
+        const int code = fci::run(argc, argv);
+        if (std::fflush(stdout) != 0 || std::ferror(stdout)) // e.g. a full disk: results must not vanish silently
+            fci::fail(fci::Exit::internal, "standard output cannot be written: {}", std::strerror(errno));
+        return code;
     } catch (const fci::Error& e) {
         fmt::print(stderr, "fci: {}\n", e.what());
         return static_cast<int>(e.exit);

@@ -83,6 +83,7 @@ TEST_CASE("cli: a word that cannot be used is refused, with the nearest that can
         {{"train", "--epochs", "0"}, 2, "--epochs 0: must be from 1 to 1048576"},
         {{"train", "--seed", "-1"}, 2, "--seed -1: must be from 0"},
         {{"train", "--task", "mqra"}, 2, "did you mean 'mqar'?"},
+        {{"train", "--task", "other"}, 2, "--task 'other': allowed are der, mqar"}, // which --data alone can be
         {{"train", "--router", "investigater"}, 2, "did you mean 'investigator'?"},
         {{"train", "--representation", "bidir-flwo:1"}, 2, "did you mean 'bidir-flow'?"},
         {{"train", "--representation", "flow:0"}, 2, "the number of layers after ':' must be 1 to 64"},
@@ -297,7 +298,7 @@ TEST_CASE("cli: generated data that went through a folder trains to the same bit
     expect_ran(run(Words{"train", "--data", train, "--test-data", test, "--out", scratch / "run"} + rest), 0);
     CHECK(same_tensors(finished(), scratch / "run"));
     expect_ran(run({"eval", checkpoint_in(finished()), "--data", test}), 0, "32 test sequences of " + test);
-    expect_refused(run({"eval", checkpoint_in(finished()), "--data", finished()}), 3, "tokens.npy: no such file");
+    expect_refused(run({"eval", checkpoint_in(finished()), "--data", finished()}), 3, "tokens.npy: cannot be read");
 
     // Arrays of another program: no description. The run must find its way back to them.
     fs::remove(train + "/dataset.json");

@@ -103,6 +103,7 @@ bool all_finite(const std::vector<float>& x) { return Tape::finite(x.data(), sta
 TEST_CASE("trainer: the same bits on every run and for any number of threads", "[trainer][threads]") {
     for (Options o : kinds()) {
         INFO(name_of(o));
+        o.model.d_model = 8;
         Trainer first = trainer_of(o);
         const Step one = first.step();
         const State expected = after(first, 4); // into the second epoch

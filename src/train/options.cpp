@@ -15,7 +15,7 @@ std::vector<Option> table(Options& o) {
     using G = Option::Group;
     const double no_limit = 1e300, many = 2147483647;
     std::vector<Option> t{
-        {"task", "der (distant evidence retrieval) or mqar", &o.task.task, {"der", "mqar"}, 0, 0, G::task},
+        {"task", "der (distant evidence retrieval) or mqar; other: only what --data holds", &o.task.task, {"der", "mqar", "other"}, 0, 0, G::task},
         {"length", "sequence length L; 0: the task's own (der 512, mqar 256)", &o.task.length, {}, 0, 1 << 20, G::task},
         {"variant", "der: where the answer is", &o.task.variant, {"far", "near", "semantic"}, 0, 0, G::task},
         {"distractor_key", "der: the distractors carry the query's key, or another", &o.task.distractor_key, {"same", "other"}, 0, 0, G::task},

@@ -1,0 +1,174 @@
+// Runs that are stopped, killed or out of disk: what is left can be resumed, and ends with the bits of a run that
+// nothing happened to.
+#include <simdjson.h>
+
+#include <random>
+
+#include "tests/catch.h"
+#include "tests/faults/program.h"
+
+using namespace fci;
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+namespace {
+
+// 60 epochs of 8 steps, checkpoints within epochs too: some tenths of a second.
+Words long_run(const std::string& out) { return tiny_run(out) + Words{"--epochs", "60", "--checkpoint-every", "5"}; }
+constexpr int long_steps = 480;
+
+const std::string& uninterrupted() {
+    static const Scratch scratch;
+    static const std::string folder = [] {
+        expect_ran(run(long_run(scratch / "run")), 0);
+        return scratch / "run";
+    }();
+    return folder;
+}
+
+int lines_in(const std::string& path) {
+    std::ifstream in(path);
+    return static_cast<int>(std::count(std::istreambuf_iterator<char>(in), {}, '\n'));
+}
+
+void wait_for_lines(Child& child, const std::string& log, int lines) {
+    while (child.running() && lines_in(log) < lines) std::this_thread::sleep_for(1ms);
+}
+
+// Each step and each epoch exactly once, in order.
+void expect_whole_log(const std::string& path) {
+    simdjson::dom::parser parser;
+    const std::string text = read_file(path);
+    REQUIRE(text.back() == '\n');
+    int64_t steps = 0, epochs = 0;
+    std::istringstream in(text);
+    for (std::string line; std::getline(in, line);) {
+        INFO(line);
+        const simdjson::dom::element json = parser.parse(line);
+        const bool step = std::string_view(json["type"]) == "step";
+        REQUIRE(int64_t(json[step ? "step" : "epoch"]) == ++(step ? steps : epochs));
+    }
+    REQUIRE(steps == long_steps);
+    REQUIRE(epochs == 60);
+}
+
+void expect_resumes_to_the_end(const std::string& folder) {
+    expect_ran(run({"train", "--resume", folder, "--quiet"}), 0);
+    CHECK(same_tensors(folder, uninterrupted()));
+    expect_whole_log(folder + "/log.jsonl");
+}
+
+// Nothing but whole files: a kill may leave a temporary one, which nobody reads.
+bool has_only_run_files(const std::string& folder) {
+    for (const auto& entry : fs::directory_iterator(folder)) {
+        const std::string name = entry.path().filename().string();
+        if (name != "config.toml" && name != "log.jsonl" && name != "checkpoint.safetensors") return false;
+    }
+    return true;
+}
+
+} // namespace
+
+TEST_CASE("interrupted: SIGINT and SIGTERM write a checkpoint, exit 75, and the run goes on with the same bits",
+          "[cli]") {
+    const auto stopped = [](const Words& words, const std::string& log, int lines, int signal) {
+        Child child(words);
+        wait_for_lines(child, log, lines);
+        child.kill(signal);
+        return child.wait();
+    };
+    for (const int signal : {SIGINT, SIGTERM}) {
+        INFO("signal " << signal);
+        const Scratch scratch;
+        const std::string folder = scratch / "run", log = folder + "/log.jsonl";
+        Ran r = stopped(long_run(folder), log, 33, signal);
+        for (int attempt = 0; r.code == 0 && attempt < 9; ++attempt) { // the whole run was faster than our signal
+            fs::remove_all(folder);
+            r = stopped(long_run(folder), log, 33, signal);
+        }
+        expect_ran(r, 75, "./fci train --resume " + folder);
+        CHECK(has_only_run_files(folder));
+        const int64_t steps = std::stoll(SafetensorsFile(checkpoint_in(folder)).metadata().at("step"));
+        CHECK((steps >= 28 && steps < long_steps));
+        CHECK(r.out.find(fmt::format("stopped at step {}:", steps)) != std::string::npos);
+        CHECK(lines_in(log) == steps + steps / 8); // the checkpoint is of the last step logged
+
+        r = stopped({"train", "--resume", folder, "--threads", "2"}, log, 200, signal); // other threads, same bits
+        expect_ran(r, r.code == 0 ? 0 : 75, fmt::format("resumed {} at step {} of {}", folder, steps, long_steps));
+        expect_resumes_to_the_end(folder);
+    }
+}
+
+TEST_CASE("interrupted: killed at random moments, a run ends with the same bits", "[cli]") {
+    uninterrupted();
+    const auto start = std::chrono::steady_clock::now();
+    { // how long it takes here and now
+        const Scratch scratch;
+        expect_ran(run(long_run(scratch / "run")), 0);
+    }
+    const auto whole = std::chrono::duration<double>(std::chrono::steady_clock::now() - start);
+    std::mt19937 random(std::random_device{}()); // another moment each time: a failure's folder and kills are printed
+    std::string kills;
+    for (int trial = 0; trial < 3; ++trial) {
+        const Scratch scratch;
+        const std::string folder = scratch / "run";
+        for (int kill = 0; kill < 2; ++kill) {
+            // Before its config file is there, a run has done nothing yet: start it again.
+            const bool begun = fs::exists(folder + "/config.toml");
+            if (!begun) fs::remove_all(folder);
+            Child child(begun ? Words{"train", "--resume", folder} : long_run(folder));
+            const auto moment = whole * std::uniform_real_distribution<>(0.05, 0.6)(random);
+            std::this_thread::sleep_for(moment);
+            child.kill(SIGKILL);
+            const Ran r = child.wait();
+            kills +=
+                fmt::format(" trial {}: {} after {:.4f} s with {} lines;", trial, begun ? "resumed" : "started",
+                            moment.count(), fs::exists(folder + "/log.jsonl") ? lines_in(folder + "/log.jsonl") : 0);
+            CHECK((r.code == 128 + SIGKILL || r.code == 0));
+        }
+        INFO(kills);
+        if (!fs::exists(folder + "/config.toml")) continue;
+        expect_resumes_to_the_end(folder);
+    }
+}
+
+TEST_CASE("interrupted: killed before the first checkpoint, a run starts over", "[cli]") {
+    const Scratch scratch;
+    const std::string folder = scratch / "run";
+    expect_ran(run(long_run(folder) + Words{"--stop-after", "1"}), 0);
+    fs::remove(checkpoint_in(folder)); // as if it had been killed in its first epoch
+    const Ran r = run({"train", "--resume", folder, "--stop-after", "2"});
+    expect_ran(r, 0, "has no checkpoint yet: starting over");
+    expect_resumes_to_the_end(folder);
+}
+
+TEST_CASE("interrupted: on a full disk the run ends with a message, and what was written stays good", "[cli]") {
+    const Scratch scratch;
+    const std::string folder = scratch / "run";
+    // The config file and some of the log fit, the checkpoint of 107 KB does not.
+    const Ran r = run(long_run(folder), [] { limit_file_size(50'000); });
+    expect_ran(r, 1, "checkpoint.safetensors: cannot be written: File too large");
+    CHECK(r.err.find("ulimit -f") != std::string::npos);
+    CHECK(has_only_run_files(folder));
+    CHECK_FALSE(fs::exists(checkpoint_in(folder)));
+    expect_resumes_to_the_end(folder);
+
+    // The limit's signal, as a shell's `ulimit -f` leaves it; here a checkpoint is there, and stays as it was.
+    const std::string again = scratch / "again";
+    expect_ran(run(long_run(again) + Words{"--stop-after", "2"}), 0);
+    const std::string checkpoint = read_file(checkpoint_in(again));
+    const Ran full = run({"train", "--resume", again}, [] {
+        limit_file_size(50'000);
+        std::signal(SIGXFSZ, SIG_DFL);
+    });
+    expect_ran(full, 1, "cannot be written: File too large");
+    CHECK(read_file(checkpoint_in(again)) == checkpoint);
+    expect_resumes_to_the_end(again);
+
+    // The log: its torn last line is taken back.
+    const std::string third = scratch / "third";
+    const Ran torn = run(long_run(third), [] { limit_file_size(1000); });
+    expect_ran(torn, 1, "log.jsonl: cannot be written: File too large");
+    CHECK(read_file(third + "/log.jsonl").back() == '\n');
+    expect_resumes_to_the_end(third);
+}
