@@ -54,8 +54,10 @@ void refuse_unknown(const CLI::App& app) {
          app.get_name());
 }
 
-void show(const Options& given, const std::string& checkpoint, int count) {
+void show(const Options& given, const Given& set, const std::string& checkpoint, int count) {
     ShowStyle style{use_colour(stdout), terminal_width(stdout)};
+    if (!checkpoint.empty() && !set.empty())
+        fail(Exit::usage, "--{} and --checkpoint: a checkpoint's own task and test set are shown; leave the flag out", set[0].first);
     if (checkpoint.empty()) return show_examples(stdout, resolve(given.task), given.train.seed, count, style);
     Options o = checkpoint_options(checkpoint);
     o.run = given.run;
@@ -188,7 +190,7 @@ int run(int argc, char** argv) {
     }
     if (*e) return static_cast<int>(evaluate(checkpoint, data, options.run));
     set_given(options, given);
-    if (*s) show(options, checkpoint, count);
+    if (*s) show(options, given, checkpoint, count);
     if (*g) make_dataset(options, split);
     if (*b) run_bench(bench);
     return 0;

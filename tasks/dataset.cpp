@@ -13,12 +13,6 @@ namespace {
 
 constexpr int longest = 1 << 20, largest_vocab = 1 << 20;
 
-void expect_one_of(const char* flag, const std::string& value, const std::vector<std::string>& allowed) {
-    for (const std::string& a : allowed)
-        if (value == a) return;
-    fail(Exit::usage, "{} '{}': allowed are {}{}", flag, value, fmt::join(allowed, ", "), did_you_mean(value, allowed));
-}
-
 // An option that would do nothing is refused, so that nobody believes that it did.
 void refuse_changed(const TaskOptions& options, const std::vector<std::string>& names, const char* owner) {
     const auto text = [](const TaskOptions& o, const std::string& name) {

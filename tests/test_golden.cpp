@@ -4,8 +4,8 @@
 // through n K roundings. They hit at random, so that their sum grows as sqrt(n K) u [Higham & Mary 2019]; the largest
 // of a tensor's few thousand errors lies within six such deviations. Forward and backward through a block and the
 // Council is n = 20, and K = 64 is the feed-forward layer's inner width: 6 sqrt(20 * 64) u = 1.3e-5 (107 eps), of the
-// largest entry of a tensor. A float32 program computes errors of this kind only: whatever is wrong in its mathematics
-// shows as 1e-3 and more, and eps = 1e-5 in a norm, which these inputs make visible, as 5e-5. The controls say so.
+// largest entry of a tensor. A float32 program computes errors of this kind only: a mistake in its mathematics
+// shows as 1e-3 and more, and the smallest we could think of, eps = 1e-6 instead of 1e-5 in the norms, as 5e-5.
 //
 // Twenty steps: AdamW divides a gradient by its own size, so it makes rounding errors of small gradients large. The
 // curve of PyTorch itself in float32 is off by 1.6e-6 of its largest value, its final parameters by 1.8e-6; ours may

@@ -1,5 +1,6 @@
 // Every row of the op table through every column; then seeded bugs, which the columns must find; then what has no row:
 // the choice without scores, the root of the tape, and the messages for wrong shapes.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -209,6 +210,29 @@ TEST_CASE("seeded bug: a forward pass that leaves or overruns or changes somethi
         return copy;
     };
     CHECK_THAT(check_node(forgetful), Contains("the node's dx differs"));
+}
+
+TEST_CASE("causal attention: a key that is not seen has no effect, however large its score", "[ops]") {
+    const int time = 33, heads = 2, d = 6, row = 3 * d, seen = 20; // dy is 0 from position `seen` on
+    const auto run = [&](float later_keys) {
+        Rng rng(2, Stream::golden);
+        std::vector<float> qkv(time * row), gradient(time * row, 0.f);
+        for (int i = 0; i < time * row; ++i) {
+            const bool is_later_key = i >= seen * row && i % row >= d && i % row < 2 * d;
+            qkv[i] = rng.uniform(-1, 1) * (is_later_key ? later_keys : 1);
+        }
+        Arena arena;
+        Tape tape(arena);
+        const Tensor y = self_attention(tape, {qkv.data(), gradient.data(), {1, time, row}}, heads, true);
+        for (int i = 0; i < seen * d; ++i) y.grad[i] = rng.uniform(-1, 1);
+        tape.backward();
+        std::vector<float> result(y.data, y.data + seen * d);
+        result.insert(result.end(), gradient.begin(), gradient.end());
+        return result;
+    };
+    const std::vector<float> result = run(1);
+    CHECK(run(1e4f) == result); // exp of such a score overflows
+    CHECK(std::all_of(result.end() - (time - seen) * row, result.end(), [](float g) { return g == 0; }));
 }
 
 TEST_CASE("rank1_choose picks what top_k of all rank-1 scores picks", "[ops]") {

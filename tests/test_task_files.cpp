@@ -105,12 +105,12 @@ TEST_CASE("nearest: the word that was meant", "[tasks]") {
 TEST_CASE("resolve: what cannot be satisfied is refused, with the remedy", "[tasks]") {
     using O = TaskOptions;
     refused(
-        "derr", [](O&) {}, "--task 'derr': allowed are der, mqar; did you mean 'der'?");
+        "derr", [](O&) {}, "--task derr: allowed are der, mqar; did you mean 'der'?");
     refused(
         "der", [](O& o) { o.variant = "fra"; },
-        "--variant 'fra': allowed are far, near, semantic; did you mean 'far'?");
+        "--variant fra: allowed are far, near, semantic; did you mean 'far'?");
     refused(
-        "der", [](O& o) { o.answer_side = "left"; }, "--answer-side 'left': allowed are after, either, before");
+        "der", [](O& o) { o.answer_side = "left"; }, "--answer-side left: allowed are after, either, before");
     refused(
         "der", [](O& o) { o.length = 100; },
         "--length 100 is too short for --min-distance 200: take --length 203 or more, or --min-distance 97 or less");
@@ -264,7 +264,7 @@ TEST_CASE("npy: malformed dataset.json is refused", "[tasks]") {
     bad("dataset.json", json(R"("vocab": 9, "options": {"varient": "far"})"), "did you mean 'variant'?");
     bad("dataset.json", json(R"("vocab": 9, "options": {"pairs": true})"), "\"pairs\" is not a whole number");
     bad("dataset.json", json(R"("vocab": 9, "options": {"pairs": 5000000000})"), "too large");
-    bad("dataset.json", json(R"("vocab": 9, "options": {"task": "derr"})"), "options: --task 'derr'");
+    bad("dataset.json", json(R"("vocab": 9, "options": {"task": "derr"})"), "options: --task derr");
     expect_error(error_with("dataset.json", json(R"("vocab": 6)")), Exit::bad_data,
                  "row 1, column 2: 6 is not in [0,6)");
 }

@@ -25,8 +25,9 @@ trap 'exit 1' HUP INT TERM
 start() { # FOLDER [FLAG...]
     folder=$1
     shift
-    exec "$fci" train --task mqar --length 64 --pairs 8 --vocab 32 --d-model 32 --heads 2 --representation bidir-flow:1 \
-        --sequences 96 --test-sequences 32 --batch 8 --epochs 20 --learning-rate 1e-2 --checkpoint-every 5 --out "$folder" "$@"
+    exec "$fci" train --task mqar --length 64 --pairs 8 --vocab 32 --sequences 96 --test-sequences 32 \
+        --representation bidir-flow:1 --d-model 32 --heads 2 --batch 8 --epochs 20 --learning-rate 1e-2 \
+        --checkpoint-every 5 --out "$folder" "$@"
 }
 
 # What follows the header, whose length stands in the first 8 bytes: all tensors. The header itself counts the bytes

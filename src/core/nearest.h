@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/check.h"
+
 namespace fci {
 
 inline int edit_distance(std::string_view a, std::string_view b) {
@@ -38,6 +40,13 @@ inline std::string nearest(std::string_view word, const std::vector<std::string>
 inline std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates) {
     const std::string found = nearest(word, candidates);
     return found.empty() ? "" : "; did you mean '" + found + "'?";
+}
+
+// Exit `code` unless the word is one of them: "--task derr: allowed are der, mqar; did you mean 'der'?"
+inline void expect_one_of(const std::string& where, const std::string& word, const std::vector<std::string>& allowed,
+                          Exit code = Exit::usage) {
+    if (std::find(allowed.begin(), allowed.end(), word) != allowed.end()) return;
+    fail(code, "{} {}: allowed are {}{}", where, word, fmt::join(allowed, ", "), did_you_mean(word, allowed));
 }
 
 } // namespace fci

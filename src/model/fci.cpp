@@ -16,18 +16,12 @@ bool has_positions(const ModelOptions& o, const std::string& kind) {
     return o.positions == "everywhere" || kind == "transformer" || kind == "causal-transformer"; // in_mixer: attention only
 }
 
-void expect_one_of(const char* flag, const std::string& value, const std::vector<std::string>& allowed) {
-    for (const std::string& a : allowed)
-        if (value == a) return;
-    fail(Exit::usage, "--{} {}: not known (one of: {}){}", flag, value, fmt::join(allowed, ", "), did_you_mean(value, allowed));
-}
-
 } // namespace
 
 RepresentationKind parse_representation(const std::string& text) {
     const size_t colon = text.find(':');
     RepresentationKind r{text.substr(0, colon), 1};
-    expect_one_of("representation", r.kind, kinds);
+    expect_one_of("--representation", r.kind, kinds);
     if (colon == std::string::npos) return has_layers(r.kind) ? r : RepresentationKind{r.kind, 0};
     if (!has_layers(r.kind)) fail(Exit::usage, "--representation {}: {} has no layers; write {} alone", text, r.kind, r.kind);
     const char *begin = text.data() + colon + 1, *end = text.data() + text.size();
@@ -39,8 +33,8 @@ RepresentationKind parse_representation(const std::string& text) {
 
 void check_model(const ModelOptions& o, int vocab, int length) {
     parse_representation(o.representation);
-    expect_one_of("router", o.router, {"investigator", "rank1", "none"});
-    expect_one_of("positions", o.positions, {"everywhere", "in_mixer", "none"});
+    expect_one_of("--router", o.router, {"investigator", "rank1", "none"});
+    expect_one_of("--positions", o.positions, {"everywhere", "in_mixer", "none"});
     if (o.d_model < 1 || o.heads < 1 || o.d_model % o.heads != 0)
         fail(Exit::usage, "--d-model {} must be a positive multiple of --heads {}", o.d_model, o.heads);
     if (o.top_k < 1 || o.top_k > length)

@@ -88,12 +88,6 @@ void check_range(const Option& o, double x, const std::string& where, Exit code)
         fail(code, "{}: must be from {:.10g} to {:.10g}, not {:.10g}", where, o.low, o.high, x);
 }
 
-void check_allowed(const Option& o, const std::string& word, const std::string& where, Exit code) {
-    for (const std::string& a : o.allowed) if (a == word) return;
-    if (!o.allowed.empty())
-        fail(code, "{}: '{}' is not one of {}{}", where, word, fmt::join(o.allowed, ", "), did_you_mean(word, o.allowed));
-}
-
 template <class T>
 T number_from(const std::string& text, const std::string& flag, const char* kind) {
     T x{};
@@ -110,7 +104,7 @@ void set_from_text(const Option& o, const std::string& text) {
     std::visit([&](auto* p) {
         using T = std::remove_pointer_t<decltype(p)>;
         if constexpr (std::is_same_v<T, std::string>) {
-            check_allowed(o, text, where, Exit::usage);
+            if (!o.allowed.empty()) expect_one_of(o.flag(), text, o.allowed);
             *p = text;
         } else if constexpr (std::is_same_v<T, bool>) {
             if (text != "true" && text != "false") fail(Exit::usage, "{}: true or false is wanted here", where);
@@ -146,8 +140,9 @@ void read_toml(Options& options, const std::string& text, const std::string& fil
             using T = std::remove_pointer_t<decltype(p)>;
             if constexpr (std::is_same_v<T, std::string>) {
                 if (!node.is_string()) wrong("a string, in quotes,");
-                check_allowed(*found, node.template value<std::string>().value(), where, code);
-                *p = node.template value<std::string>().value();
+                const std::string word = node.template value<std::string>().value();
+                if (!found->allowed.empty()) expect_one_of(where + " =", word, found->allowed, code);
+                *p = word;
             } else if constexpr (std::is_same_v<T, bool>) {
                 if (!node.is_boolean()) wrong("true or false");
                 *p = node.template value<bool>().value();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <optional>
 
 #include "tasks/npy.h"
 #include "train/checkpoint.h"
@@ -98,28 +99,36 @@ Options resumed_options(const std::string& folder, const Options& now, const Giv
 
 class Run {
 public:
-    Run(const Options& o, std::string folder)
-        : progress_(o.run.json ? stderr : stdout, o.run.quiet), trainer_(make_data(o)), folder_(std::move(folder)),
-          log_(folder_ + "/log.jsonl"), routes_(o.model.router != "none") {
+    explicit Run(const Options& o)
+        : progress_(o.run.json ? stderr : stdout, o.run.quiet), trainer_(make_data(o)), routes_(o.model.router != "none") {
         step_ms_.reserve(static_cast<size_t>(trainer_.steps_total()));
     }
 
-    void write_config() {
+    // In a new folder, made here: after all that can be wrong with options and data has been found.
+    void start(const std::string& out) {
+        const Options& o = trainer_.options();
+        std::string stem = o.task.task + "-" + o.model.representation + (o.model.router == "investigator" ? "" : "-" + o.model.router);
+        std::replace(stem.begin(), stem.end(), ':', '-');
+        if (out.empty()) folder_ = unused_name("runs/out", stem);
+        else make_output_folder(folder_ = out);
         std::string text = "# What this run was started with; `fci train --config` reads it, `--resume` continues it.\n" +
                            write_toml(trainer_.options()) + "\n[provenance]\n";
         for (const auto& [key, value] : provenance()) text += key + " = " + json_quote(value) + "\n";
         text += fmt::format("data_hash = \"{:016x}\"\n", trainer_.data_hash());
         write_file_atomically(folder_ + "/config.toml", text);
+        log_.emplace(folder_ + "/log.jsonl");
     }
 
-    void restore() {
+    void restore(const std::string& folder) {
+        folder_ = folder;
+        log_.emplace(folder_ + "/log.jsonl");
         if (std::filesystem::exists(checkpoint())) {
             std::string note;
             progressed_ = load_checkpoint(checkpoint(), trainer_, &note);
             if (!note.empty()) progress_.line("note: " + note);
             progress_.line(fmt::format("resumed {} at step {} of {}", folder_, trainer_.steps_done(), trainer_.steps_total()));
         } else progress_.line(fmt::format("{} has no checkpoint yet: starting over", folder_));
-        log_.truncate_to(progressed_.log_bytes);
+        log_->truncate_to(progressed_.log_bytes);
     }
 
     Exit loop() {
@@ -154,8 +163,8 @@ private:
     std::string checkpoint() const { return folder_ + "/checkpoint.safetensors"; }
 
     void save() {
-        log_.sync();
-        progressed_.log_bytes = log_.size();
+        log_->sync();
+        progressed_.log_bytes = log_->size();
         save_checkpoint(checkpoint(), trainer_, progressed_);
     }
 
@@ -183,7 +192,7 @@ private:
 
     void log_step(const Step& s) {
         epoch_loss_ += s.loss;
-        log_.line(fmt::format("{{\"type\":\"step\",\"step\":{},\"epoch\":{},\"loss\":{},\"answer_loss\":{},\"routing_loss\":{},"
+        log_->line(fmt::format("{{\"type\":\"step\",\"step\":{},\"epoch\":{},\"loss\":{},\"answer_loss\":{},\"routing_loss\":{},"
                               "\"grad_norm\":{},\"learning_rate\":{},\"ms\":{:.3f}}}",
                               s.number, s.epoch + 1, s.loss, s.answer_loss, s.routing_loss, s.grad_norm, s.learning_rate, step_ms_.back()));
     }
@@ -194,7 +203,7 @@ private:
         const int epoch = s.epoch + 1;
         const bool transition = routes_ && !progressed_.transition_epoch && last_.percent(last_.at_k) >= (chance.at_k + 100) / 2;
         if (transition) progressed_.transition_epoch = epoch;
-        log_.line(fmt::format("{{\"type\":\"epoch\",\"epoch\":{},\"step\":{},{},\"transition\":{},\"seconds\":{:.3f}}}", epoch, s.number,
+        log_->line(fmt::format("{{\"type\":\"epoch\",\"epoch\":{},\"step\":{},{},\"transition\":{},\"seconds\":{:.3f}}}", epoch, s.number,
                               metrics_json(last_, chance, routes_), transition, seconds_since(start_)));
         progress_.line(fmt::format("epoch {:3}/{}  loss {:.4f}  {}  ETA {}{}", epoch, trainer_.options().train.epochs,
                                    epoch_loss_ / static_cast<double>(trainer_.steps_per_epoch()),
@@ -224,7 +233,7 @@ private:
     Progress progress_;
     Trainer trainer_;
     std::string folder_;
-    LogFile log_;
+    std::optional<LogFile> log_;
     bool routes_;
     Progressed progressed_;
     Counts last_;
@@ -241,20 +250,14 @@ Exit train(const Options& asked, const Given& given) {
         if (!asked.run.out.empty()) fail(Exit::usage, "--out and --resume: a resumed run stays in its folder; leave --out out");
         Options o = resumed_options(asked.run.resume, asked, given);
         resolve(o);
-        Run run(o, asked.run.resume);
-        run.restore();
+        Run run(o);
+        run.restore(asked.run.resume);
         return run.loop();
     }
     Options o = asked;
     resolve(o);
-    std::string folder = o.run.out;
-    if (folder.empty()) {
-        std::string stem = o.task.task + "-" + o.model.representation + (o.model.router == "investigator" ? "" : "-" + o.model.router);
-        std::replace(stem.begin(), stem.end(), ':', '-');
-        folder = unused_name("runs/out", stem);
-    } else make_output_folder(folder);
-    Run run(o, folder);
-    run.write_config();
+    Run run(o);
+    run.start(o.run.out);
     return run.loop();
 }
 
