@@ -28,8 +28,9 @@ void add_flags(CLI::App& app, Options& options, std::initializer_list<Option::Gr
             flag = app.add_flag_function(o.flag(), [&given, key](int64_t n) { given.emplace_back(key, n > 0 ? "true" : "false"); }, help);
         else {
             flag = app.add_option_function<std::string>(o.flag(), [&given, key](const std::string& v) { given.emplace_back(key, v); }, help);
-            const std::string value = o.text();
-            flag->type_name(value == "\"\"" ? "TEXT" : value); // the default, where other programs print a type
+            std::string value = o.text(); // the default, where other programs print a type
+            value.erase(std::remove(value.begin(), value.end(), '"'), value.end());
+            flag->type_name(value.empty() ? "TEXT" : value);
         }
         flag->group(names[o.group])->take_last();
     }
@@ -116,7 +117,13 @@ int run(int argc, char** argv) {
     app.require_subcommand(1);
     app.set_help_flag("-h,--help", "this text; fci COMMAND --help for a command's flags");
 
-    CLI::App* t = app.add_subcommand("train", "Train a model.\n\nExamples:\n"
+    // Examples are for `fci COMMAND --help`; `fci --help` lists the commands, a line each.
+    const std::string chosen = argc > 1 ? argv[1] : "";
+    const auto command = [&](const char* name, const std::string& line, const std::string& examples) {
+        return app.add_subcommand(name, chosen == name ? "fci " + chosen + ": " + line + "\n\nExamples:\n" + examples : line);
+    };
+
+    CLI::App* t = command("train", "train a model",
                                               "  fci train --task mqar\n"
                                               "  fci train --task der --representation bidir-flow:1 --learning-rate 1e-3 --seed 2\n"
                                               "  fci train --task mqar --length 128 --sequences 2000 --epochs 10 --out /tmp/try\n"
@@ -125,7 +132,7 @@ int run(int argc, char** argv) {
     add_flags(*t, options, {Option::task, Option::model, Option::train, Option::run}, given);
     t->add_option("--config", config, "read options from this TOML file first; flags override it")->group("run");
 
-    CLI::App* e = app.add_subcommand("eval", "Measure a checkpoint on its test set.\n\nExamples:\n"
+    CLI::App* e = command("eval", "measure a checkpoint on its test set",
                                              "  fci eval runs/out/NAME/checkpoint.safetensors\n"
                                              "  fci eval runs/out/NAME/checkpoint.safetensors --data FOLDER --json\n");
     e->add_option("checkpoint", checkpoint, "a checkpoint.safetensors")->required();
@@ -137,7 +144,7 @@ int run(int argc, char** argv) {
                 else e->add_option(o.flag(), *std::get<int*>(o.value), o.help);
             }
 
-    CLI::App* s = app.add_subcommand("show", "Print examples as pictures.\n\nExamples:\n"
+    CLI::App* s = command("show", "print examples as pictures",
                                              "  fci show --task der --distractor-key other\n"
                                              "  fci show --task mqar --queries many --length 64 --pairs 4\n"
                                              "  fci show --checkpoint runs/out/NAME/checkpoint.safetensors --count 5\n");
@@ -146,7 +153,7 @@ int run(int argc, char** argv) {
     s->add_option("--count", count, "how many")->check(CLI::Range(1, 1000000));
     s->add_option("--seed", options.train.seed, "of the data");
 
-    CLI::App* g = app.add_subcommand("generate", "Write a dataset as .npy files and a JSON description.\n\nExamples:\n"
+    CLI::App* g = command("generate", "write a dataset as .npy files and a JSON description",
                                                  "  fci generate --task mqar --out data/mqar\n"
                                                  "  fci generate --task mqar --out data/mqar-test --split test\n"
                                                  "  fci train --data data/mqar --test-data data/mqar-test\n");
@@ -158,7 +165,7 @@ int run(int argc, char** argv) {
     g->add_option("--seed", options.train.seed, "of the data");
     g->add_option("--threads", options.run.threads, "0: one for each processor");
 
-    CLI::App* b = app.add_subcommand("bench", "Measure the speed of each op and of whole steps on this machine.\n\nExamples:\n"
+    CLI::App* b = command("bench", "measure the speed of each op and of whole steps on this machine",
                                               "  fci bench\n"
                                               "  fci bench --task der --representation bidir-flow:1\n");
     b->add_option("--task", bench.task, "der (L 512) or mqar (L 256); without it both")->check(CLI::IsMember({"der", "mqar"}));
@@ -168,6 +175,10 @@ int run(int argc, char** argv) {
     b->add_flag("--json", bench.json, "end with one JSON object on standard output");
 
     for (CLI::App* sub : {t, e, s, g, b}) sub->allow_extras();
+    if (argc == 1) {
+        fmt::print(stderr, "{}", app.help());
+        return static_cast<int>(Exit::usage);
+    }
     try {
         app.parse(argc, argv);
     } catch (const CLI::CallForHelp& help) {

@@ -66,6 +66,8 @@ struct Versions {
     U* in_dual;
     F *in_float, *cpu;
 };
+template <class D, class U, class F>
+Versions(D*, U*, F*, F*) -> Versions<D, U, F>;
 #define FCI_VERSIONS(f)                                                                                                \
     Versions { &reference::f<double>, &reference::f<Dual>, &reference::f<float>, &cpu::f }
 
