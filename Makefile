@@ -31,7 +31,7 @@ endif
 # What is built, by the compiler's own word: the provenance of every result.
 GIT_HASH  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)$(shell test -z "$$(git status --porcelain -uno 2>/dev/null)" || echo -dirty)
 
-ENGINE := $(wildcard src/core/*.cpp src/ops/*.cpp src/nn/*.cpp src/routing/*.cpp src/model/*.cpp src/train/*.cpp tasks/*.cpp)
+ENGINE := $(wildcard src/*/*.cpp tasks/*.cpp)
 MAIN   := src/main.cpp
 TESTS  := $(wildcard tests/*.cpp tests/fuzz/*.cpp tests/faults/*.cpp)
 OBJ     = $(patsubst %.cpp,$(BUILD)/%.o,$(1))

@@ -5,12 +5,12 @@
 #include <cstdio>
 #include <cstring>
 
+#include "bench/bench.h"
+#include "core/files.h"
 #include "core/nearest.h"
 #include "tasks/npy.h"
 #include "tasks/show.h"
-#include "train/bench.h"
 #include "train/checkpoint.h"
-#include "core/files.h"
 #include "train/progress.h"
 #include "train/run.h"
 
@@ -21,13 +21,17 @@ namespace {
 void add_flags(CLI::App& app, Options& options, std::initializer_list<Option::Group> groups, Given& given) {
     for (const Option& o : table(options)) {
         if (std::find(groups.begin(), groups.end(), o.group) == groups.end()) continue;
-        const std::string key = o.key, help = o.help + (o.allowed.empty() ? "" : " (" + fmt::format("{}", fmt::join(o.allowed, " | ")) + ")");
+        const std::string key = o.key,
+                          help = o.help +
+                                 (o.allowed.empty() ? "" : " (" + fmt::format("{}", fmt::join(o.allowed, " | ")) + ")");
         static const char* const names[] = {"task", "model", "training", "run"};
         CLI::Option* flag = nullptr;
         if (std::holds_alternative<bool*>(o.value))
-            flag = app.add_flag_function(o.flag(), [&given, key](int64_t n) { given.emplace_back(key, n > 0 ? "true" : "false"); }, help);
+            flag = app.add_flag_function(
+                o.flag(), [&given, key](int64_t n) { given.emplace_back(key, n > 0 ? "true" : "false"); }, help);
         else {
-            flag = app.add_option_function<std::string>(o.flag(), [&given, key](const std::string& v) { given.emplace_back(key, v); }, help);
+            flag = app.add_option_function<std::string>(
+                o.flag(), [&given, key](const std::string& v) { given.emplace_back(key, v); }, help);
             std::string value = o.text(); // the default, where other programs print a type
             value.erase(std::remove(value.begin(), value.end(), '"'), value.end());
             flag->type_name(value.empty() ? "TEXT" : value);
@@ -51,14 +55,15 @@ void refuse_unknown(const CLI::App& app) {
     for (const CLI::Option* o : app.get_options())
         for (const std::string& name : o->get_lnames()) known.push_back("--" + name);
     const std::string word = extras[0].substr(0, extras[0].find('='));
-    fail(Exit::usage, "fci {}: {} is not known here{} (fci {} --help lists the flags)", app.get_name(), word, did_you_mean(word, known),
-         app.get_name());
+    fail(Exit::usage, "fci {}: {} is not known here{} (fci {} --help lists the flags)", app.get_name(), word,
+         did_you_mean(word, known), app.get_name());
 }
 
 void show(const Options& given, const Given& set, const std::string& checkpoint, int count) {
     ShowStyle style{use_colour(stdout), terminal_width(stdout)};
     if (!checkpoint.empty() && !set.empty())
-        fail(Exit::usage, "--{} and --checkpoint: a checkpoint's own task and test set are shown; leave the flag out", set[0].first);
+        fail(Exit::usage, "--{} and --checkpoint: a checkpoint's own task and test set are shown; leave the flag out",
+             set[0].first);
     if (checkpoint.empty()) return show_examples(stdout, resolve(given.task), given.train.seed, count, style);
     Options o = checkpoint_options(checkpoint);
     o.run = given.run;
@@ -77,10 +82,12 @@ void show(const Options& given, const Given& set, const std::string& checkpoint,
         for (int r = 0; r < test.queries && !look.chosen.empty(); ++r)
             for (int j = 0; j < o.model.top_k; ++j) {
                 looked[r].positions.push_back(look.chosen[r * 2 * o.model.top_k + j]);
-                if (!look.scores.empty()) looked[r].scores.push_back(look.scores[int64_t{r} * test.length + looked[r].positions.back()]);
+                if (!look.scores.empty())
+                    looked[r].scores.push_back(look.scores[int64_t{r} * test.length + looked[r].positions.back()]);
             }
         fmt::print("{}test example {}\n", i ? "\n" : "", i + 1);
-        show_example(stdout, test, i, notes.empty() ? nullptr : &notes[i], style, look.chosen.empty() ? nullptr : &looked);
+        show_example(stdout, test, i, notes.empty() ? nullptr : &notes[i], style,
+                     look.chosen.empty() ? nullptr : &looked);
     }
 }
 
@@ -120,55 +127,62 @@ int run(int argc, char** argv) {
     // Examples are for `fci COMMAND --help`; `fci --help` lists the commands, a line each.
     const std::string chosen = argc > 1 ? argv[1] : "";
     const auto command = [&](const char* name, const std::string& line, const std::string& examples) {
-        return app.add_subcommand(name, chosen == name ? "fci " + chosen + ": " + line + "\n\nExamples:\n" + examples : line);
+        return app.add_subcommand(name,
+                                  chosen == name ? "fci " + chosen + ": " + line + "\n\nExamples:\n" + examples : line);
     };
 
     CLI::App* t = command("train", "train a model",
-                                              "  fci train --task mqar\n"
-                                              "  fci train --task der --representation bidir-flow:1 --learning-rate 1e-3 --seed 2\n"
-                                              "  fci train --task mqar --length 128 --sequences 2000 --epochs 10 --out /tmp/try\n"
-                                              "  fci train --config runs/out/NAME/config.toml --seed 3\n"
-                                              "  fci train --resume runs/out/NAME\n");
+                          "  fci train --task mqar\n"
+                          "  fci train --task der --representation bidir-flow:1 --learning-rate 1e-3 --seed 2\n"
+                          "  fci train --task mqar --length 128 --sequences 2000 --epochs 10 --out /tmp/try\n"
+                          "  fci train --config runs/out/NAME/config.toml --seed 3\n"
+                          "  fci train --resume runs/out/NAME\n");
     add_flags(*t, options, {Option::task, Option::model, Option::train, Option::run}, given);
     t->add_option("--config", config, "read options from this TOML file first; flags override it")->group("run");
 
     CLI::App* e = command("eval", "measure a checkpoint on its test set",
-                                             "  fci eval runs/out/NAME/checkpoint.safetensors\n"
-                                             "  fci eval runs/out/NAME/checkpoint.safetensors --data FOLDER --json\n");
+                          "  fci eval runs/out/NAME/checkpoint.safetensors\n"
+                          "  fci eval runs/out/NAME/checkpoint.safetensors --data FOLDER --json\n");
     e->add_option("checkpoint", checkpoint, "a checkpoint.safetensors")->required();
     e->add_option("--data", data, "measure on this folder of .npy files instead");
     for (const char* key : {"threads", "quiet", "json"})
         for (const Option& o : table(options))
             if (o.key == key) {
-                if (std::holds_alternative<bool*>(o.value)) e->add_flag(o.flag(), *std::get<bool*>(o.value), o.help);
-                else e->add_option(o.flag(), *std::get<int*>(o.value), o.help);
+                if (std::holds_alternative<bool*>(o.value))
+                    e->add_flag(o.flag(), *std::get<bool*>(o.value), o.help);
+                else
+                    e->add_option(o.flag(), *std::get<int*>(o.value), o.help);
             }
 
     CLI::App* s = command("show", "print examples as pictures",
-                                             "  fci show --task der --distractor-key other\n"
-                                             "  fci show --task mqar --queries many --length 64 --pairs 4\n"
-                                             "  fci show --checkpoint runs/out/NAME/checkpoint.safetensors --count 5\n");
+                          "  fci show --task der --distractor-key other\n"
+                          "  fci show --task mqar --queries many --length 64 --pairs 4\n"
+                          "  fci show --checkpoint runs/out/NAME/checkpoint.safetensors --count 5\n");
     add_flags(*s, options, {Option::task}, given);
     s->add_option("--checkpoint", checkpoint, "mark where this model's router looks, on its test set");
     s->add_option("--count", count, "how many")->check(CLI::Range(1, 1000000));
     s->add_option("--seed", options.train.seed, "of the data");
 
     CLI::App* g = command("generate", "write a dataset as .npy files and a JSON description",
-                                                 "  fci generate --task mqar --out data/mqar\n"
-                                                 "  fci generate --task mqar --out data/mqar-test --split test\n"
-                                                 "  fci train --data data/mqar --test-data data/mqar-test\n");
+                          "  fci generate --task mqar --out data/mqar\n"
+                          "  fci generate --task mqar --out data/mqar-test --split test\n"
+                          "  fci train --data data/mqar --test-data data/mqar-test\n");
     add_flags(*g, options, {Option::task}, given);
     g->add_option("--out", options.run.out, "a new folder");
-    g->add_option("--split", split, "train, or the test set, which is the same for all seeds")->check(CLI::IsMember({"train", "test"}));
-    g->add_option("--sequences", options.train.sequences, "how many of them in the training set")->check(CLI::Range(1, 1 << 30));
-    g->add_option("--test-sequences", options.train.test_sequences, "how many in the test set")->check(CLI::Range(1, 1 << 30));
+    g->add_option("--split", split, "train, or the test set, which is the same for all seeds")
+        ->check(CLI::IsMember({"train", "test"}));
+    g->add_option("--sequences", options.train.sequences, "how many of them in the training set")
+        ->check(CLI::Range(1, 1 << 30));
+    g->add_option("--test-sequences", options.train.test_sequences, "how many in the test set")
+        ->check(CLI::Range(1, 1 << 30));
     g->add_option("--seed", options.train.seed, "of the data");
     g->add_option("--threads", options.run.threads, "0: one for each processor");
 
     CLI::App* b = command("bench", "measure the speed of each op and of whole steps on this machine",
-                                              "  fci bench\n"
-                                              "  fci bench --task der --representation bidir-flow:1\n");
-    b->add_option("--task", bench.task, "der (L 512) or mqar (L 256); without it both")->check(CLI::IsMember({"der", "mqar"}));
+                          "  fci bench\n"
+                          "  fci bench --task der --representation bidir-flow:1\n");
+    b->add_option("--task", bench.task, "der (L 512) or mqar (L 256); without it both")
+        ->check(CLI::IsMember({"der", "mqar"}));
     b->add_option("--representation", bench.representation, "only this one");
     b->add_option("--threads", bench.threads, "0: one for each processor")->check(CLI::Range(0, 1024));
     b->add_option("--steps", bench.steps, "timed steps of each")->check(CLI::Range(1, 100000));
@@ -188,15 +202,16 @@ int run(int argc, char** argv) {
         for (const CLI::App* sub : app.get_subcommands(nullptr)) commands.push_back(sub->get_name());
         const std::string word = argc > 1 ? argv[1] : "";
         const bool known = std::find(commands.begin(), commands.end(), word) != commands.end();
-        fail(Exit::usage, "{}{} (fci {}--help)", wrong.what(), word.empty() || known ? "" : did_you_mean(word, commands),
-             known ? word + " " : "");
+        fail(Exit::usage, "{}{} (fci {}--help)", wrong.what(),
+             word.empty() || known ? "" : did_you_mean(word, commands), known ? word + " " : "");
     }
     for (const CLI::App* sub : app.get_subcommands()) refuse_unknown(*sub);
     if (*t) {
         if (!config.empty()) read_toml(options, read_file(config), config);
         set_given(options, given);
         if (!config.empty() && !options.run.resume.empty())
-            fail(Exit::usage, "--config and --resume: a resumed run has the options it was started with; leave --config out");
+            fail(Exit::usage,
+                 "--config and --resume: a resumed run has the options it was started with; leave --config out");
         return static_cast<int>(train(options, given));
     }
     if (*e) return static_cast<int>(evaluate(checkpoint, data, options.run));

@@ -15,10 +15,10 @@ struct TaskOptions {
     std::string task = "mqar"; // der | mqar
     int length = 0;            // L; 0: the task's own (der 512, mqar 256)
     // der
-    std::string variant = "far";        // far | near | semantic
+    std::string variant = "far";         // far | near | semantic
     std::string distractor_key = "same"; // same | other
-    std::string answer_side = "after";  // after | either | before
-    std::string query_row = "key";      // key | marker
+    std::string answer_side = "after";   // after | either | before
+    std::string query_row = "key";       // key | marker
     bool filler_repeats_key = false;
     int n_distractors = 4;
     int min_distance = 200; // of the answer (near: of the distractors) from the query

@@ -8,9 +8,9 @@
 #include <thread>
 
 #include "core/check.h"
+#include "core/files.h"
 #include "tests/catch.h"
 #include "tests/scratch.h"
-#include "core/files.h"
 
 using namespace fci;
 namespace fs = std::filesystem;

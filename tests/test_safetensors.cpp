@@ -7,9 +7,9 @@
 #include <set>
 
 #include "core/check.h"
+#include "core/files.h"
 #include "tests/catch.h"
 #include "tests/scratch.h"
-#include "core/files.h"
 #include "train/safetensors.h"
 
 using namespace fci;

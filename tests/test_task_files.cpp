@@ -107,8 +107,7 @@ TEST_CASE("resolve: what cannot be satisfied is refused, with the remedy", "[tas
     refused(
         "derr", [](O&) {}, "--task derr: allowed are der, mqar; did you mean 'der'?");
     refused(
-        "der", [](O& o) { o.variant = "fra"; },
-        "--variant fra: allowed are far, near, semantic; did you mean 'far'?");
+        "der", [](O& o) { o.variant = "fra"; }, "--variant fra: allowed are far, near, semantic; did you mean 'far'?");
     refused(
         "der", [](O& o) { o.answer_side = "left"; }, "--answer-side left: allowed are after, either, before");
     refused(
@@ -241,7 +240,8 @@ TEST_CASE("npy: malformed arrays are refused", "[tasks]") {
     bad("label.npy", array(dict("(2, 2)"), raw<int32_t>({1, 1, 1, 1})), "query.npy 1 columns");
     bad("label.npy", array(dict("(2,)"), raw<int32_t>({1, 1 << 21})), "not in [0,1048576)");
     const Scratch empty;
-    expect_error(error_of([&] { load_dataset(empty.path); }), Exit::bad_data, "tokens.npy: cannot be read: No such file");
+    expect_error(error_of([&] { load_dataset(empty.path); }), Exit::bad_data,
+                 "tokens.npy: cannot be read: No such file");
     expect_error(error_of([&] { load_dataset(empty / "none"); }), Exit::bad_data, "no such folder");
 }
 

@@ -62,7 +62,9 @@ private:
     void add_chunk(size_t n) {
         const size_t size = n > chunk_bytes ? (n + page - 1) / page * page : chunk_bytes;
         void* p = std::aligned_alloc(page, size); // on huge pages where the system gives them: fewer TLB misses
-        if (!p) fail(Exit::internal, "out of memory: an arena needs {} MiB more; try a smaller --batch or --length", size >> 20);
+        if (!p)
+            fail(Exit::internal, "out of memory: an arena needs {} MiB more; try a smaller --batch or --length",
+                 size >> 20);
         madvise(p, size, MADV_HUGEPAGE);
         chunks_.push_back({static_cast<char*>(p), size});
         at_.used = 0;

@@ -53,11 +53,21 @@ void panels(int m, int n, int k, float alpha, const float* a, int step_i, int st
         int i = 0;
         for (; i + 6 <= m; i += 6) rows(std::integral_constant<int, 6>(), i);
         switch (m - i) {
-        case 5: rows(std::integral_constant<int, 5>(), i); break;
-        case 4: rows(std::integral_constant<int, 4>(), i); break;
-        case 3: rows(std::integral_constant<int, 3>(), i); break;
-        case 2: rows(std::integral_constant<int, 2>(), i); break;
-        case 1: rows(std::integral_constant<int, 1>(), i); break;
+        case 5:
+            rows(std::integral_constant<int, 5>(), i);
+            break;
+        case 4:
+            rows(std::integral_constant<int, 4>(), i);
+            break;
+        case 3:
+            rows(std::integral_constant<int, 3>(), i);
+            break;
+        case 2:
+            rows(std::integral_constant<int, 2>(), i);
+            break;
+        case 1:
+            rows(std::integral_constant<int, 1>(), i);
+            break;
         }
     }
 }
@@ -95,8 +105,8 @@ void tiled(int m, int n, int k, float alpha, const float* a, int step_i, int ste
 
 } // namespace
 
-void gemm(Transpose ta, Transpose tb, int m, int n, int k, float alpha, const float* a, int lda, const float* b, int ldb,
-          float beta, float* c, int ldc) {
+void gemm(Transpose ta, Transpose tb, int m, int n, int k, float alpha, const float* a, int lda, const float* b,
+          int ldb, float beta, float* c, int ldc) {
     if (m == 0 || n == 0) return;
     const bool at = ta == Transpose::yes, bt = tb == Transpose::yes;
     if (!at && bt && m <= few) return rows_times_rows(m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
@@ -105,8 +115,8 @@ void gemm(Transpose ta, Transpose tb, int m, int n, int k, float alpha, const fl
     if (!bt)
         return beta == 0.f ? tiled<false>(m, n, k, alpha, a, at ? 1 : lda, at ? lda : 1, b, ldb, c, ldc)
                            : tiled<true>(m, n, k, alpha, a, at ? 1 : lda, at ? lda : 1, b, ldb, c, ldc);
-    cblas_sgemm(CblasRowMajor, at ? CblasTrans : CblasNoTrans, bt ? CblasTrans : CblasNoTrans, m, n, k, alpha, a, lda, b,
-                ldb, beta, c, ldc);
+    cblas_sgemm(CblasRowMajor, at ? CblasTrans : CblasNoTrans, bt ? CblasTrans : CblasNoTrans, m, n, k, alpha, a, lda,
+                b, ldb, beta, c, ldc);
 }
 
 void use_one_blas_thread() { openblas_set_num_threads(1); }

@@ -9,8 +9,8 @@ namespace fci {
 
 enum class Transpose { no, yes };
 
-void gemm(Transpose ta, Transpose tb, int m, int n, int k, float alpha, const float* a, int lda, const float* b, int ldb,
-          float beta, float* c, int ldc);
+void gemm(Transpose ta, Transpose tb, int m, int n, int k, float alpha, const float* a, int lda, const float* b,
+          int ldb, float beta, float* c, int ldc);
 
 void use_one_blas_thread(); // once, before the first product
 const char* blas_core();    // the CPU kernels that OpenBLAS chose, e.g. "SkylakeX": they decide the last bits

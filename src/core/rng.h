@@ -29,8 +29,10 @@ class Rng {
 public:
     // step: the epoch, example or parameter that these draws belong to.
     Rng(uint64_t seed, Stream stream, uint64_t step = 0)
-        : key_{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)},
-          counter_{0, static_cast<uint32_t>(step), static_cast<uint32_t>(step >> 32), static_cast<uint32_t>(stream)} {}
+        : key_{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)}, counter_{
+                                                                                    0, static_cast<uint32_t>(step),
+                                                                                    static_cast<uint32_t>(step >> 32),
+                                                                                    static_cast<uint32_t>(stream)} {}
 
     uint32_t bits() {
         if (used_ == 4) {
@@ -52,10 +54,12 @@ public:
             for (const uint32_t least = -n % n; static_cast<uint32_t>(m) < least;) m = uint64_t{bits()} * n;
         return static_cast<uint32_t>(m >> 32);
     }
-    int between(int low, int high) { return low + static_cast<int>(below(static_cast<uint32_t>(high - low))); } // [low, high)
+    int between(int low, int high) {
+        return low + static_cast<int>(below(static_cast<uint32_t>(high - low)));
+    } // [low, high)
 
-    float uniform() { return static_cast<float>(bits() >> 8) * 0x1p-24f; }         // [0, 1), 24 bits
-    double uniform64() { return static_cast<double>(bits64() >> 11) * 0x1p-53; }   // [0, 1), 53 bits
+    float uniform() { return static_cast<float>(bits() >> 8) * 0x1p-24f; }       // [0, 1), 24 bits
+    double uniform64() { return static_cast<double>(bits64() >> 11) * 0x1p-53; } // [0, 1), 53 bits
     float uniform(float low, float high) { return low + (high - low) * uniform(); }
 
     float normal() { // Box-Muller, one of the pair

@@ -42,7 +42,7 @@ struct Tensor {
     Shape shape;
 
     int64_t size() const { return shape.size(); }
-    int cols() const { return shape.rank ? shape[shape.rank - 1] : 1; } // innermost dimension
+    int cols() const { return shape.rank ? shape[shape.rank - 1] : 1; }         // innermost dimension
     int rows() const { return static_cast<int>(cols() ? size() / cols() : 0); } // all the others together
     explicit operator bool() const { return data != nullptr; }
 

@@ -33,8 +33,10 @@ inline void tile_product(int k, const float* a, int row_step, int l_step, const 
 #pragma GCC unroll 8
         for (int v = 0; v < NV; ++v) {
             lanes* to = reinterpret_cast<lanes*>(c + i * ldc + v * lane_count);
-            if (add) *to += alpha * sum[i][v];
-            else *to = alpha * sum[i][v];
+            if (add)
+                *to += alpha * sum[i][v];
+            else
+                *to = alpha * sum[i][v];
         }
 }
 

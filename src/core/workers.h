@@ -23,7 +23,8 @@ public:
 
     template <class F>
     void run(int n, const F& job) {
-        run_erased(n, [](const void* f, int i, int worker) { (*static_cast<const F*>(f))(i, worker); }, &job);
+        run_erased(
+            n, [](const void* f, int i, int worker) { (*static_cast<const F*>(f))(i, worker); }, &job);
     }
 
     static int available(); // processors that this process may use

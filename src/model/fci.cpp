@@ -13,7 +13,8 @@ bool has_layers(const std::string& kind) { return kind != "raw" && kind != "cont
 
 bool has_positions(const ModelOptions& o, const std::string& kind) {
     if (kind == "content-only" || o.positions == "none") return false;
-    return o.positions == "everywhere" || kind == "transformer" || kind == "causal-transformer"; // in_mixer: attention only
+    return o.positions == "everywhere" || kind == "transformer" ||
+           kind == "causal-transformer"; // in_mixer: attention only
 }
 
 } // namespace
@@ -23,11 +24,13 @@ RepresentationKind parse_representation(const std::string& text) {
     RepresentationKind r{text.substr(0, colon), 1};
     expect_one_of("--representation", r.kind, kinds);
     if (colon == std::string::npos) return has_layers(r.kind) ? r : RepresentationKind{r.kind, 0};
-    if (!has_layers(r.kind)) fail(Exit::usage, "--representation {}: {} has no layers; write {} alone", text, r.kind, r.kind);
+    if (!has_layers(r.kind))
+        fail(Exit::usage, "--representation {}: {} has no layers; write {} alone", text, r.kind, r.kind);
     const char *begin = text.data() + colon + 1, *end = text.data() + text.size();
     const auto [stop, error] = std::from_chars(begin, end, r.layers);
     if (error != std::errc() || stop != end || r.layers < 1 || r.layers > 64)
-        fail(Exit::usage, "--representation {}: the number of layers after ':' must be 1 to 64, e.g. {}:2", text, r.kind);
+        fail(Exit::usage, "--representation {}: the number of layers after ':' must be 1 to 64, e.g. {}:2", text,
+             r.kind);
     return r;
 }
 
@@ -50,7 +53,8 @@ Representation::Representation(ParameterBinder& p, const ModelOptions& o, int vo
         const std::string name = "block." + std::to_string(i);
         if (r.kind == "transformer" || r.kind == "causal-transformer")
             blocks.emplace_back(TransformerBlock(p, name, o.d_model, o.heads, r.kind == "causal-transformer"));
-        else blocks.emplace_back(FlowBlock(p, name, o.d_model, r.kind == "bidir-flow"));
+        else
+            blocks.emplace_back(FlowBlock(p, name, o.d_model, r.kind == "bidir-flow"));
     }
 }
 
@@ -61,13 +65,13 @@ Tensor Representation::operator()(Tape& tape, IntTensor tokens) const {
 }
 
 Model::Model(ParameterBinder& p, const ModelOptions& o, int vocab, int length)
-    : top_k_(o.top_k), representation_(p, o, vocab, length),
-      router_([&]() -> decltype(router_) {
+    : top_k_(o.top_k), representation_(p, o, vocab, length), router_([&]() -> decltype(router_) {
           if (o.router == "investigator") return Investigator(p, "router", o.d_model, o.heads);
           if (o.router == "rank1") return Rank1(p, "router", o.d_model);
           return std::monostate{};
       }()),
-      council_(o.router == "none" ? std::nullopt : std::optional<Council>(std::in_place, p, "council", o.d_model, o.heads)),
+      council_(o.router == "none" ? std::nullopt
+                                  : std::optional<Council>(std::in_place, p, "council", o.d_model, o.heads)),
       head_norm_(p, "head.norm", o.d_model), head_(p, "head.linear", o.d_model, vocab) {}
 
 Model::Output Model::operator()(Tape& tape, IntTensor tokens, IntTensor query) const {
@@ -81,7 +85,8 @@ Model::Output Model::operator()(Tape& tape, IntTensor tokens, IntTensor query) c
         if (tape.recording()) {
             out.scores = rank1->scores(tape, x, query);
             out.chosen = top_k(tape, out.scores, top_k_);
-        } else out.chosen = rank1_choose(tape, x, query, rank1->v, top_k_); // O(n): no scores
+        } else
+            out.chosen = rank1_choose(tape, x, query, rank1->v, top_k_); // O(n): no scores
     }
     if (council_) u = (*council_)(tape, x, u, out.chosen);
     out.logits = head_(tape, head_norm_(tape, u));

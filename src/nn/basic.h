@@ -33,7 +33,8 @@ struct LayerNorm {
 struct FeedForward {
     Linear up, down;
 
-    FeedForward(ParameterBinder& p, const std::string& name, int d) : up(p, name + ".0", d, 4 * d), down(p, name + ".2", 4 * d, d) {}
+    FeedForward(ParameterBinder& p, const std::string& name, int d)
+        : up(p, name + ".0", d, 4 * d), down(p, name + ".2", 4 * d, d) {}
     Tensor operator()(Tape& tape, Tensor x) const { return down(tape, gelu(tape, up(tape, x))); }
 };
 

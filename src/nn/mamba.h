@@ -24,11 +24,13 @@ struct Mamba {
     Linear out_proj;
 
     Mamba(ParameterBinder& p, const std::string& name, int d, bool in_reverse)
-        : reverse(in_reverse), inner(expand * d), rank(std::max(1, d / 16)), in_proj(p, name + ".in_proj", d, 2 * inner, false),
+        : reverse(in_reverse), inner(expand * d), rank(std::max(1, d / 16)),
+          in_proj(p, name + ".in_proj", d, 2 * inner, false),
           conv_weight(p.add(name + ".conv.weight", {inner, conv_width}, {Init::uniform, 0.5f})), // 1/sqrt(conv_width)
           conv_bias(p.add(name + ".conv.bias", {inner}, {Init::uniform, 0.5f})),
           x_proj(p, name + ".x_proj", inner, rank + 2 * state, false),
-          dt_weight(p.add(name + ".dt_proj.weight", {inner, rank}, {Init::uniform, 1.f / std::sqrt(static_cast<float>(rank))})),
+          dt_weight(p.add(name + ".dt_proj.weight", {inner, rank},
+                          {Init::uniform, 1.f / std::sqrt(static_cast<float>(rank))})),
           dt_bias(p.add(name + ".dt_proj.bias", {inner}, {Init::dt_bias})),
           A_log(p.add(name + ".A_log", {inner, state}, {Init::log_index})),
           D(p.add(name + ".D", {inner}, {Init::constant, 1.f})), out_proj(p, name + ".out_proj", inner, d, false) {}

@@ -16,11 +16,11 @@ namespace fci {
 // How a parameter starts.
 struct Init {
     enum Kind {
-        constant, // value
-        normal,   // N(0, value)
-        uniform,  // U(-value, value)
+        constant,  // value
+        normal,    // N(0, value)
+        uniform,   // U(-value, value)
         log_index, // ln(1 + column): Mamba's A_log, so that A = -1 .. -n
-        dt_bias   // softplus^-1 of a step log-uniform in [1e-3, 0.1]: Mamba's own start
+        dt_bias    // softplus^-1 of a step log-uniform in [1e-3, 0.1]: Mamba's own start
     } kind = constant;
     float value = 0;
 };

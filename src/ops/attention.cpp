@@ -41,7 +41,8 @@ void weighted_rows(int m, int k, const float* a, int row_step, int l_step, const
     for (int i = 0; i < m; i += 8) {
         const float* ai = a + i * row_step;
         int col = 0;
-        for (; col + 32 <= d; col += 32) tile_product<8, 2, add>(k, ai, row_step, l_step, b + col, d, c + i * d + col, d);
+        for (; col + 32 <= d; col += 32)
+            tile_product<8, 2, add>(k, ai, row_step, l_step, b + col, d, c + i * d + col, d);
         for (; col < d; col += 16) tile_product<8, 1, add>(k, ai, row_step, l_step, b + col, d, c + i * d + col, d);
     }
 }
@@ -54,7 +55,8 @@ template <class F>
 void for_each_head(const AttentionShape& s, F f) {
     for (int b = 0; b < s.batch; ++b)
         for (int head = 0; head < s.heads; ++head)
-            f(Head{int64_t{b} * s.queries * s.q_stride + head * s.d_head, int64_t{b} * s.keys * s.kv_stride + head * s.d_head,
+            f(Head{int64_t{b} * s.queries * s.q_stride + head * s.d_head,
+                   int64_t{b} * s.keys * s.kv_stride + head * s.d_head,
                    (int64_t{b} * s.queries * s.heads + head) * s.d_head, (int64_t{b} * s.heads + head) * s.queries});
 }
 
@@ -76,7 +78,8 @@ void attention_forward(AttentionShape s, const float* q, const float* k, const f
         copy_head(v + at.kv, s.keys, s.kv_stride, s.d_head, 1.f, V, nk, d);
         for (int first = 0; first < s.queries; first += R) {
             const int rows = std::min(R, s.queries - first), tiles = (seen(s, first + rows - 1) + J - 1) / J;
-            for (int t = 0; t < tiles; ++t) scores(d, Q + first * d, Kt + t * J * d, S + t * J, S_stride); // (1), base 2
+            for (int t = 0; t < tiles; ++t)
+                scores(d, Q + first * d, Kt + t * J * d, S + t * J, S_stride); // (1), base 2
             float total[R];
             for (int r = 0; r < R; ++r) { // row[j] <- exp2(row[j] - highest), of sum total[r]
                 float* row = S + r * S_stride;
@@ -95,7 +98,8 @@ void attention_forward(AttentionShape s, const float* q, const float* k, const f
             }
             weighted_rows<false>(R, tiles * J, S, S_stride, 1, V, d, O); // (3), still to be divided by total
             for (int r = 0; r < rows; ++r)
-                for (int c = 0; c < s.d_head; ++c) y[at.y + int64_t{first + r} * y_stride + c] = O[r * d + c] / total[r];
+                for (int c = 0; c < s.d_head; ++c)
+                    y[at.y + int64_t{first + r} * y_stride + c] = O[r * d + c] / total[r];
         }
     });
 }
@@ -141,9 +145,9 @@ void attention_backward(AttentionShape s, const float* q, const float* k, const 
                     std::fill(p + n, p + J, 0.f);
                     std::fill(ds + n, ds + J, 0.f);
                 }
-                weighted_rows<true>(J, R, P, 1, J, dY + first * d, d, dV);               // (dv)
-                weighted_rows<true>(J, R, dS, 1, J, Q + first * d, d, dK);               // (dk), times scale log2(e)
-                weighted_rows<true>(R, J, dS, J, 1, K + t * J * d, d, dQ + first * d);   // (dq), without scale
+                weighted_rows<true>(J, R, P, 1, J, dY + first * d, d, dV);             // (dv)
+                weighted_rows<true>(J, R, dS, 1, J, Q + first * d, d, dK);             // (dk), times scale log2(e)
+                weighted_rows<true>(R, J, dS, J, 1, K + t * J * d, d, dQ + first * d); // (dq), without scale
             }
             for (int j = 0; j < std::min(J, s.keys - t * J); ++j)
                 for (int c = 0; c < s.d_head; ++c) {
@@ -163,7 +167,8 @@ namespace {
 
 // q, k and v begin at columns of the tensors that hold them; so do their gradients.
 Tensor attend(Tape& tape, const char* name, AttentionShape s, Tensor q, Tensor kv, int k_column, int v_column) {
-    check(!s.causal || s.queries == s.keys, "{}: causal needs as many queries ({}) as keys ({})", name, s.queries, s.keys);
+    check(!s.causal || s.queries == s.keys, "{}: causal needs as many queries ({}) as keys ({})", name, s.queries,
+          s.keys);
     Tensor y = tape.tensor({s.batch, s.queries, s.heads * s.d_head});
     Arena& arena = tape.arena();
     float* lse = arena.floats(s.lse_size());
@@ -182,10 +187,11 @@ Tensor attend(Tape& tape, const char* name, AttentionShape s, Tensor q, Tensor k
 } // namespace
 
 Tensor self_attention(Tape& tape, Tensor qkv, int heads, bool causal) {
-    check(qkv.shape.rank == 3 && qkv.shape[2] % (3 * heads) == 0, "self_attention: qkv is {}, expected (b,t,3d), d a multiple of {} heads",
-          qkv.shape.text(), heads);
+    check(qkv.shape.rank == 3 && qkv.shape[2] % (3 * heads) == 0,
+          "self_attention: qkv is {}, expected (b,t,3d), d a multiple of {} heads", qkv.shape.text(), heads);
     const int t = qkv.shape[1], d = qkv.shape[2] / 3;
-    return attend(tape, "self_attention", {qkv.shape[0], t, t, heads, d / heads, 3 * d, 3 * d, causal}, qkv, qkv, d, 2 * d);
+    return attend(tape, "self_attention", {qkv.shape[0], t, t, heads, d / heads, 3 * d, 3 * d, causal}, qkv, qkv, d,
+                  2 * d);
 }
 
 Tensor query_attention(Tape& tape, Tensor q, Tensor kv, int heads) {
@@ -194,7 +200,8 @@ Tensor query_attention(Tape& tape, Tensor q, Tensor kv, int heads) {
           "query_attention: q is {}, kv is {}, expected (b,r,d) and (b,m,2d), d a multiple of {} heads", q.shape.text(),
           kv.shape.text(), heads);
     const int d = q.shape[2];
-    return attend(tape, "query_attention", {q.shape[0], q.shape[1], kv.shape[1], heads, d / heads, d, 2 * d, false}, q, kv, 0, d);
+    return attend(tape, "query_attention", {q.shape[0], q.shape[1], kv.shape[1], heads, d / heads, d, 2 * d, false}, q,
+                  kv, 0, d);
 }
 
 } // namespace fci

@@ -22,7 +22,7 @@ namespace fci {
 struct AttentionShape {
     int batch, queries, keys, heads, d_head;
     int q_stride, kv_stride;
-    bool causal; // needs queries == keys
+    bool causal;                               // needs queries == keys
     static constexpr int rows = 24, tile = 64; // query rows in a block, keys in a tile
     static int64_t padded(int n, int to) { return int64_t{(n + to - 1) / to} * to; }
     int64_t scratch() const {
@@ -35,8 +35,8 @@ struct AttentionShape {
 template <class T>
 using AttentionForward = void(AttentionShape, const T* q, const T* k, const T* v, T* y, T* lse, T* scratch);
 template <class T>
-using AttentionBackward = void(AttentionShape, const T* q, const T* k, const T* v, const T* y, const T* lse, const T* dy,
-                               T* dq, T* dk, T* dv, T* scratch);
+using AttentionBackward = void(AttentionShape, const T* q, const T* k, const T* v, const T* y, const T* lse,
+                               const T* dy, T* dq, T* dk, T* dv, T* scratch);
 
 namespace cpu {
 AttentionForward<float> attention_forward;

@@ -15,8 +15,8 @@ void cross_entropy_forward(CrossEntropyShape s, const float* z, const int32_t* t
         for (int c = 0; c < s.classes; ++c) highest = row[c] > highest ? row[c] : highest;
 #pragma omp simd reduction(+ : sum)
         for (int c = 0; c < s.classes; ++c) sum += exp(row[c] - highest);
-        lse[r] = highest + std::log(sum);     // (1)
-        loss[r] = lse[r] - row[target[r]];    // (2)
+        lse[r] = highest + std::log(sum);  // (1)
+        loss[r] = lse[r] - row[target[r]]; // (2)
     }
 }
 
@@ -35,10 +35,11 @@ void cross_entropy_backward(CrossEntropyShape s, const float* z, const int32_t* 
 
 Tensor cross_entropy(Tape& tape, Tensor z, IntTensor target, float weight) {
     const CrossEntropyShape s{z.rows(), z.cols()};
-    check(target.shape.size() == s.rows, "cross_entropy: z is {}, but there are {} targets", z.shape.text(), target.shape.size());
+    check(target.shape.size() == s.rows, "cross_entropy: z is {}, but there are {} targets", z.shape.text(),
+          target.shape.size());
     for (int r = 0; r < s.rows; ++r)
-        check(target.data[r] >= 0 && target.data[r] < s.classes, "cross_entropy: target {} of row {} is outside the {} classes",
-              target.data[r], r, s.classes);
+        check(target.data[r] >= 0 && target.data[r] < s.classes,
+              "cross_entropy: target {} of row {} is outside the {} classes", target.data[r], r, s.classes);
     Tensor loss = tape.tensor({s.rows});
     float* lse = tape.arena().floats(s.rows);
     cpu::cross_entropy_forward(s, z.data, target.data, loss.data, lse);

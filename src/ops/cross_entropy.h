@@ -17,7 +17,8 @@ struct CrossEntropyShape {
 template <class T>
 using CrossEntropyForward = void(CrossEntropyShape, const T* z, const int32_t* target, T* loss, T* lse);
 template <class T>
-using CrossEntropyBackward = void(CrossEntropyShape, const T* z, const int32_t* target, const T* lse, const T* dloss, T* dz);
+using CrossEntropyBackward = void(CrossEntropyShape, const T* z, const int32_t* target, const T* lse, const T* dloss,
+                                  T* dz);
 
 namespace cpu {
 CrossEntropyForward<float> cross_entropy_forward;

@@ -3,7 +3,8 @@
 namespace fci {
 namespace cpu {
 
-void layer_norm_forward(NormShape s, const float* x, const float* w, const float* b, float* y, float* mean, float* rstd) {
+void layer_norm_forward(NormShape s, const float* x, const float* w, const float* b, float* y, float* mean,
+                        float* rstd) {
     for (int r = 0; r < s.rows; ++r) {
         const float* xr = x + int64_t{r} * s.d;
         float* yr = y + int64_t{r} * s.d;

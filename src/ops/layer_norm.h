@@ -20,8 +20,8 @@ inline constexpr float norm_eps = 1e-5f;
 template <class T>
 using LayerNormForward = void(NormShape, const T* x, const T* w, const T* b, T* y, T* mean, T* rstd);
 template <class T>
-using LayerNormBackward = void(NormShape, const T* x, const T* w, const T* mean, const T* rstd, const T* dy, T* dx, T* dw,
-                               T* db);
+using LayerNormBackward = void(NormShape, const T* x, const T* w, const T* mean, const T* rstd, const T* dy, T* dx,
+                               T* dw, T* db);
 
 namespace cpu {
 LayerNormForward<float> layer_norm_forward;

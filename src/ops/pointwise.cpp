@@ -39,9 +39,9 @@ void gate_forward(int64_t n, const float* x, const float* z, float* y) {
 void gate_backward(int64_t n, const float* x, const float* z, const float* dy, float* dx, float* dz) {
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) {
-        const float s = sigmoid(z[i]), y = z[i] * s;      // y = silu(z), silu'(z) = s + y (1 - s)
-        dx[i] += dy[i] * y;                               // (dx)
-        dz[i] += dy[i] * x[i] * (s + y * (1.f - s));      // (dz)
+        const float s = sigmoid(z[i]), y = z[i] * s; // y = silu(z), silu'(z) = s + y (1 - s)
+        dx[i] += dy[i] * y;                          // (dx)
+        dz[i] += dy[i] * x[i] * (s + y * (1.f - s)); // (dz)
     }
 }
 
@@ -77,7 +77,9 @@ Tensor binary(Tape& tape, const char* name, BinaryForward<float>* forward, Binar
 
 Tensor gelu(Tape& tape, Tensor x) { return unary(tape, "gelu", cpu::gelu_forward, cpu::gelu_backward, x); }
 Tensor silu(Tape& tape, Tensor x) { return unary(tape, "silu", cpu::silu_forward, cpu::silu_backward, x); }
-Tensor softplus(Tape& tape, Tensor x) { return unary(tape, "softplus", cpu::softplus_forward, cpu::softplus_backward, x); }
+Tensor softplus(Tape& tape, Tensor x) {
+    return unary(tape, "softplus", cpu::softplus_forward, cpu::softplus_backward, x);
+}
 Tensor negative_exp(Tape& tape, Tensor x) {
     return unary(tape, "negative_exp", cpu::negative_exp_forward, cpu::negative_exp_backward, x);
 }

@@ -51,8 +51,8 @@ Rank1Shape shape_of(const char* op, Tensor x, IntTensor query, Tensor v) {
     const Rank1Shape s{x.shape[0], x.shape[1], query.shape[1], x.shape[2]};
     expect_shape(op, "v", v, {s.d});
     for (int i = 0; i < s.batch * s.rows; ++i)
-        check(query.data[i] >= 0 && query.data[i] < s.time, "{}: query row {} is outside the length {}", op, query.data[i],
-              s.time);
+        check(query.data[i] >= 0 && query.data[i] < s.time, "{}: query row {} is outside the length {}", op,
+              query.data[i], s.time);
     return s;
 }
 
@@ -89,7 +89,9 @@ IntTensor rank1_choose(Tape& tape, Tensor x, IntTensor query, Tensor v, int k) {
     for (int b = 0; b < s.batch; ++b)
         for (int r = 0; r < s.rows; ++r) {
             const float fq = f[b * s.time + query.data[b * s.rows + r]];
-            const int32_t* from = fq > 0.f ? largest + int64_t{b} * 2 * k : fq < 0.f ? smallest + int64_t{b} * 2 * k : lowest;
+            const int32_t* from = fq > 0.f   ? largest + int64_t{b} * 2 * k
+                                  : fq < 0.f ? smallest + int64_t{b} * 2 * k
+                                             : lowest;
             std::copy(from, from + 2 * k, chosen + (int64_t{b} * s.rows + r) * 2 * k);
         }
     return {chosen, {s.batch, s.rows, 2 * k}};

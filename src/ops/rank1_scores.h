@@ -20,8 +20,8 @@ struct Rank1Shape {
 template <class T>
 using Rank1ScoresForward = void(Rank1Shape, const T* x, const int32_t* query, const T* v, T* scores, T* f);
 template <class T>
-using Rank1ScoresBackward = void(Rank1Shape, const T* x, const int32_t* query, const T* v, const T* f, const T* dscores, T* dx,
-                                 T* dv, T* scratch);
+using Rank1ScoresBackward = void(Rank1Shape, const T* x, const int32_t* query, const T* v, const T* f, const T* dscores,
+                                 T* dx, T* dv, T* scratch);
 
 namespace cpu {
 Rank1ScoresForward<float> rank1_scores_forward;

@@ -25,10 +25,11 @@ struct RoutingShape {
 
 // saved: xq, p, w one after another, 3 * vectors()
 template <class T>
-using RoutingScoresForward = void(RoutingShape, const T* x, const int32_t* query, const T* wq, const T* wk, T* scores, T* saved);
+using RoutingScoresForward = void(RoutingShape, const T* x, const int32_t* query, const T* wq, const T* wk, T* scores,
+                                  T* saved);
 template <class T>
-using RoutingScoresBackward = void(RoutingShape, const T* x, const int32_t* query, const T* wq, const T* wk, const T* saved,
-                                   const T* dscores, T* dx, T* dwq, T* dwk, T* scratch);
+using RoutingScoresBackward = void(RoutingShape, const T* x, const int32_t* query, const T* wq, const T* wk,
+                                   const T* saved, const T* dscores, T* dx, T* dwq, T* dwk, T* scratch);
 
 namespace cpu {
 RoutingScoresForward<float> routing_scores_forward;

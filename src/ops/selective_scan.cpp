@@ -19,8 +19,8 @@ int position(const ScanShape& s, int i) { return s.reverse ? s.time - 1 - i : i;
 
 } // namespace
 
-void selective_scan_forward(ScanShape s, const float* u, const float* dt, const float* A, const float* B, const float* C,
-                            const float* D, float* y, float* saved, float* scratch) {
+void selective_scan_forward(ScanShape s, const float* u, const float* dt, const float* A, const float* B,
+                            const float* C, const float* D, float* y, float* saved, float* scratch) {
     const int nd = s.channels;
     float *A2 = scratch, *h = A2 + s.state_size(), *dtu = h + s.state_size(); // A2 = A log2(e): a = exp2(dt A2)
     transpose_states(s, A, log2_e, A2);
@@ -28,7 +28,8 @@ void selective_scan_forward(ScanShape s, const float* u, const float* dt, const 
         std::fill(h, h + s.state_size(), 0.f);
         for (int i = 0; i < s.time; ++i) {
             if (saved && i % ScanShape::chunk == 0)
-                std::copy(h, h + s.state_size(), saved + (int64_t{b} * s.chunks() + i / ScanShape::chunk) * s.state_size());
+                std::copy(h, h + s.state_size(),
+                          saved + (int64_t{b} * s.chunks() + i / ScanShape::chunk) * s.state_size());
             const int64_t bt = int64_t{b} * s.time + position(s, i);
             const float *ut = u + bt * nd, *dtt = dt + bt * nd;
             float* yt = y + bt * nd;
@@ -50,14 +51,14 @@ void selective_scan_forward(ScanShape s, const float* u, const float* dt, const 
     }
 }
 
-void selective_scan_backward(ScanShape s, const float* u, const float* dt, const float* A, const float* B, const float* C,
-                             const float* D, const float* saved, const float* dy, float* du, float* ddt, float* dA,
-                             float* dB, float* dC, float* dD, float* scratch) {
+void selective_scan_backward(ScanShape s, const float* u, const float* dt, const float* A, const float* B,
+                             const float* C, const float* D, const float* saved, const float* dy, float* du, float* ddt,
+                             float* dA, float* dB, float* dC, float* dD, float* scratch) {
     const int nd = s.channels;
     const int64_t size = s.state_size();
-    float *At = scratch, *dAt = At + size, *g = dAt + size;              // (n,d)
-    float *a = g + size, *h = a + ScanShape::chunk * size;               // a[i], i in the chunk; h[i], h[0] is before it
-    float *dtu = h + (ScanShape::chunk + 1) * size, *sum_gB = dtu + nd;  // (d)
+    float *At = scratch, *dAt = At + size, *g = dAt + size;             // (n,d)
+    float *a = g + size, *h = a + ScanShape::chunk * size;              // a[i], i in the chunk; h[i], h[0] is before it
+    float *dtu = h + (ScanShape::chunk + 1) * size, *sum_gB = dtu + nd; // (d)
     transpose_states(s, A, 1.f, At);
     std::fill(dAt, dAt + size, 0.f);
     for (int b = 0; b < s.batch; ++b) {
@@ -101,8 +102,8 @@ void selective_scan_backward(ScanShape s, const float* u, const float* dt, const
                         sum_C += dyt[d] * hn[d];
                         sum_B += gt * dtu[d];
                         sum_gB[d] += gt * Bn;
-                        dAn[d] += r * dtt[d];     // (dA)
-                        ddtt[d] += r * Atn[d];    // (ddt), first term
+                        dAn[d] += r * dtt[d];  // (dA)
+                        ddtt[d] += r * Atn[d]; // (ddt), first term
                         gn[d] = next;
                     }
                     dB[bt * s.states + n] += sum_B; // (dB)
@@ -110,9 +111,9 @@ void selective_scan_backward(ScanShape s, const float* u, const float* dt, const
                 }
 #pragma omp simd
                 for (int d = 0; d < nd; ++d) {
-                    ddtt[d] += sum_gB[d] * ut[d];                     // (ddt), second term
-                    dut[d] += sum_gB[d] * dtt[d] + D[d] * dyt[d];     // (du)
-                    dD[d] += dyt[d] * ut[d];                          // (dD)
+                    ddtt[d] += sum_gB[d] * ut[d];                 // (ddt), second term
+                    dut[d] += sum_gB[d] * dtt[d] + D[d] * dyt[d]; // (du)
+                    dD[d] += dyt[d] * ut[d];                      // (dD)
                 }
             }
         }

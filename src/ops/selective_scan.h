@@ -33,8 +33,8 @@ struct ScanShape {
 
 // saved: h before each chunk, (b, chunks, n, d); may be null in the forward pass when no backward will follow
 template <class T>
-using SelectiveScanForward = void(ScanShape, const T* u, const T* dt, const T* A, const T* B, const T* C, const T* D, T* y,
-                                  T* saved, T* scratch);
+using SelectiveScanForward = void(ScanShape, const T* u, const T* dt, const T* A, const T* B, const T* C, const T* D,
+                                  T* y, T* saved, T* scratch);
 template <class T>
 using SelectiveScanBackward = void(ScanShape, const T* u, const T* dt, const T* A, const T* B, const T* C, const T* D,
                                    const T* saved, const T* dy, T* du, T* ddt, T* dA, T* dB, T* dC, T* dD, T* scratch);

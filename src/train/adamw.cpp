@@ -8,7 +8,9 @@ namespace fci {
 OneCycle::Point OneCycle::at(int64_t step) const {
     const double start = max_rate / 25, last = start / 1e4, high = 0.95, low = 0.85;
     const double turn = 0.3 * static_cast<double>(steps) - 1, end = static_cast<double>(steps) - 1;
-    const auto between = [](double from, double to, double part) { return to + (from - to) / 2 * (1 + std::cos(M_PI * part)); };
+    const auto between = [](double from, double to, double part) {
+        return to + (from - to) / 2 * (1 + std::cos(M_PI * part));
+    };
     const double s = static_cast<double>(step);
     if (s < turn) return {between(start, max_rate, s / turn), between(high, low, s / turn)};
     const double part = end > turn ? (s - turn) / (end - turn) : 1;
@@ -18,7 +20,8 @@ OneCycle::Point OneCycle::at(int64_t step) const {
 void AdamW::step(int64_t s, OneCycle::Point at, float factor, const float* grad, float* parameters, Workers& workers) {
     const double correction1 = 1 - std::pow(at.beta1, static_cast<double>(s));
     const double correction2 = 1 - std::pow(beta2, static_cast<double>(s));
-    const float decay = static_cast<float>(1 - at.rate * weight_decay), step_size = static_cast<float>(at.rate / correction1);
+    const float decay = static_cast<float>(1 - at.rate * weight_decay),
+                step_size = static_cast<float>(at.rate / correction1);
     const float b1 = static_cast<float>(at.beta1), c1 = static_cast<float>(1 - at.beta1);
     const float b2 = static_cast<float>(beta2), c2 = static_cast<float>(1 - beta2);
     const float root2 = static_cast<float>(std::sqrt(correction2)), e = static_cast<float>(eps);

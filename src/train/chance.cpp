@@ -16,7 +16,8 @@ double hit_by_most_frequent(const std::vector<int>& train, const std::vector<int
     order.resize(std::min<size_t>(order.size(), k));
     std::vector<bool> chosen(count.size());
     for (int i : order) chosen[i] = true;
-    const auto hits = std::count_if(test.begin(), test.end(), [&](int v) { return v >= low && v <= high && chosen[v - low]; });
+    const auto hits =
+        std::count_if(test.begin(), test.end(), [&](int v) { return v >= low && v <= high && chosen[v - low]; });
     return 100.0 * static_cast<double>(hits) / static_cast<double>(test.size());
 }
 
@@ -44,7 +45,8 @@ Chance fit_chance(const TaskOptions& task, const Dataset& train, const Dataset& 
     bool relative_at_1;
     c.at_k = best(k, c.relative);
     c.at_1 = best(1, relative_at_1);
-    if (task.task == "der") c.accuracy = 100.0 / (1 + task.n_distractors);
+    if (task.task == "der")
+        c.accuracy = 100.0 / (1 + task.n_distractors);
     else if (task.task == "mqar") {
         double share = 0; // the pairs stand first: key, value, key, value, ...
         for (size_t i = 0; i < test.label.size(); ++i) {
@@ -53,7 +55,8 @@ Chance fit_chance(const TaskOptions& task, const Dataset& train, const Dataset& 
         }
         c.accuracy = 100.0 * share / task.pairs / static_cast<double>(test.label.size());
     } else
-        c.accuracy = hit_by_most_frequent({train.label.begin(), train.label.end()}, {test.label.begin(), test.label.end()}, 1);
+        c.accuracy =
+            hit_by_most_frequent({train.label.begin(), train.label.end()}, {test.label.begin(), test.label.end()}, 1);
     return c;
 }
 

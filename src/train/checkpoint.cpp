@@ -29,7 +29,8 @@ int64_t require_number(const SafetensorsFile& file, const std::string& path, con
 
 Options options_in(const SafetensorsFile& file, const std::string& path) {
     if (require_metadata(file, path, "format") != format)
-        fail(Exit::bad_data, "{}: its format is '{}', this program reads '{}'", path, file.metadata().at("format"), format);
+        fail(Exit::bad_data, "{}: its format is '{}', this program reads '{}'", path, file.metadata().at("format"),
+             format);
     Options o;
     read_toml(o, require_metadata(file, path, "config"), path + " (config)", Exit::bad_data);
     return o;
@@ -43,7 +44,8 @@ void save_checkpoint(const std::string& path, Trainer& t, const Progressed& prog
     std::vector<StoredTensor> tensors;
     const auto add = [&](const std::string& prefix, const std::vector<float>& block) {
         for (const ParameterInfo& p : t.infos())
-            tensors.push_back({prefix + p.name, "F32", sizes(p.shape), block.data() + p.offset, p.shape.size() * sizeof(float)});
+            tensors.push_back(
+                {prefix + p.name, "F32", sizes(p.shape), block.data() + p.offset, p.shape.size() * sizeof(float)});
     };
     add("", t.parameters());
     add("adamw.m/", t.optimiser().m);
@@ -66,13 +68,15 @@ Progressed load_checkpoint(const std::string& path, Trainer& t, std::string* not
     const std::vector<Option> a = table(stored), b = table(ours);
     for (size_t i = 0; i < a.size(); ++i)
         if (a[i].group != Option::run && a[i].text() != b[i].text())
-            fail(Exit::bad_data, "{}: it was made with {} = {}, this run has {}; resume it with the options it has, or start anew",
+            fail(Exit::bad_data,
+                 "{}: it was made with {} = {}, this run has {}; resume it with the options it has, or start anew",
                  path, a[i].key, a[i].text(), b[i].text());
     if (require_metadata(file, path, "data_hash") != fmt::format("{:016x}", t.data_hash()))
         fail(Exit::bad_data, "{}: it was trained on other data than {} holds now", path,
              ours.train.data.empty() ? "this version generates" : ours.train.data);
     const int64_t step = require_number(file, path, "step");
-    if (step > t.steps_total()) fail(Exit::bad_data, "{}: step {} is beyond the {} of this run", path, step, t.steps_total());
+    if (step > t.steps_total())
+        fail(Exit::bad_data, "{}: step {} is beyond the {} of this run", path, step, t.steps_total());
     const auto fill = [&](const std::string& prefix, std::vector<float>& block) {
         for (const ParameterInfo& p : t.infos()) {
             const StoredTensor& from = file.require(prefix + p.name, "F32", sizes(p.shape));
@@ -80,14 +84,17 @@ Progressed load_checkpoint(const std::string& path, Trainer& t, std::string* not
         }
     };
     if (file.tensors().size() != 3 * t.infos().size())
-        fail(Exit::bad_data, "{}: it has {} tensors, this model needs {}", path, file.tensors().size(), 3 * t.infos().size());
+        fail(Exit::bad_data, "{}: it has {} tensors, this model needs {}", path, file.tensors().size(),
+             3 * t.infos().size());
     fill("", t.parameters());
     fill("adamw.m/", t.optimiser().m);
     fill("adamw.v/", t.optimiser().v);
     t.set_steps_done(step);
     if (const std::string& core = require_metadata(file, path, "blas_core"); note && core != blas_core())
-        *note = fmt::format("the checkpoint was made with OpenBLAS kernels '{}', here they are '{}': the run goes on, but not "
-                            "with the same bits", core, blas_core());
+        *note = fmt::format(
+            "the checkpoint was made with OpenBLAS kernels '{}', here they are '{}': the run goes on, but not "
+            "with the same bits",
+            core, blas_core());
     return {require_number(file, path, "log_bytes"), static_cast<int>(require_number(file, path, "transition_epoch"))};
 }
 

@@ -7,8 +7,8 @@
 
 namespace fci {
 
-struct Progressed {        // of a run, beside what the Trainer holds
-    int64_t log_bytes = 0; // of log.jsonl at the checkpoint
+struct Progressed {           // of a run, beside what the Trainer holds
+    int64_t log_bytes = 0;    // of log.jsonl at the checkpoint
     int transition_epoch = 0; // from 1; 0: not yet
 };
 

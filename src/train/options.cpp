@@ -12,73 +12,103 @@
 namespace fci {
 
 std::vector<Option> table(Options& o) {
-    using G = Option::Group;
-    const double no_limit = 1e300, many = 2147483647;
-    std::vector<Option> t{
-        {"task", "der (distant evidence retrieval) or mqar; other: only what --data holds", &o.task.task, {"der", "mqar", "other"}, 0, 0, G::task},
-        {"length", "sequence length L; 0: the task's own (der 512, mqar 256)", &o.task.length, {}, 0, 1 << 20, G::task},
-        {"variant", "der: where the answer is", &o.task.variant, {"far", "near", "semantic"}, 0, 0, G::task},
-        {"distractor_key", "der: the distractors carry the query's key, or another", &o.task.distractor_key, {"same", "other"}, 0, 0, G::task},
-        {"answer_side", "der: where the answer is, seen from the query", &o.task.answer_side, {"after", "either", "before"}, 0, 0, G::task},
-        {"query_row", "der: the row that asks is the key's, or the marker's before it", &o.task.query_row, {"key", "marker"}, 0, 0, G::task},
-        {"filler_repeats_key", "der: filler may be the query's key", &o.task.filler_repeats_key, {}, 0, 0, G::task},
-        {"n_distractors", "der: distractor pairs", &o.task.n_distractors, {}, 0, 1 << 20, G::task},
-        {"min_distance", "der: least distance of the answer (near: of the distractors)", &o.task.min_distance, {}, 1, 1 << 20, G::task},
-        {"near_window", "der: greatest distance of the distractors (near: of the answer)", &o.task.near_window, {}, 1, 1 << 20, G::task},
-        {"queries", "mqar: one (the paper) or many (Zoology)", &o.task.queries, {"one", "many"}, 0, 0, G::task},
-        {"pairs", "mqar: key-value pairs", &o.task.pairs, {}, 1, 1 << 20, G::task},
-        {"vocab", "tokens; 0: the task's own (256; mqar with many queries 8192)", &o.task.vocab, {}, 0, 1 << 24, G::task},
-        {"random_non_queries", "mqar, many queries: the rest is random, not 0", &o.task.random_non_queries, {}, 0, 0, G::task},
-        {"representation", "raw, content-only, transformer:N, causal-transformer:N, flow:N, bidir-flow:N", &o.model.representation, {}, 0, 0, G::model},
-        {"router", "what chooses positions; none: head(LN x_q) alone", &o.model.router, {"investigator", "rank1", "none"}, 0, 0, G::model},
-        {"positions", "who gets position embeddings: everywhere is all but content-only, in_mixer attention only", &o.model.positions, {"everywhere", "in_mixer", "none"}, 0, 0, G::model},
-        {"d_model", "width", &o.model.d_model, {}, 1, 1 << 16, G::model},
-        {"heads", "attention heads", &o.model.heads, {}, 1, 1 << 10, G::model},
-        {"top_k", "positions that the router chooses", &o.model.top_k, {}, 1, 1 << 20, G::model},
-        {"learning_rate", "the highest of the one-cycle schedule", &o.train.learning_rate, {}, 0, 1e6, G::train},
-        {"weight_decay", "AdamW's, of every parameter", &o.train.weight_decay, {}, 0, 1e6, G::train},
-        {"clip", "greatest global norm of the gradient; 0: none", &o.train.clip, {}, 0, no_limit, G::train},
-        {"sequences", "training sequences", &o.train.sequences, {}, 1, many, G::train},
-        {"test_sequences", "test sequences", &o.train.test_sequences, {}, 1, many, G::train},
-        {"epochs", "epochs that the schedules span", &o.train.epochs, {}, 1, 1 << 20, G::train},
-        {"batch", "sequences a step", &o.train.batch, {}, 1, 1 << 20, G::train},
-        {"seed", "of data, start values and order", &o.train.seed, {}, 0, 9007199254740992.0, G::train},
-        {"data", "train on this folder of .npy files (fci generate makes one)", &o.train.data, {}, 0, 0, G::train},
-        {"test_data", "test on this folder; without it the last of --data is held out", &o.train.test_data, {}, 0, 0, G::train},
-        {"threads", "worker threads; 0: one a processor; changes no bit of the result", &o.run.threads, {}, 0, 1024, G::run},
-        {"device", "auto, cpu or cuda", &o.run.device, {"auto", "cpu", "cuda"}, 0, 0, G::run},
-        {"stop_after", "stop after this many epochs, schedules unchanged; 0: run all", &o.run.stop_after, {}, 0, 1 << 20, G::run},
-        {"checkpoint_every", "steps between checkpoints; 0: one epoch", &o.run.checkpoint_every, {}, 0, many, G::run},
-        {"out", "run folder; default: a new one in runs/out", &o.run.out, {}, 0, 0, G::run},
-        {"resume", "continue the run in this folder", &o.run.resume, {}, 0, 0, G::run},
-        {"quiet", "no progress", &o.run.quiet, {}, 0, 0, G::run},
-        {"json", "end with one JSON object on standard output", &o.run.json, {}, 0, 0, G::run},
+    std::vector<Option> t;
+    Option::Group group = Option::task;
+    const auto any = [&](const char* key, auto* value, const char* help) {
+        t.push_back({key, help, value, {}, 0, 0, group});
     };
+    const auto word = [&](const char* key, std::string* value, std::vector<std::string> allowed, const char* help) {
+        t.push_back({key, help, value, std::move(allowed), 0, 0, group});
+    };
+    const auto number = [&](const char* key, auto* value, double low, double high, const char* help) {
+        t.push_back({key, help, value, {}, low, high, group});
+    };
+    const double no_limit = 1e300, many = 2147483647, size = 1 << 20;
+
+    TaskOptions& k = o.task;
+    word("task", &k.task, {"der", "mqar", "other"},
+         "der (distant evidence retrieval) or mqar; other: only what --data holds");
+    number("length", &k.length, 0, size, "sequence length L; 0: the task's own (der 512, mqar 256)");
+    word("variant", &k.variant, {"far", "near", "semantic"}, "der: where the answer is, how it matches");
+    word("distractor_key", &k.distractor_key, {"same", "other"},
+         "der: the distractors carry the query's key, or another");
+    word("answer_side", &k.answer_side, {"after", "either", "before"}, "der: where the answer is, seen from the query");
+    word("query_row", &k.query_row, {"key", "marker"},
+         "der: the row that asks is the key's, or the marker's before it");
+    any("filler_repeats_key", &k.filler_repeats_key, "der: filler may be the query's key");
+    number("n_distractors", &k.n_distractors, 0, size, "der: distractor pairs");
+    number("min_distance", &k.min_distance, 1, size, "der: least distance of the answer (near: of the distractors)");
+    number("near_window", &k.near_window, 1, size, "der: greatest distance of the distractors (near: of the answer)");
+    word("queries", &k.queries, {"one", "many"}, "mqar: one (the paper) or many (Zoology)");
+    number("pairs", &k.pairs, 1, size, "mqar: key-value pairs");
+    number("vocab", &k.vocab, 0, 1 << 24, "tokens; 0: the task's own (256; mqar with many queries 8192)");
+    any("random_non_queries", &k.random_non_queries, "mqar, many queries: the rest is random, not 0");
+
+    group = Option::model;
+    ModelOptions& m = o.model;
+    any("representation", &m.representation,
+        "raw, content-only, transformer:N, causal-transformer:N, flow:N, bidir-flow:N");
+    word("router", &m.router, {"investigator", "rank1", "none"}, "what chooses positions; none: head(LN x_q) alone");
+    word("positions", &m.positions, {"everywhere", "in_mixer", "none"},
+         "who gets position embeddings: all but content-only, attention only, nobody");
+    number("d_model", &m.d_model, 1, 1 << 16, "width");
+    number("heads", &m.heads, 1, 1 << 10, "attention heads");
+    number("top_k", &m.top_k, 1, size, "positions that the router chooses");
+
+    group = Option::train;
+    TrainOptions& n = o.train;
+    number("learning_rate", &n.learning_rate, 0, 1e6, "the highest of the one-cycle schedule");
+    number("weight_decay", &n.weight_decay, 0, 1e6, "AdamW's, of every parameter");
+    number("clip", &n.clip, 0, no_limit, "greatest global norm of the gradient; 0: none");
+    number("sequences", &n.sequences, 1, many, "training sequences");
+    number("test_sequences", &n.test_sequences, 1, many, "test sequences");
+    number("epochs", &n.epochs, 1, size, "epochs that the schedules span");
+    number("batch", &n.batch, 1, size, "sequences a step");
+    number("seed", &n.seed, 0, 9007199254740992.0, "of data, start values and order");
+    any("data", &n.data, "train on this folder of .npy files (fci generate makes one)");
+    any("test_data", &n.test_data, "test on this folder; without it the last of --data is held out");
+
+    group = Option::run;
+    RunOptions& r = o.run;
+    number("threads", &r.threads, 0, 1024, "worker threads; 0: one a processor; changes no bit of the result");
+    word("device", &r.device, {"auto", "cpu", "cuda"}, "where to compute");
+    number("stop_after", &r.stop_after, 0, size, "stop after this many epochs, schedules unchanged; 0: run all");
+    number("checkpoint_every", &r.checkpoint_every, 0, many, "steps between checkpoints; 0: one epoch");
+    any("out", &r.out, "run folder; default: a new one in runs/out");
+    any("resume", &r.resume, "continue the run in this folder");
+    any("quiet", &r.quiet, "no progress");
+    any("json", &r.json, "end with one JSON object on standard output");
     return t;
 }
 
 std::string Option::flag() const {
     std::string f = "--" + key;
-    for (char& c : f) if (c == '_') c = '-';
+    for (char& c : f)
+        if (c == '_') c = '-';
     return f;
 }
 
 std::string Option::text() const {
-    return std::visit([](auto* p) -> std::string {
-        using T = std::remove_pointer_t<decltype(p)>;
-        if constexpr (std::is_same_v<T, std::string>) {
-            std::string quoted = "\"";
-            for (const char c : *p) {
-                if (c == '"' || c == '\\') quoted += '\\';
-                if (static_cast<unsigned char>(c) < 0x20) quoted += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-                else quoted += c;
-            }
-            return quoted + '"';
-        } else if constexpr (std::is_same_v<T, double>) {
-            const std::string s = fmt::format("{}", *p); // shortest that reads back the same
-            return s.find_first_of(".e") == std::string::npos ? s + ".0" : s;
-        } else return fmt::format("{}", *p);
-    }, value);
+    return std::visit(
+        [](auto* p) -> std::string {
+            using T = std::remove_pointer_t<decltype(p)>;
+            if constexpr (std::is_same_v<T, std::string>) {
+                std::string quoted = "\"";
+                for (const char c : *p) {
+                    if (c == '"' || c == '\\') quoted += '\\';
+                    if (static_cast<unsigned char>(c) < 0x20)
+                        quoted += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+                    else
+                        quoted += c;
+                }
+                return quoted + '"';
+            } else if constexpr (std::is_same_v<T, double>) {
+                const std::string s = fmt::format("{}", *p); // shortest that reads back the same
+                return s.find_first_of(".e") == std::string::npos ? s + ".0" : s;
+            } else
+                return fmt::format("{}", *p);
+        },
+        value);
 }
 
 namespace {
@@ -101,20 +131,22 @@ T number_from(const std::string& text, const std::string& flag, const char* kind
 
 void set_from_text(const Option& o, const std::string& text) {
     const std::string where = o.flag() + " " + text;
-    std::visit([&](auto* p) {
-        using T = std::remove_pointer_t<decltype(p)>;
-        if constexpr (std::is_same_v<T, std::string>) {
-            if (!o.allowed.empty()) expect_one_of(o.flag(), text, o.allowed);
-            *p = text;
-        } else if constexpr (std::is_same_v<T, bool>) {
-            if (text != "true" && text != "false") fail(Exit::usage, "{}: true or false is wanted here", where);
-            *p = text == "true";
-        } else {
-            const T x = number_from<T>(text, o.flag(), std::is_same_v<T, double> ? "a number" : "a whole number");
-            check_range(o, static_cast<double>(x), where, Exit::usage);
-            *p = x;
-        }
-    }, o.value);
+    std::visit(
+        [&](auto* p) {
+            using T = std::remove_pointer_t<decltype(p)>;
+            if constexpr (std::is_same_v<T, std::string>) {
+                if (!o.allowed.empty()) expect_one_of(o.flag(), text, o.allowed);
+                *p = text;
+            } else if constexpr (std::is_same_v<T, bool>) {
+                if (text != "true" && text != "false") fail(Exit::usage, "{}: true or false is wanted here", where);
+                *p = text == "true";
+            } else {
+                const T x = number_from<T>(text, o.flag(), std::is_same_v<T, double> ? "a number" : "a whole number");
+                check_range(o, static_cast<double>(x), where, Exit::usage);
+                *p = x;
+            }
+        },
+        o.value);
 }
 
 void read_toml(Options& options, const std::string& text, const std::string& file, Exit code) {
@@ -131,32 +163,36 @@ void read_toml(Options& options, const std::string& text, const std::string& fil
         std::string name(key.str());
         if (name == "provenance") continue; // what config.toml records besides
         const std::string where = fmt::format("{}:{}: {}", file, node.source().begin.line, name);
-        for (char& c : name) if (c == '-') c = '_';
+        for (char& c : name)
+            if (c == '-') c = '_';
         const Option* found = nullptr;
-        for (const Option& o : all) if (o.key == name) found = &o;
+        for (const Option& o : all)
+            if (o.key == name) found = &o;
         if (!found) fail(code, "{}: no such option{}", where, did_you_mean(name, keys));
         const auto wrong = [&](const char* kind) { fail(code, "{}: {} is wanted here", where, kind); };
-        std::visit([&](auto* p) {
-            using T = std::remove_pointer_t<decltype(p)>;
-            if constexpr (std::is_same_v<T, std::string>) {
-                if (!node.is_string()) wrong("a string, in quotes,");
-                const std::string word = node.template value<std::string>().value();
-                if (!found->allowed.empty()) expect_one_of(where + " =", word, found->allowed, code);
-                *p = word;
-            } else if constexpr (std::is_same_v<T, bool>) {
-                if (!node.is_boolean()) wrong("true or false");
-                *p = node.template value<bool>().value();
-            } else if constexpr (std::is_same_v<T, double>) {
-                if (!node.is_number()) wrong("a number");
-                check_range(*found, node.template value<double>().value(), where, code);
-                *p = node.template value<double>().value();
-            } else {
-                if (!node.is_integer()) wrong("a whole number");
-                const int64_t x = node.template value<int64_t>().value();
-                check_range(*found, static_cast<double>(x), where, code);
-                *p = static_cast<T>(x);
-            }
-        }, found->value);
+        std::visit(
+            [&](auto* p) {
+                using T = std::remove_pointer_t<decltype(p)>;
+                if constexpr (std::is_same_v<T, std::string>) {
+                    if (!node.is_string()) wrong("a string, in quotes,");
+                    const std::string word = node.template value<std::string>().value();
+                    if (!found->allowed.empty()) expect_one_of(where + " =", word, found->allowed, code);
+                    *p = word;
+                } else if constexpr (std::is_same_v<T, bool>) {
+                    if (!node.is_boolean()) wrong("true or false");
+                    *p = node.template value<bool>().value();
+                } else if constexpr (std::is_same_v<T, double>) {
+                    if (!node.is_number()) wrong("a number");
+                    check_range(*found, node.template value<double>().value(), where, code);
+                    *p = node.template value<double>().value();
+                } else {
+                    if (!node.is_integer()) wrong("a whole number");
+                    const int64_t x = node.template value<int64_t>().value();
+                    check_range(*found, static_cast<double>(x), where, code);
+                    *p = static_cast<T>(x);
+                }
+            },
+            found->value);
     }
 }
 
@@ -173,8 +209,10 @@ void resolve(Options& o) {
         o.task = resolve(o.task);
         check_model(o.model, o.task.vocab, o.task.length);
         if (o.train.batch > o.train.sequences)
-            fail(Exit::usage, "--batch {} is more than --sequences {}: there would be no whole batch", o.train.batch, o.train.sequences);
-    } else check_model(o.model, 1 << 24, 1 << 20); // again, by the trainer, once the data is read
+            fail(Exit::usage, "--batch {} is more than --sequences {}: there would be no whole batch", o.train.batch,
+                 o.train.sequences);
+    } else
+        check_model(o.model, 1 << 24, 1 << 20); // again, by the trainer, once the data is read
     if (!std::isfinite(o.train.learning_rate) || o.train.learning_rate <= 0)
         fail(Exit::usage, "--learning-rate {} must be above 0", o.train.learning_rate);
     if (o.run.stop_after > o.train.epochs)

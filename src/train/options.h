@@ -19,7 +19,7 @@ struct TrainOptions {
 
 // How a run is carried out: changes no number of it, so it may differ between a run and its resumption.
 struct RunOptions {
-    int threads = 0;        // 0: one for each processor
+    int threads = 0; // 0: one for each processor
     std::string device = "auto";
     int stop_after = 0;       // epochs; 0: all
     int checkpoint_every = 0; // steps; 0: one epoch

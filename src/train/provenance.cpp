@@ -6,8 +6,8 @@
 
 #include <fstream>
 
-#include "core/gemm.h"
 #include "build_info.h" // FCI_GIT, FCI_FLAGS: written by the Makefile
+#include "core/gemm.h"
 
 namespace fci {
 
@@ -30,9 +30,12 @@ std::vector<std::pair<std::string, std::string>> provenance() {
 std::string json_quote(const std::string& s) {
     std::string q = "\"";
     for (const char c : s) {
-        if (c == '"' || c == '\\') (q += '\\') += c;
-        else if (static_cast<unsigned char>(c) < 0x20) q += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-        else q += c;
+        if (c == '"' || c == '\\')
+            (q += '\\') += c;
+        else if (static_cast<unsigned char>(c) < 0x20)
+            q += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+        else
+            q += c;
     }
     return q + '"';
 }

@@ -7,9 +7,9 @@
 #include <filesystem>
 #include <optional>
 
+#include "core/files.h"
 #include "tasks/npy.h"
 #include "train/checkpoint.h"
-#include "core/files.h"
 #include "train/progress.h"
 #include "train/provenance.h"
 
@@ -20,7 +20,8 @@ volatile sig_atomic_t stop_signal = 0;
 
 // While it lives, the first SIGINT or SIGTERM asks for a stop; a second one kills as usual.
 struct SignalGuard {
-    struct sigaction old_int {}, old_term {};
+    struct sigaction old_int {
+    }, old_term{};
     SignalGuard() {
         stop_signal = 0;
         struct sigaction ask {};
@@ -53,7 +54,8 @@ std::string provenance_json(const Trainer& t) {
     bool first = true;
     for (const Option& entry : table(o)) {
         if (entry.group == Option::run) continue;
-        const std::string* text = std::holds_alternative<std::string*>(entry.value) ? std::get<std::string*>(entry.value) : nullptr;
+        const std::string* text =
+            std::holds_alternative<std::string*>(entry.value) ? std::get<std::string*>(entry.value) : nullptr;
         s += fmt::format("{}\"{}\":{}", first ? "" : ",", entry.key, text ? json_quote(*text) : entry.text());
         first = false;
     }
@@ -63,8 +65,8 @@ std::string provenance_json(const Trainer& t) {
 std::string metrics_json(const Counts& c, const Chance& chance, bool routes) {
     const std::string routing =
         routes ? fmt::format("\"routing_at_k\":{},\"routing_at_1\":{},", c.percent(c.at_k), c.percent(c.at_1)) : "";
-    return fmt::format("{}\"accuracy\":{},\"chance\":{{\"routing_at_k\":{},\"routing_at_1\":{},\"accuracy\":{}}}", routing,
-                       c.percent(c.right), chance.at_k, chance.at_1, chance.accuracy);
+    return fmt::format("{}\"accuracy\":{},\"chance\":{{\"routing_at_k\":{},\"routing_at_1\":{},\"accuracy\":{}}}",
+                       routing, c.percent(c.right), chance.at_k, chance.at_1, chance.accuracy);
 }
 
 // "routing@4 99.3% (chance 25.0)  @1 98.1% (6.2)  accuracy 51.9% (6.2)"
@@ -81,7 +83,9 @@ std::string metrics_text(const Counts& c, const Chance& chance, const Options& o
 Options resumed_options(const std::string& folder, const Options& now, const Given& given) {
     const std::string path = folder + "/config.toml";
     if (!std::filesystem::exists(path))
-        fail(Exit::usage, "--resume {}: there is no run in it (no config.toml); the folder of a run is wanted, e.g. runs/out/NAME", folder);
+        fail(Exit::usage,
+             "--resume {}: there is no run in it (no config.toml); the folder of a run is wanted, e.g. runs/out/NAME",
+             folder);
     Options o;
     read_toml(o, read_file(path), path, Exit::bad_data);
     Options asked = o;
@@ -91,7 +95,8 @@ Options resumed_options(const std::string& folder, const Options& now, const Giv
     const std::vector<Option> before = table(o), after = table(asked);
     for (size_t i = 0; i < before.size(); ++i)
         if (before[i].group != Option::run && before[i].text() != after[i].text())
-            fail(Exit::usage, "{} {}: the run in {} has {}; leave the flag out to continue it, or start anew with --out",
+            fail(Exit::usage,
+                 "{} {}: the run in {} has {}; leave the flag out to continue it, or start anew with --out",
                  after[i].flag(), after[i].text(), folder, before[i].text());
     o.run = now.run;
     return o;
@@ -100,19 +105,24 @@ Options resumed_options(const std::string& folder, const Options& now, const Giv
 class Run {
 public:
     explicit Run(const Options& o)
-        : progress_(o.run.json ? stderr : stdout, o.run.quiet), trainer_(make_data(o)), routes_(o.model.router != "none") {
+        : progress_(o.run.json ? stderr : stdout, o.run.quiet), trainer_(make_data(o)),
+          routes_(o.model.router != "none") {
         step_ms_.reserve(static_cast<size_t>(trainer_.steps_total()));
     }
 
     // In a new folder, made here: after all that can be wrong with options and data has been found.
     void start(const std::string& out) {
         const Options& o = trainer_.options();
-        std::string stem = o.task.task + "-" + o.model.representation + (o.model.router == "investigator" ? "" : "-" + o.model.router);
+        std::string stem =
+            o.task.task + "-" + o.model.representation + (o.model.router == "investigator" ? "" : "-" + o.model.router);
         std::replace(stem.begin(), stem.end(), ':', '-');
-        if (out.empty()) folder_ = unused_name("runs/out", stem);
-        else make_output_folder(folder_ = out);
-        std::string text = "# What this run was started with; `fci train --config` reads it, `--resume` continues it.\n" +
-                           write_toml(trainer_.options()) + "\n[provenance]\n";
+        if (out.empty())
+            folder_ = unused_name("runs/out", stem);
+        else
+            make_output_folder(folder_ = out);
+        std::string text =
+            "# What this run was started with; `fci train --config` reads it, `--resume` continues it.\n" +
+            write_toml(trainer_.options()) + "\n[provenance]\n";
         for (const auto& [key, value] : provenance()) text += key + " = " + json_quote(value) + "\n";
         text += fmt::format("data_hash = \"{:016x}\"\n", trainer_.data_hash());
         write_file_atomically(folder_ + "/config.toml", text);
@@ -126,15 +136,18 @@ public:
             std::string note;
             progressed_ = load_checkpoint(checkpoint(), trainer_, &note);
             if (!note.empty()) progress_.line("note: " + note);
-            progress_.line(fmt::format("resumed {} at step {} of {}", folder_, trainer_.steps_done(), trainer_.steps_total()));
-        } else progress_.line(fmt::format("{} has no checkpoint yet: starting over", folder_));
+            progress_.line(
+                fmt::format("resumed {} at step {} of {}", folder_, trainer_.steps_done(), trainer_.steps_total()));
+        } else
+            progress_.line(fmt::format("{} has no checkpoint yet: starting over", folder_));
         log_->truncate_to(progressed_.log_bytes);
     }
 
     Exit loop() {
         const Options& o = trainer_.options();
         const int64_t per_epoch = trainer_.steps_per_epoch();
-        const int64_t end = o.run.stop_after ? std::min(o.run.stop_after * per_epoch, trainer_.steps_total()) : trainer_.steps_total();
+        const int64_t end =
+            o.run.stop_after ? std::min(o.run.stop_after * per_epoch, trainer_.steps_total()) : trainer_.steps_total();
         const int64_t every = o.run.checkpoint_every ? o.run.checkpoint_every : per_epoch;
         announce(end);
         const SignalGuard guard;
@@ -142,7 +155,7 @@ public:
         start_ = std::chrono::steady_clock::now();
         while (trainer_.steps_done() < end) {
             const auto step_start = std::chrono::steady_clock::now();
-            const Step s = trainer_.step();
+            const Step s = step();
             step_ms_.push_back(static_cast<float>(1e3 * seconds_since(step_start)));
             log_step(s);
             if (progress_.due()) progress_.status(status(s, end));
@@ -150,8 +163,9 @@ public:
             const bool stop = stop_signal != 0;
             if (s.number % every == 0 || s.number == end || stop) save();
             if (stop && s.number < end) {
-                progress_.line(fmt::format("stopped at step {}: a checkpoint is written; go on with\n  ./fci train --resume {}",
-                                           s.number, folder_));
+                progress_.line(
+                    fmt::format("stopped at step {}: a checkpoint is written; go on with\n  ./fci train --resume {}",
+                                s.number, folder_));
                 return Exit::interrupted;
             }
         }
@@ -162,6 +176,16 @@ public:
 private:
     std::string checkpoint() const { return folder_ + "/checkpoint.safetensors"; }
 
+    Step step() {
+        try {
+            return trainer_.step();
+        } catch (const Error& e) {
+            if (e.exit != Exit::non_finite) throw;
+            const bool kept = std::filesystem::exists(checkpoint());
+            fail(e.exit, "{}. {} has the log{}", e.what(), folder_, kept ? " and the last good checkpoint" : "");
+        }
+    }
+
     void save() {
         log_->sync();
         progressed_.log_bytes = log_->size();
@@ -170,41 +194,49 @@ private:
 
     void announce(int64_t end) {
         const Options& o = trainer_.options();
-        progress_.line(fmt::format("{}  {}  router {}  {} parameters  L {}  {} sequences  {} epochs of {} steps  batch {}  {} thread{}",
-                                   o.task.task, o.model.representation, o.model.router, trainer_.parameter_count(), o.task.length,
-                                   o.train.sequences, o.train.epochs, trainer_.steps_per_epoch(), o.train.batch, o.run.threads,
-                                   o.run.threads == 1 ? "" : "s"));
+        progress_.line(fmt::format(
+            "{}  {}  router {}  {} parameters  L {}  {} sequences  {} epochs of {} steps  batch {}  {} thread{}",
+            o.task.task, o.model.representation, o.model.router, trainer_.parameter_count(), o.task.length,
+            o.train.sequences, o.train.epochs, trainer_.steps_per_epoch(), o.train.batch, o.run.threads,
+            o.run.threads == 1 ? "" : "s"));
         progress_.line(fmt::format("run folder {}   (Ctrl-C writes a checkpoint)", folder_));
-        if (end < trainer_.steps_total()) progress_.line(fmt::format("stops after epoch {} of {}", o.run.stop_after, o.train.epochs));
+        if (end < trainer_.steps_total())
+            progress_.line(fmt::format("stops after epoch {} of {}", o.run.stop_after, o.train.epochs));
     }
 
     std::string eta(int64_t end) const {
         const int64_t done = trainer_.steps_done() - first_step_;
-        return done ? duration(seconds_since(start_) / static_cast<double>(done) * static_cast<double>(end - trainer_.steps_done())) : "?";
+        return done ? duration(seconds_since(start_) / static_cast<double>(done) *
+                               static_cast<double>(end - trainer_.steps_done()))
+                    : "?";
     }
 
     std::string status(const Step& s, int64_t end) const {
         const int64_t per_epoch = trainer_.steps_per_epoch();
-        return fmt::format("epoch {:3}/{}  step {:3}/{}  loss {:.4f}  routing {:5.1f}%  {:.0f} ms a step  ETA {}", s.epoch + 1,
-                           trainer_.options().train.epochs, (s.number - 1) % per_epoch + 1, per_epoch, s.loss,
-                           s.counts.percent(s.counts.at_k), step_ms_.back(), eta(end));
+        return fmt::format("epoch {:3}/{}  step {:3}/{}  loss {:.4f}  routing {:5.1f}%  {:.0f} ms a step  ETA {}",
+                           s.epoch + 1, trainer_.options().train.epochs, (s.number - 1) % per_epoch + 1, per_epoch,
+                           s.loss, s.counts.percent(s.counts.at_k), step_ms_.back(), eta(end));
     }
 
     void log_step(const Step& s) {
         epoch_loss_ += s.loss;
-        log_->line(fmt::format("{{\"type\":\"step\",\"step\":{},\"epoch\":{},\"loss\":{},\"answer_loss\":{},\"routing_loss\":{},"
-                              "\"grad_norm\":{},\"learning_rate\":{},\"ms\":{:.3f}}}",
-                              s.number, s.epoch + 1, s.loss, s.answer_loss, s.routing_loss, s.grad_norm, s.learning_rate, step_ms_.back()));
+        log_->line(fmt::format(
+            "{{\"type\":\"step\",\"step\":{},\"epoch\":{},\"loss\":{},\"answer_loss\":{},\"routing_loss\":{},"
+            "\"grad_norm\":{},\"learning_rate\":{},\"ms\":{:.3f}}}",
+            s.number, s.epoch + 1, s.loss, s.answer_loss, s.routing_loss, s.grad_norm, s.learning_rate,
+            step_ms_.back()));
     }
 
     void finish_epoch(const Step& s, int64_t end) {
         last_ = trainer_.evaluate();
         const Chance& chance = trainer_.chance();
         const int epoch = s.epoch + 1;
-        const bool transition = routes_ && !progressed_.transition_epoch && last_.percent(last_.at_k) >= (chance.at_k + 100) / 2;
+        const bool transition =
+            routes_ && !progressed_.transition_epoch && last_.percent(last_.at_k) >= (chance.at_k + 100) / 2;
         if (transition) progressed_.transition_epoch = epoch;
-        log_->line(fmt::format("{{\"type\":\"epoch\",\"epoch\":{},\"step\":{},{},\"transition\":{},\"seconds\":{:.3f}}}", epoch, s.number,
-                              metrics_json(last_, chance, routes_), transition, seconds_since(start_)));
+        log_->line(
+            fmt::format("{{\"type\":\"epoch\",\"epoch\":{},\"step\":{},{},\"transition\":{},\"seconds\":{:.3f}}}",
+                        epoch, s.number, metrics_json(last_, chance, routes_), transition, seconds_since(start_)));
         progress_.line(fmt::format("epoch {:3}/{}  loss {:.4f}  {}  ETA {}{}", epoch, trainer_.options().train.epochs,
                                    epoch_loss_ / static_cast<double>(trainer_.steps_per_epoch()),
                                    metrics_text(last_, chance, trainer_.options()), eta(end),
@@ -219,15 +251,18 @@ private:
         const int64_t epochs = trainer_.steps_done() / trainer_.steps_per_epoch();
         progress_.line(fmt::format("done in {}: {}", duration(seconds), metrics_text(last_, trainer_.chance(), o)));
         if (routes_)
-            progress_.line(progressed_.transition_epoch ? fmt::format("the transition was in epoch {}", progressed_.transition_epoch)
-                                                        : "no transition: routing stayed below half way from chance to 100%");
+            progress_.line(progressed_.transition_epoch
+                               ? fmt::format("the transition was in epoch {}", progressed_.transition_epoch)
+                               : "no transition: routing stayed below half way from chance to 100%");
         progress_.line(fmt::format("look at what it chose:  ./fci show --checkpoint {}", checkpoint()));
         if (o.run.json)
-            fmt::print("{{{},\"transition_epoch\":{},\"epochs\":{},\"steps\":{},\"seconds\":{:.3f},\"ms_per_step_median\":{:.3f},"
+            fmt::print("{{{},\"transition_epoch\":{},\"epochs\":{},\"steps\":{},\"seconds\":{:.3f},\"ms_per_step_"
+                       "median\":{:.3f},"
                        "\"peak_rss_mb\":{:.1f},\"parameters\":{},\"folder\":{},\"provenance\":{}}}\n",
                        metrics_json(last_, trainer_.chance(), routes_),
-                       progressed_.transition_epoch ? std::to_string(progressed_.transition_epoch) : "null", epochs, trainer_.steps_done(),
-                       seconds, median(step_ms_), peak_rss_mb(), trainer_.parameter_count(), json_quote(folder_), provenance_json(trainer_));
+                       progressed_.transition_epoch ? std::to_string(progressed_.transition_epoch) : "null", epochs,
+                       trainer_.steps_done(), seconds, median(step_ms_), peak_rss_mb(), trainer_.parameter_count(),
+                       json_quote(folder_), provenance_json(trainer_));
     }
 
     Progress progress_;
@@ -247,7 +282,8 @@ private:
 
 Exit train(const Options& asked, const Given& given) {
     if (!asked.run.resume.empty()) {
-        if (!asked.run.out.empty()) fail(Exit::usage, "--out and --resume: a resumed run stays in its folder; leave --out out");
+        if (!asked.run.out.empty())
+            fail(Exit::usage, "--out and --resume: a resumed run stays in its folder; leave --out out");
         Options o = resumed_options(asked.run.resume, asked, given);
         resolve(o);
         Run run(o);
@@ -255,6 +291,11 @@ Exit train(const Options& asked, const Given& given) {
         return run.loop();
     }
     Options o = asked;
+    if (!o.train.data.empty())
+        for (const Option& entry : table(o))
+            for (const auto& [key, word] : given)
+                if (key == entry.key && entry.group == Option::task)
+                    fail(Exit::usage, "{} {} and --data: the data are what they are; leave the flag out", entry.flag(), word);
     resolve(o);
     Run run(o);
     run.start(o.run.out);
@@ -273,13 +314,16 @@ Exit evaluate(const std::string& checkpoint, const std::string& data, const RunO
     const auto start = std::chrono::steady_clock::now();
     const Counts c = trainer.evaluate();
     const bool routes = o.model.router != "none";
-    progress.line(fmt::format("{}  {}  router {}  step {}  {} test sequences{}", o.task.task, o.model.representation, o.model.router,
-                              trainer.steps_done(), trainer.test_set().count, data.empty() ? "" : " of " + data));
+    progress.line(fmt::format("{}  {}  router {}  step {}  {} test sequences{}", o.task.task, o.model.representation,
+                              o.model.router, trainer.steps_done(), trainer.test_set().count,
+                              data.empty() ? "" : " of " + data));
     progress.line(metrics_text(c, trainer.chance(), trainer.options()));
     if (how.json)
-        fmt::print("{{{},\"epochs\":{},\"steps\":{},\"seconds\":{:.3f},\"peak_rss_mb\":{:.1f},\"parameters\":{},\"provenance\":{}}}\n",
-                   metrics_json(c, trainer.chance(), routes), trainer.steps_done() / trainer.steps_per_epoch(), trainer.steps_done(),
-                   seconds_since(start), peak_rss_mb(), trainer.parameter_count(), provenance_json(trainer));
+        fmt::print("{{{},\"epochs\":{},\"steps\":{},\"seconds\":{:.3f},\"peak_rss_mb\":{:.1f},\"parameters\":{},"
+                   "\"provenance\":{}}}\n",
+                   metrics_json(c, trainer.chance(), routes), trainer.steps_done() / trainer.steps_per_epoch(),
+                   trainer.steps_done(), seconds_since(start), peak_rss_mb(), trainer.parameter_count(),
+                   provenance_json(trainer));
     return Exit::ok;
 }
 

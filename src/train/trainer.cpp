@@ -5,15 +5,15 @@
 #include <cstring>
 #include <numeric>
 
+#include "core/files.h"
 #include "core/gemm.h"
 #include "ops/cross_entropy.h"
 #include "tasks/npy.h"
-#include "core/files.h"
 
 namespace fci {
 namespace {
 
-constexpr int gradient_groups = 8;  // at most; more than that many threads do not help a step
+constexpr int gradient_groups = 8;   // at most; more than that many threads do not help a step
 constexpr int tokens_per_tape = 512; // few enough that an op's operands stay in cache, enough for efficient products
 
 int sequences_per_tape(int length) { return std::max(1, tokens_per_tape / length); }
@@ -63,7 +63,9 @@ TrainerData make_data(const Options& o) {
                  d.test.queries, o.train.data, d.train.length, d.train.queries);
         d.train.vocab = d.test.vocab = std::max(d.train.vocab, d.test.vocab);
     } else {
-        if (d.train.count < 2) fail(Exit::bad_data, "{}: {} sequence is too few to hold some out as a test set", o.train.data, d.train.count);
+        if (d.train.count < 2)
+            fail(Exit::bad_data, "{}: {} sequence is too few to hold some out as a test set", o.train.data,
+                 d.train.count);
         d.test = hold_out(d.train, std::min(o.train.test_sequences, std::max(1, d.train.count / 5)));
     }
     d.options.task.length = d.train.length;
@@ -71,7 +73,8 @@ TrainerData make_data(const Options& o) {
     d.options.train.sequences = d.train.count;
     d.options.train.test_sequences = d.test.count;
     if (o.train.batch > d.train.count)
-        fail(Exit::usage, "--batch {} is more than the {} training sequences in {}", o.train.batch, d.train.count, o.train.data);
+        fail(Exit::usage, "--batch {} is more than the {} training sequences in {}", o.train.batch, d.train.count,
+             o.train.data);
     return d;
 }
 
@@ -123,8 +126,8 @@ void Trainer::set_steps_done(int64_t steps) { steps_done_ = steps; }
 
 void Trainer::set_test_set(Dataset test, const std::string& name) {
     if (test.length != train_.length || test.queries != train_.queries || test.vocab > train_.vocab)
-        fail(Exit::bad_data, "{}: length {}, {} queries and a vocabulary of {}; the model is made for {}, {} and {}", name,
-             test.length, test.queries, test.vocab, train_.length, train_.queries, train_.vocab);
+        fail(Exit::bad_data, "{}: length {}, {} queries and a vocabulary of {}; the model is made for {}, {} and {}",
+             name, test.length, test.queries, test.vocab, train_.length, train_.queries, train_.vocab);
     test_ = std::move(test);
     chance_ = fit_chance(options_.task, train_, test_, options_.model.top_k);
 }
@@ -230,7 +233,8 @@ void Trainer::diagnose() {
         op = e.what();
     }
     lane.tape.set_checked(false);
-    fail(Exit::non_finite, "step {}: {}; nothing was updated. A lower --learning-rate or --clip may help", steps_done_ + 1, op);
+    fail(Exit::non_finite, "step {}: {}; nothing was updated. A lower --learning-rate or --clip may help",
+         steps_done_ + 1, op);
 }
 
 Counts Trainer::evaluate() {

@@ -21,7 +21,9 @@ struct Counts {
     int64_t queries = 0, at_k = 0, at_1 = 0, right = 0;
     double answer_loss = 0, routing_loss = 0;
     void add(const Counts& o);
-    double percent(int64_t n) const { return queries ? 100.0 * static_cast<double>(n) / static_cast<double>(queries) : 0; }
+    double percent(int64_t n) const {
+        return queries ? 100.0 * static_cast<double>(n) / static_cast<double>(queries) : 0;
+    }
 };
 
 struct Step {

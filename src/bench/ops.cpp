@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "bench/measure.h"
 #include "ops/attention.h"
 #include "ops/causal_conv1d.h"
 #include "ops/cross_entropy.h"
@@ -20,7 +21,6 @@
 #include "ops/selective_scan.h"
 #include "ops/top_k.h"
 #include "train/adamw.h"
-#include "train/bench_measure.h"
 
 namespace fci {
 

@@ -6,7 +6,7 @@
 #include <csignal>
 #include <ctime>
 
-#include "train/bench_measure.h"
+#include "bench/measure.h"
 #include "train/progress.h"
 #include "train/provenance.h"
 #include "train/trainer.h"

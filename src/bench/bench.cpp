@@ -1,7 +1,7 @@
-#include "train/bench.h"
+#include "bench/bench.h"
 
+#include "bench/measure.h"
 #include "model/fci.h"
-#include "train/bench_measure.h"
 #include "train/options.h"
 #include "train/progress.h"
 #include "train/provenance.h"
