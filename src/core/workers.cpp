@@ -4,14 +4,20 @@
 #include <sched.h>
 #endif
 
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
 #include <algorithm>
 #include <utility>
 
 namespace fci {
 
 Workers::Workers(int count) {
+    flush_denormals();
     for (int w = 1; w < count; ++w)
         threads_.emplace_back([this, w] {
+            flush_denormals();
             uint64_t seen = 0;
             std::unique_lock lock(mutex_);
             for (;;) {
@@ -58,6 +64,16 @@ void Workers::take(int worker) {
             if (!error_) error_ = std::current_exception();
             next_ = n_; // what has not begun need not begin
         }
+}
+
+void Workers::flush_denormals() {
+#if defined(__SSE__)
+    _mm_setcsr(_mm_getcsr() | 0x8040); // flush to zero (bit 15): results; denormals are zeros (bit 6): operands
+#elif defined(__aarch64__)
+    uint64_t mode;
+    asm volatile("mrs %0, fpcr" : "=r"(mode));
+    asm volatile("msr fpcr, %0" ::"r"(mode | uint64_t{1} << 24)); // FZ: both
+#endif
 }
 
 int Workers::available() {
