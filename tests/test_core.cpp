@@ -240,6 +240,19 @@ TEST_CASE("Workers: each index once, on a worker that there is", "[threads]") {
     CHECK(Workers::available() >= 1);
 }
 
+#if defined(__SSE__) || defined(__aarch64__)
+TEST_CASE("Workers: denormals are zero within a job, and as before outside", "[threads]") {
+    const volatile float tiny = 2e-38f; // the smallest normal float is 1.2e-38
+    for (const int count : {1, 3}) {
+        Workers workers(count);
+        std::atomic<int> kept{0};
+        workers.run(16, [&](int, int) { kept += tiny * 0.25f != 0; });
+        CHECK(kept == 0);
+        CHECK(tiny * 0.25f != 0);
+    }
+}
+#endif
+
 TEST_CASE("Workers: an exception reaches the caller and the next run is whole", "[threads]") {
     for (int count : {1, 2, 5}) {
         Workers workers(count);

@@ -13,11 +13,36 @@
 
 namespace fci {
 
+namespace {
+
+// While it lives, this thread takes denormal operands and results for 0.
+class DenormalsAreZero {
+public:
+#if defined(__SSE__)
+    DenormalsAreZero() { _mm_setcsr(before_ | 0x8040); } // results (bit 15, FTZ) and operands (bit 6, DAZ)
+    ~DenormalsAreZero() { _mm_setcsr(before_); }
+
+private:
+    unsigned before_ = _mm_getcsr();
+#elif defined(__aarch64__)
+    DenormalsAreZero() {
+        asm volatile("mrs %0, fpcr" : "=r"(before_));
+        asm volatile("msr fpcr, %0" ::"r"(before_ | uint64_t{1} << 24)); // FZ: both
+    }
+    ~DenormalsAreZero() { asm volatile("msr fpcr, %0" ::"r"(before_)); }
+
+private:
+    uint64_t before_ = 0;
+#else
+    DenormalsAreZero() {}
+#endif
+};
+
+} // namespace
+
 Workers::Workers(int count) {
-    flush_denormals();
     for (int w = 1; w < count; ++w)
         threads_.emplace_back([this, w] {
-            flush_denormals();
             uint64_t seen = 0;
             std::unique_lock lock(mutex_);
             for (;;) {
@@ -57,6 +82,7 @@ void Workers::run_erased(int n, Call call, const void* job) {
 }
 
 void Workers::take(int worker) {
+    const DenormalsAreZero mode;
     for (int i; (i = next_++) < n_;) try {
             call_(job_, i, worker);
         } catch (...) {
@@ -64,16 +90,6 @@ void Workers::take(int worker) {
             if (!error_) error_ = std::current_exception();
             next_ = n_; // what has not begun need not begin
         }
-}
-
-void Workers::flush_denormals() {
-#if defined(__SSE__)
-    _mm_setcsr(_mm_getcsr() | 0x8040); // flush to zero (bit 15): results; denormals are zeros (bit 6): operands
-#elif defined(__aarch64__)
-    uint64_t mode;
-    asm volatile("mrs %0, fpcr" : "=r"(mode));
-    asm volatile("msr fpcr, %0" ::"r"(mode | uint64_t{1} << 24)); // FZ: both
-#endif
 }
 
 int Workers::available() {

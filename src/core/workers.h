@@ -27,7 +27,6 @@ public:
             n, [](const void* f, int i, int worker) { (*static_cast<const F*>(f))(i, worker); }, &job);
     }
 
-    static void flush_denormals(); // on this thread
     static int available(); // processors that this process may use
 
 private:
