@@ -2,7 +2,7 @@
 # make deps       install what is missing        make asan    the tests under AddressSanitizer and UBSan
 # make bench      ./fci bench                    make tsan    the tests under ThreadSanitizer
 # make fmt        clang-format everything
-# Variables: ARCH (native; x86-64-v3 for a binary that travels), CXX, WERROR=1, CUDA_HOME
+# Variables: ARCH (native; x86-64-v3 for a binary that travels), CXX, WERROR=1, V=1 (show commands)
 CXX      ?= g++
 ARCH     ?= native
 BUILD    ?= build/release
@@ -37,6 +37,8 @@ TESTS  := $(wildcard tests/*.cpp tests/fuzz/*.cpp tests/faults/*.cpp)
 OBJ     = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 CATCH  := $(shell echo '\#include <catch2/catch.hpp>' | $(CXX) -E -x c++ - >/dev/null 2>&1 || echo -lCatch2Main -lCatch2)
 
+say     = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
+
 .PHONY: all deps test asan tsan bench fmt clean FORCE
 all: fci
 
@@ -44,10 +46,10 @@ fci: $(BUILD)/fci
 	@test $(BUILD) != build/release || ln -sf $< $@
 
 $(BUILD)/fci: $(call OBJ,$(ENGINE) $(MAIN))
-	$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
 $(BUILD)/tests/run: $(call OBJ,$(ENGINE) $(TESTS))
-	$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(CATCH) $(LDLIBS) -o $@
+	$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(CATCH) $(LDLIBS) -o $@
 
 # Data must be the same on every machine: no fused operations there.
 $(BUILD)/tasks/%.o: CXXFLAGS += -ffp-contract=off
@@ -57,7 +59,7 @@ $(BUILD)/tests/%.o: CXXFLAGS += -O1
 
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
-	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c $< -o $@
+	$(call say,c++,$<)$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c $< -o $@
 
 # The provenance is a file of its own, rewritten only when it changes.
 $(BUILD)/build_info.h: FORCE

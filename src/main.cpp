@@ -17,10 +17,14 @@
 namespace fci {
 namespace {
 
-// Adds the table's flags of some groups to a subcommand; what the command line says is kept, in order, in `given`.
-void add_flags(CLI::App& app, Options& options, std::initializer_list<Option::Group> groups, Given& given) {
+// Adds flags of the table to a subcommand: whole groups, and single ones by key. What the command line says is kept, in
+// order, in `given`; set_given() checks and sets it.
+void add_flags(CLI::App& app, Options& options, Given& given, const std::vector<Option::Group>& groups,
+               const std::vector<std::string>& keys = {}) {
     for (const Option& o : table(options)) {
-        if (std::find(groups.begin(), groups.end(), o.group) == groups.end()) continue;
+        if (std::find(groups.begin(), groups.end(), o.group) == groups.end() &&
+            std::find(keys.begin(), keys.end(), o.key) == keys.end())
+            continue;
         const std::string key = o.key,
                           help = o.help +
                                  (o.allowed.empty() ? "" : " (" + fmt::format("{}", fmt::join(o.allowed, " | ")) + ")");
@@ -91,11 +95,14 @@ void show(const Options& given, const Given& set, const std::string& checkpoint,
     }
 }
 
-void make_dataset(const Options& given, const std::string& split) {
+void make_dataset(const Options& given, const Given& set, const std::string& split) {
+    const bool test = split == "test";
+    for (const auto& [key, word] : set)
+        if (test ? key == "seed" || key == "sequences" : key == "test_sequences")
+            fail(Exit::usage, "{} {} would do nothing with --split {}: leave it out", "--" + key, word, split);
     if (given.run.out.empty()) fail(Exit::usage, "fci generate: --out FOLDER is needed: where the .npy files go");
     const TaskOptions task = resolve(given.task);
     Workers workers(given.run.threads ? given.run.threads : Workers::available());
-    const bool test = split == "test";
     const uint64_t seed = test ? 0 : given.train.seed; // the test set is the same for all seeds
     const int count = test ? given.train.test_sequences : given.train.sequences;
     const Dataset data = generate(task, count, seed, test ? Stream::test_data : Stream::train_data, workers);
@@ -113,7 +120,7 @@ int run(int argc, char** argv) {
 
     CLI::App app("fci: content-based routing, from scratch (a reproduction of arXiv 2603.20997)\n\n"
                  "Examples:\n"
-                 "  fci train --task mqar                        train the paper's model, about 20 minutes on 2 cores\n"
+                 "  fci train --task mqar                        train the paper's model, about 12 minutes on 2 cores\n"
                  "  fci train --task der --representation raw    no mixing before the router\n"
                  "  fci train --resume runs/out/NAME             go on where a run was stopped\n"
                  "  fci show --task der                          a few examples as pictures\n"
@@ -137,7 +144,7 @@ int run(int argc, char** argv) {
                           "  fci train --task mqar --length 128 --sequences 2000 --epochs 10 --out /tmp/try\n"
                           "  fci train --config runs/out/NAME/config.toml --seed 3\n"
                           "  fci train --resume runs/out/NAME\n");
-    add_flags(*t, options, {Option::task, Option::model, Option::train, Option::run}, given);
+    add_flags(*t, options, given, {Option::task, Option::model, Option::train, Option::run});
     t->add_option("--config", config, "read options from this TOML file first; flags override it")->group("run");
 
     CLI::App* e = command("eval", "measure a checkpoint on its test set",
@@ -145,38 +152,23 @@ int run(int argc, char** argv) {
                           "  fci eval runs/out/NAME/checkpoint.safetensors --data FOLDER --json\n");
     e->add_option("checkpoint", checkpoint, "a checkpoint.safetensors")->required();
     e->add_option("--data", data, "measure on this folder of .npy files instead");
-    for (const char* key : {"threads", "quiet", "json"})
-        for (const Option& o : table(options))
-            if (o.key == key) {
-                if (std::holds_alternative<bool*>(o.value))
-                    e->add_flag(o.flag(), *std::get<bool*>(o.value), o.help);
-                else
-                    e->add_option(o.flag(), *std::get<int*>(o.value), o.help);
-            }
+    add_flags(*e, options, given, {}, {"threads", "quiet", "json"});
 
     CLI::App* s = command("show", "print examples as pictures",
                           "  fci show --task der --distractor-key other\n"
                           "  fci show --task mqar --queries many --length 64 --pairs 4\n"
                           "  fci show --checkpoint runs/out/NAME/checkpoint.safetensors --count 5\n");
-    add_flags(*s, options, {Option::task}, given);
+    add_flags(*s, options, given, {Option::task}, {"seed"});
     s->add_option("--checkpoint", checkpoint, "mark where this model's router looks, on its test set");
     s->add_option("--count", count, "how many")->check(CLI::Range(1, 1000000));
-    s->add_option("--seed", options.train.seed, "of the data");
 
     CLI::App* g = command("generate", "write a dataset as .npy files and a JSON description",
                           "  fci generate --task mqar --out data/mqar\n"
                           "  fci generate --task mqar --out data/mqar-test --split test\n"
                           "  fci train --data data/mqar --test-data data/mqar-test\n");
-    add_flags(*g, options, {Option::task}, given);
-    g->add_option("--out", options.run.out, "a new folder");
+    add_flags(*g, options, given, {Option::task}, {"out", "sequences", "test_sequences", "seed", "threads"});
     g->add_option("--split", split, "train, or the test set, which is the same for all seeds")
         ->check(CLI::IsMember({"train", "test"}));
-    g->add_option("--sequences", options.train.sequences, "how many of them in the training set")
-        ->check(CLI::Range(1, 1 << 30));
-    g->add_option("--test-sequences", options.train.test_sequences, "how many in the test set")
-        ->check(CLI::Range(1, 1 << 30));
-    g->add_option("--seed", options.train.seed, "of the data");
-    g->add_option("--threads", options.run.threads, "0: one for each processor");
 
     CLI::App* b = command("bench", "measure the speed of each op and of whole steps on this machine",
                           "  fci bench\n"
@@ -214,10 +206,10 @@ int run(int argc, char** argv) {
                  "--config and --resume: a resumed run has the options it was started with; leave --config out");
         return static_cast<int>(train(options, given));
     }
-    if (*e) return static_cast<int>(evaluate(checkpoint, data, options.run));
     set_given(options, given);
+    if (*e) return static_cast<int>(evaluate(checkpoint, data, options.run));
     if (*s) show(options, given, checkpoint, count);
-    if (*g) make_dataset(options, split);
+    if (*g) make_dataset(options, given, split);
     if (*b) run_bench(bench);
     return 0;
 }

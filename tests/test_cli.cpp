@@ -72,6 +72,11 @@ TEST_CASE("cli: a word that cannot be used is refused, with the nearest that can
         {{"train", "--lenght", "32"}, 2, "--lenght is not known here; did you mean '--length'?"},
         {{"train", "--lenght=32"}, 2, "--lenght is not known here; did you mean '--length'?"},
         {{"train", "more"}, 2, "more is not known here"},
+        {{"train", "--data", ""}, 2, "--data '': a value is wanted here"},
+        {{"eval", "a", "--threads", "-1"}, 2, "--threads -1: must be from 0 to 1024"},
+        {{"generate", "--threads", "100000", "--out", "{}/data"}, 2, "must be from 0 to 1024"},
+        {{"generate", "--seed", "-1", "--out", "{}/data"}, 2, "--seed -1: must be from 0"},
+        {{"generate", "--split", "test", "--seed", "2", "--out", "{}/data"}, 2, "would do nothing with --split test"},
         {{"eval", "a", "--top-k", "3"}, 2, "--top-k is not known here"},
         {{"train", "--length"}, 2, "--length"},
         {{"train", "--length", "abc"}, 2, "--length abc: a whole number is wanted here"},
@@ -297,9 +302,24 @@ TEST_CASE("cli: generated data that went through a folder trains to the same bit
     const Words rest = Words{"--epochs", "3", "--learning-rate", "1e-2"} + tiny_model();
     expect_ran(run(Words{"train", "--data", train, "--test-data", test, "--out", scratch / "run"} + rest), 0);
     CHECK(same_tensors(finished(), scratch / "run"));
-    expect_refused(run({"train", "--data", train, "--pairs", "2"}), 2, "--pairs 2 and --data: the data are what they are");
+    expect_refused(run({"train", "--data", train, "--pairs", "2"}), 2,
+                   "--pairs 2 and --data: the data are what they are");
     expect_ran(run({"eval", checkpoint_in(finished()), "--data", test}), 0, "32 test sequences of " + test);
     expect_refused(run({"eval", checkpoint_in(finished()), "--data", finished()}), 3, "tokens.npy: cannot be read");
+
+    // A description that holds in itself, but not of these arrays.
+    const std::string described = read_file(train + "/dataset.json");
+    std::string wrong = described;
+    for (const auto& [from, to] : {std::pair("\"pairs\": 4", "\"pairs\": 100000"),
+                                   {"\"length\": 32", "\"length\": 1000000"},
+                                   {"\"vocab\": 16", "\"vocab\": 1000000"}}) {
+        const size_t at = wrong.rfind(from); // the last: within the options
+        REQUIRE(at != std::string::npos);
+        wrong.replace(at, std::strlen(from), to);
+    }
+    with_text(scratch, "train/dataset.json", wrong);
+    expect_refused(run(Words{"train", "--data", train, "--out", scratch / "wrong"} + rest), 3,
+                   "its options say length 1000000 and vocab 1000000, its arrays have 32 and 16");
 
     // Arrays of another program: no description. The run must find its way back to them.
     fs::remove(train + "/dataset.json");

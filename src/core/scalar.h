@@ -1,6 +1,6 @@
 // Scalar formulas, each once, for CPU loops and CUDA kernels alike. All are branch-free, so that a loop over
 // them vectorises without -ffast-math (libm's expf and erff do not). exp2, exp, erf and log1p_unit are within
-// 2 ulp of the true value (tests/test_scalar.cpp); polynomials are minimax fits of our own (tools/fit_scalar.py).
+// 2 ulp of the true value, denormals apart (tests/test_scalar.cpp); polynomials are minimax fits of our own (tools/fit_scalar.py).
 #pragma once
 #include <bit>
 #include <cmath>
@@ -22,7 +22,7 @@ FCI_HD float round_to_integer(float x) { return (x + 12582912.f) - 12582912.f; }
 // 2^n for an integer n in [-127, 128]: the exponent field alone (-127: 0, 128: infinity).
 FCI_HD float power_of_two(float n) { return std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23); }
 
-// 2^x = 2^n 2^r, n = round(x), |r| <= 1/2. Results below 2^-126 flush to 0; x >= 127.5 gives infinity; NaN stays.
+// 2^x = 2^n 2^r, n = round(x), |r| <= 1/2. Results below 2^-126.5 flush to 0; x >= 127.5 gives infinity; NaN stays.
 FCI_HD float exp2(float x) {
     const float c = x < -127.f ? -127.f : (x > 128.f ? 128.f : x);
     const float n = round_to_integer(c), r = c - n;

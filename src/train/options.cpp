@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <type_traits>
 
 #define TOML_EXCEPTIONS 1
@@ -135,6 +136,7 @@ void set_from_text(const Option& o, const std::string& text) {
         [&](auto* p) {
             using T = std::remove_pointer_t<decltype(p)>;
             if constexpr (std::is_same_v<T, std::string>) {
+                if (text.empty()) fail(Exit::usage, "{} '': a value is wanted here", o.flag());
                 if (!o.allowed.empty()) expect_one_of(o.flag(), text, o.allowed);
                 *p = text;
             } else if constexpr (std::is_same_v<T, bool>) {
@@ -204,6 +206,8 @@ std::string write_toml(Options o, bool with_run) {
 }
 
 void resolve(Options& o) {
+    for (std::string* folder : {&o.train.data, &o.train.test_data}) // a run may be resumed from anywhere
+        if (!folder->empty()) *folder = std::filesystem::absolute(*folder).lexically_normal().string();
     if (o.train.data.empty()) {
         if (!o.train.test_data.empty()) fail(Exit::usage, "--test-data needs --data too");
         o.task = resolve(o.task);

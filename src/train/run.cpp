@@ -220,6 +220,7 @@ private:
 
     void log_step(const Step& s) {
         epoch_loss_ += s.loss;
+        ++epoch_steps_;
         log_->line(fmt::format(
             "{{\"type\":\"step\",\"step\":{},\"epoch\":{},\"loss\":{},\"answer_loss\":{},\"routing_loss\":{},"
             "\"grad_norm\":{},\"learning_rate\":{},\"ms\":{:.3f}}}",
@@ -238,10 +239,11 @@ private:
             fmt::format("{{\"type\":\"epoch\",\"epoch\":{},\"step\":{},{},\"transition\":{},\"seconds\":{:.3f}}}",
                         epoch, s.number, metrics_json(last_, chance, routes_), transition, seconds_since(start_)));
         progress_.line(fmt::format("epoch {:3}/{}  loss {:.4f}  {}  ETA {}{}", epoch, trainer_.options().train.epochs,
-                                   epoch_loss_ / static_cast<double>(trainer_.steps_per_epoch()),
+                                   epoch_loss_ / static_cast<double>(epoch_steps_),
                                    metrics_text(last_, chance, trainer_.options()), eta(end),
                                    transition ? progress_.bold("  <- the transition") : ""));
         epoch_loss_ = 0;
+        epoch_steps_ = 0;
     }
 
     void finish() {
@@ -254,6 +256,9 @@ private:
             progress_.line(progressed_.transition_epoch
                                ? fmt::format("the transition was in epoch {}", progressed_.transition_epoch)
                                : "no transition: routing stayed below half way from chance to 100%");
+        if (trainer_.steps_done() < trainer_.steps_total())
+            progress_.line(fmt::format("stopped after epoch {} of {}, as asked; go on with  ./fci train --resume {}",
+                                       epochs, o.train.epochs, folder_));
         progress_.line(fmt::format("look at what it chose:  ./fci show --checkpoint {}", checkpoint()));
         if (o.run.json)
             fmt::print("{{{},\"transition_epoch\":{},\"epochs\":{},\"steps\":{},\"seconds\":{:.3f},\"ms_per_step_"
@@ -272,7 +277,8 @@ private:
     bool routes_;
     Progressed progressed_;
     Counts last_;
-    double epoch_loss_ = 0;
+    double epoch_loss_ = 0; // of the epoch, or of its part since this process resumed it
+    int64_t epoch_steps_ = 0;
     std::vector<float> step_ms_;
     int64_t first_step_ = 0;
     std::chrono::steady_clock::time_point start_;
@@ -295,7 +301,8 @@ Exit train(const Options& asked, const Given& given) {
         for (const Option& entry : table(o))
             for (const auto& [key, word] : given)
                 if (key == entry.key && entry.group == Option::task)
-                    fail(Exit::usage, "{} {} and --data: the data are what they are; leave the flag out", entry.flag(), word);
+                    fail(Exit::usage, "{} {} and --data: the data are what they are; leave the flag out", entry.flag(),
+                         word);
     resolve(o);
     Run run(o);
     run.start(o.run.out);
@@ -310,7 +317,11 @@ Exit evaluate(const std::string& checkpoint, const std::string& data, const RunO
     Trainer trainer(make_data(o));
     std::string note;
     load_checkpoint(checkpoint, trainer, &note);
-    if (!data.empty()) trainer.set_test_set(load_dataset(data), data);
+    if (!data.empty()) {
+        TaskOptions task;
+        Dataset other = load_described(data, task);
+        trainer.set_test_set(std::move(other), task, data);
+    }
     const auto start = std::chrono::steady_clock::now();
     const Counts c = trainer.evaluate();
     const bool routes = o.model.router != "none";

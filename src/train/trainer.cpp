@@ -45,6 +45,17 @@ Dataset hold_out(Dataset& data, int count) {
 
 } // namespace
 
+Dataset load_described(const std::string& folder, TaskOptions& task) {
+    TaskOptions described;
+    described.task = "other";
+    Dataset data = load_dataset(folder, &described);
+    if (described.task != "other" && (described.length != data.length || described.vocab != data.vocab))
+        fail(Exit::bad_data, "{}/dataset.json: its options say length {} and vocab {}, its arrays have {} and {}",
+             folder, described.length, described.vocab, data.length, data.vocab);
+    task = described;
+    return data;
+}
+
 TrainerData make_data(const Options& o) {
     if (o.train.data.empty()) {
         Workers workers(o.run.threads);
@@ -52,10 +63,8 @@ TrainerData make_data(const Options& o) {
         return {o, generate(o.task, o.train.sequences, o.train.seed, Stream::train_data, workers),
                 generate(o.task, o.train.test_sequences, 0, Stream::test_data, workers)};
     }
-    TaskOptions described;
-    described.task = "other";
-    TrainerData d{o, load_dataset(o.train.data, &described), {}};
-    d.options.task = described;
+    TrainerData d{o, {}, {}};
+    d.train = load_described(o.train.data, d.options.task);
     if (!o.train.test_data.empty()) {
         d.test = load_dataset(o.train.test_data);
         if (d.test.length != d.train.length || d.test.queries != d.train.queries)
@@ -124,12 +133,12 @@ int64_t Trainer::parameter_count() const {
 
 void Trainer::set_steps_done(int64_t steps) { steps_done_ = steps; }
 
-void Trainer::set_test_set(Dataset test, const std::string& name) {
+void Trainer::set_test_set(Dataset test, const TaskOptions& task, const std::string& name) {
     if (test.length != train_.length || test.queries != train_.queries || test.vocab > train_.vocab)
         fail(Exit::bad_data, "{}: length {}, {} queries and a vocabulary of {}; the model is made for {}, {} and {}",
              name, test.length, test.queries, test.vocab, train_.length, train_.queries, train_.vocab);
     test_ = std::move(test);
-    chance_ = fit_chance(options_.task, train_, test_, options_.model.top_k);
+    chance_ = fit_chance(task, train_, test_, options_.model.top_k);
 }
 
 double Trainer::routing_weight(int epoch) const {
@@ -228,12 +237,18 @@ void Trainer::diagnose() {
     lane.tape.set_checked(true);
     std::string op = "the sum of the groups' gradients: it overflowed";
     try {
-        for (size_t g = 0; g < groups_.size(); ++g) run_group(static_cast<int>(g), lane);
+        for (size_t g = 0; g < groups_.size(); ++g) {
+            run_group(static_cast<int>(g), lane);
+            for (const ParameterInfo& p : infos_) // activations are looked at on the tape, parameters here
+                if (!Tape::finite(groups_[g].grad + p.offset, p.shape.size()))
+                    fail(Exit::non_finite, "the gradient of {} has a NaN or Inf", p.name);
+        }
     } catch (const Error& e) {
         op = e.what();
     }
     lane.tape.set_checked(false);
-    fail(Exit::non_finite, "step {}: {}; nothing was updated. A lower --learning-rate or --clip may help",
+    fail(Exit::non_finite,
+         "step {}: {}; nothing was updated. A lower --learning-rate or --clip (0 clips nothing) may help",
          steps_done_ + 1, op);
 }
 

@@ -39,6 +39,8 @@ struct TrainerData {
 };
 // Generates the data, or reads --data, whose description then replaces the task's options.
 TrainerData make_data(const Options& resolved);
+// A folder's sequences, and its task: task "other" where dataset.json does not say. Exit::bad_data if the two disagree.
+Dataset load_described(const std::string& folder, TaskOptions& task);
 
 class Trainer {
 public:
@@ -56,8 +58,8 @@ public:
     const Options& options() const { return options_; }
     uint64_t data_hash() const { return data_hash_; }
     const Dataset& test_set() const { return test_; }
-    // Evaluates on other sequences from now on; `name` is for messages.
-    void set_test_set(Dataset, const std::string& name);
+    // Evaluates on other sequences from now on, of this task; `name` is for messages.
+    void set_test_set(Dataset, const TaskOptions&, const std::string& name);
 
     // What a checkpoint holds: parameters, optimiser and the step; all randomness is a function of seed and step.
     const std::vector<ParameterInfo>& infos() const { return infos_; }
