@@ -120,7 +120,7 @@ int run(int argc, char** argv) {
 
     CLI::App app("fci: content-based routing, from scratch (a reproduction of arXiv 2603.20997)\n\n"
                  "Examples:\n"
-                 "  fci train --task mqar                        train the paper's model, about 12 minutes on 2 cores\n"
+                 "  fci train --task mqar                        train the paper's model, about 11 minutes on 2 cores\n"
                  "  fci train --task der --representation raw    no mixing before the router\n"
                  "  fci train --resume runs/out/NAME             go on where a run was stopped\n"
                  "  fci show --task der                          a few examples as pictures\n"
