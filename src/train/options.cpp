@@ -9,6 +9,7 @@
 #include <toml++/toml.h>
 
 #include "core/nearest.h"
+#include "train/provenance.h"
 
 namespace fci {
 
@@ -94,15 +95,7 @@ std::string Option::text() const {
         [](auto* p) -> std::string {
             using T = std::remove_pointer_t<decltype(p)>;
             if constexpr (std::is_same_v<T, std::string>) {
-                std::string quoted = "\"";
-                for (const char c : *p) {
-                    if (c == '"' || c == '\\') quoted += '\\';
-                    if (static_cast<unsigned char>(c) < 0x20)
-                        quoted += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-                    else
-                        quoted += c;
-                }
-                return quoted + '"';
+                return json_quote(*p); // a TOML string is written as a JSON one
             } else if constexpr (std::is_same_v<T, double>) {
                 const std::string s = fmt::format("{}", *p); // shortest that reads back the same
                 return s.find_first_of(".e") == std::string::npos ? s + ".0" : s;

@@ -54,9 +54,7 @@ std::string provenance_json(const Trainer& t) {
     bool first = true;
     for (const Option& entry : table(o)) {
         if (entry.group == Option::run) continue;
-        const std::string* text =
-            std::holds_alternative<std::string*>(entry.value) ? std::get<std::string*>(entry.value) : nullptr;
-        s += fmt::format("{}\"{}\":{}", first ? "" : ",", entry.key, text ? json_quote(*text) : entry.text());
+        s += fmt::format("{}\"{}\":{}", first ? "" : ",", entry.key, entry.text()); // as TOML, so as JSON
         first = false;
     }
     return s + "}}";
