@@ -189,18 +189,19 @@ OpCase query_attention_case(int batch, int queries, int keys, int heads, int d_h
 
 OpCase routing_scores_case(RoutingShape s) {
     OpCase op{
-        fmt::format("routing_scores batch={} time={} rows={} d={} heads={}", s.batch, s.time, s.rows, s.d, s.heads)};
-    const IndexBuffer query = op.index_input("query", s.batch * s.rows, s.time);
-    const Buffer x = op.input("x", s.batch * s.time * s.d), wq = op.input("Wq", s.d * s.d),
-                 wk = op.input("Wk", s.d * s.d), scores = op.output("s", s.batch * s.rows * s.time),
-                 saved = op.saved("saved", 3 * s.vectors()), scratch = op.scratch("scratch", 3 * s.vectors());
+        fmt::format("routing_scores batch={} keys={} rows={} d={} heads={}", s.batch, s.keys, s.rows, s.d, s.heads)};
+    const Buffer xq = op.input("xq", s.batch * s.rows * s.d), x = op.input("x", s.batch * s.keys * s.d),
+                 wq = op.input("Wq", s.d * s.d), wk = op.input("Wk", s.d * s.d),
+                 scores = op.output("s", s.batch * s.rows * s.keys), saved = op.saved("saved", 2 * s.vectors()),
+                 scratch = op.scratch("scratch", 2 * s.vectors());
     op.forward = OpCase::calls(FCI_VERSIONS(routing_scores_forward),
-                               [=](auto& m, auto f) { f(s, m[x], m[query], m[wq], m[wk], m[scores], m[saved]); });
+                               [=](auto& m, auto f) { f(s, m[xq], m[x], m[wq], m[wk], m[scores], m[saved]); });
     op.backward = OpCase::calls(FCI_VERSIONS(routing_scores_backward), [=](auto& m, auto f) {
-        f(s, m[x], m[query], m[wq], m[wk], m[saved], m.grad(scores), m.grad(x), m.grad(wq), m.grad(wk), m[scratch]);
+        f(s, m[xq], m[x], m[wq], m[wk], m[saved], m.grad(scores), m.grad(xq), m.grad(x), m.grad(wq), m.grad(wk),
+          m[scratch]);
     });
     op.node = [=](Tape& tape, auto& m) {
-        return routing_scores(tape, m.tensor(x, {s.batch, s.time, s.d}), m.tensor(query, {s.batch, s.rows}),
+        return routing_scores(tape, m.tensor(xq, {s.batch, s.rows, s.d}), m.tensor(x, {s.batch, s.keys, s.d}),
                               m.tensor(wq, {s.d, s.d}), m.tensor(wk, {s.d, s.d}), s.heads);
     };
     return op;

@@ -160,7 +160,11 @@ std::string council_differences(const SafetensorsFile& file, const Spoil& spoil,
     const IntTensor rows{query.data(), {2, 1}};
     Arena arena, other;
     Tape tape(arena), forward_only(other, false);
-    const Tensor scores = parts.router.scores(tape, h.tensor, rows);
+    Tensor scores;
+    if constexpr (std::is_same_v<Router, Investigator>)
+        scores = parts.router.scores(tape, gather(tape, h.tensor, rows), h.tensor);
+    else
+        scores = parts.router.scores(tape, h.tensor, rows);
     const IntTensor chosen = top_k(tape, scores, top_k_of_golden);
     std::string wrong;
     if (!std::equal(expected.begin(), expected.end(), chosen.data)) wrong += "output/chosen differs\n";
@@ -195,7 +199,8 @@ const std::string councils[] = {"investigator_council", "rank1_council"};
 TrainerData curve_data(const SafetensorsFile& file, const std::string& representation) {
     Options o;
     o.task.task = "other";
-    o.model = {representation, "investigator", "everywhere", d, heads, top_k_of_golden};
+    o.model.representation = representation;
+    o.model.d_model = d, o.model.heads = heads, o.model.top_k = top_k_of_golden;
     o.train.learning_rate = 1e-2;
     o.train.epochs = 1; // the routing loss then has weight 1
     o.train.batch = 8;

@@ -185,10 +185,10 @@ std::vector<BenchOp> bench_ops() {
     t.push_back(op(
         "routing_scores", fmt::format("1 row x {}", L), {route_flops, n + 2 * d * d + L + 3 * d},
         {2 * route_flops, 3 * n + 6 * d * d + L + 3 * d}, all,
-        [=](Lane& l) { cpu::routing_scores_forward(route, l.x[0], l.index, l.x[1], l.x[2], l.y[0], l.y[1]); },
+        [=](Lane& l) { cpu::routing_scores_forward(route, l.x[0], l.x[0], l.x[1], l.x[2], l.y[0], l.y[1]); },
         [=](Lane& l) {
-            cpu::routing_scores_backward(route, l.x[0], l.index, l.x[1], l.x[2], l.y[1], l.x[3], l.g[0], l.g[1], l.g[2],
-                                         l.y[2]);
+            cpu::routing_scores_backward(route, l.x[0], l.x[0], l.x[1], l.x[2], l.y[1], l.x[3], l.g[0], l.g[0], l.g[1],
+                                         l.g[2], l.y[2]);
         }));
     t.push_back(op(
         "rank1_scores", fmt::format("1 row x {}", L), {2 * n + L, n + d + 2 * L},

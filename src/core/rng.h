@@ -23,7 +23,18 @@ inline Philox4 philox4x32_10(Philox4 c, std::array<uint32_t, 2> key) {
 }
 
 // What a random number is for. Streams of one seed are independent of one another.
-enum class Stream : uint32_t { train_data = 1, test_data = 2, init = 3, order = 4, pattern = 5, golden = 6 };
+enum class Stream : uint32_t {
+    train_data = 1,
+    test_data = 2,
+    init = 3,
+    order = 4,
+    pattern = 5,
+    golden = 6,
+    bandit = 7,   // arms and posterior samples
+    index = 8,    // what an index leaves to chance
+    analysis = 9, // random projections and pairs
+    contrastive = 10
+};
 
 class Rng {
 public:

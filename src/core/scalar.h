@@ -1,6 +1,7 @@
 // Scalar formulas, each once, for CPU loops and CUDA kernels alike. All are branch-free, so that a loop over
 // them vectorises without -ffast-math (libm's expf and erff do not). exp2, exp, erf and log1p_unit are within
-// 2 ulp of the true value, denormals apart (tests/test_scalar.cpp); polynomials are minimax fits of our own (tools/fit_scalar.py).
+// 2 ulp of the true value, denormals apart (tests/test_scalar.cpp); polynomials are minimax fits of our own
+// (tools/fit_scalar.py).
 #pragma once
 #include <bit>
 #include <cmath>

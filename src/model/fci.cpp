@@ -19,6 +19,13 @@ bool has_positions(const ModelOptions& o, const std::string& kind) {
 
 } // namespace
 
+const std::vector<std::string>& routers() {
+    static const std::vector<std::string> names{
+        "investigator", "rank1",    "segment-mean", "segment-max", "segment-linear", "memory-bank", "closed-loop",
+        "linucb",       "thompson", "oful",         "bloom",       "random",         "blind",       "none"};
+    return names;
+}
+
 RepresentationKind parse_representation(const std::string& text) {
     const size_t colon = text.find(':');
     RepresentationKind r{text.substr(0, colon), 1};
@@ -36,7 +43,7 @@ RepresentationKind parse_representation(const std::string& text) {
 
 void check_model(const ModelOptions& o, int vocab, int length) {
     parse_representation(o.representation);
-    expect_one_of("--router", o.router, {"investigator", "rank1", "none"});
+    expect_one_of("--router", o.router, routers());
     expect_one_of("--positions", o.positions, {"everywhere", "in_mixer", "none"});
     if (o.d_model < 1 || o.heads < 1 || o.d_model % o.heads != 0)
         fail(Exit::usage, "--d-model {} must be a positive multiple of --heads {}", o.d_model, o.heads);
@@ -79,7 +86,7 @@ Model::Output Model::operator()(Tape& tape, IntTensor tokens, IntTensor query) c
     Tensor u = gather(tape, x, query); // the query rows
     Output out;
     if (const auto* investigator = std::get_if<Investigator>(&router_)) {
-        out.scores = investigator->scores(tape, x, query);
+        out.scores = investigator->scores(tape, u, x);
         out.chosen = top_k(tape, out.scores, top_k_);
     } else if (const auto* rank1 = std::get_if<Rank1>(&router_)) {
         if (tape.recording()) {

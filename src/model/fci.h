@@ -21,15 +21,21 @@ namespace fci {
 // The names are the command line's flags and the keys of a row, with '-'.
 struct ModelOptions {
     std::string representation = "transformer:1"; // KIND or KIND:N, see parse_representation
-    std::string router = "investigator";          // investigator | rank1 | none
+    std::string router = "investigator";          // see routers()
     std::string positions = "everywhere";         // everywhere | in_mixer | none: who gets position embeddings
+    std::string embeddings = "learned";           // learned | structured | anchors: the token embeddings
+    bool mean_residual = false;                   // global-mean: h_j = x_j + W mean(x) + b
     int d_model = 128, heads = 4, top_k = 4;
 };
 
 struct RepresentationKind {
-    std::string kind; // raw | content-only | transformer | causal-transformer | flow | bidir-flow
-    int layers = 1;
+    std::string kind;  // raw, transformer, perceiver, ...
+    int layers = 1;    // perceiver: hubs
+    double budget = 1; // budgeted-attention: the share of tokens that take part
 };
+// Every name of a router.
+const std::vector<std::string>& routers();
+
 // "flow:2" -> {flow, 2}; throws Exit::usage, with the nearest name, for anything unknown.
 RepresentationKind parse_representation(const std::string& text);
 

@@ -1,42 +1,42 @@
 // routing_scores: the Investigator's scores of the query rows, W_k absorbed  [Basu 2026, eq. 1]
-//   s[b,r,j] = scale (Wq x[b,q_r]) . (Wk x[b,j]),   scale = 1/(H sqrt(d/H))
+//   s[b,r,j] = scale (Wq xq[b,r]) . (Wk x[b,j]),   scale = 1/(H sqrt(d/H))
+// xq are the rows that ask, x what is asked about: every position, or one vector for each segment of positions.
 // The mean over heads of dot products of width d/H is one dot product of width d, so H enters the scale only.
-//   p[b,r] = Wq x[b,q_r]                                                                   (1)
+//   p[b,r] = Wq xq[b,r]                                                                    (1)
 //   w[b,r] = Wk^T p[b,r]                                                                   (2)
 //   s[b,r,j] = scale w[b,r] . x[b,j]                                                       (3)
-// which is O(rows d^2 + rows time d) where scoring all pairs is O(time^2 d): exactly the rows that a loss reads.
-// Shapes    x (b,t,d)   query (b,r) in [0,t)   Wq Wk (d,d)   s (b,r,t)   saved xq p w (b,r,d) each
+// which is O(rows d^2 + rows keys d) where scoring all pairs is O(keys^2 d): exactly the rows that a loss reads.
+// Shapes    xq (b,r,d)   x (b,n,d)   Wq Wk (d,d)   s (b,r,n)   saved p w (b,r,d) each
 // Backward  dw = scale sum_j ds[j] x[j]                                                    (dw)
 //           dx[j] += scale sum_r ds[r,j] w[r]                                              (dx)
 //           dWk += p dw^T;   dp = Wk dw                                                    (dWk) (dp)
-//           dWq += dp xq^T;  dx[q_r] += Wq^T dp                                            (dWq) (dxq)
-// Contract  every d* is ADDED to. scratch (backward): 3 b r d.
-// Cost      2 b r (2 d^2 + t d) flops forward, twice that backward.
+//           dWq += dp xq^T;  dxq += Wq^T dp                                                (dWq) (dxq)
+// Contract  every d* is ADDED to. scratch (backward): 2 b r d.
+// Cost      2 b r (2 d^2 + n d) flops forward, twice that backward.
 #pragma once
 #include "core/tape.h"
 
 namespace fci {
 
 struct RoutingShape {
-    int batch, time, rows, d;
+    int batch, keys, rows, d;
     int heads;
-    int64_t vectors() const { return int64_t{batch} * rows * d; } // of one of xq, p, w
+    int64_t vectors() const { return int64_t{batch} * rows * d; } // of one of p, w
 };
 
-// saved: xq, p, w one after another, 3 * vectors()
+// saved: p, w one after another, 2 * vectors()
 template <class T>
-using RoutingScoresForward = void(RoutingShape, const T* x, const int32_t* query, const T* wq, const T* wk, T* scores,
-                                  T* saved);
+using RoutingScoresForward = void(RoutingShape, const T* xq, const T* x, const T* wq, const T* wk, T* scores, T* saved);
 template <class T>
-using RoutingScoresBackward = void(RoutingShape, const T* x, const int32_t* query, const T* wq, const T* wk,
-                                   const T* saved, const T* dscores, T* dx, T* dwq, T* dwk, T* scratch);
+using RoutingScoresBackward = void(RoutingShape, const T* xq, const T* x, const T* wq, const T* wk, const T* saved,
+                                   const T* dscores, T* dxq, T* dx, T* dwq, T* dwk, T* scratch);
 
 namespace cpu {
 RoutingScoresForward<float> routing_scores_forward;
 RoutingScoresBackward<float> routing_scores_backward;
 } // namespace cpu
 
-// x (b,t,d), query (b,r), wq and wk (d,d) -> (b,r,t)
-Tensor routing_scores(Tape&, Tensor x, IntTensor query, Tensor wq, Tensor wk, int heads);
+// xq (b,r,d), x (b,n,d), wq and wk (d,d) -> (b,r,n)
+Tensor routing_scores(Tape&, Tensor xq, Tensor x, Tensor wq, Tensor wk, int heads);
 
 } // namespace fci

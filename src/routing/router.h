@@ -18,7 +18,8 @@ struct Investigator {
         wq = p.add(name + ".wq.weight", {d, d}, start);
         wk = p.add(name + ".wk.weight", {d, d}, start);
     }
-    Tensor scores(Tape& tape, Tensor x, IntTensor query) const { return routing_scores(tape, x, query, wq, wk, heads); }
+    // xq (b,r,d), x (b,n,d) -> (b,r,n)
+    Tensor scores(Tape& tape, Tensor xq, Tensor x) const { return routing_scores(tape, xq, x, wq, wk, heads); }
 };
 
 struct Rank1 {

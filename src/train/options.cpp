@@ -48,11 +48,13 @@ std::vector<Option> table(Options& o) {
 
     group = Option::model;
     ModelOptions& m = o.model;
-    any("representation", &m.representation,
-        "raw, content-only, transformer:N, causal-transformer:N, flow:N, bidir-flow:N");
-    word("router", &m.router, {"investigator", "rank1", "none"}, "what chooses positions; none: head(LN x_q) alone");
+    any("representation", &m.representation, "what mixes the tokens before the router: KIND or KIND:N");
+    word("router", &m.router, routers(), "what chooses positions; none: head(LN x_q) alone");
     word("positions", &m.positions, {"everywhere", "in_mixer", "none"},
          "who gets position embeddings: all but content-only, attention only, nobody");
+    word("embeddings", &m.embeddings, {"learned", "structured", "anchors"},
+         "token embeddings: learned; structured by concept; with 51 learned anchors");
+    any("mean_residual", &m.mean_residual, "global-mean: adds x_j to the mean");
     number("d_model", &m.d_model, 1, 1 << 16, "width");
     number("heads", &m.heads, 1, 1 << 10, "attention heads");
     number("top_k", &m.top_k, 1, size, "positions that the router chooses");
@@ -67,6 +69,10 @@ std::vector<Option> table(Options& o) {
     number("epochs", &n.epochs, 1, size, "epochs that the schedules span");
     number("batch", &n.batch, 1, size, "sequences a step");
     number("seed", &n.seed, 0, 9007199254740992.0, "of data, start values and order");
+    word("contrastive", &n.contrastive, {"none", "frozen", "finetuned"},
+         "10 epochs of InfoNCE first; then Wq and Wk stay, or learn on");
+    word("contrastive_target", &n.contrastive_target, {"projections", "embeddings"}, "what InfoNCE trains");
+    word("bandit_context", &n.bandit_context, {"concat", "product"}, "of the embeddings of query and arm");
     any("data", &n.data, "train on this folder of .npy files (fci generate makes one)");
     any("test_data", &n.test_data, "test on this folder; without it the last of --data is held out");
 

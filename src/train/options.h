@@ -14,7 +14,10 @@ struct TrainOptions {
     double learning_rate = 3e-4, weight_decay = 0.01, clip = 1.0;
     int sequences = 8000, test_sequences = 1000, epochs = 40, batch = 32;
     int64_t seed = 1;
-    std::string data, test_data; // folders; empty: generate
+    std::string contrastive = "none";               // none | frozen | finetuned: InfoNCE first, then what becomes of it
+    std::string contrastive_target = "projections"; // projections | embeddings: what InfoNCE trains
+    std::string bandit_context = "concat";          // concat | product: of the embeddings of q and j
+    std::string data, test_data;                    // folders; empty: generate
 };
 
 // How a run is carried out: changes no number of it, so it may differ between a run and its resumption.
