@@ -71,15 +71,21 @@ OpCase layer_norm_case(NormShape s, float range) {
     return op;
 }
 
-OpCase rms_norm_case(NormShape s, float range) {
-    OpCase op{fmt::format("rms_norm rows={} d={} range={}", s.rows, s.d, range)};
-    const Buffer x = op.input("x", s.rows * s.d, uniform(-range / 3, range)), w = op.input("w", s.d),
-                 y = op.output("y", s.rows * s.d), rstd = op.saved("rstd", s.rows);
+enum class Weight { no, yes };
+
+OpCase rms_norm_case(NormShape s, float range, Weight has_weight) {
+    OpCase op{fmt::format("rms_norm rows={} d={} range={} eps={}{}", s.rows, s.d, range, s.eps,
+                          has_weight == Weight::yes ? " weight" : "")};
+    const Buffer x = op.input("x", s.rows * s.d, uniform(-range / 3, range)),
+                 w = has_weight == Weight::yes ? op.input("w", s.d) : Buffer{}, y = op.output("y", s.rows * s.d),
+                 rstd = op.saved("rstd", s.rows);
     op.forward =
         OpCase::calls(FCI_VERSIONS(rms_norm_forward), [=](auto& m, auto f) { f(s, m[x], m[w], m[y], m[rstd]); });
     op.backward = OpCase::calls(FCI_VERSIONS(rms_norm_backward),
                                 [=](auto& m, auto f) { f(s, m[x], m[w], m[rstd], m.grad(y), m.grad(x), m.grad(w)); });
-    op.node = [=](Tape& tape, auto& m) { return rms_norm(tape, m.tensor(x, {s.rows, s.d}), m.tensor(w, {s.d})); };
+    op.node = [=](Tape& tape, auto& m) {
+        return rms_norm(tape, m.tensor(x, {s.rows, s.d}), m.tensor(w, {s.d}), s.eps);
+    };
     return op;
 }
 
@@ -269,13 +275,15 @@ std::vector<OpCase> make_table() {
     for (const NormShape& s : {NormShape{3, 37}, {1, 3}, {5, 16}, {1, 17}, {2, 129}})
         for (float range : {3.f, 0.01f}) { // at 0.01, eps counts
             table.push_back(layer_norm_case(s, range));
-            table.push_back(rms_norm_case(s, range));
+            table.push_back(rms_norm_case(s, range, Weight::yes));
+            table.push_back(rms_norm_case({s.rows, s.d, 1e-20f}, range, Weight::no)); // rows of length sqrt(d)
         }
     for (int n : {1, 15, 16, 17, 1001}) {
         table.push_back(unary_case(FCI_POINTWISE(gelu), uniform(-6, 6)));
         table.push_back(unary_case(FCI_POINTWISE(silu), uniform(-30, 30)));
         table.push_back(unary_case(FCI_POINTWISE(softplus), uniform(-30, 30)));
         table.push_back(unary_case(FCI_POINTWISE(negative_exp), uniform(-5, 3)));
+        table.push_back(unary_case(FCI_POINTWISE(elu_plus_one), uniform(-5, 3)));
         table.push_back(binary_case(FCI_POINTWISE(gate)));
         table.push_back(binary_case(FCI_POINTWISE(residual)));
     }
@@ -319,6 +327,7 @@ std::vector<OpCase> make_table() {
         table.push_back(gather_case(s));
     for (const CrossEntropyShape& s : {CrossEntropyShape{1, 1}, {3, 2}, {5, 17}, {2, 129}})
         for (float range : {2.f, 100.f}) table.push_back(cross_entropy_case(s, range));
+    add_routing_cases(table);
     return table;
 }
 

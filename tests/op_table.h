@@ -46,7 +46,8 @@ struct IndexField {
     const char* name;
     Role role; // input or output
     int64_t size;
-    int below; // inputs are in [0, below)
+    int below;        // inputs are in [0, below)
+    int distinct = 0; // in runs of this many they ascend
 };
 
 template <class T>
@@ -86,8 +87,8 @@ struct OpCase {
     Buffer output(const char* what, int64_t size) { return add(Field{what, Role::output, size, {}}); }
     Buffer saved(const char* what, int64_t size) { return add(Field{what, Role::saved, size, {}}); }
     Buffer scratch(const char* what, int64_t size) { return add(Field{what, Role::scratch, size, {}}); }
-    IndexBuffer index_input(const char* what, int64_t size, int below) {
-        return add(IndexField{what, Role::input, size, below});
+    IndexBuffer index_input(const char* what, int64_t size, int below, int distinct = 0) {
+        return add(IndexField{what, Role::input, size, below, distinct});
     }
     IndexBuffer index_output(const char* what, int64_t size) { return add(IndexField{what, Role::output, size, 0}); }
 
@@ -158,6 +159,12 @@ public:
             index.emplace_back(f.size);
             for (int64_t i = 0; i < f.size; ++i)
                 index.back().data()[i] = f.role == Role::input ? static_cast<int32_t>(rng.below(f.below)) : -1;
+            for (int64_t from = 0; f.distinct && from < f.size;
+                 from += f.distinct) { // every subset alike [Knuth 3.4.2]
+                int32_t* at = index.back().data() + from;
+                for (int j = 0, left = f.distinct; left; ++j)
+                    if (static_cast<int>(rng.below(f.below - j)) < left) *at++ = j, --left;
+            }
         }
     }
 
@@ -183,6 +190,7 @@ std::string check_kernel(const OpCase&, const std::function<void(Memory<float>&)
 std::string check_node(const OpCase&);
 
 const std::vector<OpCase>& op_table();
+void add_routing_cases(std::vector<OpCase>&);       // the ops behind the routers other than the Investigator and rank1
 const OpCase& row_of(const std::string& beginning); // the first row whose name begins so, for tests that change a row
 
 } // namespace fci::test

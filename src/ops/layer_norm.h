@@ -12,10 +12,11 @@
 
 namespace fci {
 
+inline constexpr float norm_eps = 1e-5f;
 struct NormShape {
     int rows, d;
+    float eps = norm_eps; // rms_norm's; layer_norm always takes norm_eps
 };
-inline constexpr float norm_eps = 1e-5f;
 
 template <class T>
 using LayerNormForward = void(NormShape, const T* x, const T* w, const T* b, T* y, T* mean, T* rstd);

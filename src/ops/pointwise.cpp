@@ -33,6 +33,13 @@ void negative_exp_backward(int64_t n, const float* x, const float* dy, float* dx
     for (int64_t i = 0; i < n; ++i) dx[i] += dy[i] * -exp(x[i]); // (dx)
 }
 
+void elu_plus_one_forward(int64_t n, const float* x, float* y) {
+    for (int64_t i = 0; i < n; ++i) y[i] = elu_plus_one(x[i]);
+}
+void elu_plus_one_backward(int64_t n, const float* x, const float* dy, float* dx) {
+    for (int64_t i = 0; i < n; ++i) dx[i] += dy[i] * elu_plus_one_derivative(x[i]); // (dx)
+}
+
 void gate_forward(int64_t n, const float* x, const float* z, float* y) {
     for (int64_t i = 0; i < n; ++i) y[i] = x[i] * silu(z[i]);
 }
@@ -82,6 +89,9 @@ Tensor softplus(Tape& tape, Tensor x) {
 }
 Tensor negative_exp(Tape& tape, Tensor x) {
     return unary(tape, "negative_exp", cpu::negative_exp_forward, cpu::negative_exp_backward, x);
+}
+Tensor elu_plus_one(Tape& tape, Tensor x) {
+    return unary(tape, "elu_plus_one", cpu::elu_plus_one_forward, cpu::elu_plus_one_backward, x);
 }
 Tensor gate(Tape& tape, Tensor x, Tensor z) {
     return binary(tape, "gate", cpu::gate_forward, cpu::gate_backward, x, z);

@@ -3,6 +3,7 @@
 //   silu          y = x sigmoid(x)             dx += dy silu'(x)                            (dx)
 //   softplus      y = ln(1 + e^x)              dx += dy sigmoid(x)                          (dx)
 //   negative_exp  y = -e^x                     dx += dy y          (A = -exp(A_log) in Mamba) (dx)
+//   elu_plus_one  y = x > 0 ? x + 1 : e^x      dx += dy (x > 0 ? 1 : e^x)                   (dx)
 //   gate          y = x silu(z)                dx += dy silu(z)    dz += dy x silu'(z)      (dx) (dz)
 //   residual      y = x + z                    dx += dy            dz += dy                 (dx) (dz)
 // Shapes    all (n). Contract: every d* is ADDED to. Cost: O(n), bound by memory.
@@ -21,8 +22,8 @@ template <class T>
 using BinaryBackward = void(int64_t n, const T* x, const T* z, const T* dy, T* dx, T* dz);
 
 namespace cpu {
-UnaryForward<float> gelu_forward, silu_forward, softplus_forward, negative_exp_forward;
-UnaryBackward<float> gelu_backward, silu_backward, softplus_backward, negative_exp_backward;
+UnaryForward<float> gelu_forward, silu_forward, softplus_forward, negative_exp_forward, elu_plus_one_forward;
+UnaryBackward<float> gelu_backward, silu_backward, softplus_backward, negative_exp_backward, elu_plus_one_backward;
 BinaryForward<float> gate_forward, residual_forward;
 BinaryBackward<float> gate_backward, residual_backward;
 } // namespace cpu
@@ -31,6 +32,7 @@ Tensor gelu(Tape&, Tensor x);
 Tensor silu(Tape&, Tensor x);
 Tensor softplus(Tape&, Tensor x);
 Tensor negative_exp(Tape&, Tensor x);
+Tensor elu_plus_one(Tape&, Tensor x);
 Tensor gate(Tape&, Tensor x, Tensor z);
 Tensor residual(Tape&, Tensor x, Tensor z);
 

@@ -9,8 +9,8 @@ void rms_norm_forward(NormShape s, const float* x, const float* w, float* y, flo
         float squares = 0;
 #pragma omp simd reduction(+ : squares)
         for (int c = 0; c < s.d; ++c) squares += xr[c] * xr[c];
-        rstd[r] = 1.f / std::sqrt(squares / s.d + norm_eps);
-        for (int c = 0; c < s.d; ++c) y[int64_t{r} * s.d + c] = xr[c] * rstd[r] * w[c]; // (1)
+        rstd[r] = 1.f / std::sqrt(squares / s.d + s.eps);
+        for (int c = 0; c < s.d; ++c) y[int64_t{r} * s.d + c] = xr[c] * rstd[r] * (w ? w[c] : 1.f); // (1)
     }
 }
 
@@ -21,22 +21,23 @@ void rms_norm_backward(NormShape s, const float* x, const float* w, const float*
         float* dxr = dx + int64_t{r} * s.d;
         float sum_gx = 0;
 #pragma omp simd reduction(+ : sum_gx)
-        for (int c = 0; c < s.d; ++c) sum_gx += dyr[c] * w[c] * (xr[c] * rs);
+        for (int c = 0; c < s.d; ++c) sum_gx += dyr[c] * (w ? w[c] : 1.f) * (xr[c] * rs);
         const float mean_gx = sum_gx / s.d;
 #pragma omp simd
         for (int c = 0; c < s.d; ++c) {
             const float xhat = xr[c] * rs;
-            dxr[c] += rs * (dyr[c] * w[c] - xhat * mean_gx); // (dx)
-            dw[c] += dyr[c] * xhat;                          // (dw)
+            dxr[c] += rs * (dyr[c] * (w ? w[c] : 1.f) - xhat * mean_gx); // (dx)
         }
+        if (w)
+            for (int c = 0; c < s.d; ++c) dw[c] += dyr[c] * (xr[c] * rs); // (dw)
     }
 }
 
 } // namespace cpu
 
-Tensor rms_norm(Tape& tape, Tensor x, Tensor w) {
-    const NormShape s{x.rows(), x.cols()};
-    expect_shape("rms_norm", "w", w, {s.d});
+Tensor rms_norm(Tape& tape, Tensor x, Tensor w, float eps) {
+    const NormShape s{x.rows(), x.cols(), eps};
+    if (w) expect_shape("rms_norm", "w", w, {s.d});
     Tensor y = tape.tensor(x.shape);
     float* rstd = tape.arena().floats(s.rows);
     cpu::rms_norm_forward(s, x.data, w.data, y.data, rstd);

@@ -1,9 +1,10 @@
 // rms_norm: each row to mean square 1, then a learned scale  [Zhang & Sennrich 2019]
 //   rstd = 1 / sqrt(sum_c x[r,c]^2 / d + eps)     xhat = x rstd     y[r,c] = xhat[r,c] w[c]   (1)
-// Shapes    x y (rows,d)   w (d)   rstd (rows), saved
+// Without w it is 1: with a small eps the dot product of two rows is then d times the cosine between them.
+// Shapes    x y (rows,d)   w (d), may be null   rstd (rows), saved
 // Backward  with g = dy w:  dx[r,c] += rstd (g[r,c] - xhat[r,c] mean_c(g xhat))             (dx)
 //           dw[c] += sum_r dy xhat                                                         (dw)
-// Contract  every d* is ADDED to. eps = 1e-5.
+// Contract  every d* is ADDED to. eps = 1e-5 unless the shape says so.
 // Cost      O(rows d), bound by memory.
 #pragma once
 #include "ops/layer_norm.h" // NormShape, norm_eps
@@ -20,7 +21,7 @@ RmsNormForward<float> rms_norm_forward;
 RmsNormBackward<float> rms_norm_backward;
 } // namespace cpu
 
-// x (...,d), w (d) -> (...,d)
-Tensor rms_norm(Tape&, Tensor x, Tensor w);
+// x (...,d), w (d) or empty -> (...,d)
+Tensor rms_norm(Tape&, Tensor x, Tensor w, float eps = norm_eps);
 
 } // namespace fci

@@ -64,6 +64,17 @@ void negative_exp_backward(int64_t n, const T* x, const T* dy, T* dx) {
 }
 
 template <class T>
+void elu_plus_one_forward(int64_t n, const T* x, T* y) {
+    using std::exp;
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] > T(0) ? x[i] + T(1) : exp(x[i]);
+}
+template <class T>
+void elu_plus_one_backward(int64_t n, const T* x, const T* dy, T* dx) {
+    using std::exp;
+    for (int64_t i = 0; i < n; ++i) dx[i] += x[i] > T(0) ? dy[i] : dy[i] * exp(x[i]);
+}
+
+template <class T>
 void gate_forward(int64_t n, const T* x, const T* z, T* y) {
     for (int64_t i = 0; i < n; ++i) y[i] = x[i] * (z[i] * sigmoid(z[i]));
 }

@@ -12,8 +12,8 @@ void rms_norm_forward(NormShape s, const T* x, const T* w, T* y, T* rstd) {
     for (int r = 0; r < s.rows; ++r) {
         T squares = 0;
         for (int c = 0; c < s.d; ++c) squares += x[r * s.d + c] * x[r * s.d + c];
-        rstd[r] = T(1) / sqrt(squares / s.d + T(norm_eps));
-        for (int c = 0; c < s.d; ++c) y[r * s.d + c] = x[r * s.d + c] * rstd[r] * w[c]; // (1)
+        rstd[r] = T(1) / sqrt(squares / s.d + T(s.eps));
+        for (int c = 0; c < s.d; ++c) y[r * s.d + c] = x[r * s.d + c] * rstd[r] * (w ? w[c] : T(1)); // (1)
     }
 }
 
@@ -21,12 +21,12 @@ template <class T>
 void rms_norm_backward(NormShape s, const T* x, const T* w, const T* rstd, const T* dy, T* dx, T* dw) {
     for (int r = 0; r < s.rows; ++r) {
         const auto xhat = [&](int c) { return x[r * s.d + c] * rstd[r]; };
-        const auto g = [&](int c) { return dy[r * s.d + c] * w[c]; };
+        const auto g = [&](int c) { return dy[r * s.d + c] * (w ? w[c] : T(1)); };
         T sum_gx = 0;
         for (int c = 0; c < s.d; ++c) sum_gx += g(c) * xhat(c);
         for (int c = 0; c < s.d; ++c) {
             dx[r * s.d + c] += rstd[r] * (g(c) - xhat(c) * (sum_gx / s.d)); // (dx)
-            dw[c] += dy[r * s.d + c] * xhat(c);                             // (dw)
+            if (w) dw[c] += dy[r * s.d + c] * xhat(c);                      // (dw)
         }
     }
 }

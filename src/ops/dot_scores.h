@@ -1,0 +1,30 @@
+// dot_scores: every key's dot product with every row that asks
+//   s[b,r,j] = scale q[b,r] . k[b,j]                                                        (1)
+// Shapes    q (b,r,d)   k (b,n,d)   s (b,r,n)
+// Backward  dq[r] += scale sum_j ds[r,j] k[j]                                               (dq)
+//           dk[j] += scale sum_r ds[r,j] q[r]                                               (dk)
+// Contract  every d* is ADDED to.
+// Cost      2 b r n d flops forward, twice that backward.
+#pragma once
+#include "core/tape.h"
+
+namespace fci {
+
+struct DotShape {
+    int batch, rows, keys, d;
+};
+
+template <class T>
+using DotScoresForward = void(DotShape, T scale, const T* q, const T* k, T* scores);
+template <class T>
+using DotScoresBackward = void(DotShape, T scale, const T* q, const T* k, const T* dscores, T* dq, T* dk);
+
+namespace cpu {
+DotScoresForward<float> dot_scores_forward;
+DotScoresBackward<float> dot_scores_backward;
+} // namespace cpu
+
+// q (b,r,d), k (b,n,d) -> (b,r,n)
+Tensor dot_scores(Tape&, Tensor q, Tensor k, float scale);
+
+} // namespace fci

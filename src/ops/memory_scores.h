@@ -1,0 +1,37 @@
+// memory_scores: routing through a bank of slots; the query never meets a position, only what a slot holds of it
+//   p(m|j) = softmax_m z[b,j],   p(m|q) = softmax_m zq[b,r]       how much j writes to slot m, q reads from it   (1)
+//   p(j|m) = p(m|j) / n[m],   n[m] = sum_j p(m|j)                                           (2)
+//   p(j|q) = sum_m p(m|q) p(j|m),   s[b,r,j] = ln p(j|q)                                    (3)
+// The p(j|q) of a row sum to 1, so the cross-entropy of s at the answer a is -ln p(a|q), the bank's own loss.
+// Shapes    z (b,t,m)   zq (b,r,m)   s (b,r,t)   saved: P = p(m|j) (b,t,m), Pq = p(m|q) (b,r,m), n (b,m)
+// Backward  with D[r,j] = ds[r,j] / p(j|q):
+//           dPq[r,m] = sum_j D[r,j] p(j|m),   G[j,m] = sum_r D[r,j] Pq[r,m]                 (dPq) (G)
+//           dP[j,m] = (G[j,m] - sum_i G[i,m] p(i|m)) / n[m]                                 (dP)
+//           dz[j,m] += P[j,m] (dP[j,m] - sum_l dP[j,l] P[j,l]);   dzq from dPq likewise      (dz) (dzq)
+// Contract  every d* is ADDED to. p(j|q) is kept from 0 by at least 1e-30. scratch (backward): b t m.
+// Cost      O(b (t + r) m + b r t m).
+#pragma once
+#include "core/tape.h"
+
+namespace fci {
+
+struct MemoryShape {
+    int batch, time, rows, slots;
+    int64_t saved() const { return int64_t{batch} * slots * (time + rows + 1); } // P, Pq, n one after another
+};
+
+template <class T>
+using MemoryScoresForward = void(MemoryShape, const T* z, const T* zq, T* scores, T* saved);
+template <class T>
+using MemoryScoresBackward = void(MemoryShape, const T* saved, const T* scores, const T* dscores, T* dz, T* dzq,
+                                  T* scratch);
+
+namespace cpu {
+MemoryScoresForward<float> memory_scores_forward;
+MemoryScoresBackward<float> memory_scores_backward;
+} // namespace cpu
+
+// z (b,t,m), zq (b,r,m) -> (b,r,t)
+Tensor memory_scores(Tape&, Tensor z, Tensor zq);
+
+} // namespace fci

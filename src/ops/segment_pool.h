@@ -1,0 +1,37 @@
+// segment_pool: one vector for each of a few contiguous segments of a sequence, channel by channel
+//   mean  y[b,s,c] = (1/n) sum_j x[b,sn+j,c]     n = time/segments, j = 0 .. n-1             (1)
+//   sum   y[b,s,c] = sum_j x[b,sn+j,c]                                                      (2)
+//   max   y[b,s,c] = max_j x[b,sn+j,c], taken at argmax[b,s,c] = sn + j, ties to the lower j (3)
+// Shapes    x (b,t,d)   y (b,s,d)   argmax (b,s,d), saved, of max only
+// Backward  mean  dx[b,sn+j,c] += dy[b,s,c] / n;   sum  the same without 1/n               (dx)
+//           max   dx[b,argmax[b,s,c],c] += dy[b,s,c]                                        (dx)
+// Contract  time is a multiple of segments. dx is ADDED to.
+// Cost      O(b t d), bound by memory.
+#pragma once
+#include "core/tape.h"
+
+namespace fci {
+
+enum class Pool { mean, sum, max };
+
+struct SegmentShape {
+    int batch, time, segments, d;
+    int length() const { return time / segments; } // of one segment
+    int64_t size() const { return int64_t{batch} * segments * d; }
+};
+
+// argmax: null unless max
+template <class T>
+using SegmentPoolForward = void(SegmentShape, Pool, const T* x, T* y, int32_t* argmax);
+template <class T>
+using SegmentPoolBackward = void(SegmentShape, Pool, const int32_t* argmax, const T* dy, T* dx);
+
+namespace cpu {
+SegmentPoolForward<float> segment_pool_forward;
+SegmentPoolBackward<float> segment_pool_backward;
+} // namespace cpu
+
+// x (b,t,d) -> (b,segments,d)
+Tensor segment_pool(Tape&, Tensor x, int segments, Pool);
+
+} // namespace fci

@@ -1,0 +1,108 @@
+// Rows of the op table: the ops of segment routers, the memory bank, InfoNCE, anchors and budgeted attention.
+#include <array>
+
+#include "tests/op_table.h"
+#include "tests/reference/anchors.h"
+#include "tests/reference/dot_scores.h"
+#include "tests/reference/memory_scores.h"
+#include "tests/reference/replace_rows.h"
+#include "tests/reference/segment_pool.h"
+
+namespace fci::test {
+namespace {
+
+OpCase segment_pool_case(SegmentShape s, Pool pool, const char* pool_name) {
+    OpCase op{fmt::format("segment_pool {} batch={} time={} segments={} d={}", pool_name, s.batch, s.time, s.segments,
+                          s.d)};
+    const Buffer x = op.input("x", s.batch * s.time * s.d), y = op.output("y", s.size());
+    const IndexBuffer argmax = pool == Pool::max ? op.index_output("argmax", s.size()) : IndexBuffer{};
+    op.forward =
+        OpCase::calls(FCI_VERSIONS(segment_pool_forward), [=](auto& m, auto f) { f(s, pool, m[x], m[y], m[argmax]); });
+    op.backward = OpCase::calls(FCI_VERSIONS(segment_pool_backward),
+                                [=](auto& m, auto f) { f(s, pool, m[argmax], m.grad(y), m.grad(x)); });
+    op.node = [=](Tape& tape, auto& m) {
+        return segment_pool(tape, m.tensor(x, {s.batch, s.time, s.d}), s.segments, pool);
+    };
+    return op;
+}
+
+OpCase dot_scores_case(DotShape s) {
+    OpCase op{fmt::format("dot_scores batch={} rows={} keys={} d={}", s.batch, s.rows, s.keys, s.d)};
+    const float scale = 0.375f;
+    const Buffer q = op.input("q", s.batch * s.rows * s.d), k = op.input("k", s.batch * s.keys * s.d),
+                 scores = op.output("s", s.batch * s.rows * s.keys);
+    op.forward =
+        OpCase::calls(FCI_VERSIONS(dot_scores_forward), [=](auto& m, auto f) { f(s, scale, m[q], m[k], m[scores]); });
+    op.backward = OpCase::calls(FCI_VERSIONS(dot_scores_backward), [=](auto& m, auto f) {
+        f(s, scale, m[q], m[k], m.grad(scores), m.grad(q), m.grad(k));
+    });
+    op.node = [=](Tape& tape, auto& m) {
+        return dot_scores(tape, m.tensor(q, {s.batch, s.rows, s.d}), m.tensor(k, {s.batch, s.keys, s.d}), scale);
+    };
+    return op;
+}
+
+OpCase memory_scores_case(MemoryShape s) {
+    OpCase op{fmt::format("memory_scores batch={} time={} rows={} slots={}", s.batch, s.time, s.rows, s.slots)};
+    const Buffer z = op.input("z", s.batch * s.time * s.slots, uniform(-3, 3)),
+                 zq = op.input("zq", s.batch * s.rows * s.slots, uniform(-3, 3)),
+                 scores = op.output("s", s.batch * s.rows * s.time), saved = op.saved("saved", s.saved()),
+                 scratch = op.scratch("scratch", s.batch * s.time * s.slots);
+    op.forward = OpCase::calls(FCI_VERSIONS(memory_scores_forward),
+                               [=](auto& m, auto f) { f(s, m[z], m[zq], m[scores], m[saved]); });
+    op.backward = OpCase::calls(FCI_VERSIONS(memory_scores_backward), [=](auto& m, auto f) {
+        f(s, m[saved], m[scores], m.grad(scores), m.grad(z), m.grad(zq), m[scratch]);
+    });
+    op.node = [=](Tape& tape, auto& m) {
+        return memory_scores(tape, m.tensor(z, {s.batch, s.time, s.slots}), m.tensor(zq, {s.batch, s.rows, s.slots}));
+    };
+    return op;
+}
+
+OpCase anchors_case(AnchorShape s) {
+    OpCase op{fmt::format("anchors rows={} anchors={} d={}", s.rows, s.anchors, s.d)};
+    const Buffer x = op.input("x", s.rows * s.d), a = op.input("A", s.anchors * s.d), y = op.output("y", s.rows * s.d),
+                 p = op.saved("P", s.rows * s.anchors), scratch = op.scratch("scratch", s.rows * s.anchors);
+    op.forward = OpCase::calls(FCI_VERSIONS(anchors_forward), [=](auto& m, auto f) { f(s, m[x], m[a], m[y], m[p]); });
+    op.backward = OpCase::calls(FCI_VERSIONS(anchors_backward), [=](auto& m, auto f) {
+        f(s, m[x], m[a], m[p], m.grad(y), m.grad(x), m.grad(a), m[scratch]);
+    });
+    op.node = [=](Tape& tape, auto& m) {
+        return anchors(tape, m.tensor(x, {s.rows, s.d}), m.tensor(a, {s.anchors, s.d}));
+    };
+    return op;
+}
+
+OpCase replace_rows_case(GatherShape s) {
+    OpCase op{fmt::format("replace_rows batch={} time={} rows={} d={}", s.batch, s.time, s.rows, s.d)};
+    const IndexBuffer index = op.index_input("index", s.batch * s.rows, s.time, s.rows);
+    const Buffer x = op.input("x", s.batch * s.time * s.d), z = op.input("z", s.batch * s.rows * s.d),
+                 y = op.output("y", s.batch * s.time * s.d);
+    op.forward =
+        OpCase::calls(FCI_VERSIONS(replace_rows_forward), [=](auto& m, auto f) { f(s, m[x], m[index], m[z], m[y]); });
+    op.backward = OpCase::calls(FCI_VERSIONS(replace_rows_backward),
+                                [=](auto& m, auto f) { f(s, m[index], m.grad(y), m.grad(x), m.grad(z)); });
+    op.node = [=](Tape& tape, auto& m) {
+        return replace_rows(tape, m.tensor(x, {s.batch, s.time, s.d}), m.tensor(index, {s.batch, s.rows}),
+                            m.tensor(z, {s.batch, s.rows, s.d}));
+    };
+    return op;
+}
+
+} // namespace
+
+void add_routing_cases(std::vector<OpCase>& table) {
+    for (const SegmentShape& s : {SegmentShape{1, 1, 1, 1}, {2, 12, 4, 3}, {3, 7, 1, 5}, {1, 5, 5, 2}, {2, 64, 16, 17}})
+        for (const auto& [pool, name] : {std::pair{Pool::mean, "mean"}, {Pool::sum, "sum"}, {Pool::max, "max"}})
+            table.push_back(segment_pool_case(s, pool, name));
+    for (const DotShape& s : {DotShape{1, 1, 1, 1}, {2, 1, 7, 5}, {3, 4, 9, 3}, {1, 33, 40, 17}})
+        table.push_back(dot_scores_case(s));
+    for (const MemoryShape& s : {MemoryShape{1, 2, 1, 2}, {2, 7, 1, 5}, {3, 9, 4, 16}, {1, 33, 5, 64}, {2, 5, 3, 1}})
+        table.push_back(memory_scores_case(s));
+    for (const AnchorShape& s : {AnchorShape{1, 2, 3}, {5, 51, 8}, {7, 1, 5}, {33, 17, 16}})
+        table.push_back(anchors_case(s));
+    for (const GatherShape& s : {GatherShape{1, 1, 1, 1}, {2, 5, 3, 7}, {3, 9, 9, 5}, {1, 33, 16, 17}})
+        table.push_back(replace_rows_case(s));
+}
+
+} // namespace fci::test
