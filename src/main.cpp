@@ -83,15 +83,14 @@ void show(const Options& given, const Given& set, const std::string& checkpoint,
     for (int i = 0; i < std::min(count, test.count); ++i) {
         const Trainer::Look look = trainer.look(test, i);
         std::vector<Looked> looked(test.queries);
-        for (int r = 0; r < test.queries && !look.chosen.empty(); ++r)
-            for (int j = 0; j < o.model.top_k; ++j) {
-                looked[r].positions.push_back(look.chosen[r * 2 * o.model.top_k + j]);
-                if (!look.scores.empty())
-                    looked[r].scores.push_back(look.scores[int64_t{r} * test.length + looked[r].positions.back()]);
-            }
+        const int k = o.model.top_k, places = test.length / look.place_length;
+        for (int n = 0; n < static_cast<int>(look.picked.size()); ++n) { // of a segment, its first position
+            looked[n / k].positions.push_back(look.picked[n] * look.place_length);
+            if (!look.scores.empty()) looked[n / k].scores.push_back(look.scores[n / k * places + look.picked[n]]);
+        }
         fmt::print("{}test example {}\n", i ? "\n" : "", i + 1);
         show_example(stdout, test, i, notes.empty() ? nullptr : &notes[i], style,
-                     look.chosen.empty() ? nullptr : &looked);
+                     look.picked.empty() ? nullptr : &looked);
     }
 }
 

@@ -12,8 +12,8 @@ namespace fci::test {
 namespace {
 
 OpCase segment_pool_case(SegmentShape s, Pool pool, const char* pool_name) {
-    OpCase op{fmt::format("segment_pool {} batch={} time={} segments={} d={}", pool_name, s.batch, s.time, s.segments,
-                          s.d)};
+    OpCase op{
+        fmt::format("segment_pool {} batch={} time={} segments={} d={}", pool_name, s.batch, s.time, s.segments, s.d)};
     const Buffer x = op.input("x", s.batch * s.time * s.d), y = op.output("y", s.size());
     const IndexBuffer argmax = pool == Pool::max ? op.index_output("argmax", s.size()) : IndexBuffer{};
     op.forward =

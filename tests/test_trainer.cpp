@@ -61,6 +61,12 @@ Options tiny(const std::string& representation, const std::string& router = "inv
     return o;
 }
 
+template <class F>
+Options with(Options o, F change) {
+    change(o);
+    return o;
+}
+
 Trainer trainer_of(Options o) {
     resolve(o);
     return Trainer(make_data(o));
@@ -68,15 +74,26 @@ Trainer trainer_of(Options o) {
 
 // Every kind of op and router.
 std::vector<Options> kinds() {
-    return {tiny("transformer:1"),
-            tiny("causal-transformer:2"),
-            tiny("flow:1"),
-            tiny("bidir-flow:1"),
-            tiny("raw"),
-            tiny("content-only", "rank1"),
-            tiny("transformer", "none"),
-            tiny("transformer:1", "investigator", "many"),
-            tiny("bidir-flow:1", "rank1", "many")};
+    return {
+        tiny("transformer:1"),
+        tiny("causal-transformer:2"),
+        tiny("flow:1"),
+        tiny("bidir-flow:1"),
+        tiny("raw"),
+        tiny("content-only", "rank1"),
+        tiny("transformer", "none"),
+        tiny("transformer:1", "investigator", "many"),
+        tiny("bidir-flow:1", "rank1", "many"),
+        tiny("global-mean"),
+        tiny("budgeted-attention:0.5", "investigator", "many"),
+        tiny("raw", "closed-loop"),
+        tiny("flow:1", "memory-bank", "many"),
+        with(tiny("raw", "segment-mean"), [](Options& o) { o.task.length = 32; }),
+        with(tiny("raw", "segment-max", "many"), [](Options& o) { o.task.length = 32; }),
+        with(tiny("raw", "segment-linear"), [](Options& o) { o.task.length = 32; }),
+        with(tiny("raw"), [](Options& o) { o.model.embeddings = "anchors"; }),
+        with(tiny("raw"), [](Options& o) { o.train.contrastive = "frozen"; }),
+        with(tiny("raw"), [](Options& o) { o.train.contrastive = "finetuned", o.model.embeddings = "structured"; })};
 }
 
 std::string name_of(const Options& o) { return o.model.representation + " " + o.model.router + " " + o.task.queries; }

@@ -21,11 +21,11 @@ namespace {
 //                  scan's 2 x 67 M states forward and backward, convolution, norms and gates, none of which can run
 //                  at the rate of products
 //   raw            no work for each token but embedding and scores: an absolute time
-struct Budget {
+struct Bound {
     const char* representation;
     double gflop, ms; // one of them is 0
 };
-constexpr Budget budgets[] = {{"transformer:1", 34.8, 0}, {"bidir-flow:1", 45, 0}, {"raw", 0, 25}};
+constexpr Bound bounds[] = {{"transformer:1", 34.8, 0}, {"bidir-flow:1", 45, 0}, {"raw", 0, 25}};
 constexpr double budget_share = 0.6, budget_mb = 500;
 
 constexpr int most_groups = 8; // the trainer's gradient groups
@@ -146,9 +146,9 @@ StepRow measure_step(const std::string& task, const std::string& representation,
         row.error = e.what();
         return row;
     }
-    for (const Budget& budget : budgets)
-        if (task == "der" && representation == budget.representation)
-            row.bound_ms = budget.ms > 0 ? budget.ms : 1e3 * budget.gflop / (budget_share * row.n.sgemm.median);
+    for (const Bound& bound : bounds)
+        if (task == "der" && representation == bound.representation)
+            row.bound_ms = bound.ms > 0 ? bound.ms : 1e3 * bound.gflop / (budget_share * row.n.sgemm.median);
     return row;
 }
 
@@ -163,8 +163,8 @@ std::string explain_bounds() {
     return fmt::format(
         "bound: {} and {} in the time of {} and {} GFLOP at {:.0f}% of the sgemm rate, {} in {} ms; under {} MB.\n"
         "busy: over the bound, but in processor time it was not: other programs ran here; measure again.",
-        budgets[0].representation, budgets[1].representation, budgets[0].gflop, budgets[1].gflop, 100 * budget_share,
-        budgets[2].representation, budgets[2].ms, budget_mb);
+        bounds[0].representation, bounds[1].representation, bounds[0].gflop, bounds[1].gflop, 100 * budget_share,
+        bounds[2].representation, bounds[2].ms, budget_mb);
 }
 
 } // namespace fci

@@ -4,17 +4,21 @@
 //   council: the query row attends to those -> head -> logits over the vocabulary
 // Only the representation (and, in a few rows, the router) differs between the paper's experiments.
 #pragma once
+#include <array>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "nn/budgeted.h"
+#include "nn/global_mean.h"
 #include "nn/mamba.h"
 #include "nn/transformer.h"
 #include "ops/embedding.h"
 #include "ops/top_k.h"
 #include "routing/council.h"
-#include "routing/router.h"
+#include "routing/memory_bank.h"
+#include "routing/segment.h"
 
 namespace fci {
 
@@ -33,8 +37,9 @@ struct RepresentationKind {
     int layers = 1;    // perceiver: hubs
     double budget = 1; // budgeted-attention: the share of tokens that take part
 };
-// Every name of a router.
+// Every name of a router; and whether it is part of a model, or (bandits, indices, baselines) stands beside one.
 const std::vector<std::string>& routers();
+bool learns_by_gradient(const std::string& router);
 
 // "flow:2" -> {flow, 2}; throws Exit::usage, with the nearest name, for anything unknown.
 RepresentationKind parse_representation(const std::string& text);
@@ -45,18 +50,25 @@ void check_model(const ModelOptions&, int vocab, int length);
 // The tokens' embedding and the mixing blocks: (b,t) -> (b,t,d)
 struct Representation {
     Tensor token, position; // position is empty where there is none
-    std::vector<std::variant<TransformerBlock, FlowBlock>> blocks;
+    Tensor anchor;          // (51,d) with anchors, else empty
+    std::vector<std::variant<TransformerBlock, FlowBlock, GlobalMean>> blocks;
+    std::optional<BudgetedBlock> budgeted; // in the place of blocks
 
     Representation(ParameterBinder&, const ModelOptions&, int vocab, int length);
-    Tensor operator()(Tape&, IntTensor tokens) const;
+    Tensor embed(Tape&, IntTensor tokens) const; // before any mixing
+    Tensor mix(Tape&, Tensor x) const;           // through the blocks
 };
 
 class Model {
 public:
     struct Output {
-        Tensor scores;    // (b,r,t); empty with router none, and at inference with rank1
-        IntTensor chosen; // (b,r,2k); empty with router none
+        Tensor scores;    // (b,r,places); empty with router none, and at inference with rank1
+        IntTensor picked; // (b,r,2k): the k places, best first, then their neighbours; empty with router none
+        IntTensor chosen; // (b,r,m): the positions that the Council saw
         Tensor logits;    // (b,r,vocab)
+        std::array<Tensor, 2> earlier; // closed-loop: scores of the rounds before
+        Tensor features;               // budgeted attention: the embeddings (b,t,d) from which it chose
+        IntTensor taking_part;         // these positions (b,m)
     };
 
     Model(ParameterBinder&, const ModelOptions&, int vocab, int length);
@@ -64,13 +76,19 @@ public:
     // tokens (b,t), query rows (b,r)
     Output operator()(Tape&, IntTensor tokens, IntTensor query) const;
 
+    const Budget* budget() const { return representation_.budgeted ? &representation_.budgeted->budget : nullptr; }
+    int place_length() const { return place_length_; } // positions of one place that is routed to
+    // Scores of the query rows from the embeddings alone, for InfoNCE: cosines over the temperature. (b,r,t)
+    Tensor contrastive_scores(Tape&, IntTensor tokens, IntTensor query) const;
+
 private:
-    int top_k_;
+    int top_k_, place_length_;
     Representation representation_;
-    std::variant<std::monostate, Investigator, Rank1> router_;
+    std::variant<std::monostate, Investigator, Rank1, SegmentRouter, MemoryBank> router_;
+    std::optional<Linear> feedback_; // closed-loop
     std::optional<Council> council_;
-    LayerNorm head_norm_;
-    Linear head_;
+    std::optional<LayerNorm> head_norm_;
+    std::optional<Linear> head_;
 };
 
 } // namespace fci

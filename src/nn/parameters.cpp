@@ -3,12 +3,30 @@
 #include <cmath>
 
 namespace fci {
+namespace {
+
+// A concept is 5 tokens in a row, from 1 on; token 0 stands alone.
+void initialise_concepts(Rng& rng, const Shape& shape, float deviation, float* x) {
+    constexpr int size = 5;
+    std::vector<float> centroid(shape[1]);
+    for (int row = 0; row < shape[0]; ++row) {
+        if (row == 0 || row % size == 1)
+            for (float& c : centroid) c = deviation * rng.normal();
+        for (int c = 0; c < shape[1]; ++c) x[row * shape[1] + c] = centroid[c] + 0.5f * deviation * rng.normal();
+    }
+}
+
+} // namespace
 
 void initialise(const std::vector<ParameterInfo>& infos, uint64_t seed, float* data) {
     for (size_t i = 0; i < infos.size(); ++i) {
         const ParameterInfo& p = infos[i];
         Rng rng(seed, Stream::init, i);
         float* x = data + p.offset;
+        if (p.init.kind == Init::concepts) {
+            initialise_concepts(rng, p.shape, p.init.value, x);
+            continue;
+        }
         for (int64_t j = 0; j < p.shape.size(); ++j) switch (p.init.kind) {
             case Init::constant:
                 x[j] = p.init.value;
@@ -27,6 +45,11 @@ void initialise(const std::vector<ParameterInfo>& infos, uint64_t seed, float* d
                 x[j] = static_cast<float>(dt + std::log(-std::expm1(-dt))); // softplus(x) = dt
                 break;
             }
+            case Init::identity:
+                x[j] = j % p.shape.n[1] == j / p.shape.n[1] ? p.init.value : 0.f;
+                break;
+            case Init::concepts:
+                break; // above
             }
     }
 }

@@ -20,7 +20,9 @@ struct Init {
         normal,    // N(0, value)
         uniform,   // U(-value, value)
         log_index, // ln(1 + column): Mamba's A_log, so that A = -1 .. -n
-        dt_bias    // softplus^-1 of a step log-uniform in [1e-3, 0.1]: Mamba's own start
+        dt_bias,   // softplus^-1 of a step log-uniform in [1e-3, 0.1]: Mamba's own start
+        concepts,  // row i: N(0, value), the same for the 5 rows of a concept (rows 1-5, 6-10, ..), plus N(0, value/2)
+        identity   // value on the diagonal
     } kind = constant;
     float value = 0;
 };
@@ -30,15 +32,16 @@ struct ParameterInfo {
     Shape shape;
     int64_t offset; // floats from the start of the block
     Init init;
+    bool learned = true; // false: numbers that the model keeps, but no gradient and no optimiser changes
 };
 
 class ParameterBinder {
 public:
     explicit ParameterBinder(float* data = nullptr, float* grad = nullptr) : data_(data), grad_(grad) {}
 
-    Tensor add(const std::string& name, Shape shape, Init init) {
+    Tensor add(const std::string& name, Shape shape, Init init, bool learned = true) {
         const Tensor t{data_ ? data_ + end_ : nullptr, grad_ ? grad_ + end_ : nullptr, shape};
-        infos_.push_back({name, shape, end_, init});
+        infos_.push_back({name, shape, end_, init, learned});
         end_ += (shape.size() + 15) / 16 * 16; // each begins on a cache line; the gap stays zero
         return t;
     }
@@ -46,7 +49,7 @@ public:
     int64_t block_size() const { return end_; } // floats, gaps included
     int64_t count() const {                     // learned numbers
         int64_t sum = 0;
-        for (const ParameterInfo& p : infos_) sum += p.shape.size();
+        for (const ParameterInfo& p : infos_) sum += p.learned ? p.shape.size() : 0;
         return sum;
     }
 

@@ -49,8 +49,7 @@ Tensor anchors(Tape& tape, Tensor x, Tensor a) {
     cpu::anchors_forward(s, x.data, a.data, y.data, p);
     tape.append("anchors", y, [=, arena = &tape.arena()] {
         const Arena::Mark mark = arena->mark();
-        cpu::anchors_backward(s, x.data, a.data, p, y.grad, x.grad, a.grad,
-                              arena->floats(int64_t{s.rows} * s.anchors));
+        cpu::anchors_backward(s, x.data, a.data, p, y.grad, x.grad, a.grad, arena->floats(int64_t{s.rows} * s.anchors));
         arena->release(mark);
     });
     return y;

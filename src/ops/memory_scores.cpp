@@ -30,7 +30,7 @@ void softmax_backward(int n, const float* p, const float* dp, float* dz) {
 void memory_scores_forward(MemoryShape s, const float* z, const float* zq, float* scores, float* saved) {
     const int M = s.slots;
     float *P = saved, *Pq = P + int64_t{s.batch} * s.time * M, *sums = Pq + int64_t{s.batch} * s.rows * M;
-    for (int64_t i = 0; i < int64_t{s.batch} * s.time; ++i) softmax(M, z + i * M, P + i * M);    // (1)
+    for (int64_t i = 0; i < int64_t{s.batch} * s.time; ++i) softmax(M, z + i * M, P + i * M);   // (1)
     for (int64_t i = 0; i < int64_t{s.batch} * s.rows; ++i) softmax(M, zq + i * M, Pq + i * M); // (1)
     for (int64_t b = 0; b < s.batch; ++b) {
         const float* Pb = P + b * s.time * M;

@@ -21,23 +21,22 @@ double hit_by_most_frequent(const std::vector<int>& train, const std::vector<int
     return 100.0 * static_cast<double>(hits) / static_cast<double>(test.size());
 }
 
-std::vector<int> answers(const Dataset& d, bool relative) {
+std::vector<int> places(const Dataset& d, int place_length, bool relative) {
     std::vector<int> a(d.answer.begin(), d.answer.end());
-    if (relative)
-        for (size_t i = 0; i < a.size(); ++i) a[i] -= d.query[i];
+    for (size_t i = 0; i < a.size(); ++i) a[i] = a[i] / place_length - (relative ? d.query[i] / place_length : 0);
     return a;
 }
 
 } // namespace
 
-Chance fit_chance(const TaskOptions& task, const Dataset& train, const Dataset& test, int k) {
+Chance fit_chance(const TaskOptions& task, const Dataset& train, const Dataset& test, int k, int place_length) {
     Chance c;
-    const auto best = [&](int positions, bool& relative) {
+    const auto best = [&](int picks, bool& relative) {
         double fit[2], hit[2];
         for (int r = 0; r < 2; ++r) {
-            const std::vector<int> a = answers(train, r);
-            fit[r] = hit_by_most_frequent(a, a, positions);
-            hit[r] = hit_by_most_frequent(a, answers(test, r), positions);
+            const std::vector<int> a = places(train, place_length, r);
+            fit[r] = hit_by_most_frequent(a, a, picks);
+            hit[r] = hit_by_most_frequent(a, places(test, place_length, r), picks);
         }
         relative = fit[1] > fit[0];
         return hit[relative];

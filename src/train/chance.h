@@ -10,10 +10,10 @@ struct Chance {
     bool relative = false;     // the rule for k: positions counted from the query, or from the start
 };
 
-// The best content-blind rule fit on the training set: the k most frequent answer positions (ties to the lower),
-// absolute or relative to the query row, whichever hits more of the training set; measured on the test set.
-// Accuracy: der, one of the 1 + n_distractors values in pairs; mqar, one of the pairs' values (the label's share of
-// them); other data, always the most frequent label.
-Chance fit_chance(const TaskOptions& task, const Dataset& train, const Dataset& test, int k);
+// The best content-blind rule fit on the training set: the k most frequent places of the answer (ties to the lower),
+// absolute or relative to the query row's, whichever hits more of the training set; measured on the test set. A place
+// is place_length positions: one, or a segment. Accuracy: der, one of the 1 + n_distractors values in pairs; mqar, one
+// of the pairs' values (the label's share of them); other data, always the most frequent label.
+Chance fit_chance(const TaskOptions& task, const Dataset& train, const Dataset& test, int k, int place_length = 1);
 
 } // namespace fci

@@ -97,8 +97,9 @@ Trainer::Trainer(TrainerData data)
       workers_(options_.run.threads) {
     use_one_blas_thread();
     check_model(options_.model, train_.vocab, train_.length);
+    if (!learns_by_gradient(options_.model.router))
+        fail(Exit::internal, "the router {} has nothing that a Trainer could train", options_.model.router);
     data_hash_ = hash_of(test_, hash_of(train_, 0));
-    chance_ = fit_chance(options_.task, train_, test_, options_.model.top_k);
     steps_per_epoch_ = train_.count / options_.train.batch; // a partial last batch is dropped
 
     ParameterBinder layout;
@@ -116,9 +117,17 @@ Trainer::Trainer(TrainerData data)
         return std::make_unique<Model>(binder, options_.model, train_.vocab, train_.length);
     };
     forward_model_ = bind(nullptr);
+    chance_ = chance_on(options_.task);
     for (int g = 0; g < groups; ++g) {
         grad_blocks_.push_back(grads_.data() + g * size);
         groups_.push_back({grad_blocks_.back(), bind(grad_blocks_.back()), {}});
+    }
+    frozen_ = freeze([&](const ParameterInfo& p) {
+        return options_.train.contrastive == "frozen" && p.name.starts_with("router.w");
+    });
+    for (int g = 0; forward_model_->budget() && g < groups; ++g) {
+        const int batch = options_.train.batch;
+        experience_.emplace_back((g + 1) * batch / groups - g * batch / groups, options_.model.d_model);
     }
     for (int w = 0; w < workers_.count(); ++w) lanes_.push_back(std::make_unique<Lane>());
     partial_.resize(slices(size));
@@ -127,7 +136,7 @@ Trainer::Trainer(TrainerData data)
 
 int64_t Trainer::parameter_count() const {
     int64_t sum = 0;
-    for (const ParameterInfo& p : infos_) sum += p.shape.size();
+    for (const ParameterInfo& p : infos_) sum += p.learned ? p.shape.size() : 0;
     return sum;
 }
 
@@ -138,7 +147,11 @@ void Trainer::set_test_set(Dataset test, const TaskOptions& task, const std::str
         fail(Exit::bad_data, "{}: length {}, {} queries and a vocabulary of {}; the model is made for {}, {} and {}",
              name, test.length, test.queries, test.vocab, train_.length, train_.queries, train_.vocab);
     test_ = std::move(test);
-    chance_ = fit_chance(task, train_, test_, options_.model.top_k);
+    chance_ = chance_on(task);
+}
+
+Chance Trainer::chance_on(const TaskOptions& task) const {
+    return fit_chance(task, train_, test_, options_.model.top_k, forward_model_->place_length());
 }
 
 double Trainer::routing_weight(int epoch) const {
@@ -146,12 +159,13 @@ double Trainer::routing_weight(int epoch) const {
 }
 
 // A permutation of the training set for each epoch [Fisher & Yates; Durstenfeld 1964].
-void Trainer::shuffle(int epoch) {
-    if (epoch == order_epoch_) return;
-    Rng rng(options_.train.seed, Stream::order, epoch);
+void Trainer::shuffle(int epoch, Stream stream) {
+    if (epoch == order_epoch_ && stream == order_stream_) return;
+    Rng rng(options_.train.seed, stream, epoch);
     std::iota(order_.begin(), order_.end(), 0);
     for (int i = train_.count - 1; i > 0; --i) std::swap(order_[i], order_[rng.below(i + 1)]);
     order_epoch_ = epoch;
+    order_stream_ = stream;
 }
 
 template <class F>
@@ -162,19 +176,22 @@ Trainer::Batch Trainer::gather_sequences(Arena& arena, const Dataset& d, int n, 
             std::memcpy(to + int64_t{i} * width, from.data() + int64_t{index_of(i)} * width, width * sizeof(int32_t));
         return IntTensor{to, {n, width}};
     };
-    return {rows(d.tokens, d.length), rows(d.query, d.queries), rows(d.answer, d.queries), rows(d.label, d.queries)};
+    const IntTensor answer = rows(d.answer, d.queries);
+    int32_t* place = arena.array<int32_t>(answer.shape.size());
+    for (int64_t i = 0; i < answer.shape.size(); ++i) place[i] = answer.data[i] / forward_model_->place_length();
+    return {rows(d.tokens, d.length), rows(d.query, d.queries), {place, answer.shape}, rows(d.label, d.queries)};
 }
 
 // Is the answer among the k chosen (neighbours not counted), is it the first, is the highest logit the label?
 Counts Trainer::count(const Model::Output& out, const Batch& batch) const {
     Counts c;
-    c.queries = batch.answer.shape.size();
+    c.queries = batch.place.shape.size();
     const int k = options_.model.top_k, classes = out.logits.cols();
     for (int64_t i = 0; i < c.queries; ++i) {
-        if (out.chosen.data) {
-            const int32_t* chosen = out.chosen.data + i * 2 * k;
-            c.at_1 += chosen[0] == batch.answer.data[i];
-            c.at_k += std::find(chosen, chosen + k, batch.answer.data[i]) != chosen + k;
+        if (out.picked.data) {
+            const int32_t* picked = out.picked.data + i * 2 * k;
+            c.at_1 += picked[0] == batch.place.data[i];
+            c.at_k += std::find(picked, picked + k, batch.place.data[i]) != picked + k;
         }
         const float* z = out.logits.data + i * classes;
         c.right += std::max_element(z, z + classes) - z == batch.label.data[i];
@@ -182,29 +199,108 @@ Counts Trainer::count(const Model::Output& out, const Batch& batch) const {
     return c;
 }
 
-void Trainer::run_group(int g, Lane& lane) {
-    Group& group = groups_[g];
+// Calls f(batch, first sequence within the group) for a group's sequences, a tape full at a time.
+template <class F>
+void Trainer::each_tape(int g, Lane& lane, int64_t step_of_epoch, F f) {
     const int batch = options_.train.batch, groups = static_cast<int>(groups_.size());
     const int begin = g * batch / groups, end = (g + 1) * batch / groups, per_tape = sequences_per_tape(train_.length);
-    const int64_t first = steps_done_ % steps_per_epoch_ * batch;
-    const float weight = 1.f / (static_cast<float>(batch) * static_cast<float>(train_.queries));
-    const auto w = static_cast<float>(routing_weight(static_cast<int>(steps_done_ / steps_per_epoch_)));
-    std::memset(group.grad, 0, data_.size() * sizeof(float));
-    group.counts = {};
+    std::memset(groups_[g].grad, 0, data_.size() * sizeof(float));
     for (int at = begin; at < end; at += per_tape) {
         const int n = std::min(per_tape, end - at);
         lane.tape.reset();
-        const Batch b = gather_sequences(lane.arena, train_, n, [&](int i) { return order_[first + at + i]; });
+        const int64_t first = step_of_epoch * batch + at;
+        f(gather_sequences(lane.arena, train_, n, [&](int i) { return order_[first + i]; }), at - begin);
+        lane.tape.backward();
+    }
+}
+
+void Trainer::run_group(int g, Lane& lane) {
+    Group& group = groups_[g];
+    const float weight = 1.f / (static_cast<float>(options_.train.batch) * static_cast<float>(train_.queries));
+    const auto w = static_cast<float>(routing_weight(static_cast<int>(steps_done_ / steps_per_epoch_)));
+    group.counts = {};
+    each_tape(g, lane, steps_done_ % steps_per_epoch_, [&](const Batch& b, int first) {
         const Model::Output out = (*group.model)(lane.tape, b.tokens, b.query);
         Counts counts = count(out, b);
         const Tensor answer_loss = cross_entropy(lane.tape, out.logits, b.label, weight);
         for (int64_t i = 0; i < answer_loss.size(); ++i) counts.answer_loss += answer_loss.data[i];
-        if (out.scores) {
-            const Tensor routing_loss = cross_entropy(lane.tape, out.scores, b.answer, w * weight);
-            for (int64_t i = 0; i < routing_loss.size(); ++i) counts.routing_loss += routing_loss.data[i];
+        const int rounds = out.earlier[0] ? static_cast<int>(out.earlier.size()) + 1 : 1; // their mean is the loss
+        for (int round = 0; round < rounds && out.scores; ++round) {
+            const Tensor scores = round + 1 < rounds ? out.earlier[round] : out.scores;
+            const Tensor loss = cross_entropy(lane.tape, scores, b.place, w * weight / static_cast<float>(rounds));
+            for (int64_t i = 0; i < loss.size(); ++i) counts.routing_loss += loss.data[i] / rounds;
+            if (out.taking_part.data) learn_budget(g, out, first, loss);
         }
-        lane.tape.backward();
         group.counts.add(counts);
+    });
+}
+
+// Keeps for the bandit of budgeted attention what these sequences showed.
+void Trainer::learn_budget(int g, const Model::Output& out, int first, Tensor routing_loss) {
+    const int rows = train_.queries;
+    for (int i = 0; i < out.taking_part.shape[0]; ++i) {
+        double sum = 0;
+        for (int r = 0; r < rows; ++r) sum += routing_loss.data[i * rows + r];
+        experience_[g].set(first + i, out.features, out.taking_part, i, sum / rows);
+    }
+}
+
+template <class Keep>
+Trainer::Frozen Trainer::freeze(Keep keep) const {
+    Frozen f;
+    int64_t size = 0;
+    for (const ParameterInfo& p : infos_)
+        if (!p.learned || keep(p)) {
+            f.ranges.emplace_back(p.offset, p.shape.size());
+            size += p.shape.size();
+        }
+    f.kept.resize(size);
+    return f;
+}
+
+// Adds up the groups' gradients, clips and steps. What is frozen counts neither in the norm nor in the step.
+double Trainer::update(AdamW& adamw, int64_t step, OneCycle::Point at, Frozen& frozen) {
+    float* kept = frozen.kept.data();
+    for (const auto& [offset, size] : frozen.ranges) {
+        for (const Group& g : groups_) std::memset(g.grad + offset, 0, size * sizeof(float));
+        kept = std::copy(data_.data() + offset, data_.data() + offset + size, kept);
+    }
+    const double norm = sum_and_norm(grad_blocks_, static_cast<int64_t>(data_.size()), partial_, workers_);
+    if (!std::isfinite(norm)) return norm;
+    adamw.step(step, at, clip_factor(norm, options_.train.clip), grad_blocks_[0], data_.data(), workers_);
+    kept = frozen.kept.data();
+    for (const auto& [offset, size] : frozen.ranges) {
+        std::copy(kept, kept + size, data_.data() + offset);
+        kept += size;
+    }
+    return norm;
+}
+
+// Contrastive pretraining: InfoNCE on the unmixed embeddings  [van den Oord et al. 2018; Basu 2026, Sec. 4.4]
+//   loss = CE(cos(Wq h_q, Wk h_j) / 0.07 over all j, a);   the optimiser and its schedule as in training, anew.
+void Trainer::pretrain() {
+    constexpr int epochs = 10;
+    const bool embeddings = options_.train.contrastive_target == "embeddings";
+    Frozen others = freeze([&](const ParameterInfo& p) {
+        return !(p.name.starts_with("router.w") ||
+                 (embeddings && (p.name == "token.weight" || p.name == "position.weight")));
+    });
+    AdamW adamw(static_cast<int64_t>(data_.size()));
+    adamw.weight_decay = options_.train.weight_decay;
+    const int64_t steps = epochs * steps_per_epoch_;
+    const float weight = 1.f / (static_cast<float>(options_.train.batch) * static_cast<float>(train_.queries));
+    for (int64_t step = 0; step < steps; ++step) {
+        shuffle(static_cast<int>(step / steps_per_epoch_), Stream::contrastive);
+        workers_.run(static_cast<int>(groups_.size()), [&](int g, int worker) {
+            Lane& lane = *lanes_[worker];
+            each_tape(g, lane, step % steps_per_epoch_, [&](const Batch& b, int) {
+                cross_entropy(lane.tape, groups_[g].model->contrastive_scores(lane.tape, b.tokens, b.query), b.place,
+                              weight);
+            });
+        });
+        const OneCycle::Point at = OneCycle{options_.train.learning_rate, steps}.at(step);
+        if (!std::isfinite(update(adamw, step + 1, at, others)))
+            fail(Exit::non_finite, "contrastive pretraining, step {}: the gradient has a NaN or Inf", step + 1);
     }
 }
 
@@ -213,6 +309,7 @@ Step Trainer::step() {
     Step s{};
     s.number = steps_done_ + 1;
     s.epoch = static_cast<int>(steps_done_ / steps_per_epoch_);
+    if (steps_done_ == 0 && options_.train.contrastive != "none") pretrain();
     shuffle(s.epoch);
     workers_.run(static_cast<int>(groups_.size()), [&](int g, int worker) { run_group(g, *lanes_[worker]); });
     // A worker that got no group so far takes its memory now: from the second step on there is no allocation.
@@ -222,11 +319,12 @@ Step Trainer::step() {
     s.answer_loss = s.counts.answer_loss / static_cast<double>(s.counts.queries);
     s.routing_loss = s.counts.routing_loss / static_cast<double>(s.counts.queries);
     s.loss = s.answer_loss + routing_weight(s.epoch) * s.routing_loss;
-    s.grad_norm = sum_and_norm(grad_blocks_, static_cast<int64_t>(data_.size()), partial_, workers_);
-    if (!std::isfinite(s.loss) || !std::isfinite(s.grad_norm)) diagnose();
     const OneCycle::Point at = OneCycle{options_.train.learning_rate, steps_total()}.at(steps_done_);
     s.learning_rate = at.rate;
-    adamw_.step(s.number, at, clip_factor(s.grad_norm, options_.train.clip), grad_blocks_[0], data_.data(), workers_);
+    if (!std::isfinite(s.loss)) diagnose();
+    s.grad_norm = update(adamw_, s.number, at, frozen_);
+    if (!std::isfinite(s.grad_norm)) diagnose();
+    if (const Budget* budget = forward_model_->budget()) budget->learn(experience_, budget_work_);
     ++steps_done_;
     return s;
 }
@@ -274,7 +372,10 @@ Trainer::Look Trainer::look(const Dataset& d, int sequence) {
     const Batch b = gather_sequences(lane.arena, d, 1, [&](int) { return sequence; });
     const Model::Output out = (*forward_model_)(lane.forward_only, b.tokens, b.query);
     Look look;
-    if (out.chosen.data) look.chosen.assign(out.chosen.data, out.chosen.data + out.chosen.shape.size());
+    const int k = options_.model.top_k;
+    for (int r = 0; r < d.queries && out.picked.data; ++r)
+        look.picked.insert(look.picked.end(), out.picked.data + r * 2 * k, out.picked.data + r * 2 * k + k);
+    look.place_length = forward_model_->place_length();
     if (out.scores) look.scores.assign(out.scores.data, out.scores.data + out.scores.size());
     return look;
 }

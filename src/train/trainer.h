@@ -68,11 +68,12 @@ public:
     AdamW& optimiser() { return adamw_; }
     void set_steps_done(int64_t steps);
 
-    // The positions that the router chooses in one test sequence, (queries, 2k), and, where there are any, its scores
-    // (queries, length).
+    // The places that the router picks in one sequence, (queries, k), and, where there are any, its scores
+    // (queries, places). A place is place_length positions.
     struct Look {
-        std::vector<int32_t> chosen;
+        std::vector<int32_t> picked;
         std::vector<float> scores;
+        int place_length = 1;
     };
     Look look(const Dataset&, int sequence);
 
@@ -86,17 +87,29 @@ private:
         std::unique_ptr<Model> model; // bound to the shared parameters and this group's gradients
         Counts counts;
     };
-    struct Batch { // a few sequences, gathered
-        IntTensor tokens, query, answer, label;
+    struct Frozen {                                      // numbers that an optimiser step leaves as they are
+        std::vector<std::pair<int64_t, int64_t>> ranges; // (offset, size)
+        std::vector<float> kept;
+    };
+    struct Batch {                             // a few sequences, gathered
+        IntTensor tokens, query, place, label; // place: the answer's
     };
 
+    template <class F>
+    void each_tape(int g, Lane& lane, int64_t step_of_epoch, F f);
     void run_group(int g, Lane& lane);
+    void learn_budget(int g, const Model::Output&, int first, Tensor routing_loss);
+    template <class Keep>
+    Frozen freeze(Keep keep) const;                                // the parameters for which keep(info) is true
+    double update(AdamW&, int64_t step, OneCycle::Point, Frozen&); // all groups' gradients; returns their norm
+    void pretrain();
     void diagnose();
     Counts count(const Model::Output&, const Batch&) const;
     template <class F>
     Batch gather_sequences(Arena&, const Dataset&, int n, F index_of) const;
-    void shuffle(int epoch);
+    void shuffle(int epoch, Stream = Stream::order);
     double routing_weight(int epoch) const;
+    Chance chance_on(const TaskOptions&) const;
 
     Options options_;
     Dataset train_, test_;
@@ -109,12 +122,16 @@ private:
     std::vector<float> grads_; // one block a group
     std::vector<float*> grad_blocks_;
     AdamW adamw_{0};
+    Frozen frozen_;
+    std::vector<Budget::Experience> experience_; // one a group, of budgeted attention
+    std::vector<double> budget_work_;
     std::unique_ptr<Model> forward_model_; // no gradients
     std::vector<std::unique_ptr<Lane>> lanes_;
     std::vector<Group> groups_;
     std::vector<double> partial_;
     std::vector<Counts> evaluation_;
     std::vector<int> order_;
+    Stream order_stream_ = Stream::order;
     int order_epoch_ = -1;
 };
 

@@ -32,7 +32,7 @@ void anchors_backward(AnchorShape s, const T* x, const T* a, const T* p, const T
         for (int c = 0; c < s.d; ++c) {
             dx[r * s.d + c] += dy[r * s.d + c];
             for (int k = 0; k < n; ++k) {
-                dx[r * s.d + c] += dz[r * n + k] * a[k * s.d + c];                                      // (dx)
+                dx[r * s.d + c] += dz[r * n + k] * a[k * s.d + c];                                  // (dx)
                 da[k * s.d + c] += p[r * n + k] * dy[r * s.d + c] + dz[r * n + k] * x[r * s.d + c]; // (dA)
             }
         }

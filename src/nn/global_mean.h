@@ -1,0 +1,28 @@
+// Global mean: every position gets the same vector, W mean(x) + b: 'collapses all tokens into a single vector'
+// [Basu 2026, Sec. 4.6]. With `residual` a position also keeps its own: x_j + W mean(x) + b.
+#pragma once
+#include <algorithm>
+
+#include "nn/basic.h"
+#include "ops/gather.h"
+#include "ops/segment_pool.h"
+
+namespace fci {
+
+struct GlobalMean {
+    bool residual_;
+    Linear linear;
+
+    GlobalMean(ParameterBinder& p, const std::string& name, int d, bool with_residual)
+        : residual_(with_residual), linear(p, name + ".linear", d, d) {}
+
+    Tensor operator()(Tape& tape, Tensor x) const { // (b,t,d) -> (b,t,d)
+        const int b = x.shape[0], t = x.shape[1];
+        int32_t* first = tape.arena().array<int32_t>(int64_t{b} * t); // the one row, for everybody
+        std::fill(first, first + int64_t{b} * t, 0);
+        const Tensor y = gather(tape, linear(tape, segment_pool(tape, x, 1, Pool::mean)), {first, {b, t}});
+        return residual_ ? residual(tape, x, y) : y;
+    }
+};
+
+} // namespace fci

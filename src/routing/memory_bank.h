@@ -1,0 +1,23 @@
+// Memory bank: 16 learned slots between the query and the positions. A position writes to the slots, the query reads
+// them, by softmax over dot products; see ops/memory_scores.h for p(j|q), its logarithm is the score.
+#pragma once
+#include "ops/memory_scores.h"
+#include "routing/router.h"
+
+namespace fci {
+
+struct MemoryBank {
+    static constexpr int slots = 16;
+    Tensor slot; // (slots,d)
+
+    MemoryBank(ParameterBinder& p, const std::string& name, int d)
+        : slot(p.add(name + ".slots", {slots, d}, {Init::uniform, 1.f / std::sqrt(static_cast<float>(d))})) {}
+
+    Routed operator()(Tape& tape, Tensor x, Tensor xq, IntTensor, int k) const {
+        const Tensor s = memory_scores(tape, linear(tape, x, slot, {}), linear(tape, xq, slot, {}));
+        const IntTensor best = top_k(tape, s, k);
+        return {s, best, best};
+    }
+};
+
+} // namespace fci

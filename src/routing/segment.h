@@ -1,0 +1,47 @@
+// Segment routers: 16 segments of equal length stand for their positions; the best k segments are chosen, and the
+// Council sees all that is in them  [Basu 2026, Sec. 4.3]
+//   mean, max   s[q,i] = scale (Wq x_q).(Wk pool_i),  pool_i the mean or maximum of x over segment i
+//   linear      s[q,i] = scale phi(Wq x_q).sum_(j in i) phi(Wk x_j),  phi = elu + 1: linear attention's scores, summed
+// with the Investigator's scale 1/(H sqrt(d/H)). The routing loss is the cross-entropy over the 16 segments.
+#pragma once
+#include "ops/dot_scores.h"
+#include "ops/segment_pool.h"
+#include "routing/router.h"
+
+namespace fci {
+
+struct SegmentRouter {
+    static constexpr int segments = 16;
+    enum class Kind { mean, max, linear } kind;
+    Investigator inner;
+
+    SegmentRouter(ParameterBinder& p, const std::string& name, int d, int heads, Kind which)
+        : kind(which), inner(p, name, d, heads) {}
+
+    Routed operator()(Tape& tape, Tensor x, Tensor xq, IntTensor, int k) const {
+        const Tensor s = kind == Kind::linear
+                             ? linear_scores(tape, x, xq)
+                             : inner.scores(tape, xq, segment_pool(tape, x, segments,
+                                                                   kind == Kind::mean ? Pool::mean : Pool::max));
+        const IntTensor picked = top_k(tape, s, k);
+        return {s, picked, positions(tape, picked, k, x.shape[1] / segments)};
+    }
+
+private:
+    Tensor linear_scores(Tape& tape, Tensor x, Tensor xq) const {
+        const float scale = 1.f / std::sqrt(static_cast<float>(inner.heads) * static_cast<float>(x.shape[2]));
+        const Tensor key = segment_pool(tape, elu_plus_one(tape, linear(tape, x, inner.wk, {})), segments, Pool::sum);
+        return dot_scores(tape, elu_plus_one(tape, linear(tape, xq, inner.wq, {})), key, scale);
+    }
+    // picked (b,r,2k), segments in its first k -> (b,r,k length), all positions of these
+    static IntTensor positions(Tape& tape, IntTensor picked, int k, int length) {
+        const int b = picked.shape[0], r = picked.shape[1];
+        int32_t *to = tape.arena().array<int32_t>(int64_t{b} * r * k * length), *begin = to;
+        for (int i = 0; i < b * r; ++i)
+            for (int s = 0; s < k; ++s)
+                for (int j = 0; j < length; ++j) *to++ = picked.data[i * 2 * k + s] * length + j;
+        return {begin, {b, r, k * length}};
+    }
+};
+
+} // namespace fci
