@@ -11,9 +11,8 @@ namespace fci {
 
 Budget::Budget(ParameterBinder& p, const std::string& name, int d, double share)
     : d_(d), share_(share), a_(p.add(name + ".A", {d, d}, {Init::identity, 1.f}, false)),
-      inverse_(p.add(name + ".inverse", {d, d}, {Init::identity, 1.f}, false)),
-      b_(p.add(name + ".b", {d}, {}, false)), theta_(p.add(name + ".theta", {d}, {}, false)),
-      losses_(p.add(name + ".losses", {2}, {}, false)) {}
+      inverse_(p.add(name + ".inverse", {d, d}, {Init::identity, 1.f}, false)), b_(p.add(name + ".b", {d}, {}, false)),
+      theta_(p.add(name + ".theta", {d}, {}, false)), losses_(p.add(name + ".losses", {2}, {}, false)) {}
 
 IntTensor Budget::choose(Tape& tape, Tensor x) const {
     const int batch = x.shape[0], t = x.shape[1], d = d_;
@@ -34,9 +33,8 @@ IntTensor Budget::choose(Tape& tape, Tensor x) const {
             bound[j] = expected + std::sqrt(std::max(variance, 0.f)); // beta = 1
         }
         std::iota(order, order + t, 0);
-        std::nth_element(order, order + m - 1, order + t, [&](int i, int j) {
-            return bound[i] != bound[j] ? bound[i] > bound[j] : i < j;
-        });
+        std::nth_element(order, order + m - 1, order + t,
+                         [&](int i, int j) { return bound[i] != bound[j] ? bound[i] > bound[j] : i < j; });
         std::sort(order, order + m);
         std::copy(order, order + m, chosen + int64_t{b} * m);
     }

@@ -19,10 +19,10 @@ struct SegmentRouter {
         : kind(which), inner(p, name, d, heads) {}
 
     Routed operator()(Tape& tape, Tensor x, Tensor xq, IntTensor, int k) const {
-        const Tensor s = kind == Kind::linear
-                             ? linear_scores(tape, x, xq)
-                             : inner.scores(tape, xq, segment_pool(tape, x, segments,
-                                                                   kind == Kind::mean ? Pool::mean : Pool::max));
+        const Tensor s =
+            kind == Kind::linear
+                ? linear_scores(tape, x, xq)
+                : inner.scores(tape, xq, segment_pool(tape, x, segments, kind == Kind::mean ? Pool::mean : Pool::max));
         const IntTensor picked = top_k(tape, s, k);
         return {s, picked, positions(tape, picked, k, x.shape[1] / segments)};
     }
