@@ -63,6 +63,7 @@ public:
 
     // tokens (b,t), query rows (b,r)
     Output operator()(Tape&, IntTensor tokens, IntTensor query) const;
+    Tensor represent(Tape& tape, IntTensor tokens) const { return representation_(tape, tokens); } // (b,t,d)
 
 private:
     int top_k_;

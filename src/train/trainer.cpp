@@ -45,6 +45,8 @@ Dataset hold_out(Dataset& data, int count) {
 
 } // namespace
 
+uint64_t hash_of(const Dataset& train, const Dataset& test) { return hash_of(test, hash_of(train, 0)); }
+
 Dataset load_described(const std::string& folder, TaskOptions& task) {
     TaskOptions described;
     described.task = "other";
@@ -97,7 +99,7 @@ Trainer::Trainer(TrainerData data)
       workers_(options_.run.threads) {
     use_one_blas_thread();
     check_model(options_.model, train_.vocab, train_.length);
-    data_hash_ = hash_of(test_, hash_of(train_, 0));
+    data_hash_ = hash_of(train_, test_);
     chance_ = fit_chance(options_.task, train_, test_, options_.model.top_k);
     steps_per_epoch_ = train_.count / options_.train.batch; // a partial last batch is dropped
 
@@ -277,6 +279,13 @@ Trainer::Look Trainer::look(const Dataset& d, int sequence) {
     if (out.chosen.data) look.chosen.assign(out.chosen.data, out.chosen.data + out.chosen.shape.size());
     if (out.scores) look.scores.assign(out.scores.data, out.scores.data + out.scores.size());
     return look;
+}
+
+Tensor Trainer::represent(const Dataset& d, int sequence, int worker) {
+    Lane& lane = *lanes_[worker];
+    lane.forward_only.reset();
+    const Batch b = gather_sequences(lane.arena, d, 1, [&](int) { return sequence; });
+    return forward_model_->represent(lane.forward_only, b.tokens).reshape({d.length, options_.model.d_model});
 }
 
 } // namespace fci
