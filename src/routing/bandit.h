@@ -41,7 +41,7 @@ private:
     int d_;
     uint64_t seed_, round_ = 0;
     double exploration_;
-    bool stale_ = false;                              // theta_ is that of an earlier round
+    bool stale_ = false;                                // theta_ is that of an earlier round
     std::vector<double> u_, b_, theta_, work_, scores_; // u_ (d,d)
 };
 

@@ -59,7 +59,7 @@ std::vector<double> row_softmax(const std::vector<float>& scores, int n) {
     for (auto row = p.begin(); row != p.end(); row += n) {
         const double top = *std::max_element(row, row + n);
         double sum = 0;
-        for (auto x = row; x != row + n; ++x) sum += *x = std::exp(*x - top);
+        for (auto x = row; x != row + n; ++x) sum += * x = std::exp(*x - top);
         for (auto x = row; x != row + n; ++x) *x /= sum;
     }
     return p;

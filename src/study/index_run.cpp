@@ -33,13 +33,6 @@ Chance chance_of(const Dataset& train, const Dataset& test, int k, F f) {
     return c;
 }
 
-int segment_width(const Options& o, const Dataset& d) {
-    if (d.length % segments != 0)
-        fail(Exit::usage, "--length {} must be a multiple of {} for --router {}, which looks at {} segments", d.length,
-             segments, o.model.router, segments);
-    return d.length / segments;
-}
-
 // The arms of query i of a dataset: the contexts of the tokens of its answer's segment, (width, d) or (width, 2d).
 struct Arms {
     Trainer& trainer;
@@ -80,7 +73,7 @@ void train_raw(Trainer& trainer, Progress* progress) {
 
 void run_bandit(TrainerData data, IndexOutcome& out, Progress* progress) {
     const Options& o = out.options;
-    const int width = segment_width(o, data.train);
+    const int width = data.train.length / segments;
     out.chance = chance_of(data.train, data.test, 1, [&](int p) { return p % width; });
     data.options.model.router = "investigator";
     Trainer trainer(std::move(data));
@@ -137,7 +130,7 @@ void count_choice(Counts& c, const std::vector<int>& chosen, int right) {
 void run_bloom(const TrainerData& data, IndexOutcome& out) {
     const Options& o = out.options;
     const Dataset& test = data.test;
-    const int width = segment_width(o, test), k = o.model.top_k;
+    const int width = test.length / segments, k = o.model.top_k;
     out.chance = chance_of(data.train, test, k, [&](int p) { return p / width; });
     const BloomHashes hashes(static_cast<uint64_t>(o.train.seed), test.vocab);
     const int key_after = o.task.task == "der" && o.task.query_row == "marker" ? 1 : 0; // the marker's row asks for it
@@ -162,8 +155,7 @@ void run_bloom(const TrainerData& data, IndexOutcome& out) {
                 if (sets[g].contains(key)) continue;
                 ++without_key;
                 false_positives += may;
-                theory +=
-                    bloom_false_positive_rate(hashes.bits(), hashes.count(), static_cast<int>(sets[g].size()));
+                theory += bloom_false_positive_rate(hashes.bits(), hashes.count(), static_cast<int>(sets[g].size()));
             }
             candidates += static_cast<int64_t>(found.size());
             shuffle_first(found, k, order_of_query(o, i));
@@ -211,7 +203,15 @@ IndexOutcome run_index(const Options& resolved, Progress* progress) {
     IndexOutcome out;
     out.options = data.options;
     check_model(out.options.model, data.train.vocab, data.train.length);
+    if (router != "random" && router != "blind" && data.train.length % segments != 0)
+        fail(Exit::usage, "--length {} must be a multiple of {} for --router {}, which looks at {} segments",
+             data.train.length, segments, router, segments);
     out.data_hash = hash_of(data.train, data.test);
+    if (progress) {
+        progress->line(fmt::format("{}  router {}  L {}  {} training and {} test sequences", out.options.task.task,
+                                   router, data.train.length, data.train.count, data.test.count));
+        progress->line("no gradient reaches this router: the result is printed, nothing is saved");
+    }
     if (is_bandit(router))
         run_bandit(std::move(data), out, progress);
     else if (router == "bloom")
@@ -236,18 +236,15 @@ Exit train_index(const Options& asked, const Given& given) {
         fail(Exit::usage, "{}: --router {} saves nothing; leave the flag out",
              o.run.out.empty() ? "--checkpoint-every" : "--out " + o.run.out, router);
     Progress progress(o.run.json ? stderr : stdout, o.run.quiet);
-    progress.line(fmt::format("{}  router {}  L {}  {} training and {} test sequences", o.task.task, router,
-                              o.task.length, o.train.sequences, o.train.test_sequences));
-    progress.line("no gradient reaches this router: the result is printed, nothing is saved");
     const IndexOutcome out = run_index(o, &progress);
     const Counts& c = out.counts;
     const Chance& chance = out.chance;
     const std::string at_1 = fmt::format("{:5.1f}% (chance {:.1f})", c.percent(c.at_1), chance.at_1);
-    progress.line(fmt::format(
-        "done in {}: {}", duration(out.seconds),
-        is_bandit(router) ? fmt::format("routing@1 {} within the answer's segment", at_1)
-                          : fmt::format("routing@{} {:5.1f}% (chance {:.1f})  @1 {}{}", out.options.model.top_k,
-                                        c.percent(c.at_k), chance.at_k, at_1, router == "bloom" ? " by segments" : "")));
+    progress.line(fmt::format("done in {}: {}", duration(out.seconds),
+                              is_bandit(router) ? fmt::format("routing@1 {} within the answer's segment", at_1)
+                                                : fmt::format("routing@{} {:5.1f}% (chance {:.1f})  @1 {}{}",
+                                                              out.options.model.top_k, c.percent(c.at_k), chance.at_k,
+                                                              at_1, router == "bloom" ? " by segments" : "")));
     for (const auto& [name, value] : out.extra) progress.line(fmt::format("  {:<26}{:6.2f}", name, value));
     if (o.run.json) {
         std::string extra;

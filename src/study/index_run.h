@@ -1,10 +1,12 @@
 // Routers that learn no gradient, run from data to result. None has a Council, so accuracy does not apply.
-//   linucb thompson oful   routing/bandit.h. The answer's segment is given, an arm is one of its L/16 tokens, the reward
+//   linucb thompson oful   routing/bandit.h. The answer's segment is given, an arm is one of its L/16 tokens, the
+//   reward
 //                          1 for the answer and 0 otherwise: once through the training set in index order, which is
 //                          random already, then measured on the test set by theta_hat alone. Embeddings h: those of a
 //                          raw model trained first with the same options. Context of arm j: [h_q ; h_j] (concat) or
 //                          h_q o h_j (product). at_k = at_1 = share of test queries whose answer the greedy arm is.
-//   bloom                  routing/bloom.h, a filter of 256 bits and 3 hashes a segment, made of its tokens. Candidates:
+//   bloom                  routing/bloom.h, a filter of 256 bits and 3 hashes a segment, made of its tokens.
+//   Candidates:
 //                          the segments that may hold the query's key, without the query's own, in random order. at_k,
 //                          at_1: the answer's segment is among the first k, is the first; too few are not filled up.
 //   random, blind          k positions drawn without looking; the best content-blind rule, which is chance itself.
