@@ -8,6 +8,8 @@
 #include "bench/bench.h"
 #include "core/files.h"
 #include "core/nearest.h"
+#include "study/analysis.h"
+#include "study/index_run.h"
 #include "tasks/npy.h"
 #include "tasks/show.h"
 #include "train/checkpoint.h"
@@ -114,7 +116,7 @@ int run(int argc, char** argv) {
     Options options;
     Given given;
     std::string config, checkpoint, data, split = "train";
-    int count = 3;
+    int count = 3, sequences = 32;
     BenchOptions bench;
 
     CLI::App app("fci: content-based routing, from scratch (a reproduction of arXiv 2603.20997)\n\n"
@@ -124,6 +126,7 @@ int run(int argc, char** argv) {
                  "  fci train --resume runs/out/NAME             go on where a run was stopped\n"
                  "  fci show --task der                          a few examples as pictures\n"
                  "  fci show --checkpoint runs/out/NAME/checkpoint.safetensors   where the router looked\n"
+                 "  fci analyze runs/out/NAME/checkpoint.safetensors             ranks and cosines of what it learned\n"
                  "  fci bench                                    the speed of each op and step on this machine\n\n"
                  "Exit codes: 0 ok, 1 internal or I/O, 2 usage or missing device, 3 bad data or checkpoint,\n"
                  "            4 differs from the record, 5 NaN or Inf, 75 interrupted (resume it)\n");
@@ -161,6 +164,14 @@ int run(int argc, char** argv) {
     s->add_option("--checkpoint", checkpoint, "mark where this model's router looks, on its test set");
     s->add_option("--count", count, "how many")->check(CLI::Range(1, 1000000));
 
+    CLI::App* a = command("analyze", "cosines, ranks and random projections of a trained model",
+                          "  fci analyze runs/out/NAME/checkpoint.safetensors\n"
+                          "  fci analyze runs/out/NAME/checkpoint.safetensors --sequences 100 --json\n");
+    a->add_option("checkpoint", checkpoint, "a checkpoint.safetensors")->required();
+    a->add_option("--sequences", sequences, "test sequences for the rank of the scores, the slow number")
+        ->check(CLI::Range(1, 1000000));
+    add_flags(*a, options, given, {}, {"threads", "quiet", "json"});
+
     CLI::App* g = command("generate", "write a dataset as .npy files and a JSON description",
                           "  fci generate --task mqar --out data/mqar\n"
                           "  fci generate --task mqar --out data/mqar-test --split test\n"
@@ -179,7 +190,7 @@ int run(int argc, char** argv) {
     b->add_option("--steps", bench.steps, "timed steps of each")->check(CLI::Range(1, 100000));
     b->add_flag("--json", bench.json, "end with one JSON object on standard output");
 
-    for (CLI::App* sub : {t, e, s, g, b}) sub->allow_extras();
+    for (CLI::App* sub : {t, e, s, a, g, b}) sub->allow_extras();
     if (argc == 1) {
         fmt::print(stderr, "{}", app.help());
         return static_cast<int>(Exit::usage);
@@ -203,10 +214,13 @@ int run(int argc, char** argv) {
         if (!config.empty() && !options.run.resume.empty())
             fail(Exit::usage,
                  "--config and --resume: a resumed run has the options it was started with; leave --config out");
+        if (is_index_router(options.model.router) && options.run.resume.empty())
+            return static_cast<int>(train_index(options, given));
         return static_cast<int>(train(options, given));
     }
     set_given(options, given);
     if (*e) return static_cast<int>(evaluate(checkpoint, data, options.run));
+    if (*a) return static_cast<int>(analyze(checkpoint, sequences, options.run));
     if (*s) show(options, given, checkpoint, count);
     if (*g) make_dataset(options, given, split);
     if (*b) run_bench(bench);

@@ -80,8 +80,7 @@ TEST_CASE("segment router: 16 places, the council sees all of the chosen ones", 
         REQUIRE(out.scores.shape == Shape{2, 1, 16});
         REQUIRE(out.chosen.shape == Shape{2, 1, 4});
         for (int s = 0; s < 2; ++s)
-            for (int i = 0; i < 4; ++i)
-                CHECK(out.chosen.data[s * 4 + i] == out.picked.data[s * 4 + i / 2] * 2 + i % 2);
+            for (int i = 0; i < 4; ++i) CHECK(out.chosen.data[s * 4 + i] == out.picked.data[s * 4 + i / 2] * 2 + i % 2);
     }
 }
 
@@ -166,7 +165,9 @@ TEST_CASE("contrastive: scores are cosines over the temperature", "[contrastive]
                         (token[tokens[sequence * 32 + row] * 16 + c] + position[row * 16 + c]);
         return y;
     };
-    const auto dot = [](const auto& x, const auto& y) { return std::inner_product(x.begin(), x.end(), y.begin(), 0.0); };
+    const auto dot = [](const auto& x, const auto& y) {
+        return std::inner_product(x.begin(), x.end(), y.begin(), 0.0);
+    };
     const auto q = project("router.wq.weight", 9, 1), k = project("router.wk.weight", 17, 1);
     const double cosine = dot(q, k) / std::sqrt(dot(q, q) * dot(k, k));
     CHECK(std::abs(s.data[32 + 17] - cosine / 0.07) < 1e-4);
@@ -198,19 +199,19 @@ TEST_CASE("budgeted attention: takes the highest upper bounds, and the rest pass
     float* theta = b.parameter("block.0.budget.theta");
     for (int c = 0; c < 16; ++c) theta[c] = static_cast<float>(c % 3) - 1;
     const auto out = (*b.model)(b.tape, {tokens.data(), {2, 32}}, {rows.data(), {2, 1}});
-    REQUIRE(out.taking_part.shape == Shape{2, 8});
+    REQUIRE(out.mixed.taking_part.shape == Shape{2, 8});
     for (int s = 0; s < 2; ++s) {
         const auto bound = [&](int j) { // A is the identity still
             double expected = 0, squares = 0;
             for (int c = 0; c < 16; ++c) {
-                const double x = out.features.data[(s * 32 + j) * 16 + c];
+                const double x = out.mixed.features.data[(s * 32 + j) * 16 + c];
                 expected += theta[c] * x, squares += x * x;
             }
             return expected + std::sqrt(squares);
         };
         std::vector<bool> in(32);
         double least = 1e9, greatest_out = -1e9;
-        for (int i = 0; i < 8; ++i) in[out.taking_part.data[s * 8 + i]] = true;
+        for (int i = 0; i < 8; ++i) in[out.mixed.taking_part.data[s * 8 + i]] = true;
         for (int j = 0; j < 32; ++j)
             in[j] ? least = std::min(least, bound(j)) : greatest_out = std::max(greatest_out, bound(j));
         CHECK(least >= greatest_out - 1e-6);

@@ -1,11 +1,70 @@
 #include "core/lapack.h"
 
+#include <cblas.h>
+
+#include <algorithm>
+#include <cmath>
+
 #include "core/check.h"
 
+// LAPACK's own names: Debian's OpenBLAS brings the library without its C header. No lengths of the character
+// arguments are passed, as most C callers do; LAPACK looks at the first letter only.
+extern "C" void dgesdd_(const char* job, const int* m, const int* n, double* a, const int* lda, double* s, double* u,
+                        const int* ldu, double* vt, const int* ldvt, double* work, const int* lwork, int* iwork,
+                        int* info);
 extern "C" void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* info);
 extern "C" void dpotri_(const char* uplo, const int* n, double* a, const int* lda, int* info);
 
 namespace fci {
+
+std::vector<double> singular_values(std::vector<double> a, int m, int n) {
+    check(m >= 1 && n >= 1 && a.size() == static_cast<size_t>(m) * n, "singular_values: {} numbers, expected ({},{})",
+          a.size(), m, n);
+    for (double x : a)
+        if (!std::isfinite(x)) fail(Exit::non_finite, "singular_values: the ({},{}) matrix has a NaN or Inf", m, n);
+    // Row-major (m,n) is column-major (n,m): the transpose, which has the same singular values.
+    std::vector<double> s(std::min(m, n));
+    std::vector<int> iwork(8 * s.size());
+    const int one = 1;
+    int info = 0, lwork = -1;
+    double size = 0, none = 0;
+    const auto call = [&](double* work) {
+        dgesdd_("N", &n, &m, a.data(), &n, s.data(), &none, &one, &none, &one, work, &lwork, iwork.data(), &info);
+        check(info == 0, "singular_values: dgesdd of a ({},{}) matrix says {}", m, n, info);
+    };
+    call(&size); // asks how much it needs
+    lwork = static_cast<int>(size);
+    std::vector<double> work(lwork);
+    call(work.data());
+    return s;
+}
+
+void solve_upper(int n, const double* u, double* x) {
+    cblas_dtrsv(CblasRowMajor, CblasUpper, CblasNoTrans, CblasNonUnit, n, u, n, x, 1);
+}
+
+void solve_upper_transposed(int n, const double* u, double* x) {
+    cblas_dtrsv(CblasRowMajor, CblasUpper, CblasTrans, CblasNonUnit, n, u, n, x, 1);
+}
+
+void solve_upper_transposed(int n, const double* u, int m, double* x) { // a row r becomes U^-T r = (r^T U^-1)^T
+    cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, CblasNoTrans, CblasNonUnit, m, n, 1.0, u, n, x, n);
+}
+
+void cholesky_update(int n, double* u, double* x) {
+    for (int k = 0; k < n; ++k) {
+        if (x[k] == 0) continue;
+        double* row = u + static_cast<long>(k) * n;
+        const double r = std::hypot(row[k], x[k]), c = row[k] / r, s = x[k] / r;
+        row[k] = r;
+#pragma omp simd
+        for (int j = k + 1; j < n; ++j) {
+            const double old = row[j];
+            row[j] = c * old + s * x[j];
+            x[j] = c * x[j] - s * old;
+        }
+    }
+}
 
 void invert_positive(int n, double* a) {
     int info = 0;
@@ -13,7 +72,7 @@ void invert_positive(int n, double* a) {
     if (info == 0) dpotri_("L", &n, a, &n, &info);
     if (info != 0) fail(Exit::non_finite, "invert_positive: a ({0},{0}) matrix is not positive definite", n);
     for (int r = 0; r < n; ++r)
-        for (int c = 0; c < r; ++c) a[int64_t{r} * n + c] = a[int64_t{c} * n + r];
+        for (int k = 0; k < r; ++k) a[static_cast<long>(r) * n + k] = a[static_cast<long>(k) * n + r];
 }
 
 } // namespace fci

@@ -108,9 +108,15 @@ Tensor Representation::embed(Tape& tape, IntTensor tokens) const {
     return embedding(tape, tokens, anchor ? anchors(tape, token, anchor) : token, position);
 }
 
-Tensor Representation::mix(Tape& tape, Tensor x) const {
-    for (const auto& block : blocks) x = std::visit([&](const auto& b) { return b(tape, x); }, block);
-    return x;
+Representation::Mixed Representation::operator()(Tape& tape, IntTensor tokens) const {
+    Mixed out{embed(tape, tokens), {}, {}};
+    if (budgeted) {
+        out.features = out.x;
+        out.taking_part = budgeted->budget.choose(tape, out.x);
+        out.x = (*budgeted)(tape, out.x, out.taking_part);
+    }
+    for (const auto& block : blocks) out.x = std::visit([&](const auto& b) { return b(tape, out.x); }, block);
+    return out;
 }
 
 Model::Model(ParameterBinder& p, const ModelOptions& o, int vocab, int length)
@@ -133,13 +139,8 @@ Model::Model(ParameterBinder& p, const ModelOptions& o, int vocab, int length)
 
 Model::Output Model::operator()(Tape& tape, IntTensor tokens, IntTensor query) const {
     Output out;
-    Tensor x = representation_.embed(tape, tokens);
-    if (const auto& budgeted = representation_.budgeted) {
-        out.features = x;
-        out.taking_part = budgeted->budget.choose(tape, x);
-        x = (*budgeted)(tape, x, out.taking_part);
-    } else
-        x = representation_.mix(tape, x);
+    out.mixed = representation_(tape, tokens);
+    const Tensor x = out.mixed.x;
     Tensor u = gather(tape, x, query); // the query rows
     const auto route = [&](Tensor xq) {
         const Routed r = std::visit(

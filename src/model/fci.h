@@ -55,8 +55,13 @@ struct Representation {
     std::optional<BudgetedBlock> budgeted; // in the place of blocks
 
     Representation(ParameterBinder&, const ModelOptions&, int vocab, int length);
+    struct Mixed {
+        Tensor x;              // (b,t,d)
+        Tensor features;       // budgeted attention: the embeddings (b,t,d) from which it chose
+        IntTensor taking_part; // these positions (b,m)
+    };
+    Mixed operator()(Tape&, IntTensor tokens) const;
     Tensor embed(Tape&, IntTensor tokens) const; // before any mixing
-    Tensor mix(Tape&, Tensor x) const;           // through the blocks
 };
 
 class Model {
@@ -67,14 +72,14 @@ public:
         IntTensor chosen; // (b,r,m): the positions that the Council saw
         Tensor logits;    // (b,r,vocab)
         std::array<Tensor, 2> earlier; // closed-loop: scores of the rounds before
-        Tensor features;               // budgeted attention: the embeddings (b,t,d) from which it chose
-        IntTensor taking_part;         // these positions (b,m)
+        Representation::Mixed mixed;
     };
 
     Model(ParameterBinder&, const ModelOptions&, int vocab, int length);
 
     // tokens (b,t), query rows (b,r)
     Output operator()(Tape&, IntTensor tokens, IntTensor query) const;
+    Tensor represent(Tape& tape, IntTensor tokens) const { return representation_(tape, tokens).x; } // (b,t,d)
 
     const Budget* budget() const { return representation_.budgeted ? &representation_.budgeted->budget : nullptr; }
     int place_length() const { return place_length_; } // positions of one place that is routed to

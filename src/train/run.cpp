@@ -46,20 +46,6 @@ float median(std::vector<float> v) {
     return v[v.size() / 2];
 }
 
-std::string provenance_json(const Trainer& t) {
-    std::string s = "{";
-    for (const auto& [key, value] : provenance()) s += json_quote(key) + ":" + json_quote(value) + ",";
-    s += fmt::format("\"seed\":{},\"data_hash\":\"{:016x}\",\"options\":{{", t.options().train.seed, t.data_hash());
-    Options o = t.options();
-    bool first = true;
-    for (const Option& entry : table(o)) {
-        if (entry.group == Option::run) continue;
-        s += fmt::format("{}\"{}\":{}", first ? "" : ",", entry.key, entry.text()); // as TOML, so as JSON
-        first = false;
-    }
-    return s + "}}";
-}
-
 std::string metrics_json(const Counts& c, const Chance& chance, bool routes) {
     const std::string routing =
         routes ? fmt::format("\"routing_at_k\":{},\"routing_at_1\":{},", c.percent(c.at_k), c.percent(c.at_1)) : "";
@@ -265,7 +251,7 @@ private:
                        metrics_json(last_, trainer_.chance(), routes_),
                        progressed_.transition_epoch ? std::to_string(progressed_.transition_epoch) : "null", epochs,
                        trainer_.steps_done(), seconds, median(step_ms_), peak_rss_mb(), trainer_.parameter_count(),
-                       json_quote(folder_), provenance_json(trainer_));
+                       json_quote(folder_), provenance_json(o, trainer_.data_hash()));
     }
 
     Progress progress_;
@@ -284,6 +270,32 @@ private:
 
 } // namespace
 
+std::string provenance_json(const Options& options, uint64_t data_hash) {
+    std::string s = "{";
+    for (const auto& [key, value] : provenance()) s += json_quote(key) + ":" + json_quote(value) + ",";
+    s += fmt::format("\"seed\":{},\"data_hash\":\"{:016x}\",\"options\":{{", options.train.seed, data_hash);
+    Options o = options;
+    bool first = true;
+    for (const Option& entry : table(o)) {
+        if (entry.group == Option::run) continue;
+        s += fmt::format("{}\"{}\":{}", first ? "" : ",", entry.key, entry.text()); // as TOML, so as JSON
+        first = false;
+    }
+    return s + "}}";
+}
+
+Options options_to_train(const Options& asked, const Given& given) {
+    Options o = asked;
+    if (!o.train.data.empty())
+        for (const Option& entry : table(o))
+            for (const auto& [key, word] : given)
+                if (key == entry.key && entry.group == Option::task)
+                    fail(Exit::usage, "{} {} and --data: the data are what they are; leave the flag out", entry.flag(),
+                         word);
+    resolve(o);
+    return o;
+}
+
 Exit train(const Options& asked, const Given& given) {
     if (!asked.run.resume.empty()) {
         if (!asked.run.out.empty())
@@ -294,14 +306,7 @@ Exit train(const Options& asked, const Given& given) {
         run.restore(asked.run.resume);
         return run.loop();
     }
-    Options o = asked;
-    if (!o.train.data.empty())
-        for (const Option& entry : table(o))
-            for (const auto& [key, word] : given)
-                if (key == entry.key && entry.group == Option::task)
-                    fail(Exit::usage, "{} {} and --data: the data are what they are; leave the flag out", entry.flag(),
-                         word);
-    resolve(o);
+    const Options o = options_to_train(asked, given);
     Run run(o);
     run.start(o.run.out);
     return run.loop();
@@ -332,7 +337,7 @@ Exit evaluate(const std::string& checkpoint, const std::string& data, const RunO
                    "\"provenance\":{}}}\n",
                    metrics_json(c, trainer.chance(), routes), trainer.steps_done() / trainer.steps_per_epoch(),
                    trainer.steps_done(), seconds_since(start), peak_rss_mb(), trainer.parameter_count(),
-                   provenance_json(trainer));
+                   provenance_json(trainer.options(), trainer.data_hash()));
     return Exit::ok;
 }
 

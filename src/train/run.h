@@ -13,6 +13,12 @@ namespace fci {
 
 using Given = std::vector<std::pair<std::string, std::string>>; // (key, word) of the command line, in order
 
+// Options as `fci train` was given them, checked and filled in.
+Options options_to_train(const Options& asked, const Given&);
+
+// The machine, seed, data and options of a result, as a JSON object.
+std::string provenance_json(const Options&, uint64_t data_hash);
+
 // Trains, or with --resume goes on. Exit::interrupted after SIGINT or SIGTERM, a checkpoint written.
 Exit train(const Options&, const Given&);
 

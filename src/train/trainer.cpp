@@ -45,6 +45,8 @@ Dataset hold_out(Dataset& data, int count) {
 
 } // namespace
 
+uint64_t hash_of(const Dataset& train, const Dataset& test) { return hash_of(test, hash_of(train, 0)); }
+
 Dataset load_described(const std::string& folder, TaskOptions& task) {
     TaskOptions described;
     described.task = "other";
@@ -99,7 +101,7 @@ Trainer::Trainer(TrainerData data)
     check_model(options_.model, train_.vocab, train_.length);
     if (!learns_by_gradient(options_.model.router))
         fail(Exit::internal, "the router {} has nothing that a Trainer could train", options_.model.router);
-    data_hash_ = hash_of(test_, hash_of(train_, 0));
+    data_hash_ = hash_of(train_, test_);
     steps_per_epoch_ = train_.count / options_.train.batch; // a partial last batch is dropped
 
     ParameterBinder layout;
@@ -229,7 +231,7 @@ void Trainer::run_group(int g, Lane& lane) {
             const Tensor scores = round + 1 < rounds ? out.earlier[round] : out.scores;
             const Tensor loss = cross_entropy(lane.tape, scores, b.place, w * weight / static_cast<float>(rounds));
             for (int64_t i = 0; i < loss.size(); ++i) counts.routing_loss += loss.data[i] / rounds;
-            if (out.taking_part.data) learn_budget(g, out, first, loss);
+            if (out.mixed.taking_part.data) learn_budget(g, out, first, loss);
         }
         group.counts.add(counts);
     });
@@ -238,10 +240,10 @@ void Trainer::run_group(int g, Lane& lane) {
 // Keeps for the bandit of budgeted attention what these sequences showed.
 void Trainer::learn_budget(int g, const Model::Output& out, int first, Tensor routing_loss) {
     const int rows = train_.queries;
-    for (int i = 0; i < out.taking_part.shape[0]; ++i) {
+    for (int i = 0; i < out.mixed.taking_part.shape[0]; ++i) {
         double sum = 0;
         for (int r = 0; r < rows; ++r) sum += routing_loss.data[i * rows + r];
-        experience_[g].set(first + i, out.features, out.taking_part, i, sum / rows);
+        experience_[g].set(first + i, out.mixed.features, out.mixed.taking_part, i, sum / rows);
     }
 }
 
@@ -378,6 +380,13 @@ Trainer::Look Trainer::look(const Dataset& d, int sequence) {
     look.place_length = forward_model_->place_length();
     if (out.scores) look.scores.assign(out.scores.data, out.scores.data + out.scores.size());
     return look;
+}
+
+Tensor Trainer::represent(const Dataset& d, int sequence, int worker) {
+    Lane& lane = *lanes_[worker];
+    lane.forward_only.reset();
+    const Batch b = gather_sequences(lane.arena, d, 1, [&](int) { return sequence; });
+    return forward_model_->represent(lane.forward_only, b.tokens).reshape({d.length, options_.model.d_model});
 }
 
 } // namespace fci

@@ -39,6 +39,7 @@ struct TrainerData {
 };
 // Generates the data, or reads --data, whose description then replaces the task's options.
 TrainerData make_data(const Options& resolved);
+uint64_t hash_of(const Dataset& train, const Dataset& test); // the data_hash of every record
 // A folder's sequences, and its task: task "other" where dataset.json does not say. Exit::bad_data if the two disagree.
 Dataset load_described(const std::string& folder, TaskOptions& task);
 
@@ -57,6 +58,7 @@ public:
     const Chance& chance() const { return chance_; }
     const Options& options() const { return options_; }
     uint64_t data_hash() const { return data_hash_; }
+    const Dataset& train_set() const { return train_; }
     const Dataset& test_set() const { return test_; }
     // Evaluates on other sequences from now on, of this task; `name` is for messages.
     void set_test_set(Dataset, const TaskOptions&, const std::string& name);
@@ -76,6 +78,10 @@ public:
         int place_length = 1;
     };
     Look look(const Dataset&, int sequence);
+
+    // What the router sees of one sequence, (length, d_model), in the worker's memory until its next call.
+    Tensor represent(const Dataset&, int sequence, int worker = 0);
+    Workers& workers() { return workers_; }
 
 private:
     struct Lane { // what one worker runs on

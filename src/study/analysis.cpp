@@ -1,0 +1,206 @@
+#include "study/analysis.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "core/gemm.h"
+#include "core/lapack.h"
+#include "ops/rank1_scores.h"
+#include "ops/routing_scores.h"
+#include "train/checkpoint.h"
+#include "train/progress.h"
+#include "train/provenance.h"
+#include "train/run.h"
+
+namespace fci {
+namespace {
+
+constexpr int pairs_per_query = 16;
+
+Tensor parameter(Trainer& trainer, const std::string& name) {
+    for (const ParameterInfo& p : trainer.infos())
+        if (p.name == name) return {trainer.parameters().data() + p.offset, nullptr, p.shape};
+    fail(Exit::internal, "analysis: this model has no {}", name);
+}
+
+void add_cosines(Trainer& trainer, std::map<std::string, double>& numbers) {
+    const Dataset& d = trainer.test_set();
+    struct Sums {
+        double right = 0, random = 0;
+    };
+    std::vector<Sums> sums(d.count);
+    const auto seed = static_cast<uint64_t>(trainer.options().train.seed);
+    trainer.workers().run(d.count, [&](int s, int worker) {
+        const Tensor x = trainer.represent(d, s, worker);
+        const auto row = [&](int i) { return std::span<const float>(x.data + int64_t{i} * x.cols(), x.cols()); };
+        Rng rng(seed, Stream::analysis, s);
+        for (int r = 0; r < d.queries; ++r) {
+            const int64_t i = int64_t{s} * d.queries + r;
+            sums[s].right += cosine(row(d.query[i]), row(d.answer[i]));
+            for (int p = 0; p < pairs_per_query && d.length > 1; ++p) {
+                const int one = rng.between(0, d.length), other = rng.between(0, d.length - 1);
+                sums[s].random += cosine(row(one), row(other + (other >= one)));
+            }
+        }
+    });
+    Sums all;
+    for (const Sums& s : sums) all.right += s.right, all.random += s.random;
+    const double n = static_cast<double>(d.count) * d.queries;
+    numbers["cosine_qa"] = all.right / n;
+    numbers["cosine_random"] = all.random / (n * pairs_per_query);
+    numbers["cosine_gap"] = numbers["cosine_qa"] - numbers["cosine_random"];
+}
+
+// softmax of each row, in double
+std::vector<double> row_softmax(const std::vector<float>& scores, int n) {
+    std::vector<double> p(scores.begin(), scores.end());
+    for (auto row = p.begin(); row != p.end(); row += n) {
+        const double top = *std::max_element(row, row + n);
+        double sum = 0;
+        for (auto x = row; x != row + n; ++x) sum += * x = std::exp(*x - top);
+        for (auto x = row; x != row + n; ++x) *x /= sum;
+    }
+    return p;
+}
+
+// `score` fills (L,L) from x (L,d).
+template <class F>
+double mean_rank(Trainer& trainer, int sequences, F score) {
+    const Dataset& d = trainer.test_set();
+    std::vector<double> ranks(std::min(sequences, d.count));
+    trainer.workers().run(static_cast<int>(ranks.size()), [&](int s, int worker) {
+        std::vector<float> scores(static_cast<size_t>(d.length) * d.length);
+        score(trainer.represent(d, s, worker), scores.data());
+        ranks[s] = effective_rank(singular_values(row_softmax(scores, d.length), d.length, d.length));
+    });
+    return std::accumulate(ranks.begin(), ranks.end(), 0.0) / static_cast<double>(ranks.size());
+}
+
+void add_investigator(Trainer& trainer, int sequences, std::map<std::string, double>& numbers) {
+    const Options& o = trainer.options();
+    const int d = o.model.d_model;
+    const Tensor wq = parameter(trainer, "router.wq.weight"), wk = parameter(trainer, "router.wk.weight");
+    numbers["rank"] = mean_rank(trainer, sequences, [&](Tensor x, float* scores) {
+        const RoutingShape shape{1, x.rows(), x.rows(), d, o.model.heads}; // every row asks
+        std::vector<float> saved(2 * shape.vectors());
+        cpu::routing_scores_forward(shape, x.data, x.data, wq.data, wk.data, scores, saved.data());
+    });
+
+    std::vector<float> product(static_cast<size_t>(d) * d);
+    gemm(Transpose::yes, Transpose::no, d, d, d, 1.f, wq.data, d, wk.data, d, 0.f, product.data(), d);
+    const std::vector<double> sigma = singular_values({product.begin(), product.end()}, d, d);
+    numbers["wqk_rank"] = effective_rank(sigma);
+    numbers["energy90_dims"] = energy_dims(sigma, 0.9);
+
+    const Counts as_it_is = trainer.evaluate();
+    numbers["routing_at_k"] = as_it_is.percent(as_it_is.at_k);
+    numbers["routing_at_1"] = as_it_is.percent(as_it_is.at_1);
+    const std::vector<float> kept = trainer.parameters();
+    Rng rng(static_cast<uint64_t>(o.train.seed), Stream::analysis, uint64_t{1} << 32); // steps below: the pairs
+    for (const ParameterInfo& p : trainer.infos())
+        if (p.name == "router.wq.weight" || p.name == "router.wk.weight")
+            for (int64_t i = 0; i < p.shape.size(); ++i)
+                trainer.parameters()[p.offset + i] = rng.uniform(-p.init.value, p.init.value);
+    const Counts random = trainer.evaluate();
+    numbers["random_projection"] = random.percent(random.at_k);
+    numbers["random_projection_at_1"] = random.percent(random.at_1);
+    std::copy(kept.begin(), kept.end(), trainer.parameters().begin()); // in place: the model is bound to that memory
+}
+
+void add_rank1(Trainer& trainer, int sequences, std::map<std::string, double>& numbers) {
+    const Tensor v = parameter(trainer, "router.v.weight");
+    std::vector<int32_t> every(trainer.test_set().length);
+    std::iota(every.begin(), every.end(), 0);
+    numbers["rank"] = mean_rank(trainer, sequences, [&](Tensor x, float* scores) {
+        std::vector<float> f(x.rows());
+        cpu::rank1_scores_forward({1, x.rows(), x.rows(), x.cols()}, x.data, every.data(), v.data, scores, f.data());
+    });
+}
+
+const struct {
+    const char *name, *meaning;
+} lines[] = {
+    {"cosine_qa", "mean cosine of query and answer, as the router sees them"},
+    {"cosine_random", "mean cosine of random pairs of positions of a sequence"},
+    {"cosine_gap", "their difference: above 0, the answer is nearer than others without any router"},
+    {"rank", "effective rank of the softmaxed L x L scores: 1, all rows look at the same places"},
+    {"wqk_rank", "effective rank of Wq^T Wk, at most d_model"},
+    {"energy90_dims", "singular directions of Wq^T Wk that hold 90% of its energy"},
+    {"routing_at_k", "routing precision on the test set, percent"},
+    {"routing_at_1", "the same for the first choice"},
+    {"random_projection", "routing precision with random Wq and Wk, percent"},
+    {"random_projection_at_1", "the same for the first choice"},
+};
+
+} // namespace
+
+double effective_rank(std::span<const double> sigma) {
+    const double sum = std::accumulate(sigma.begin(), sigma.end(), 0.0);
+    if (!(sum > 0)) return 0;
+    double entropy = 0;
+    for (double s : sigma)
+        if (s > 0) entropy -= s / sum * std::log(s / sum);
+    return std::exp(entropy);
+}
+
+int energy_dims(std::span<const double> sigma, double share) {
+    double all = 0, held = 0;
+    for (double s : sigma) all += s * s;
+    int n = 0;
+    while (n < static_cast<int>(sigma.size()) && held < share * all) held += sigma[n] * sigma[n], ++n;
+    return n;
+}
+
+double cosine(std::span<const float> a, std::span<const float> b) {
+    check(a.size() == b.size(), "cosine: {} and {} numbers", a.size(), b.size());
+    double ab = 0, aa = 0, bb = 0;
+    for (size_t i = 0; i < a.size(); ++i) {
+        const double x = a[i], y = b[i];
+        ab += x * y, aa += x * x, bb += y * y;
+    }
+    return aa > 0 && bb > 0 ? ab / (std::sqrt(aa) * std::sqrt(bb)) : 0;
+}
+
+std::map<std::string, double> analyse(Trainer& trainer, int sequences) {
+    check(sequences >= 1, "analysis: {} sequences, at least 1", sequences);
+    const std::string& router = trainer.options().model.router;
+    std::map<std::string, double> numbers;
+    add_cosines(trainer, numbers);
+    if (router == "investigator") add_investigator(trainer, sequences, numbers);
+    if (router == "rank1") add_rank1(trainer, sequences, numbers);
+    return numbers;
+}
+
+Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how) {
+    Options o = checkpoint_options(checkpoint);
+    o.run = how;
+    resolve(o);
+    Progress progress(how.json ? stderr : stdout, how.quiet);
+    Trainer trainer(make_data(o));
+    const auto start = analyse(trainer, sequences);
+    std::string note;
+    load_checkpoint(checkpoint, trainer, &note);
+    const auto now = analyse(trainer, sequences);
+    progress.line(fmt::format("{}  {}  router {}  step {}  {} test sequences, of which {} for rank", o.task.task,
+                              o.model.representation, o.model.router, trainer.steps_done(), trainer.test_set().count,
+                              std::min(sequences, trainer.test_set().count)));
+    progress.line(fmt::format("{:<24}{:>9}{:>9}", "", "start", "trained"));
+    for (const auto& [name, meaning] : lines)
+        if (now.contains(name))
+            progress.line(fmt::format("{:<24}{:>9.3f}{:>9.3f}  {}", name, start.at(name), now.at(name), meaning));
+    if (!how.json) return Exit::ok;
+    const auto object = [](const std::map<std::string, double>& numbers) {
+        std::string s;
+        for (const auto& [name, value] : numbers)
+            s += fmt::format("{}{}:{}", s.empty() ? "" : ",", json_quote(name), value);
+        return "{" + s + "}";
+    };
+    fmt::print("{{\"trained\":{},\"start\":{},\"sequences\":{},\"steps\":{},\"provenance\":{}}}\n", object(now),
+               object(start), std::min(sequences, trainer.test_set().count), trainer.steps_done(),
+               provenance_json(trainer.options(), trainer.data_hash()));
+    return Exit::ok;
+}
+
+} // namespace fci
