@@ -108,4 +108,11 @@ FCI_HD float gelu_derivative(float x) {
     return 0.5f * (1.f + erf(x * 0.70710678118f)) + x * density;
 }
 
+// elu(x) + 1 = x + 1 for x > 0, else e^x: positive and smooth;   its derivative: 1 for x > 0, else e^x
+FCI_HD float elu_plus_one(float x) {
+    const float e = exp(x > 0.f ? 0.f : x);
+    return x > 0.f ? x + 1.f : e;
+}
+FCI_HD float elu_plus_one_derivative(float x) { return exp(x > 0.f ? 0.f : x); }
+
 } // namespace fci
