@@ -1,5 +1,6 @@
 #include "model/fci.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "core/nearest.h"
@@ -7,14 +8,28 @@
 namespace fci {
 namespace {
 
-const std::vector<std::string> kinds{"raw", "content-only", "transformer", "causal-transformer", "flow", "bidir-flow"};
+// The kinds that mix by attention, and thus do not tell positions apart by themselves.
+const std::vector<std::string> attention_kinds{"transformer",      "causal-transformer", "sparse-transformer",
+                                               "linear-attention", "rank1-attention",    "perceiver"};
+
+const std::vector<std::string> kinds{"raw",
+                                     "content-only",
+                                     "transformer",
+                                     "causal-transformer",
+                                     "sparse-transformer",
+                                     "linear-attention",
+                                     "rank1-attention",
+                                     "perceiver",
+                                     "fourier",
+                                     "flow",
+                                     "bidir-flow"};
 
 bool has_layers(const std::string& kind) { return kind != "raw" && kind != "content-only"; }
 
 bool has_positions(const ModelOptions& o, const std::string& kind) {
     if (kind == "content-only" || o.positions == "none") return false;
-    return o.positions == "everywhere" || kind == "transformer" ||
-           kind == "causal-transformer"; // in_mixer: attention only
+    return o.positions == "everywhere" || // or in_mixer: attention only
+           std::find(attention_kinds.begin(), attention_kinds.end(), kind) != attention_kinds.end();
 }
 
 } // namespace
@@ -35,9 +50,11 @@ RepresentationKind parse_representation(const std::string& text) {
         fail(Exit::usage, "--representation {}: {} has no layers; write {} alone", text, r.kind, r.kind);
     const char *begin = text.data() + colon + 1, *end = text.data() + text.size();
     const auto [stop, error] = std::from_chars(begin, end, r.layers);
-    if (error != std::errc() || stop != end || r.layers < 1 || r.layers > 64)
-        fail(Exit::usage, "--representation {}: the number of layers after ':' must be 1 to 64, e.g. {}:2", text,
-             r.kind);
+    const bool hubs = r.kind == "perceiver";
+    const int most = hubs ? 512 : 64;
+    if (error != std::errc() || stop != end || r.layers < 1 || r.layers > most)
+        fail(Exit::usage, "--representation {}: the number of {} after ':' must be 1 to {}, e.g. {}:2", text,
+             hubs ? "hubs" : "layers", most, r.kind);
     return r;
 }
 
@@ -56,12 +73,24 @@ Representation::Representation(ParameterBinder& p, const ModelOptions& o, int vo
     const RepresentationKind r = parse_representation(o.representation);
     token = p.add("token.weight", {vocab, o.d_model}, {Init::normal, 0.02f});
     if (has_positions(o, r.kind)) position = p.add("position.weight", {length, o.d_model}, {Init::normal, 0.02f});
-    for (int i = 0; i < r.layers; ++i) {
+    const int d = o.d_model;
+    const std::vector<int32_t> global = global_positions(length, o.seed);
+    if (r.kind == "perceiver") // one block of r.layers hubs
+        blocks.emplace_back(PreNormBlock<HubAttention>(p, "block.0", d, o.heads, r.layers));
+    for (int i = 0; i < r.layers && r.kind != "perceiver"; ++i) {
         const std::string name = "block." + std::to_string(i);
         if (r.kind == "transformer" || r.kind == "causal-transformer")
-            blocks.emplace_back(TransformerBlock(p, name, o.d_model, o.heads, r.kind == "causal-transformer"));
+            blocks.emplace_back(TransformerBlock(p, name, d, o.heads, r.kind == "causal-transformer"));
+        else if (r.kind == "sparse-transformer")
+            blocks.emplace_back(PreNormBlock<SparseAttention>(p, name, d, o.heads, global));
+        else if (r.kind == "linear-attention")
+            blocks.emplace_back(PreNormBlock<LinearAttention>(p, name, d, o.heads));
+        else if (r.kind == "rank1-attention")
+            blocks.emplace_back(PreNormBlock<Rank1Attention>(p, name, d, o.heads));
+        else if (r.kind == "fourier")
+            blocks.emplace_back(PreNormBlock<FourierMixing>(p, name, d, length));
         else
-            blocks.emplace_back(FlowBlock(p, name, o.d_model, r.kind == "bidir-flow"));
+            blocks.emplace_back(FlowBlock(p, name, d, r.kind == "bidir-flow"));
     }
 }
 

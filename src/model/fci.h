@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "nn/mamba.h"
+#include "nn/mixers.h"
 #include "nn/transformer.h"
 #include "ops/embedding.h"
 #include "ops/top_k.h"
@@ -26,6 +27,7 @@ struct ModelOptions {
     std::string embeddings = "learned";           // learned | structured | anchors: the token embeddings
     bool mean_residual = false;                   // global-mean: h_j = x_j + W mean(x) + b
     int d_model = 128, heads = 4, top_k = 4;
+    uint64_t seed = 1; // the run's, by which patterns are drawn; set by resolve
 };
 
 struct RepresentationKind {
@@ -45,7 +47,10 @@ void check_model(const ModelOptions&, int vocab, int length);
 // The tokens' embedding and the mixing blocks: (b,t) -> (b,t,d)
 struct Representation {
     Tensor token, position; // position is empty where there is none
-    std::vector<std::variant<TransformerBlock, FlowBlock>> blocks;
+    std::vector<
+        std::variant<TransformerBlock, PreNormBlock<SparseAttention>, PreNormBlock<LinearAttention>,
+                     PreNormBlock<Rank1Attention>, PreNormBlock<HubAttention>, PreNormBlock<FourierMixing>, FlowBlock>>
+        blocks;
 
     Representation(ParameterBinder&, const ModelOptions&, int vocab, int length);
     Tensor operator()(Tape&, IntTensor tokens) const;

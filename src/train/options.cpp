@@ -216,6 +216,7 @@ void resolve(Options& o) {
                  o.train.sequences);
     } else
         check_model(o.model, 1 << 24, 1 << 20); // again, by the trainer, once the data is read
+    o.model.seed = static_cast<uint64_t>(o.train.seed);
     if (!std::isfinite(o.train.learning_rate) || o.train.learning_rate <= 0)
         fail(Exit::usage, "--learning-rate {} must be above 0", o.train.learning_rate);
     if (o.run.stop_after > o.train.epochs)
