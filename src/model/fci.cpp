@@ -73,6 +73,9 @@ Representation::Representation(ParameterBinder& p, const ModelOptions& o, int vo
     const RepresentationKind r = parse_representation(o.representation);
     token = p.add("token.weight", {vocab, o.d_model}, {Init::normal, 0.02f});
     if (has_positions(o, r.kind)) position = p.add("position.weight", {length, o.d_model}, {Init::normal, 0.02f});
+    if (r.kind == "fourier" && length > 16384) // its tables take 4 length^2 bytes
+        fail(Exit::usage, "--representation {}: a length of {} is too long for it, at most 16384", o.representation,
+             length);
     const int d = o.d_model;
     const std::vector<int32_t> global = global_positions(length, o.seed);
     if (r.kind == "perceiver") // one block of r.layers hubs

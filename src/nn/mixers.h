@@ -1,7 +1,8 @@
 // What mixes positions in a pre-norm block instead of softmax attention to all of them: (b,t,d) -> (b,t,d), of a
 // normed x. The mathematics is in the ops.
 #pragma once
-#include <algorithm>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "nn/transformer.h"
@@ -73,10 +74,10 @@ struct HubAttention {
 
 // No parameters; see fourier.h.
 struct FourierMixing {
-    FourierTables tables;
+    std::shared_ptr<const FourierTables> tables;
 
-    FourierMixing(ParameterBinder&, const std::string&, int d, int length) : tables(length, d) {}
-    Tensor operator()(Tape& tape, Tensor x) const { return fourier(tape, x, tables); }
+    FourierMixing(ParameterBinder&, const std::string&, int d, int length) : tables(fourier_tables(length, d)) {}
+    Tensor operator()(Tape& tape, Tensor x) const { return fourier(tape, x, *tables); }
 };
 
 } // namespace fci

@@ -1,6 +1,8 @@
 #include "ops/fourier.h"
 
 #include <cmath>
+#include <map>
+#include <mutex>
 
 #include "core/gemm.h"
 
@@ -23,6 +25,16 @@ void fill_tables(int rows, int n, std::vector<float>& c, std::vector<float>& s) 
 FourierTables::FourierTables(int time, int d) {
     fill_tables(time / 2 + 1, time, cos_t, sin_t);
     fill_tables(d, d, cos_d, sin_d);
+}
+
+std::shared_ptr<const FourierTables> fourier_tables(int time, int d) {
+    static std::mutex mutex;
+    static std::map<std::pair<int, int>, std::weak_ptr<const FourierTables>> made;
+    const std::lock_guard lock(mutex);
+    std::weak_ptr<const FourierTables>& known = made[{time, d}];
+    std::shared_ptr<const FourierTables> tables = known.lock();
+    if (!tables) known = tables = std::make_shared<const FourierTables>(time, d);
+    return tables;
 }
 
 namespace cpu {

@@ -9,6 +9,7 @@
 // Contract  dx is ADDED to. scratch: scratch() floats, both ways.
 // Cost      4 b t d^2 + 2 b t^2 d flops, each way. The tables hold (t + 2) t + 2 d^2 floats and are made once.
 #pragma once
+#include <memory>
 #include <vector>
 
 #include "core/tape.h"
@@ -27,6 +28,8 @@ struct FourierTables {
     std::vector<float> cos_d, sin_d; // (d,d)
     FourierTables(int time, int d);
 };
+// The same tables for all who ask for these sizes, for as long as somebody holds them.
+std::shared_ptr<const FourierTables> fourier_tables(int time, int d);
 
 template <class T>
 using FourierForward = void(FourierShape, const T* x, const FourierTables&, T* y, T* scratch);
