@@ -182,13 +182,18 @@ int run(int argc, char** argv) {
 
     CLI::App* b = command("bench", "measure the speed of each op and of whole steps on this machine",
                           "  fci bench\n"
-                          "  fci bench --task der --representation bidir-flow:1\n");
+                          "  fci bench --task der --representation bidir-flow:1\n"
+                          "  fci bench --scaling --out scaling.tsv\n");
+    CLI::Option* scaling = b->add_flag("--scaling", bench.scaling, "routing against the length, up to 1,000,000");
+    b->add_option("--out", bench.out, "with --scaling: also write the table here, tab-separated")->needs(scaling);
     b->add_option("--task", bench.task, "der (L 512) or mqar (L 256); without it both")
         ->check(CLI::IsMember({"der", "mqar"}));
     b->add_option("--representation", bench.representation, "only this one");
     b->add_option("--threads", bench.threads, "0: one for each processor")->check(CLI::Range(0, 1024));
     b->add_option("--steps", bench.steps, "timed steps of each")->check(CLI::Range(1, 100000));
     b->add_flag("--json", bench.json, "end with one JSON object on standard output");
+    for (const char* other : {"--task", "--representation", "--threads", "--steps", "--json"})
+        scaling->excludes(b->get_option(other));
 
     for (CLI::App* sub : {t, e, s, a, g, b}) sub->allow_extras();
     if (argc == 1) {

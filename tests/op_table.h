@@ -3,7 +3,7 @@
 //   grad   the reference's backward against dual numbers through the reference's forward, in double
 //   cpu    the float kernels against the reference in double
 //   node   the tape node against the float kernels, bit for bit
-// To add an op: write tests/reference/NAME.h, one block in op_table.cpp, and its sizes in op_table().
+// To add an op: write tests/reference/NAME.h, one block in op_table*.cpp, and its sizes at the end of that file.
 // To add a device: one member of Calls and of Versions, and one test that passes it to check_kernel().
 #pragma once
 #include <algorithm>
@@ -190,7 +190,8 @@ std::string check_kernel(const OpCase&, const std::function<void(Memory<float>&)
 std::string check_node(const OpCase&);
 
 const std::vector<OpCase>& op_table();
-void add_routing_cases(std::vector<OpCase>&);       // the ops behind the routers other than the Investigator and rank1
+void add_routing_cases(std::vector<OpCase>&);       // op_table_routing.cpp
+void add_mixers(std::vector<OpCase>& table);        // op_table_mixers.cpp
 const OpCase& row_of(const std::string& beginning); // the first row whose name begins so, for tests that change a row
 
 } // namespace fci::test

@@ -83,11 +83,12 @@ struct Parameters {
             std::memcpy(block.data() + p.offset, t.data, t.bytes);
         }
     }
-    // A weight's first number, a bias's last: of joint biases not the keys' part, on which nothing depends, and of
-    // A_log not the states that forget at once.
+    // A weight's first number, a bias's last: of joint biases not the keys' part, on which nothing depends (the last of
+    // q | k), and of A_log not the states that forget at once.
     float& sensitive(const std::string& name) {
+        const bool last = name.ends_with("bias") && !name.ends_with(".qk.bias");
         for (const ParameterInfo& p : infos)
-            if (p.name == name) return data[p.offset + (name.ends_with("bias") ? p.shape.size() - 1 : 0)];
+            if (p.name == name) return data[p.offset + (last ? p.shape.size() - 1 : 0)];
         fail(Exit::internal, "golden: no parameter {}", name);
     }
     std::string compare_gradients(const SafetensorsFile& file) const {
@@ -110,14 +111,21 @@ struct Input {
 using Spoil = std::function<void(Parameters&)>;
 std::string block_differences(const std::string& kind, const SafetensorsFile& file, const Spoil& spoil = {}) {
     Parameters parameters;
-    const auto build = [&](ParameterBinder& p) -> std::variant<TransformerBlock, FlowBlock> {
-        if (kind.ends_with("transformer"))
-            return TransformerBlock(p, "block.0", d, heads, kind == "causal_transformer");
-        return FlowBlock(p, "block.0", d, kind == "bidir_flow");
+    const std::string name = "block.0";
+    const int length = static_cast<int>(numbers<float>(file, "input/x").size()) / (2 * d);
+    const auto build = [&](ParameterBinder& p) -> decltype(Representation::blocks)::value_type {
+        if (kind == "sparse_transformer")
+            return PreNormBlock<SparseAttention>(p, name, d, heads, numbers<int32_t>(file, "input/global"));
+        if (kind == "linear_attention") return PreNormBlock<LinearAttention>(p, name, d, heads);
+        if (kind == "rank1_attention") return PreNormBlock<Rank1Attention>(p, name, d, heads);
+        if (kind == "perceiver") return PreNormBlock<HubAttention>(p, name, d, heads, 3);
+        if (kind == "fourier") return PreNormBlock<FourierMixing>(p, name, d, length);
+        if (kind.ends_with("transformer")) return TransformerBlock(p, name, d, heads, kind == "causal_transformer");
+        return FlowBlock(p, name, d, kind == "bidir_flow");
     };
     const auto block = parameters.bind(file, build);
     if (spoil) spoil(parameters);
-    Input x(file, "input/x", {2, 13, d});
+    Input x(file, "input/x", {2, length, d});
     const std::vector<float> dy = numbers<float>(file, "input/dy");
     Arena arena;
     Tape tape(arena);
@@ -191,7 +199,15 @@ std::string council_differences(const std::string& name, const SafetensorsFile& 
                                              [](ParameterBinder& p) { return Investigator(p, "router", d, heads); });
 }
 
-const std::string blocks[] = {"transformer", "causal_transformer", "flow", "bidir_flow"};
+const std::string blocks[] = {"transformer",
+                              "causal_transformer",
+                              "sparse_transformer",
+                              "linear_attention",
+                              "rank1_attention",
+                              "perceiver",
+                              "fourier",
+                              "flow",
+                              "bidir_flow"};
 const std::string councils[] = {"investigator_council", "rank1_council"};
 
 // Options and data with which the Trainer takes the file's batches in the file's order: it shuffles, so the data is

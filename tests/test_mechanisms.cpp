@@ -309,7 +309,7 @@ TEST_CASE("bad combinations of mechanisms are refused with the remedy", "[routin
     };
     refused([](Options& o) { o.model.router = "segment-mean", o.task.length = 40; }, "not a multiple");
     refused([](Options& o) { o.model.router = "segment-max", o.model.top_k = 17; }, "16 segments");
-    refused([](Options& o) { o.model.representation = "budgeted-attention:1.5"; }, "a share of the tokens");
+    refused([](Options& o) { o.model.representation = "budgeted-attention:1.5"; }, "the share of the tokens");
     refused([](Options& o) { o.model.representation = "budgeted-attention:0.5", o.model.router = "none"; }, "reward");
     refused([](Options& o) { o.train.contrastive = "frozen", o.model.router = "rank1"; }, "--router investigator");
     refused([](Options& o) { o.model.representation = "global-mean:2"; }, "has no layers");

@@ -123,7 +123,7 @@ TEST_CASE("erf is within 2 ulp and right at the edges", "[scalar]") {
     CHECK(std::isnan(fci::erf(not_a_number)));
 }
 
-TEST_CASE("sigmoid softplus silu gelu and their derivatives", "[scalar]") {
+TEST_CASE("sigmoid softplus silu gelu elu and their derivatives", "[scalar]") {
     CHECK_WORST(worst_eps(-200, 200, fci::sigmoid, sigmoid), 4);
     CHECK_WORST(worst_eps(-200, 200, fci::softplus,
                           [](double x) { return std::max(x, 0.) + std::log1p(std::exp(-std::abs(x))); }),
@@ -137,8 +137,14 @@ TEST_CASE("sigmoid softplus silu gelu and their derivatives", "[scalar]") {
     CHECK_WORST(
         worst_eps(-200, 200, fci::gelu_derivative, [](double x) { return normal_below(x) + x * normal_density(x); }),
         4);
+    CHECK_WORST(worst_ulps(-87.33f, 200, fci::elu_plus_one, [](double x) { return x > 0 ? x + 1 : std::exp(x); }), 2);
+    CHECK_WORST(
+        worst_ulps(-87.33f, 200, fci::elu_plus_one_derivative, [](double x) { return std::exp(std::min(x, 0.)); }), 2);
     for (float x : {20.f, 21.f, 1e10f, inf}) CHECK(fci::softplus(x) == x);
     CHECK(fci::softplus(-inf) == 0);
-    for (auto f : {fci::sigmoid, fci::softplus, fci::silu, fci::silu_derivative, fci::gelu, fci::gelu_derivative})
+    CHECK(fci::elu_plus_one(-inf) == 0);
+    CHECK(fci::elu_plus_one(inf) == inf);
+    for (auto f : {fci::sigmoid, fci::softplus, fci::silu, fci::silu_derivative, fci::gelu, fci::gelu_derivative,
+                   fci::elu_plus_one, fci::elu_plus_one_derivative})
         CHECK(std::isnan(f(not_a_number)));
 }

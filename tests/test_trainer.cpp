@@ -79,6 +79,11 @@ std::vector<Options> kinds() {
         tiny("causal-transformer:2"),
         tiny("flow:1"),
         tiny("bidir-flow:1"),
+        tiny("sparse-transformer:2"),
+        tiny("linear-attention:1"),
+        tiny("rank1-attention:1"),
+        tiny("perceiver:3"),
+        tiny("fourier:2"),
         tiny("raw"),
         tiny("content-only", "rank1"),
         tiny("transformer", "none"),
@@ -152,7 +157,8 @@ TEST_CASE("trainer: another seed is another run", "[trainer]") {
 TEST_CASE("trainer: stopped at any step and loaded, a run goes on with the same bits", "[trainer]") {
     const Scratch scratch;
     const std::string path = scratch / "checkpoint.safetensors";
-    for (Options o : {tiny("transformer:1"), tiny("bidir-flow:1", "rank1", "many")}) {
+    for (Options o : {tiny("transformer:1"), tiny("bidir-flow:1", "rank1", "many"), tiny("sparse-transformer:1"),
+                      tiny("linear-attention:1"), tiny("rank1-attention:1"), tiny("perceiver:3"), tiny("fourier:1")}) {
         INFO(name_of(o));
         Trainer whole = trainer_of(o);
         const int64_t total = whole.steps_total();
@@ -189,9 +195,19 @@ TEST_CASE("trainer: every representation learns one batch by heart", "[trainer]"
         CHECK(last.counts.at_k == (router == "none" ? 0 : 8));
         CHECK(last.counts.right == 8);
     };
-    for (const char* r : {"raw", "content-only", "transformer:1", "causal-transformer:1", "flow:1", "bidir-flow:1"})
+    const std::vector<const char*> mixing{"transformer:1",
+                                          "causal-transformer:1",
+                                          "sparse-transformer:1",
+                                          "linear-attention:1",
+                                          "rank1-attention:1",
+                                          "perceiver:4",
+                                          "fourier:1",
+                                          "flow:1",
+                                          "bidir-flow:1"};
+    for (const char* r : {"raw", "content-only"})
         for (const char* router : {"investigator", "rank1"}) learns(r, router);
-    for (const char* r : {"transformer:1", "causal-transformer:1", "flow:1", "bidir-flow:1"}) learns(r, "none");
+    for (const char* r : mixing)
+        for (const char* router : {"investigator", "rank1", "none"}) learns(r, router);
 }
 
 #ifdef FCI_COUNTS_ALLOCATIONS

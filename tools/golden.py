@@ -9,14 +9,15 @@ once, at the end: a float32 program is compared with the right numbers, not with
 A layer is a function of the dictionary of parameters, by name, written out of softmax, conv1d and matrix products;
 the recurrence is a plain loop over time. Needs PyTorch only; fci itself needs neither this script nor PyTorch.
 
---check-against takes a Python file with the same layers as PyTorch modules (TransformerLayer, Attention, Flow, FCI);
-outputs and gradients must agree with it to 1e-12, curves to 1e-9. It also prints how far training in float32 drifts.
+--check-against takes a Python file with the same layers as PyTorch modules (TransformerLayer, Attention, SparseAttention, Perceiver, Flow,
+FCI); outputs and gradients must agree with it to 1e-12, curves to 1e-9. It also prints how far training in float32 drifts.
 """
 import argparse, importlib.util, json, math, os, random, struct
 import torch
 import torch.nn.functional as F
 
 D, HEADS, LENGTH, BATCH, STATE, CONV, TOP_K = 16, 4, 13, 2, 16, 4, 4
+HUBS, SPARSE_LENGTH, GLOBAL = 3, 41, [2, 19, 20, 40]
 INNER, RANK = 2 * D, max(1, D // 16)
 VOCAB, STEPS, CURVE_LENGTH, CURVE_BATCH = 32, 20, 24, 8
 
@@ -32,20 +33,51 @@ def norm(p, n, x):
 def ffn(p, n, x):
     return linear(p, n + ".2", F.gelu(linear(p, n + ".0", x)))
 
-def attend(q, k, v, causal=False):
-    """softmax(q k' / sqrt(d/H)) v in each head; q (b,r,d), k and v (b,t,d)."""
-    q, k, v = (u.unflatten(-1, (HEADS, D // HEADS)).transpose(1, 2) for u in (q, k, v))
-    s = q @ k.transpose(-1, -2) / math.sqrt(D // HEADS)
-    if causal:
-        s = s.masked_fill(torch.ones(s.shape[-2:], dtype=torch.bool).triu(1), -torch.inf)
+def attend(q, k, v, seen=None):
+    """softmax(q k' / sqrt(width)) v in each head, over the keys seen (r,t); q (b,r,d), k (b,t,d), v (b,t,d')."""
+    q, k, v = (u.unflatten(-1, (HEADS, -1)).transpose(1, 2) for u in (q, k, v))
+    s = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    if seen is not None:
+        s = s.masked_fill(~seen, -torch.inf)
     return (s.softmax(-1) @ v).transpose(1, 2).flatten(2)
 
-def transformer(p, n, x, causal=False):
-    x = x + linear(p, n + ".out", attend(*linear(p, n + ".qkv", norm(p, n + ".norm1", x)).chunk(3, -1), causal))
+def pre_norm(mix, p, n, x):
+    x = x + mix(norm(p, n + ".norm1", x))
     return x + ffn(p, n + ".ffn", norm(p, n + ".norm2", x))
 
+def transformer(p, n, x, seen=None):
+    return pre_norm(lambda z: linear(p, n + ".out", attend(*linear(p, n + ".qkv", z).chunk(3, -1), seen)), p, n, x)
+
 def causal_transformer(p, n, x):
-    return transformer(p, n, x, causal=True)
+    return transformer(p, n, x, torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril())
+
+def sparse_transformer(p, n, x):
+    i = torch.arange(x.shape[1])
+    seen = (i[:, None] - 16 <= i) & (i < i[:, None] + 16)  # row i, column j
+    seen[:, GLOBAL] = True
+    return transformer(p, n, x, seen)
+
+def linear_attention(p, n, x):
+    def mix(z):
+        q, k, v = (u.unflatten(-1, (HEADS, -1)).transpose(1, 2) for u in linear(p, n + ".qkv", z).chunk(3, -1))
+        w = (F.elu(q) + 1) @ (F.elu(k) + 1).transpose(-1, -2)
+        return linear(p, n + ".out", (w / w.sum(-1, keepdim=True) @ v).transpose(1, 2).flatten(2))
+    return pre_norm(mix, p, n, x)
+
+def rank1_attention(p, n, x):
+    return pre_norm(lambda z: linear(p, n + ".out", attend(*linear(p, n + ".qk", z).chunk(2, -1), linear(p, n + ".v", z))),
+                    p, n, x)
+
+def perceiver(p, n, x):
+    def mix(z):
+        hubs = p[n + ".hubs"].expand(len(x), -1, -1)
+        hubs = hubs + linear(p, n + ".read_out", attend(hubs, *linear(p, n + ".read_kv", z).chunk(2, -1)))
+        y = attend(linear(p, n + ".send_q", z), *linear(p, n + ".send_kv", hubs).chunk(2, -1))
+        return linear(p, n + ".send_out", y)
+    return pre_norm(mix, p, n, x)
+
+def fourier(p, n, x):
+    return pre_norm(lambda z: torch.fft.fft2(z, norm="ortho").real, p, n, x)
 
 def mamba(p, n, x):
     u, z = linear(p, n + ".in_proj", x).chunk(2, -1)
@@ -110,9 +142,16 @@ def mamba_sizes(n):
             | {n + ".A_log": (INNER, STATE), n + ".D": (INNER,)} | linear_sizes(n + ".out_proj", D, INNER, False))
 
 def block_sizes(block, n="block.0"):
-    if block in (transformer, causal_transformer):
-        return (norm_sizes(n + ".norm1") | linear_sizes(n + ".qkv", 3 * D, D) | linear_sizes(n + ".out", D, D)
-                | norm_sizes(n + ".norm2") | ffn_sizes(n + ".ffn"))
+    joint = linear_sizes(n + ".qkv", 3 * D, D) | linear_sizes(n + ".out", D, D)
+    mixers = {transformer: joint, causal_transformer: joint, sparse_transformer: joint, linear_attention: joint,
+              rank1_attention: linear_sizes(n + ".qk", 2 * HEADS, D) | linear_sizes(n + ".v", D, D)
+                               | linear_sizes(n + ".out", D, D),
+              perceiver: {n + ".hubs": (HUBS, D)} | linear_sizes(n + ".read_kv", 2 * D, D)
+                         | linear_sizes(n + ".read_out", D, D) | linear_sizes(n + ".send_q", D, D)
+                         | linear_sizes(n + ".send_kv", 2 * D, D) | linear_sizes(n + ".send_out", D, D),
+              fourier: {}}
+    if block in mixers:
+        return norm_sizes(n + ".norm1") | mixers[block] | norm_sizes(n + ".norm2") | ffn_sizes(n + ".ffn")
     backward = mamba_sizes(n + ".backward") if block is bidir_flow else {}
     return norm_sizes(n + ".norm") | mamba_sizes(n + ".forward") | backward
 
@@ -157,10 +196,12 @@ def gradients(p):
 def block_file(block, seed):
     torch.manual_seed(seed)
     p = parameters(block_sizes(block))
-    x, dy = (0.3 * torch.randn(2, BATCH, LENGTH, D)).double()  # small enough that the 1e-5 of the norms counts
+    length = SPARSE_LENGTH if block is sparse_transformer else LENGTH
+    x, dy = (0.3 * torch.randn(2, BATCH, length, D)).double()  # small enough that the 1e-5 of the norms counts
     y = block(p, "block.0", x.requires_grad_())
     y.backward(dy)
-    return named("param/", p) | gradients(p) | {"grad/x": x.grad, "input/x": x, "input/dy": dy, "output/y": y}
+    positions = {"input/global": torch.tensor(GLOBAL)} if block is sparse_transformer else {}
+    return named("param/", p) | gradients(p) | {"grad/x": x.grad, "input/x": x, "input/dy": dy, "output/y": y} | positions
 
 def losses(scores, logits, answer, label, weight):
     answer_loss, routing_loss = F.cross_entropy(logits, label), F.cross_entropy(scores, answer)
@@ -314,7 +355,7 @@ def check(name, f, peer):
         moved = sorted(moved.items(), key=lambda m: -m[1])[:4]
         print(f"  smallest gap at the cut {gap:.1e}; in float32 the curves drift by {drift:.1e} of their largest value,",
               "the final parameters by", ", ".join(f"{n} {x:.1e}" for n, x in moved))
-    elif name.startswith(("investigator", "rank1")):
+    elif name.endswith("council"):
         m = peer.FCI("content-only", 1, LENGTH, "loop", vocab=VOCAB, d=D, heads=HEADS, top_k=TOP_K).double()
         m.token = torch.nn.Embedding(BATCH * LENGTH, D, dtype=torch.float64)  # one token a position: its embedding is h
         scale, v = 1 / (HEADS * math.sqrt(D // HEADS)), p.pop("router.v.weight", None)
@@ -339,9 +380,21 @@ def check(name, f, peer):
             m, v = b1 * m + (1 - b1) * grad, b2 * v + (1 - b2) * grad ** 2
             q = q * (1 - lr * 0.01) - lr * m / (1 - b1 ** (t + 1)) / ((v / (1 - b2 ** (t + 1))).sqrt() + 1e-8)
             worst = max(worst, difference([f["output/p"][t]], [q])) if t else difference([f["output/p"][0]], [q])
+    elif name in ("linear_attention", "rank1_attention", "fourier"):
+        return print(f"  {name}: no module to compare with")
     else:
-        m = peer.Flow(D, "log", name == "bidir_flow") if "flow" in name else \
-            peer.TransformerLayer(D, peer.Attention(D, HEADS, name == "causal_transformer"))
+        if "flow" in name:
+            m = peer.Flow(D, "log", name == "bidir_flow")
+        elif name == "perceiver":
+            m = peer.Perceiver(D, HEADS, HUBS)
+        elif name == "sparse_transformer":  # its own positions are drawn; one inside the window counts once
+            a = peer.SparseAttention(D, HEADS, SPARSE_LENGTH, globals_=len(GLOBAL))
+            far, i = torch.tensor(GLOBAL), torch.arange(SPARSE_LENGTH)[:, None]
+            a.index[:, -len(GLOBAL):] = far
+            a.masked[:, -len(GLOBAL):] = (i - 16 <= far) & (far < i + 16)
+            m = peer.TransformerLayer(D, a)
+        else:
+            m = peer.TransformerLayer(D, peer.Attention(D, HEADS, name == "causal_transformer"))
         mine, x = load(m.double(), p, "mixer.0."), f["input/x"].detach().clone().requires_grad_()
         y = m(x)
         y.backward(f["input/dy"])
@@ -359,6 +412,8 @@ def main():
     torch.set_num_threads(1)
     blocks = (transformer, causal_transformer, flow, bidir_flow)
     files = {b.__name__: block_file(b, 1 + i) for i, b in enumerate(blocks)}
+    mixers = (sparse_transformer, linear_attention, rank1_attention, perceiver, fourier)
+    files |= {b.__name__: block_file(b, 11 + i) for i, b in enumerate(mixers)}
     files |= {"investigator_council": council_file(False, 5), "rank1_council": council_file(True, 3), "adamw": adamw_file(7)}
     files |= {"curve_transformer": curve_file(transformer, 6), "curve_bidir_flow": curve_file(bidir_flow, 3)}
     metadata = {"generator": "tools/golden.py", "torch": torch.__version__.split("+")[0], "d": D, "heads": HEADS,

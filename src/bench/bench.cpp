@@ -156,6 +156,7 @@ std::string json(const std::vector<Row>& rows) {
 } // namespace
 
 void run_bench(const BenchOptions& b) {
+    if (b.scaling) return run_scaling(b.out);
     if (!b.representation.empty()) parse_representation(b.representation);
     const int threads = b.threads ? b.threads : Workers::available(), batch = TrainOptions{}.batch;
     std::FILE* out = b.json ? stderr : stdout;

@@ -14,8 +14,11 @@ struct BenchOptions {
     std::string task, representation; // empty: all
     int threads = 0, steps = 0;       // 0: one for each processor; as many steps as take a few seconds
     bool json = false;                // end with one JSON object on standard output, the tables on standard error
+    bool scaling = false;             // routing against the length instead, see scaling.cpp
+    std::string out;                  // scaling: the same as a file of tab-separated columns
 };
 
 void run_bench(const BenchOptions&);
+void run_scaling(const std::string& out);
 
 } // namespace fci

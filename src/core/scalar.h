@@ -101,21 +101,18 @@ FCI_HD float silu_derivative(float x) {
     return s + x * s * (e * s);
 }
 
-// elu(x) + 1, linear attention's positive feature map  [Katharopoulos et al. 2020]
-FCI_HD float elu_plus_one(float x) {
-    const float e = exp(x);
-    return x > 0.f ? x + 1.f : e;
-}
-FCI_HD float elu_plus_one_derivative(float x) {
-    const float e = exp(x);
-    return x > 0.f ? 1.f : e;
-}
-
 // gelu(x) = x Phi(x), Phi(x) = (1 + erf(x / sqrt 2)) / 2;   gelu'(x) = Phi(x) + x phi(x), phi the normal density
 FCI_HD float gelu(float x) { return 0.5f * x * (1.f + erf(x * 0.70710678118f)); }
 FCI_HD float gelu_derivative(float x) {
     const float density = 0.39894228040f * exp2(-0.5f * log2_e * x * x);
     return 0.5f * (1.f + erf(x * 0.70710678118f)) + x * density;
 }
+
+// elu(x) + 1 = x + 1 for x > 0, else e^x: positive and smooth;   its derivative: 1 for x > 0, else e^x
+FCI_HD float elu_plus_one(float x) {
+    const float e = exp(x > 0.f ? 0.f : x);
+    return x > 0.f ? x + 1.f : e;
+}
+FCI_HD float elu_plus_one_derivative(float x) { return exp(x > 0.f ? 0.f : x); }
 
 } // namespace fci

@@ -1,5 +1,6 @@
 #include "model/fci.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "core/nearest.h"
@@ -9,15 +10,29 @@
 namespace fci {
 namespace {
 
-const std::vector<std::string> kinds{"raw",  "content-only", "transformer", "causal-transformer",
-                                     "flow", "bidir-flow",   "global-mean", "budgeted-attention"};
+// The kinds that mix by attention, and thus do not tell positions apart by themselves.
+const std::vector<std::string> attention_kinds{"transformer",       "causal-transformer", "sparse-transformer",
+                                               "linear-attention",  "rank1-attention",    "perceiver",
+                                               "budgeted-attention"};
 
-bool has_layers(const std::string& kind) { return kind != "raw" && kind != "content-only" && kind != "global-mean"; }
+const std::vector<std::string> kinds{"raw",
+                                     "content-only",
+                                     "transformer",
+                                     "causal-transformer",
+                                     "sparse-transformer",
+                                     "linear-attention",
+                                     "rank1-attention",
+                                     "budgeted-attention",
+                                     "perceiver",
+                                     "fourier",
+                                     "global-mean",
+                                     "flow",
+                                     "bidir-flow"};
 
 bool has_positions(const ModelOptions& o, const std::string& kind) {
     if (kind == "content-only" || o.positions == "none") return false;
-    return o.positions == "everywhere" || kind == "transformer" || kind == "causal-transformer" ||
-           kind == "budgeted-attention"; // in_mixer: attention only
+    return o.positions == "everywhere" || // or in_mixer: attention only
+           std::find(attention_kinds.begin(), attention_kinds.end(), kind) != attention_kinds.end();
 }
 
 } // namespace
@@ -39,25 +54,29 @@ RepresentationKind parse_representation(const std::string& text) {
     const size_t colon = text.find(':');
     RepresentationKind r{text.substr(0, colon)};
     expect_one_of("--representation", r.kind, kinds);
-    if (colon == std::string::npos) {
-        if (r.kind == "budgeted-attention") r.budget = 0.5;
-        if (!has_layers(r.kind)) r.layers = 0;
+    r.layers = r.kind != "raw" && r.kind != "content-only";
+    if (!r.layers || r.kind == "global-mean") {
+        if (colon != std::string::npos)
+            fail(Exit::usage, "--representation {}: {} has no layers; write {} alone", text, r.kind, r.kind);
         return r;
     }
-    if (!has_layers(r.kind))
-        fail(Exit::usage, "--representation {}: {} has no layers; write {} alone", text, r.kind, r.kind);
-    const char *begin = text.data() + colon + 1, *end = text.data() + text.size();
+    const auto after_colon = [&](auto& number, double low, double high, const char* what, const char* example) {
+        if (colon == std::string::npos) return;
+        const char *begin = text.data() + colon + 1, *end = text.data() + text.size();
+        const auto [stop, error] = std::from_chars(begin, end, number);
+        if (error != std::errc() || stop != end || !(number >= low && number <= high))
+            fail(Exit::usage, "--representation {}: {} after ':' must be {:g} to {:g}, e.g. {}:{}", text, what, low,
+                 high, r.kind, example);
+    };
     if (r.kind == "budgeted-attention") {
-        const auto [stop, error] = std::from_chars(begin, end, r.budget);
-        if (error != std::errc() || stop != end || !(r.budget > 0 && r.budget <= 1))
-            fail(Exit::usage, "--representation {}: a share of the tokens, above 0 and at most 1, e.g. {}:0.5", text,
-                 r.kind);
-        return r;
+        r.budget = 0.5;
+        after_colon(r.budget, 0.001, 1, "the share of the tokens", "0.5");
+    } else if (r.kind == "perceiver") {
+        r.hubs = 1;
+        after_colon(r.hubs, 1, 512, "the number of hubs", "16");
+    } else {
+        after_colon(r.layers, 1, 64, "the number of layers", "2");
     }
-    const auto [stop, error] = std::from_chars(begin, end, r.layers);
-    if (error != std::errc() || stop != end || r.layers < 1 || r.layers > 64)
-        fail(Exit::usage, "--representation {}: the number of layers after ':' must be 1 to 64, e.g. {}:2", text,
-             r.kind);
     return r;
 }
 
@@ -89,17 +108,31 @@ Representation::Representation(ParameterBinder& p, const ModelOptions& o, int vo
                   {o.embeddings == "structured" ? Init::concepts : Init::normal, 0.02f});
     if (has_positions(o, r.kind)) position = p.add("position.weight", {length, o.d_model}, {Init::normal, 0.02f});
     if (o.embeddings == "anchors") anchor = p.add("anchor.weight", {51, o.d_model}, {Init::normal, 0.02f});
-    if (r.kind == "budgeted-attention") {
-        budgeted.emplace(p, "block.0", o.d_model, o.heads, r.budget);
-        return;
-    }
-    if (r.kind == "global-mean") blocks.emplace_back(GlobalMean(p, "block.0", o.d_model, o.mean_residual));
+    if (r.kind == "fourier" && length > 16384) // its tables take 4 length^2 bytes
+        fail(Exit::usage, "--representation {}: a length of {} is too long for it, at most 16384", o.representation,
+             length);
+    const int d = o.d_model;
+    const std::vector<int32_t> global = global_positions(length, o.seed);
     for (int i = 0; i < r.layers; ++i) {
         const std::string name = "block." + std::to_string(i);
         if (r.kind == "transformer" || r.kind == "causal-transformer")
-            blocks.emplace_back(TransformerBlock(p, name, o.d_model, o.heads, r.kind == "causal-transformer"));
+            blocks.emplace_back(TransformerBlock(p, name, d, o.heads, r.kind == "causal-transformer"));
+        else if (r.kind == "sparse-transformer")
+            blocks.emplace_back(PreNormBlock<SparseAttention>(p, name, d, o.heads, global));
+        else if (r.kind == "linear-attention")
+            blocks.emplace_back(PreNormBlock<LinearAttention>(p, name, d, o.heads));
+        else if (r.kind == "rank1-attention")
+            blocks.emplace_back(PreNormBlock<Rank1Attention>(p, name, d, o.heads));
+        else if (r.kind == "perceiver")
+            blocks.emplace_back(PreNormBlock<HubAttention>(p, name, d, o.heads, r.hubs));
+        else if (r.kind == "budgeted-attention")
+            budgeted.emplace(p, name, d, o.heads, r.budget);
+        else if (r.kind == "global-mean")
+            blocks.emplace_back(GlobalMean(p, name, d, o.mean_residual));
+        else if (r.kind == "fourier")
+            blocks.emplace_back(PreNormBlock<FourierMixing>(p, name, d, length));
         else
-            blocks.emplace_back(FlowBlock(p, name, o.d_model, r.kind == "bidir-flow"));
+            blocks.emplace_back(FlowBlock(p, name, d, r.kind == "bidir-flow"));
     }
 }
 

@@ -13,6 +13,7 @@
 #include "nn/budgeted.h"
 #include "nn/global_mean.h"
 #include "nn/mamba.h"
+#include "nn/mixers.h"
 #include "nn/transformer.h"
 #include "ops/embedding.h"
 #include "ops/top_k.h"
@@ -30,12 +31,14 @@ struct ModelOptions {
     std::string embeddings = "learned";           // learned | structured | anchors: the token embeddings
     bool mean_residual = false;                   // global-mean: h_j = x_j + W mean(x) + b
     int d_model = 128, heads = 4, top_k = 4;
+    uint64_t seed = 1; // the run's, by which patterns are drawn; set by resolve
 };
 
 struct RepresentationKind {
     std::string kind;  // raw, transformer, perceiver, ...
-    int layers = 1;    // perceiver: hubs
-    double budget = 1; // budgeted-attention: the share of tokens that take part
+    int layers = 0;    // blocks
+    int hubs = 0;      // of a perceiver
+    double budget = 0; // budgeted-attention: the share of tokens that take part
 };
 // Every name of a router; and whether it is part of a model, or (bandits, indices, baselines) stands beside one.
 const std::vector<std::string>& routers();
@@ -51,7 +54,10 @@ void check_model(const ModelOptions&, int vocab, int length);
 struct Representation {
     Tensor token, position; // position is empty where there is none
     Tensor anchor;          // (51,d) with anchors, else empty
-    std::vector<std::variant<TransformerBlock, FlowBlock, GlobalMean>> blocks;
+    std::vector<std::variant<TransformerBlock, PreNormBlock<SparseAttention>, PreNormBlock<LinearAttention>,
+                             PreNormBlock<Rank1Attention>, PreNormBlock<HubAttention>, PreNormBlock<FourierMixing>,
+                             FlowBlock, GlobalMean>>
+        blocks;
     std::optional<BudgetedBlock> budgeted; // in the place of blocks
 
     Representation(ParameterBinder&, const ModelOptions&, int vocab, int length);

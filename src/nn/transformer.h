@@ -1,27 +1,46 @@
-// A pre-norm transformer block  [Vaswani et al. 2017; Xiong et al. 2020]
-//   x <- x + W_o attention(LN x);   x <- x + FFN(LN x)
+// A pre-norm block: something that mixes positions, then a feed-forward layer, each added to its input
+//   x <- x + mix(LN x);   x <- x + FFN(LN x)                    [Vaswani et al. 2017; Xiong et al. 2020]
+// With softmax attention it is the transformer's; src/nn/mixers.h has what else can mix.
 #pragma once
+#include <utility>
+
 #include "nn/basic.h"
 #include "ops/attention.h"
 
 namespace fci {
 
-struct TransformerBlock {
-    int heads;
-    bool causal;
+template <class Mixer>
+struct PreNormBlock {
     LayerNorm norm1;
-    Linear qkv, out;
+    Mixer mix;
     LayerNorm norm2;
     FeedForward ffn;
 
-    TransformerBlock(ParameterBinder& p, const std::string& name, int d, int n_heads, bool is_causal)
-        : heads(n_heads), causal(is_causal), norm1(p, name + ".norm1", d), qkv(p, name + ".qkv", d, 3 * d),
-          out(p, name + ".out", d, d), norm2(p, name + ".norm2", d), ffn(p, name + ".ffn", d) {}
+    // more: what the mixer's constructor takes after the width
+    template <class... More>
+    PreNormBlock(ParameterBinder& p, const std::string& name, int d, More&&... more)
+        : norm1(p, name + ".norm1", d), mix(p, name, d, std::forward<More>(more)...), norm2(p, name + ".norm2", d),
+          ffn(p, name + ".ffn", d) {}
 
     Tensor operator()(Tape& tape, Tensor x) const { // (b,t,d) -> (b,t,d)
-        x = residual(tape, x, out(tape, self_attention(tape, qkv(tape, norm1(tape, x)), heads, causal)));
+        x = residual(tape, x, mix(tape, norm1(tape, x)));
         return residual(tape, x, ffn(tape, norm2(tape, x)));
     }
 };
+
+// W_o attention(W_q x, W_k x, W_v x)
+struct SelfAttention {
+    int heads;
+    bool causal;
+    Linear qkv, out;
+
+    SelfAttention(ParameterBinder& p, const std::string& name, int d, int n_heads, bool is_causal)
+        : heads(n_heads), causal(is_causal), qkv(p, name + ".qkv", d, 3 * d), out(p, name + ".out", d, d) {}
+    Tensor operator()(Tape& tape, Tensor x) const {
+        return out(tape, self_attention(tape, qkv(tape, x), heads, causal));
+    }
+};
+
+using TransformerBlock = PreNormBlock<SelfAttention>;
 
 } // namespace fci

@@ -30,9 +30,9 @@ void copy_transposed(const float* from, int rows, int stride, int d, float* to, 
         for (int c = 0; c < d; ++c) to[(r / J * padded_d + c) * J + r % J] = from[int64_t{r} * stride + c];
 }
 
-// S (R,J) = a (R,d) times a transposed tile (d,J)
-void scores(int d, const float* a, const float* tile, float* S, int stride) {
-    for (int r = 0; r < R; r += 6) tile_product<6, 4, false>(d, a + r * d, d, 1, tile, J, S + r * stride, stride);
+// S (R,J) = a (R,d) times a transposed tile (d,J); of d only the first `width` are not zero
+void scores(int width, int d, const float* a, const float* tile, float* S, int stride) {
+    for (int r = 0; r < R; r += 6) tile_product<6, 4, false>(width, a + r * d, d, 1, tile, J, S + r * stride, stride);
 }
 
 // C (m,d) (+)= sum_l A[i,l] B[l,:], m a multiple of 8, d of 16
@@ -47,9 +47,9 @@ void weighted_rows(int m, int k, const float* a, int row_step, int l_step, const
     }
 }
 
-// Where one head of one sequence begins in q, k and v, y, lse.
+// Where one head of one sequence begins in q, k, v, y, lse.
 struct Head {
-    int64_t q, kv, y, lse;
+    int64_t q, k, v, y, lse;
 };
 template <class F>
 void for_each_head(const AttentionShape& s, F f) {
@@ -57,7 +57,9 @@ void for_each_head(const AttentionShape& s, F f) {
         for (int head = 0; head < s.heads; ++head)
             f(Head{int64_t{b} * s.queries * s.q_stride + head * s.d_head,
                    int64_t{b} * s.keys * s.kv_stride + head * s.d_head,
-                   (int64_t{b} * s.queries * s.heads + head) * s.d_head, (int64_t{b} * s.heads + head) * s.queries});
+                   int64_t{b} * s.keys * s.value_stride() + head * s.value_width(),
+                   (int64_t{b} * s.queries * s.heads + head) * s.value_width(),
+                   (int64_t{b} * s.heads + head) * s.queries});
 }
 
 // How many keys row i sees.
@@ -70,16 +72,17 @@ float scale(const AttentionShape& s) { return 1.f / std::sqrt(static_cast<float>
 void attention_forward(AttentionShape s, const float* q, const float* k, const float* v, float* y, float* lse,
                        float* scratch) {
     const int nq = round_up(s.queries, R), nk = round_up(s.keys, J), d = round_up(s.d_head, 16);
-    const int y_stride = s.heads * s.d_head, S_stride = nk + 16; // + 16: rows in different sets of the cache
-    float *Q = scratch, *Kt = Q + nq * d, *V = Kt + nk * d, *S = V + nk * d, *O = S + R * S_stride;
+    const int width = s.value_width(), w = round_up(width, 16);
+    const int y_stride = s.heads * width, S_stride = nk + 16; // + 16: rows in different sets of the cache
+    float *Q = scratch, *Kt = Q + nq * d, *V = Kt + nk * d, *S = V + nk * w, *O = S + R * S_stride;
     for_each_head(s, [&](const Head& at) {
         copy_head(q + at.q, s.queries, s.q_stride, s.d_head, scale(s) * log2_e, Q, nq, d);
-        copy_transposed(k + at.kv, s.keys, s.kv_stride, s.d_head, Kt, nk, d);
-        copy_head(v + at.kv, s.keys, s.kv_stride, s.d_head, 1.f, V, nk, d);
+        copy_transposed(k + at.k, s.keys, s.kv_stride, s.d_head, Kt, nk, d);
+        copy_head(v + at.v, s.keys, s.value_stride(), width, 1.f, V, nk, w);
         for (int first = 0; first < s.queries; first += R) {
             const int rows = std::min(R, s.queries - first), tiles = (seen(s, first + rows - 1) + J - 1) / J;
             for (int t = 0; t < tiles; ++t)
-                scores(d, Q + first * d, Kt + t * J * d, S + t * J, S_stride); // (1), base 2
+                scores(s.d_head, d, Q + first * d, Kt + t * J * d, S + t * J, S_stride); // (1), base 2
             float total[R];
             for (int r = 0; r < R; ++r) { // row[j] <- exp2(row[j] - highest), of sum total[r]
                 float* row = S + r * S_stride;
@@ -96,10 +99,9 @@ void attention_forward(AttentionShape s, const float* q, const float* k, const f
                 total[r] = sum;
                 if (r < rows) lse[at.lse + first + r] = highest + std::log2(sum);
             }
-            weighted_rows<false>(R, tiles * J, S, S_stride, 1, V, d, O); // (3), still to be divided by total
+            weighted_rows<false>(R, tiles * J, S, S_stride, 1, V, w, O); // (3), still to be divided by total
             for (int r = 0; r < rows; ++r)
-                for (int c = 0; c < s.d_head; ++c)
-                    y[at.y + int64_t{first + r} * y_stride + c] = O[r * d + c] / total[r];
+                for (int c = 0; c < width; ++c) y[at.y + int64_t{first + r} * y_stride + c] = O[r * w + c] / total[r];
         }
     });
 }
@@ -107,32 +109,32 @@ void attention_forward(AttentionShape s, const float* q, const float* k, const f
 void attention_backward(AttentionShape s, const float* q, const float* k, const float* v, const float* y,
                         const float* lse, const float* dy, float* dq, float* dk, float* dv, float* scratch) {
     const int nq = round_up(s.queries, R), nk = round_up(s.keys, J), d = round_up(s.d_head, 16);
-    const int y_stride = s.heads * s.d_head;
-    float *Q = scratch, *dY = Q + nq * d, *dQ = dY + nq * d;                     // (nq,d)
-    float *K = dQ + nq * d, *Kt = K + nk * d, *Vt = Kt + nk * d;                 // (nk,d)
-    float *dK = Vt + nk * d, *dV = dK + J * d, *P = dV + J * d, *dS = P + R * J; // of one tile: (J,d) and (R,J)
+    const int width = s.value_width(), w = round_up(width, 16), y_stride = s.heads * width;
+    float *Q = scratch, *dQ = Q + nq * d, *dY = dQ + nq * d;                     // (nq,d), (nq,w)
+    float *K = dY + nq * w, *Kt = K + nk * d, *Vt = Kt + nk * d;                 // (nk,d), (nk,w)
+    float *dK = Vt + nk * w, *dV = dK + J * d, *P = dV + J * w, *dS = P + R * J; // of one tile: (J,d), (J,w), (R,J)
     float *l = dS + R * J, *delta = l + nq;                                      // (nq)
     for_each_head(s, [&](const Head& at) {
         copy_head(q + at.q, s.queries, s.q_stride, s.d_head, scale(s) * log2_e, Q, nq, d);
-        copy_head(dy + at.y, s.queries, y_stride, s.d_head, 1.f, dY, nq, d);
-        copy_head(k + at.kv, s.keys, s.kv_stride, s.d_head, 1.f, K, nk, d);
-        copy_transposed(k + at.kv, s.keys, s.kv_stride, s.d_head, Kt, nk, d);
-        copy_transposed(v + at.kv, s.keys, s.kv_stride, s.d_head, Vt, nk, d);
+        copy_head(dy + at.y, s.queries, y_stride, width, 1.f, dY, nq, w);
+        copy_head(k + at.k, s.keys, s.kv_stride, s.d_head, 1.f, K, nk, d);
+        copy_transposed(k + at.k, s.keys, s.kv_stride, s.d_head, Kt, nk, d);
+        copy_transposed(v + at.v, s.keys, s.value_stride(), width, Vt, nk, w);
         std::fill(dQ, dQ + nq * d, 0.f);
         for (int i = 0; i < nq; ++i) {
             const int64_t from = at.y + int64_t{i} * y_stride;
             float sum = 0;
-            for (int c = 0; c < s.d_head && i < s.queries; ++c) sum += y[from + c] * dy[from + c];
+            for (int c = 0; c < width && i < s.queries; ++c) sum += y[from + c] * dy[from + c];
             delta[i] = sum; // (delta)
             l[i] = i < s.queries ? lse[at.lse + i] : INFINITY;
         }
         for (int t = 0; t < nk / J; ++t) {
             std::fill(dK, dK + J * d, 0.f);
-            std::fill(dV, dV + J * d, 0.f);
+            std::fill(dV, dV + J * w, 0.f);
             for (int first = 0; first < s.queries; first += R) {
                 if (seen(s, std::min(first + R, s.queries) - 1) <= t * J) continue; // causal: no row sees this tile
-                scores(d, Q + first * d, Kt + t * J * d, P, J);                     // (1), base 2
-                scores(d, dY + first * d, Vt + t * J * d, dS, J);                   // dP
+                scores(s.d_head, d, Q + first * d, Kt + t * J * d, P, J);           // (1), base 2
+                scores(width, w, dY + first * w, Vt + t * J * w, dS, J);            // dP
                 for (int r = 0; r < R; ++r) {
                     float *p = P + r * J, *ds = dS + r * J;
                     const float lr = l[first + r], dr = delta[first + r];
@@ -145,16 +147,15 @@ void attention_backward(AttentionShape s, const float* q, const float* k, const 
                     std::fill(p + n, p + J, 0.f);
                     std::fill(ds + n, ds + J, 0.f);
                 }
-                weighted_rows<true>(J, R, P, 1, J, dY + first * d, d, dV);             // (dv)
+                weighted_rows<true>(J, R, P, 1, J, dY + first * w, w, dV);             // (dv)
                 weighted_rows<true>(J, R, dS, 1, J, Q + first * d, d, dK);             // (dk), times scale log2(e)
                 weighted_rows<true>(R, J, dS, J, 1, K + t * J * d, d, dQ + first * d); // (dq), without scale
             }
-            for (int j = 0; j < std::min(J, s.keys - t * J); ++j)
-                for (int c = 0; c < s.d_head; ++c) {
-                    const int64_t to = at.kv + int64_t{t * J + j} * s.kv_stride + c;
-                    dk[to] += dK[j * d + c] / log2_e;
-                    dv[to] += dV[j * d + c];
-                }
+            for (int j = 0; j < std::min(J, s.keys - t * J); ++j) {
+                const int64_t key = t * J + j, to_k = at.k + key * s.kv_stride, to_v = at.v + key * s.value_stride();
+                for (int c = 0; c < s.d_head; ++c) dk[to_k + c] += dK[j * d + c] / log2_e;
+                for (int c = 0; c < width; ++c) dv[to_v + c] += dV[j * w + c];
+            }
         }
         for (int i = 0; i < s.queries; ++i)
             for (int c = 0; c < s.d_head; ++c) dq[at.q + int64_t{i} * s.q_stride + c] += scale(s) * dQ[i * d + c];
@@ -165,20 +166,21 @@ void attention_backward(AttentionShape s, const float* q, const float* k, const 
 
 namespace {
 
-// q, k and v begin at columns of the tensors that hold them; so do their gradients.
-Tensor attend(Tape& tape, const char* name, AttentionShape s, Tensor q, Tensor kv, int k_column, int v_column) {
+// k and v begin at columns of the tensors that hold them; so do their gradients.
+Tensor attend(Tape& tape, const char* name, AttentionShape s, Tensor q, Tensor k, int k_column, Tensor v,
+              int v_column) {
     check(!s.causal || s.queries == s.keys, "{}: causal needs as many queries ({}) as keys ({})", name, s.queries,
           s.keys);
-    Tensor y = tape.tensor({s.batch, s.queries, s.heads * s.d_head});
+    Tensor y = tape.tensor({s.batch, s.queries, s.heads * s.value_width()});
     Arena& arena = tape.arena();
     float* lse = arena.floats(s.lse_size());
     const Arena::Mark mark = arena.mark();
-    cpu::attention_forward(s, q.data, kv.data + k_column, kv.data + v_column, y.data, lse, arena.floats(s.scratch()));
+    cpu::attention_forward(s, q.data, k.data + k_column, v.data + v_column, y.data, lse, arena.floats(s.scratch()));
     arena.release(mark);
     tape.append(name, y, [=, arena = &arena] {
         const Arena::Mark mark = arena->mark();
-        cpu::attention_backward(s, q.data, kv.data + k_column, kv.data + v_column, y.data, lse, y.grad, q.grad,
-                                kv.grad + k_column, kv.grad + v_column, arena->floats(s.scratch()));
+        cpu::attention_backward(s, q.data, k.data + k_column, v.data + v_column, y.data, lse, y.grad, q.grad,
+                                k.grad + k_column, v.grad + v_column, arena->floats(s.scratch()));
         arena->release(mark);
     });
     return y;
@@ -191,7 +193,7 @@ Tensor self_attention(Tape& tape, Tensor qkv, int heads, bool causal) {
           "self_attention: qkv is {}, expected (b,t,3d), d a multiple of {} heads", qkv.shape.text(), heads);
     const int t = qkv.shape[1], d = qkv.shape[2] / 3;
     return attend(tape, "self_attention", {qkv.shape[0], t, t, heads, d / heads, 3 * d, 3 * d, causal}, qkv, qkv, d,
-                  2 * d);
+                  qkv, 2 * d);
 }
 
 Tensor query_attention(Tape& tape, Tensor q, Tensor kv, int heads) {
@@ -201,7 +203,16 @@ Tensor query_attention(Tape& tape, Tensor q, Tensor kv, int heads) {
           kv.shape.text(), heads);
     const int d = q.shape[2];
     return attend(tape, "query_attention", {q.shape[0], q.shape[1], kv.shape[1], heads, d / heads, d, 2 * d, false}, q,
-                  kv, 0, d);
+                  kv, 0, kv, d);
+}
+
+Tensor rank1_attention(Tape& tape, Tensor qk, Tensor v, int heads) {
+    check(v.shape.rank == 3 && v.shape[2] % heads == 0 && qk.shape == Shape{v.shape[0], v.shape[1], 2 * heads},
+          "rank1_attention: qk is {}, v is {}, expected (b,t,{}) and (b,t,d), d a multiple of {} heads",
+          qk.shape.text(), v.shape.text(), 2 * heads, heads);
+    const int t = v.shape[1], d = v.shape[2];
+    const AttentionShape s{v.shape[0], t, t, heads, 1, 2 * heads, 2 * heads, false, d / heads, d};
+    return attend(tape, "rank1_attention", s, qk, qk, heads, v, 0);
 }
 
 } // namespace fci

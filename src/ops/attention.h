@@ -2,9 +2,10 @@
 //   S[i,j] = scale q[i].k[j],  scale = 1/sqrt(d_head)     (causal: j <= i only)            (1)
 //   P[i,j] = exp(S[i,j] - lse[i]),  lse[i] = ln sum_j exp(S[i,j])                          (2)
 //   y[i]   = sum_j P[i,j] v[j]                                                             (3)
-// Shapes    q y (batch,queries,heads,d_head)   k v (batch,keys,heads,d_head)   lse (batch,heads,queries), saved
-//           q_stride and kv_stride are the floats from one position to the next, so that q, k and v may be
-//           columns of one joint projection; y is dense.
+// Shapes    q (batch,queries,heads,d_head)   k (batch,keys,heads,d_head)   lse (batch,heads,queries), saved
+//           v (batch,keys,heads,d_value)   y (batch,queries,heads,d_value); d_value is d_head unless said otherwise.
+//           q_stride, kv_stride and v_stride are the floats from one position to the next, so that q, k and v may
+//           be columns of one joint projection; y is dense.
 // Backward  delta[i] = sum_j P[i,j] dP[i,j] = y[i].dy[i],  dP[i,j] = dy[i].v[j]            (delta)
 //           dS[i,j] = P[i,j] (dP[i,j] - delta[i])                                          (dS)
 //           dq[i] += scale sum_j dS[i,j] k[j]                                              (dq)
@@ -13,7 +14,7 @@
 // Contract  every d* is ADDED to. Only lse is kept, in base 2 (log2(e) is folded into the scale): S and P are made
 //           again in the backward pass, a block of rows against a tile of keys at a time, so that they live and die
 //           in cache and memory is O(queries + keys)  [Dao et al. 2022]. scratch: scratch() floats, both ways.
-// Cost      2 products forward, 5 backward, of 2 queries keys d_head flops a head each.
+// Cost      2 products forward, 5 backward, of 2 queries keys d_head flops a head each (d_value in 1 and 2 of them).
 #pragma once
 #include "core/tape.h"
 
@@ -23,11 +24,15 @@ struct AttentionShape {
     int batch, queries, keys, heads, d_head;
     int q_stride, kv_stride;
     bool causal;                               // needs queries == keys
+    int d_value = 0, v_stride = 0;             // 0: d_head, kv_stride
     static constexpr int rows = 24, tile = 64; // query rows in a block, keys in a tile
+    int value_width() const { return d_value ? d_value : d_head; }
+    int value_stride() const { return v_stride ? v_stride : kv_stride; }
     static int64_t padded(int n, int to) { return int64_t{(n + to - 1) / to} * to; }
     int64_t scratch() const {
-        const int64_t q = padded(queries, rows), k = padded(keys, tile), d = padded(d_head, 16);
-        return (3 * q + 3 * k + 2 * tile + rows) * d + 2 * q + rows * (k + 16 + tile);
+        const int64_t q = padded(queries, rows), k = padded(keys, tile), d = padded(d_head, 16),
+                      w = padded(value_width(), 16);
+        return (2 * q + 2 * k + tile) * d + (q + k + tile + rows) * w + 2 * q + rows * (k + 16 + tile);
     }
     int64_t lse_size() const { return int64_t{batch} * heads * queries; }
 };
@@ -45,7 +50,9 @@ AttentionBackward<float> attention_backward;
 
 // Every position attends to every position (causal: up to itself). qkv (b,t,3d), columns q | k | v -> (b,t,d)
 Tensor self_attention(Tape&, Tensor qkv, int heads, bool causal);
-// Query rows attend to chosen positions only. q (b,1,d), kv (b,m,2d), columns k | v -> (b,1,d)
+// Rows attend to other rows: to chosen positions, to hubs. q (b,r,d), kv (b,m,2d), columns k | v -> (b,r,d)
 Tensor query_attention(Tape&, Tensor q, Tensor kv, int heads);
+// Queries and keys of one number a head. qk (b,t,2 heads), columns q | k, v (b,t,d) -> (b,t,d)
+Tensor rank1_attention(Tape&, Tensor qk, Tensor v, int heads);
 
 } // namespace fci

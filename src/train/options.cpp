@@ -219,6 +219,7 @@ void resolve(Options& o) {
     if (o.train.contrastive != "none" && o.model.router != "investigator")
         fail(Exit::usage, "--contrastive {} trains Wq and Wk: it needs --router investigator, not {}",
              o.train.contrastive, o.model.router);
+    o.model.seed = static_cast<uint64_t>(o.train.seed);
     if (!std::isfinite(o.train.learning_rate) || o.train.learning_rate <= 0)
         fail(Exit::usage, "--learning-rate {} must be above 0", o.train.learning_rate);
     if (o.run.stop_after > o.train.epochs)

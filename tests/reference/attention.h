@@ -7,15 +7,18 @@
 
 namespace fci::reference {
 
-// Index of column c of a head's vector, in q, in k and v, and in y.
+// Index of column c of a head's vector, in q, in k, in v, and in y.
 inline int at_q(AttentionShape s, int b, int i, int head, int c) {
     return (b * s.queries + i) * s.q_stride + head * s.d_head + c;
 }
 inline int at_kv(AttentionShape s, int b, int j, int head, int c) {
     return (b * s.keys + j) * s.kv_stride + head * s.d_head + c;
 }
+inline int at_v(AttentionShape s, int b, int j, int head, int c) {
+    return (b * s.keys + j) * s.value_stride() + head * s.value_width() + c;
+}
 inline int at_y(AttentionShape s, int b, int i, int head, int c) {
-    return ((b * s.queries + i) * s.heads + head) * s.d_head + c;
+    return ((b * s.queries + i) * s.heads + head) * s.value_width() + c;
 }
 
 template <class T>
@@ -50,9 +53,9 @@ void attention_forward(AttentionShape s, const T* q, const T* k, const T* v, T* 
         for (int head = 0; head < s.heads; ++head) {
             const std::vector<T> P = attention_weights(s, b, head, q, k);
             for (int i = 0; i < s.queries; ++i)
-                for (int c = 0; c < s.d_head; ++c) {
+                for (int c = 0; c < s.value_width(); ++c) {
                     T sum = 0;
-                    for (int j = 0; j < s.keys; ++j) sum += P[i * s.keys + j] * v[at_kv(s, b, j, head, c)];
+                    for (int j = 0; j < s.keys; ++j) sum += P[i * s.keys + j] * v[at_v(s, b, j, head, c)];
                     y[at_y(s, b, i, head, c)] = sum; // (3)
                 }
         }
@@ -69,8 +72,8 @@ void attention_backward(AttentionShape s, const T* q, const T* k, const T* v, co
                 T delta = 0;
                 for (int j = 0; j < s.keys; ++j) {
                     const int ij = i * s.keys + j;
-                    for (int c = 0; c < s.d_head; ++c)
-                        dP[ij] += dy[at_y(s, b, i, head, c)] * v[at_kv(s, b, j, head, c)];
+                    for (int c = 0; c < s.value_width(); ++c)
+                        dP[ij] += dy[at_y(s, b, i, head, c)] * v[at_v(s, b, j, head, c)];
                     delta += P[ij] * dP[ij]; // (delta)
                 }
                 for (int j = 0; j < s.keys; ++j) {
@@ -80,8 +83,9 @@ void attention_backward(AttentionShape s, const T* q, const T* k, const T* v, co
                         const int qc = at_q(s, b, i, head, c), kc = at_kv(s, b, j, head, c);
                         dq[qc] += attention_scale<T>(s) * dS * k[kc]; // (dq)
                         dk[kc] += attention_scale<T>(s) * dS * q[qc]; // (dk)
-                        dv[kc] += P[ij] * dy[at_y(s, b, i, head, c)]; // (dv)
                     }
+                    for (int c = 0; c < s.value_width(); ++c)
+                        dv[at_v(s, b, j, head, c)] += P[ij] * dy[at_y(s, b, i, head, c)]; // (dv)
                 }
             }
         }

@@ -1,0 +1,47 @@
+// fourier: mixing without parameters, the real part of a discrete Fourier transform over positions and features
+// [Lee-Thorp et al. 2022, "FNet"]
+//   y = Re(F_t X F_d) / sqrt(t d),   F_n[k,j] = exp(-2 pi i k j / n)
+//     = (C_t P - S_t Q) / sqrt(t d), P = X C_d, Q = X S_d, C_n[k,j] = cos(2 pi k j / n), S_n with sin    (1)
+// cos is even and sin odd: row t-k of C_t is row k, of S_t minus row k, so that rows 0 .. t/2 make all:
+//   y[k] = (c - s) / sqrt(t d),  y[t-k] = (c + s) / sqrt(t d),  c = C_t[k] P, s = S_t[k] Q               (2)
+// Shapes    x y (b,t,d)
+// Backward  dx += the same of dy: C and S are symmetric, so the map is its own adjoint                   (dx)
+// Contract  dx is ADDED to. scratch: scratch() floats, both ways.
+// Cost      4 b t d^2 + 2 b t^2 d flops, each way. The tables hold (t + 2) t + 2 d^2 floats and are made once.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "core/tape.h"
+
+namespace fci {
+
+struct FourierShape {
+    int batch, time, d;
+    int half() const { return time / 2 + 1; } // rows whose products make all others
+    int64_t scratch() const { return int64_t{2} * (time + half()) * d; }
+};
+
+// Cosines and sines of 2 pi k j / n in double precision, k j reduced modulo n, rounded once.
+struct FourierTables {
+    std::vector<float> cos_t, sin_t; // (half,t)
+    std::vector<float> cos_d, sin_d; // (d,d)
+    FourierTables(int time, int d);
+};
+// The same tables for all who ask for these sizes, for as long as somebody holds them.
+std::shared_ptr<const FourierTables> fourier_tables(int time, int d);
+
+template <class T>
+using FourierForward = void(FourierShape, const T* x, const FourierTables&, T* y, T* scratch);
+template <class T>
+using FourierBackward = void(FourierShape, const T* dy, const FourierTables&, T* dx, T* scratch);
+
+namespace cpu {
+FourierForward<float> fourier_forward;
+FourierBackward<float> fourier_backward;
+} // namespace cpu
+
+// x (b,t,d) -> (b,t,d). The tables are those of t and d, and must live as long as the tape.
+Tensor fourier(Tape&, Tensor x, const FourierTables&);
+
+} // namespace fci

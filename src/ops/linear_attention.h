@@ -1,0 +1,42 @@
+// linear_attention: attention whose softmax is a dot product of features, so that keys are summed once for all rows
+// [Katharopoulos et al. 2020, "Transformers are RNNs"], both directions of time
+//   a[i] = phi(q[i]),  b[j] = phi(k[j]),  phi = elu + 1                                    (1)
+//   S = sum_j b[j] v[j]^T,  z = sum_j b[j]                                                 (2)
+//   y[i] = S^T a[i] / n[i],  n[i] = a[i].z                                                 (3)
+// which is y[i] = sum_j w[i,j] v[j] with w[i,j] = a[i].b[j] / sum_j a[i].b[j], head by head.
+// Shapes    qkv (b,t,3d), columns q | k | v   y (b,t,d)   S (b,heads,d_head,d_head), z (b,heads,d_head), saved
+// Backward  g[i] = dy[i] / n[i];   e[i] = y[i].g[i]                                        (g) (e)
+//           da[i] = S g[i] - e[i] z;   dq[i] += da[i] phi'(q[i])                           (da) (dq)
+//           dS = sum_i a[i] g[i]^T;    dz = - sum_i e[i] a[i]                              (dS) (dz)
+//           db[j] = dS v[j] + dz;      dk[j] += db[j] phi'(k[j])                           (db) (dk)
+//           dv[j] += dS^T b[j]                                                             (dv)
+// Contract  every d* is ADDED to. scratch: scratch() floats, both ways.
+// Cost      2 products forward, 5 backward, of 2 t d_head d flops each, and 2 t d exponentials each way.
+#pragma once
+#include "core/tape.h"
+
+namespace fci {
+
+struct LinearAttentionShape {
+    int batch, time, heads, d_head;
+    int d() const { return heads * d_head; }
+    int64_t sums() const { return int64_t{d_head} * (d_head + 1); } // S and z of a head
+    int64_t saved_size() const { return batch * heads * sums(); }
+    int64_t scratch() const { return int64_t{4} * time * d_head + sums(); }
+};
+
+template <class T>
+using LinearAttentionForward = void(LinearAttentionShape, const T* qkv, T* y, T* saved, T* scratch);
+template <class T>
+using LinearAttentionBackward = void(LinearAttentionShape, const T* qkv, const T* y, const T* saved, const T* dy,
+                                     T* dqkv, T* scratch);
+
+namespace cpu {
+LinearAttentionForward<float> linear_attention_forward;
+LinearAttentionBackward<float> linear_attention_backward;
+} // namespace cpu
+
+// qkv (b,t,3d), columns q | k | v -> (b,t,d)
+Tensor linear_attention(Tape&, Tensor qkv, int heads);
+
+} // namespace fci

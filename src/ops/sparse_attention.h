@@ -1,0 +1,52 @@
+// sparse_attention: softmax attention to a window around each row and to a few fixed positions  [as in Beltagy et al.
+// 2020, "Longformer", and Zaheer et al. 2020, "Big Bird"]
+//   N(i) = { j : i - 16 <= j < i + 16, 0 <= j < t } u G,   G the global positions, the same for every row
+//   S[i,j] = scale q[i].k[j],  scale = 1/sqrt(d_head),  j in N(i) only                     (1)
+//   P[i,j] = exp(S[i,j] - lse[i]),  lse[i] = ln sum_j exp(S[i,j])                          (2)
+//   y[i]   = sum_j P[i,j] v[j]                                                             (3)
+// N(i) is a set: a global position inside the window counts once.
+// Shapes    qkv (b,t,3d), columns q | k | v   global (g) in [0,t), distinct   y (b,t,d)   lse (b,heads,t), saved
+// Backward  delta[i] = y[i].dy[i];   dS[i,j] = P[i,j] (dy[i].v[j] - delta[i])              (delta) (dS)
+//           dq[i] += scale sum_j dS[i,j] k[j]                                              (dq)
+//           dk[j] += scale sum_i dS[i,j] q[i]                                              (dk)
+//           dv[j] += sum_i P[i,j] dy[i]                                                    (dv)
+//           j in N(i) in all of them.
+// Contract  every d* is ADDED to. lse is in base 2, as in attention. scratch: scratch() floats, both ways, whatever t.
+// Cost      2 products forward, 5 backward, of at most 2 t (47 + g) d flops each, 32 + g of them needed: 16 rows at a
+//           time see at most 47 keys in a row; never t x t.
+#pragma once
+#include <vector>
+
+#include "core/tape.h"
+
+namespace fci {
+
+struct SparseShape {
+    int batch, time, heads, d_head, globals;
+    static constexpr int reach = 16, rows = 16, most_globals = 16; // the window is [i - reach, i + reach)
+    int d() const { return heads * d_head; }
+    int64_t lse_size() const { return int64_t{batch} * heads * time; }
+    int64_t scratch() const { // see Scratch in the .cpp
+        return int64_t{3} * rows * d_head + int64_t{2} * rows * (rows + 2 * reach + globals) +
+               int64_t{4} * globals * d_head;
+    }
+};
+
+template <class T>
+using SparseAttentionForward = void(SparseShape, const T* qkv, const int32_t* global, T* y, T* lse, T* scratch);
+template <class T>
+using SparseAttentionBackward = void(SparseShape, const T* qkv, const int32_t* global, const T* y, const T* lse,
+                                     const T* dy, T* dqkv, T* scratch);
+
+namespace cpu {
+SparseAttentionForward<float> sparse_attention_forward;
+SparseAttentionBackward<float> sparse_attention_backward;
+} // namespace cpu
+
+// qkv (b,t,3d), columns q | k | v, global (g) -> (b,t,d)
+Tensor sparse_attention(Tape&, Tensor qkv, IntTensor global, int heads);
+
+// 16 distinct positions below `length` (all of them, if it is shorter), ascending, the same for the same seed.
+std::vector<int32_t> global_positions(int length, uint64_t seed);
+
+} // namespace fci
