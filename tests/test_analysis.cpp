@@ -13,11 +13,12 @@ using namespace fci;
 
 namespace {
 
-Trainer trainer_of(const std::string& representation, const std::string& router = "investigator", int threads = 1) {
+Trainer trainer_of(const std::string& representation, const std::string& router = "investigator", int threads = 1,
+                   int d_model = 16) {
     Options o;
     o.task.length = 20, o.task.pairs = 4, o.task.vocab = 16;
     o.model.representation = representation, o.model.router = router;
-    o.model.d_model = 16, o.model.heads = 2, o.model.top_k = 2;
+    o.model.d_model = d_model, o.model.heads = 2, o.model.top_k = 2;
     o.train.sequences = 24, o.train.test_sequences = 30, o.train.batch = 8, o.train.epochs = 2;
     o.run.threads = threads;
     resolve(o);
@@ -134,6 +135,17 @@ TEST_CASE("analysis: the cosine gap of embeddings made by hand", "[analysis]") {
         CHECK(std::isfinite(value));
         if (name.starts_with("cosine")) CHECK(value == 0);
     }
+}
+
+TEST_CASE("analysis: random pairs are of distinct positions", "[analysis]") {
+    Trainer trainer = trainer_of("raw", "none", 1, 20); // a direction of its own for each of the 20 positions
+    float *token = parameter(trainer, "token.weight"), *position = parameter(trainer, "position.weight");
+    std::fill(token, token + 16 * 20, 0.f);
+    std::fill(position, position + 20 * 20, 0.f);
+    for (int i = 0; i < 20; ++i) position[i * 20 + i] = 1;
+    CHECK(analyse(trainer, 1)["cosine_random"] == 0);
+    std::fill(position, position + 20 * 20, 1.f);
+    CHECK(analyse(trainer, 1)["cosine_random"] == Approx(1));
 }
 
 TEST_CASE("analysis: a router whose weights are known", "[analysis]") {

@@ -180,12 +180,15 @@ Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how
     Progress progress(how.json ? stderr : stdout, how.quiet);
     Trainer trainer(make_data(o));
     const auto start = analyse(trainer, sequences);
-    std::string note;
-    load_checkpoint(checkpoint, trainer, &note);
+    load_checkpoint(checkpoint, trainer);
     const auto now = analyse(trainer, sequences);
     progress.line(fmt::format("{}  {}  router {}  step {}  {} test sequences, of which {} for rank", o.task.task,
                               o.model.representation, o.model.router, trainer.steps_done(), trainer.test_set().count,
                               std::min(sequences, trainer.test_set().count)));
+    const Chance& chance = trainer.chance();
+    if (o.model.router != "none")
+        progress.line(
+            fmt::format("chance of routing {:.1f}% at {}, {:.1f}% at 1", chance.at_k, o.model.top_k, chance.at_1));
     progress.line(fmt::format("{:<24}{:>9}{:>9}", "", "start", "trained"));
     for (const auto& [name, meaning] : lines)
         if (now.contains(name))
@@ -197,9 +200,10 @@ Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how
             s += fmt::format("{}{}:{}", s.empty() ? "" : ",", json_quote(name), value);
         return "{" + s + "}";
     };
-    fmt::print("{{\"trained\":{},\"start\":{},\"sequences\":{},\"steps\":{},\"provenance\":{}}}\n", object(now),
-               object(start), std::min(sequences, trainer.test_set().count), trainer.steps_done(),
-               provenance_json(trainer.options(), trainer.data_hash()));
+    fmt::print("{{\"trained\":{},\"start\":{},\"chance\":{{\"routing_at_k\":{},\"routing_at_1\":{}}},"
+               "\"sequences\":{},\"steps\":{},\"provenance\":{}}}\n",
+               object(now), object(start), chance.at_k, chance.at_1, std::min(sequences, trainer.test_set().count),
+               trainer.steps_done(), provenance_json(trainer.options(), trainer.data_hash()));
     return Exit::ok;
 }
 
