@@ -271,7 +271,8 @@ TEST_CASE("trainer: NaN and Inf stop the run by step and op, and nothing is upda
 }
 
 TEST_CASE("trainer: a senseless learning rate ends in an error or stays finite", "[trainer]") {
-    for (const char* representation : {"transformer:1", "bidir-flow:1", "raw"})
+    for (const char* representation : {"transformer:1", "bidir-flow:1", "raw", "sparse-transformer:1",
+                                       "linear-attention:1", "rank1-attention:1", "perceiver:3", "fourier:1"})
         for (const double rate : {1e2, 1e4, 1e6}) {
             INFO(representation << " at " << rate);
             Options o = tiny(representation);

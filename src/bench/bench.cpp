@@ -82,19 +82,19 @@ void print_ops(std::FILE* out, const std::vector<OpRow>& rows, int threads, int 
                "better than the limit's. ms: all calls in a step of {}, both ways, in r: raw, t: transformer:1, f: "
                "bidir-flow:1.\n\n",
                threads, batch);
-    fmt::print(out, "{:<38}{:>27}{:>27}\n", "", "forward ------------------", "backward -----------------");
-    fmt::print(out, "{:<16}{:<22}{:>9}{:>7}{:>6}{:>5}{:>9}{:>7}{:>6}{:>5}{:>7}{:>7}{:>7}\n", "op", "sizes", "us",
+    fmt::print(out, "{:<39}{:>27}{:>27}\n", "", "forward ------------------", "backward -----------------");
+    fmt::print(out, "{:<17}{:<22}{:>9}{:>7}{:>6}{:>5}{:>9}{:>7}{:>6}{:>5}{:>7}{:>7}{:>7}\n", "op", "sizes", "us",
                "GF/s", "GB/s", "lim", "us", "GF/s", "GB/s", "lim", "ms r", "ms t", "ms f");
     double sum[3]{};
     for (const OpRow& r : rows) {
-        fmt::print(out, "{:<16}{:<22}{}{}", r.op->name, r.op->sizes, cell(r.forward), cell(r.backward));
+        fmt::print(out, "{:<17}{:<22}{}{}", r.op->name, r.op->sizes, cell(r.forward), cell(r.backward));
         for (int c = 0; c < 3; ++c) {
             fmt::print(out, "{:>7}", r.step_ms[c] > 0 ? fmt::format("{:.2f}", r.step_ms[c]) : "");
             sum[c] += r.step_ms[c];
         }
         fmt::print(out, "\n");
     }
-    fmt::print(out, "{:<92}{:>7.1f}{:>7.1f}{:>7.1f}\n",
+    fmt::print(out, "{:<93}{:>7.1f}{:>7.1f}{:>7.1f}\n",
                "sum; a step takes longer, as it finds its operands in farther caches", sum[0], sum[1], sum[2]);
 }
 

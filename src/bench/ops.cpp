@@ -11,14 +11,17 @@
 #include "ops/causal_conv1d.h"
 #include "ops/cross_entropy.h"
 #include "ops/embedding.h"
+#include "ops/fourier.h"
 #include "ops/gather.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
+#include "ops/linear_attention.h"
 #include "ops/pointwise.h"
 #include "ops/rank1_scores.h"
 #include "ops/rms_norm.h"
 #include "ops/routing_scores.h"
 #include "ops/selective_scan.h"
+#include "ops/sparse_attention.h"
 #include "ops/top_k.h"
 #include "train/adamw.h"
 
@@ -132,6 +135,14 @@ std::vector<BenchOp> bench_ops() {
     const RoutingShape route{1, L, 1, d, heads};
     const Rank1Shape rank1{1, L, 1, d};
     const ConvShape conv{1, L, inner, 4, false};
+    const SparseShape sparse{1, L, heads, d / heads, SparseShape::most_globals};
+    const LinearAttentionShape features{1, L, heads, d / heads};
+    const FourierShape wave{1, L, d};
+    const auto waves = fourier_tables(L, d);
+    const auto global = std::make_shared<const std::vector<int32_t>>(global_positions(L, 1));
+    const double pairs = L * (SparseShape::rows + 2. * SparseShape::reach - 1 + sparse.globals), lse = 1.0 * heads * L,
+                 sums = static_cast<double>(features.saved_size()), tables = L * (L + 2.) + 2. * d * d,
+                 transform = 4 * n * d + 2 * n * L;
     std::vector<BenchOp> t;
     t.push_back(op(
         "embedding", fmt::format("{} x {}", L, d), {0, L + 3 * n}, {0, L + 5 * n}, all,
@@ -190,6 +201,22 @@ std::vector<BenchOp> bench_ops() {
             cpu::routing_scores_backward(route, l.x[0], l.x[0], l.x[1], l.x[2], l.y[1], l.x[3], l.g[0], l.g[0], l.g[1],
                                          l.g[2], l.y[2]);
         }));
+    t.push_back(op(
+        "sparse_attention", fmt::format("{} x {}, {} heads", L, pairs / L, heads), {4 * pairs * d, 4 * n + lse},
+        {10 * pairs * d, 11 * n + lse}, never,
+        [=](Lane& l) { cpu::sparse_attention_forward(sparse, l.x[0], global->data(), l.y[0], l.y[1], l.y[2]); },
+        [=](Lane& l) {
+            cpu::sparse_attention_backward(sparse, l.x[0], global->data(), l.y[0], l.y[1], l.x[2], l.g[0], l.y[2]);
+        }));
+    t.push_back(op(
+        "linear_attention", fmt::format("{}, {} heads", L, heads), {4 * n * d / heads + 2 * 22 * n, 4 * n + sums},
+        {10 * n * d / heads + 4 * 22 * n, 11 * n + sums}, never,
+        [=](Lane& l) { cpu::linear_attention_forward(features, l.x[0], l.y[0], l.y[1], l.y[2]); },
+        [=](Lane& l) { cpu::linear_attention_backward(features, l.x[0], l.y[0], l.y[1], l.x[2], l.g[0], l.y[2]); }));
+    t.push_back(op(
+        "fourier", fmt::format("{} x {}", L, d), {transform, 2 * n + tables}, {transform, 3 * n + tables}, never,
+        [=](Lane& l) { cpu::fourier_forward(wave, l.x[0], *waves, l.y[0], l.y[2]); },
+        [=](Lane& l) { cpu::fourier_backward(wave, l.x[0], *waves, l.g[0], l.y[2]); }));
     t.push_back(op(
         "rank1_scores", fmt::format("1 row x {}", L), {2 * n + L, n + d + 2 * L},
         {4 * n + 4 * L, 3 * n + 3 * d + 2 * L}, never,

@@ -29,10 +29,10 @@ struct Scratch {
     float *Qt, *Yt;             // (d_head,R): q and y, or q and dy, of a block
     float *S, *dS;              // (keys + globals,R)
     float* dQt;                 // (d_head,R)
-    float *Kg, *Vg, *dKg, *dVg; // (globals,d_head)
+    float *Kg, *Vg, *dKg, *dVg; // (globals,d), all heads
     Scratch(const SparseShape& s, float* at) {
         const auto take = [&](int n) { return (at += n) - n; };
-        const int block = R * s.d_head, scores = R * (R + 2 * reach + s.globals), few = s.globals * s.d_head;
+        const int block = R * s.d_head, scores = R * (R + 2 * reach + s.globals), few = s.globals * s.d();
         Qt = take(block), Yt = take(block), S = take(scores), dS = take(scores), dQt = take(block);
         Kg = take(few), Vg = take(few), dKg = take(few), dVg = take(few);
     }
@@ -50,17 +50,17 @@ void gather_rows(const float* from, const int32_t* index, int count, int stride,
 }
 
 // S[j,:] = a[j].Qt for the keys of the band, then for the global ones
-void scores(const SparseShape& s, const Band& b, const float* a, int stride, const float* ag, const float* Qt,
-            float* S) {
+void scores(const SparseShape& s, const Band& b, const float* a, const float* ag, const float* Qt, float* S) {
+    const int stride = 3 * s.d();
     gemm(no, no, b.keys, R, s.d_head, 1.f, a + int64_t{b.begin} * stride, stride, Qt, R, 0.f, S, R);
-    gemm(no, no, s.globals, R, s.d_head, 1.f, ag, s.d_head, Qt, R, 0.f, S + b.keys * R, R);
+    gemm(no, no, s.globals, R, s.d_head, 1.f, ag, s.d(), Qt, R, 0.f, S + b.keys * R, R);
 }
 
 // out (d_head,R) = sum_j a[j] P[j,:] over the same keys
-void weighted(const SparseShape& s, const Band& b, const float* a, int stride, const float* ag, const float* P,
-              float* out) {
+void weighted(const SparseShape& s, const Band& b, const float* a, const float* ag, const float* P, float* out) {
+    const int stride = 3 * s.d();
     gemm(yes, no, s.d_head, R, b.keys, 1.f, a + int64_t{b.begin} * stride, stride, P, R, 0.f, out, R);
-    gemm(yes, no, s.d_head, R, s.globals, 1.f, ag, s.d_head, P + b.keys * R, R, 1.f, out, R);
+    gemm(yes, no, s.d_head, R, s.globals, 1.f, ag, s.d(), P + b.keys * R, R, 1.f, out, R);
 }
 
 // S[j,r] = -infinity where row r does not see key j: outside its window, or global but inside it (counted there).
@@ -76,14 +76,11 @@ void mask(const SparseShape& s, const Band& b, const int32_t* global, float* S) 
     }
 }
 
-// f(where its columns begin in qkv, in y, in lse)
+// f(band, head) for every head of every block of rows: a block's keys stay in cache while its heads pass.
 template <class F>
-void for_each_head(const SparseShape& s, F f) {
-    for (int b = 0; b < s.batch; ++b)
-        for (int head = 0; head < s.heads; ++head) {
-            const int64_t row = int64_t{b} * s.time, column = int64_t{head} * s.d_head;
-            f(row * 3 * s.d() + column, row * s.d() + column, (int64_t{b} * s.heads + head) * s.time);
-        }
+void for_each_block(const SparseShape& s, F f) {
+    for (int first = 0; first < s.time; first += R)
+        for (int head = 0; head < s.heads; ++head) f(Band(s, first), head);
 }
 
 float scale(const SparseShape& s) { return 1.f / std::sqrt(static_cast<float>(s.d_head)); }
@@ -94,15 +91,15 @@ void sparse_attention_forward(SparseShape s, const float* qkv, const int32_t* gl
                               float* scratch) {
     const Scratch at(s, scratch);
     const int d = s.d_head, stride = 3 * s.d();
-    for_each_head(s, [&](int64_t in, int64_t out, int64_t at_lse) {
-        const float *q = qkv + in, *k = q + s.d(), *v = k + s.d();
-        gather_rows(k, global, s.globals, stride, d, at.Kg);
-        gather_rows(v, global, s.globals, stride, d, at.Vg);
-        for (int first = 0; first < s.time; first += R) {
-            const Band band(s, first);
+    for (int b = 0; b < s.batch; ++b) {
+        const float* x = qkv + int64_t{b} * s.time * stride;
+        gather_rows(x + s.d(), global, s.globals, stride, s.d(), at.Kg);
+        gather_rows(x + 2 * s.d(), global, s.globals, stride, s.d(), at.Vg);
+        for_each_block(s, [&](const Band& band, int head) {
+            const float *q = x + head * d, *k = q + s.d(), *v = k + s.d();
             const int keys = band.keys + s.globals;
-            to_lanes(q + int64_t{first} * stride, band.rows, stride, d, scale(s) * log2_e, at.Qt);
-            scores(s, band, k, stride, at.Kg, at.Qt, at.S); // (1), base 2
+            to_lanes(q + int64_t{band.first} * stride, band.rows, stride, d, scale(s) * log2_e, at.Qt);
+            scores(s, band, k, at.Kg + head * d, at.Qt, at.S); // (1), base 2
             mask(s, band, global, at.S);
             float highest[R], total[R] = {};
             std::copy_n(at.S, R, highest);
@@ -115,67 +112,71 @@ void sparse_attention_forward(SparseShape s, const float* qkv, const int32_t* gl
                     p = exp2(p - highest[r]);
                     total[r] += p;
                 }
-            weighted(s, band, v, stride, at.Vg, at.S, at.Yt); // (3), still to be divided by total
+            weighted(s, band, v, at.Vg + head * d, at.S, at.Yt); // (3), still to be divided by total
+            float* l = lse + (int64_t{b} * s.heads + head) * s.time + band.first;
+            float* to = y + (int64_t{b} * s.time + band.first) * s.d() + head * d;
             for (int r = 0; r < band.rows; ++r) {
-                lse[at_lse + first + r] = highest[r] + std::log2(total[r]); // (2)
-                float* to = y + out + int64_t{first + r} * s.d();
-                for (int c = 0; c < d; ++c) to[c] = at.Yt[c * R + r] / total[r];
+                l[r] = highest[r] + std::log2(total[r]); // (2)
+                for (int c = 0; c < d; ++c) to[r * s.d() + c] = at.Yt[c * R + r] / total[r];
             }
-        }
-    });
+        });
+    }
 }
 
 void sparse_attention_backward(SparseShape s, const float* qkv, const int32_t* global, const float* y, const float* lse,
                                const float* dy, float* dqkv, float* scratch) {
     const Scratch at(s, scratch);
-    const int d = s.d_head, stride = 3 * s.d();
-    for_each_head(s, [&](int64_t in, int64_t out, int64_t at_lse) {
-        const float *q = qkv + in, *k = q + s.d(), *v = k + s.d();
-        float *dq = dqkv + in, *dk = dq + s.d(), *dv = dk + s.d();
-        gather_rows(k, global, s.globals, stride, d, at.Kg);
-        gather_rows(v, global, s.globals, stride, d, at.Vg);
-        std::fill_n(at.dKg, s.globals * d, 0.f);
-        std::fill_n(at.dVg, s.globals * d, 0.f);
-        for (int first = 0; first < s.time; first += R) {
-            const Band band(s, first);
-            const float *q_rows = q + int64_t{first} * stride, *dy_rows = dy + out + int64_t{first} * s.d(),
-                        *y_rows = y + out + int64_t{first} * s.d();
+    const int d = s.d_head, D = s.d(), stride = 3 * D;
+    for (int b = 0; b < s.batch; ++b) {
+        const float* x = qkv + int64_t{b} * s.time * stride;
+        float* dx = dqkv + int64_t{b} * s.time * stride;
+        gather_rows(x + D, global, s.globals, stride, D, at.Kg);
+        gather_rows(x + 2 * D, global, s.globals, stride, D, at.Vg);
+        std::fill_n(at.dKg, s.globals * D, 0.f);
+        std::fill_n(at.dVg, s.globals * D, 0.f);
+        for_each_block(s, [&](const Band& band, int head) {
+            const int64_t out = (int64_t{b} * s.time + band.first) * D + head * d, rows = int64_t{band.first} * stride;
+            const float *k = x + D + head * d, *v = k + D, *q_rows = x + rows + head * d, *dy_rows = dy + out;
+            float *dk = dx + D + head * d, *dv = dk + D, *dq_rows = dx + rows + head * d;
+            const float* saved = lse + (int64_t{b} * s.heads + head) * s.time + band.first;
             float l[R], delta[R];
             for (int r = 0; r < R; ++r) {
                 const bool is_row = r < band.rows;
                 float sum = 0;
-                for (int c = 0; c < d && is_row; ++c) sum += y_rows[r * s.d() + c] * dy_rows[r * s.d() + c];
+                for (int c = 0; c < d && is_row; ++c) sum += y[out + r * D + c] * dy_rows[r * D + c];
                 delta[r] = sum; // (delta)
-                l[r] = is_row ? lse[at_lse + first + r] : INFINITY;
+                l[r] = is_row ? saved[r] : INFINITY;
             }
             to_lanes(q_rows, band.rows, stride, d, scale(s) * log2_e, at.Qt);
-            to_lanes(dy_rows, band.rows, s.d(), d, 1.f, at.Yt);
-            scores(s, band, k, stride, at.Kg, at.Qt, at.S); // (1), base 2
+            to_lanes(dy_rows, band.rows, D, d, 1.f, at.Yt);
+            scores(s, band, k, at.Kg + head * d, at.Qt, at.S); // (1), base 2
             mask(s, band, global, at.S);
-            scores(s, band, v, stride, at.Vg, at.Yt, at.dS); // dy.v
+            scores(s, band, v, at.Vg + head * d, at.Yt, at.dS); // dy.v
             for (int a = 0; a < band.keys + s.globals; ++a)
                 for (int r = 0; r < R; ++r) {
                     float &p = at.S[a * R + r], &ds = at.dS[a * R + r];
                     p = exp2(p - l[r]);       // (2)
                     ds = p * (ds - delta[r]); // (dS)
                 }
-            weighted(s, band, k, stride, at.Kg, at.dS, at.dQt); // (dq), without scale
+            weighted(s, band, k, at.Kg + head * d, at.dS, at.dQt); // (dq), without scale
             for (int r = 0; r < band.rows; ++r)
-                for (int c = 0; c < d; ++c) dq[int64_t{first + r} * stride + c] += scale(s) * at.dQt[c * R + r];
+                for (int c = 0; c < d; ++c) dq_rows[r * stride + c] += scale(s) * at.dQt[c * R + r];
             // Keys get a sum over the block's rows, in the band where they lie, the global ones in a place apart.
             const int64_t to = int64_t{band.begin} * stride;
             gemm(no, no, band.keys, d, band.rows, scale(s), at.dS, R, q_rows, stride, 1.f, dk + to, stride); // (dk)
-            gemm(no, no, band.keys, d, band.rows, 1.f, at.S, R, dy_rows, s.d(), 1.f, dv + to, stride);       // (dv)
+            gemm(no, no, band.keys, d, band.rows, 1.f, at.S, R, dy_rows, D, 1.f, dv + to, stride);           // (dv)
             const float *S = at.S + band.keys * R, *dS = at.dS + band.keys * R;
-            gemm(no, no, s.globals, d, band.rows, scale(s), dS, R, q_rows, stride, 1.f, at.dKg, d); // (dk)
-            gemm(no, no, s.globals, d, band.rows, 1.f, S, R, dy_rows, s.d(), 1.f, at.dVg, d);       // (dv)
-        }
-        for (int g = 0; g < s.globals; ++g)
-            for (int c = 0; c < d; ++c) {
-                dk[int64_t{global[g]} * stride + c] += at.dKg[g * d + c];
-                dv[int64_t{global[g]} * stride + c] += at.dVg[g * d + c];
+            gemm(no, no, s.globals, d, band.rows, scale(s), dS, R, q_rows, stride, 1.f, at.dKg + head * d, D); // (dk)
+            gemm(no, no, s.globals, d, band.rows, 1.f, S, R, dy_rows, D, 1.f, at.dVg + head * d, D);           // (dv)
+        });
+        for (int g = 0; g < s.globals; ++g) {
+            float *dk = dx + int64_t{global[g]} * stride + D, *dv = dk + D;
+            for (int c = 0; c < D; ++c) {
+                dk[c] += at.dKg[g * D + c];
+                dv[c] += at.dVg[g * D + c];
             }
-    });
+        }
+    }
 }
 
 } // namespace cpu

@@ -28,7 +28,7 @@ struct SparseShape {
     int64_t lse_size() const { return int64_t{batch} * heads * time; }
     int64_t scratch() const { // see Scratch in the .cpp
         return int64_t{3} * rows * d_head + int64_t{2} * rows * (rows + 2 * reach + globals) +
-               int64_t{4} * globals * d_head;
+               int64_t{4} * globals * d();
     }
 };
 
