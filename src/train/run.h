@@ -3,11 +3,13 @@
 //   log.jsonl                one line a step and one an epoch
 //   checkpoint.safetensors   after each epoch (--checkpoint-every) and at the end; see train/checkpoint.h
 #pragma once
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "train/options.h"
+#include "train/progress.h"
+#include "train/trainer.h"
 
 namespace fci {
 
@@ -15,6 +17,16 @@ using Given = std::vector<std::pair<std::string, std::string>>; // (key, word) o
 
 // Trains, or with --resume goes on. Exit::interrupted after SIGINT or SIGTERM, a checkpoint written.
 Exit train(const Options&, const Given&);
+
+// What a run that has reached its end leaves: the trained model, its numbers on the test set, and the epoch of the
+// transition from 1, 0 for none.
+using AtEnd = std::function<void(Trainer&, const Counts&, int transition_epoch)>;
+
+// One run of many: in `folder`, which is there, it starts, or goes on if it has begun.
+Exit carry_out(const Options&, const std::string& folder, Progress&, const AtEnd& at_end);
+
+// Where a run's numbers come from, as a JSON object: build, machine, seed, data, options.
+std::string provenance_json(Options resolved, uint64_t data_hash);
 
 // Measures a checkpoint on its own test set, or on the sequences in `data`.
 Exit evaluate(const std::string& checkpoint, const std::string& data, const RunOptions&);
