@@ -9,6 +9,7 @@
 #include "core/files.h"
 #include "core/nearest.h"
 #include "study/analysis.h"
+#include "study/commands.h"
 #include "study/index_run.h"
 #include "tasks/npy.h"
 #include "tasks/show.h"
@@ -112,12 +113,23 @@ void make_dataset(const Options& given, const Given& set, const std::string& spl
                data.queries == 1 ? "y" : "ies");
 }
 
+// What rows, sweep, reproduce and table share.
+void add_study_flags(const std::vector<CLI::App*>& apps, StudyOptions& study) {
+    for (CLI::App* app : apps) {
+        app->add_option("rows", study.words, "ids, groups (table1), FILE.toml, or all");
+        app->add_option("--scale", study.scale, "paper, small (default) or smoke: runs/scales.toml");
+        app->add_option("--results", study.results, "folder of the results (default runs/out/results)");
+        app->add_option("--threads", study.threads, "0: one for each processor")->check(CLI::Range(0, 1024));
+    }
+}
+
 int run(int argc, char** argv) {
     Options options;
     Given given;
     std::string config, checkpoint, data, split = "train";
     int count = 3, sequences = 32;
     BenchOptions bench;
+    StudyOptions study;
 
     CLI::App app("fci: content-based routing, from scratch (a reproduction of arXiv 2603.20997)\n\n"
                  "Examples:\n"
@@ -127,6 +139,7 @@ int run(int argc, char** argv) {
                  "  fci show --task der                          a few examples as pictures\n"
                  "  fci show --checkpoint runs/out/NAME/checkpoint.safetensors   where the router looked\n"
                  "  fci analyze runs/out/NAME/checkpoint.safetensors             ranks and cosines of what it learned\n"
+                 "  fci reproduce table1 --scale smoke           rows of the paper, beside its numbers\n"
                  "  fci bench                                    the speed of each op and step on this machine\n\n"
                  "Exit codes: 0 ok, 1 internal or I/O, 2 usage or missing device, 3 bad data or checkpoint,\n"
                  "            4 differs from the record, 5 NaN or Inf, 75 interrupted (resume it)\n");
@@ -195,7 +208,29 @@ int run(int argc, char** argv) {
     for (const char* other : {"--task", "--representation", "--threads", "--steps", "--json"})
         scaling->excludes(b->get_option(other));
 
-    for (CLI::App* sub : {t, e, s, a, g, b}) sub->allow_extras();
+    CLI::App* r = command("rows", "list the paper's rows, and how long they take here",
+                          "  fci rows\n"
+                          "  fci rows table1 f2.raw --scale paper\n");
+    CLI::App* w = command("sweep", "run rows, by any number of processes and machines",
+                          "  fci sweep runs/table1.toml --scale small --seeds 3\n"
+                          "  fci sweep all --scale paper --shard 2/8\n"
+                          "  fci sweep all --scale paper --status\n");
+    CLI::App* p = command("reproduce", "run rows, show them beside the paper's numbers, compare with the record",
+                          "  fci reproduce table1 --scale smoke\n"
+                          "  fci reproduce s46.bimamba --scale paper\n");
+    CLI::App* k = command("table", "the paper's numbers, ours and the verdicts",
+                          "  fci table\n"
+                          "  fci table figure4 --scale paper --format md\n");
+    add_study_flags({r, w, p, k}, study);
+    w->add_option("--shard", study.shard, "i/N: the i-th of N parts; without it a SLURM or Kubernetes array's index");
+    w->add_flag("--status", study.status, "what is done, running, unfinished and waiting; runs nothing");
+    for (CLI::App* sub : {w, p}) sub->add_flag("--quiet", study.quiet, "no progress");
+    for (CLI::App* sub : {w, p, k})
+        sub->add_option("--seeds", study.seeds, "seeds 1 to this (default: sweep 1, reproduce 3, table all there are)")
+            ->check(CLI::Range(1, 1000));
+    k->add_option("--format", study.format, "text, md or csv")->check(CLI::IsMember({"text", "md", "csv"}));
+
+    for (CLI::App* sub : {t, e, s, a, g, b, r, w, p, k}) sub->allow_extras();
     if (argc == 1) {
         fmt::print(stderr, "{}", app.help());
         return static_cast<int>(Exit::usage);
@@ -219,7 +254,7 @@ int run(int argc, char** argv) {
         if (!config.empty() && !options.run.resume.empty())
             fail(Exit::usage,
                  "--config and --resume: a resumed run has the options it was started with; leave --config out");
-        if (is_index_router(options.model.router) && options.run.resume.empty())
+        if (!learns_by_gradient(options.model.router) && options.run.resume.empty())
             return static_cast<int>(train_index(options, given));
         return static_cast<int>(train(options, given));
     }
@@ -229,6 +264,10 @@ int run(int argc, char** argv) {
     if (*s) show(options, given, checkpoint, count);
     if (*g) make_dataset(options, given, split);
     if (*b) run_bench(bench);
+    if (*r) return static_cast<int>(list_rows(study));
+    if (*w) return static_cast<int>(run_sweep(study));
+    if (*p) return static_cast<int>(reproduce(study));
+    if (*k) return static_cast<int>(show_table(study));
     return 0;
 }
 

@@ -189,14 +189,10 @@ void run_blind(const TrainerData& data, IndexOutcome& out) {
 
 } // namespace
 
-bool is_index_router(const std::string& router) {
-    return is_bandit(router) || router == "bloom" || router == "random" || router == "blind";
-}
-
 IndexOutcome run_index(const Options& resolved, Progress* progress) {
     const auto start = std::chrono::steady_clock::now();
     const std::string& router = resolved.model.router;
-    check(is_index_router(router), "run_index: {} is not an index", router);
+    check(!learns_by_gradient(router), "run_index: {} is not an index", router);
     Options o = resolved;
     o.model.representation = "raw"; // no mixing: embeddings (bandits) or the tokens themselves
     TrainerData data = make_data(o);

@@ -35,8 +35,6 @@ struct IndexOutcome {
     Options options; // as the data left them
 };
 
-bool is_index_router(const std::string& router); // linucb thompson oful bloom random blind
-
 // The same bits for any number of threads. `progress` may be null.
 IndexOutcome run_index(const Options& resolved, Progress* progress = nullptr);
 

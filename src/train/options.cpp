@@ -1,14 +1,13 @@
 #include "train/options.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <type_traits>
 
-#define TOML_EXCEPTIONS 1
-#include <toml++/toml.h>
-
 #include "core/nearest.h"
+#include "train/options_toml.h"
 #include "train/provenance.h"
 
 namespace fci {
@@ -150,51 +149,58 @@ void set_from_text(const Option& o, const std::string& text) {
         o.value);
 }
 
-void read_toml(Options& options, const std::string& text, const std::string& file, Exit code) {
-    toml::table doc;
+toml::table parse_toml(const std::string& text, const std::string& file, Exit code) {
     try {
-        doc = toml::parse(text, file);
+        return toml::parse(text, file);
     } catch (const toml::parse_error& e) {
         fail(code, "{}:{}:{}: not TOML: {}", file, e.source().begin.line, e.source().begin.column, e.description());
     }
-    const std::vector<Option> all = table(options);
-    std::vector<std::string> keys;
-    for (const Option& o : all) keys.push_back(o.key);
-    for (const auto& [key, node] : doc) {
-        std::string name(key.str());
-        if (name == "provenance") continue; // what config.toml records besides
-        const std::string where = fmt::format("{}:{}: {}", file, node.source().begin.line, name);
-        for (char& c : name)
-            if (c == '-') c = '_';
-        const Option* found = nullptr;
-        for (const Option& o : all)
-            if (o.key == name) found = &o;
-        if (!found) fail(code, "{}: no such option{}", where, did_you_mean(name, keys));
-        const auto wrong = [&](const char* kind) { fail(code, "{}: {} is wanted here", where, kind); };
-        std::visit(
-            [&](auto* p) {
-                using T = std::remove_pointer_t<decltype(p)>;
-                if constexpr (std::is_same_v<T, std::string>) {
-                    if (!node.is_string()) wrong("a string, in quotes,");
-                    const std::string word = node.template value<std::string>().value();
-                    if (!found->allowed.empty()) expect_one_of(where + " =", word, found->allowed, code);
-                    *p = word;
-                } else if constexpr (std::is_same_v<T, bool>) {
-                    if (!node.is_boolean()) wrong("true or false");
-                    *p = node.template value<bool>().value();
-                } else if constexpr (std::is_same_v<T, double>) {
-                    if (!node.is_number()) wrong("a number");
-                    check_range(*found, node.template value<double>().value(), where, code);
-                    *p = node.template value<double>().value();
-                } else {
-                    if (!node.is_integer()) wrong("a whole number");
-                    const int64_t x = node.template value<int64_t>().value();
-                    check_range(*found, static_cast<double>(x), where, code);
-                    *p = static_cast<T>(x);
-                }
-            },
-            found->value);
+}
+
+const Option& set_from_toml(const std::vector<Option>& all, const std::string& key, const toml::node& node,
+                            const std::string& file, Exit code, std::vector<std::string> others) {
+    const std::string where = fmt::format("{}:{}: {}", file, node.source().begin.line, key);
+    std::string name = key;
+    for (char& c : name)
+        if (c == '-') c = '_';
+    const auto found = std::find_if(all.begin(), all.end(), [&](const Option& o) { return o.key == name; });
+    if (found == all.end()) {
+        for (const Option& o : all) others.push_back(o.key);
+        fail(code, "{}: no such option{}", where, did_you_mean(name, others));
     }
+    const auto wrong = [&](const char* kind) { fail(code, "{}: {} is wanted here", where, kind); };
+    std::visit(
+        [&](auto* p) {
+            using T = std::remove_pointer_t<decltype(p)>;
+            if constexpr (std::is_same_v<T, std::string>) {
+                if (!node.is_string()) wrong("a string, in quotes,");
+                const std::string word = node.template value<std::string>().value();
+                if (!found->allowed.empty()) expect_one_of(where + " =", word, found->allowed, code);
+                *p = word;
+            } else if constexpr (std::is_same_v<T, bool>) {
+                if (!node.is_boolean()) wrong("true or false");
+                *p = node.template value<bool>().value();
+            } else if constexpr (std::is_same_v<T, double>) {
+                if (!node.is_number()) wrong("a number");
+                check_range(*found, node.template value<double>().value(), where, code);
+                *p = node.template value<double>().value();
+            } else {
+                if (!node.is_integer()) wrong("a whole number");
+                const int64_t x = node.template value<int64_t>().value();
+                check_range(*found, static_cast<double>(x), where, code);
+                *p = static_cast<T>(x);
+            }
+        },
+        found->value);
+    return *found;
+}
+
+void read_toml(Options& options, const std::string& text, const std::string& file, Exit code) {
+    const toml::table doc = parse_toml(text, file, code);
+    const std::vector<Option> all = table(options);
+    for (const auto& [key, node] : doc)
+        if (key.str() != "provenance") // what config.toml records besides
+            set_from_toml(all, std::string(key.str()), node, file, code);
 }
 
 std::string write_toml(Options o, bool with_run) {

@@ -23,6 +23,13 @@ int terminal_width(std::FILE* out, int otherwise) {
 Progress::Progress(std::FILE* out, bool quiet)
     : out_(out), quiet_(quiet), terminal_(isatty(fileno(out))), colour_(use_colour(out)) {}
 
+Progress Progress::part_of(std::FILE* out, bool quiet, std::string prefix) {
+    Progress p(out, quiet);
+    p.lines_ = false;
+    p.prefix_ = std::move(prefix);
+    return p;
+}
+
 bool Progress::due() const {
     return !quiet_ && terminal_ && std::chrono::steady_clock::now() - last_ >= std::chrono::milliseconds(100);
 }
@@ -31,13 +38,13 @@ void Progress::status(const std::string& text) {
     if (!due()) return;
     last_ = std::chrono::steady_clock::now();
     const auto width = static_cast<size_t>(terminal_width(out_) - 1); // a full line would wrap
-    fmt::print(out_, "\r\x1b[K{}", text.substr(0, width));
+    fmt::print(out_, "\r\x1b[K{}", (prefix_ + text).substr(0, width));
     std::fflush(out_);
     drawn_ = true;
 }
 
 void Progress::line(const std::string& text) {
-    if (quiet_) return;
+    if (quiet_ || !lines_) return;
     clear();
     fmt::print(out_, "{}\n", text);
     std::fflush(out_);

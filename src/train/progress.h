@@ -11,6 +11,8 @@ class Progress {
 public:
     // quiet: prints nothing. Lines go to `out`.
     explicit Progress(std::FILE* out, bool quiet = false);
+    // One of many that share a terminal: of what it does only the status is shown, after `prefix`.
+    static Progress part_of(std::FILE* out, bool quiet, std::string prefix);
     ~Progress() { clear(); }
 
     bool terminal() const { return terminal_; }
@@ -22,7 +24,8 @@ public:
 private:
     void clear();
     std::FILE* out_;
-    bool quiet_, terminal_, colour_, drawn_ = false;
+    bool quiet_, terminal_, colour_, lines_ = true, drawn_ = false;
+    std::string prefix_;
     std::chrono::steady_clock::time_point last_{};
 };
 

@@ -1,40 +1,20 @@
 #include "train/run.h"
 
-#include <signal.h>
-
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <optional>
 
 #include "core/files.h"
+#include "core/signals.h"
 #include "tasks/npy.h"
 #include "train/checkpoint.h"
 #include "train/progress.h"
 #include "train/provenance.h"
 
 namespace fci {
+
 namespace {
-
-volatile sig_atomic_t stop_signal = 0;
-
-// While it lives, the first SIGINT or SIGTERM asks for a stop; a second one kills as usual.
-struct SignalGuard {
-    struct sigaction old_int {
-    }, old_term{};
-    SignalGuard() {
-        stop_signal = 0;
-        struct sigaction ask {};
-        ask.sa_handler = [](int s) { stop_signal = s; };
-        ask.sa_flags = static_cast<int>(SA_RESETHAND);
-        sigaction(SIGINT, &ask, &old_int);
-        sigaction(SIGTERM, &ask, &old_term);
-    }
-    ~SignalGuard() {
-        sigaction(SIGINT, &old_int, nullptr);
-        sigaction(SIGTERM, &old_term, nullptr);
-    }
-};
 
 double seconds_since(std::chrono::steady_clock::time_point from) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
@@ -88,9 +68,8 @@ Options resumed_options(const std::string& folder, const Options& now, const Giv
 
 class Run {
 public:
-    explicit Run(const Options& o)
-        : progress_(o.run.json ? stderr : stdout, o.run.quiet), trainer_(make_data(o)),
-          routes_(o.model.router != "none") {
+    Run(const Options& o, Progress& progress)
+        : progress_(progress), trainer_(make_data(o)), routes_(o.model.router != "none") {
         step_ms_.reserve(static_cast<size_t>(trainer_.steps_total()));
     }
 
@@ -104,6 +83,12 @@ public:
             folder_ = unused_name("runs/out", stem);
         else
             make_output_folder(folder_ = out);
+        start_in(folder_);
+    }
+
+    // The same in a folder that is there.
+    void start_in(const std::string& folder) {
+        folder_ = folder;
         std::string text =
             "# What this run was started with; `fci train --config` reads it, `--resume` continues it.\n" +
             write_toml(trainer_.options()) + "\n[provenance]\n";
@@ -144,7 +129,7 @@ public:
             log_step(s);
             if (progress_.due()) progress_.status(status(s, end));
             if (s.number % per_epoch == 0) finish_epoch(s, end);
-            const bool stop = stop_signal != 0;
+            const bool stop = stop_asked();
             if (s.number % every == 0 || s.number == end || stop) save();
             if (stop && s.number < end) {
                 progress_.line(
@@ -156,6 +141,10 @@ public:
         finish();
         return Exit::ok;
     }
+
+    const Counts& last() const { return last_; }
+    const Progressed& progressed() const { return progressed_; }
+    Trainer& trainer() { return trainer_; }
 
 private:
     std::string checkpoint() const { return folder_ + "/checkpoint.safetensors"; }
@@ -254,7 +243,7 @@ private:
                        json_quote(folder_), provenance_json(o, trainer_.data_hash()));
     }
 
-    Progress progress_;
+    Progress& progress_;
     Trainer trainer_;
     std::string folder_;
     std::optional<LogFile> log_;
@@ -302,14 +291,29 @@ Exit train(const Options& asked, const Given& given) {
             fail(Exit::usage, "--out and --resume: a resumed run stays in its folder; leave --out out");
         Options o = resumed_options(asked.run.resume, asked, given);
         resolve(o);
-        Run run(o);
+        Progress progress(o.run.json ? stderr : stdout, o.run.quiet);
+        Run run(o, progress);
         run.restore(asked.run.resume);
         return run.loop();
     }
     const Options o = options_to_train(asked, given);
-    Run run(o);
+    Progress progress(o.run.json ? stderr : stdout, o.run.quiet);
+    Run run(o, progress);
     run.start(o.run.out);
     return run.loop();
+}
+
+Exit carry_out(const Options& asked, const std::string& folder, Progress& progress, const AtEnd& at_end) {
+    Options o = asked;
+    resolve(o);
+    Run run(o, progress);
+    if (std::filesystem::exists(folder + "/config.toml"))
+        run.restore(folder);
+    else
+        run.start_in(folder);
+    const Exit exit = run.loop();
+    if (exit == Exit::ok) at_end(run.trainer(), run.last(), run.progressed().transition_epoch);
+    return exit;
 }
 
 Exit evaluate(const std::string& checkpoint, const std::string& data, const RunOptions& how) {

@@ -3,11 +3,13 @@
 //   log.jsonl                one line a step and one an epoch
 //   checkpoint.safetensors   after each epoch (--checkpoint-every) and at the end; see train/checkpoint.h
 #pragma once
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "train/options.h"
+#include "train/progress.h"
+#include "train/trainer.h"
 
 namespace fci {
 
@@ -16,11 +18,18 @@ using Given = std::vector<std::pair<std::string, std::string>>; // (key, word) o
 // Options as `fci train` was given them, checked and filled in.
 Options options_to_train(const Options& asked, const Given&);
 
-// The machine, seed, data and options of a result, as a JSON object.
+// Where a run's numbers come from, as a JSON object: build, machine, seed, data, options.
 std::string provenance_json(const Options&, uint64_t data_hash);
 
 // Trains, or with --resume goes on. Exit::interrupted after SIGINT or SIGTERM, a checkpoint written.
 Exit train(const Options&, const Given&);
+
+// What a run that has reached its end leaves: the trained model, its numbers on the test set, and the epoch of the
+// transition from 1, 0 for none.
+using AtEnd = std::function<void(Trainer&, const Counts&, int transition_epoch)>;
+
+// One run of many: in `folder`, which is there, it starts, or goes on if it has begun.
+Exit carry_out(const Options&, const std::string& folder, Progress&, const AtEnd& at_end);
 
 // Measures a checkpoint on its own test set, or on the sequences in `data`.
 Exit evaluate(const std::string& checkpoint, const std::string& data, const RunOptions&);

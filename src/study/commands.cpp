@@ -1,0 +1,121 @@
+#include "study/commands.h"
+
+#include <algorithm>
+#include <map>
+
+#include "study/report.h"
+#include "study/sweep.h"
+#include "train/progress.h"
+
+namespace fci {
+namespace {
+
+// What every one of them begins with.
+struct Loaded {
+    Study study;
+    std::vector<Row> rows;
+    const Scale* scale;
+
+    explicit Loaded(const StudyOptions& o) : study(load_study(find_runs_folder())) {
+        rows = study.select(o.words.empty() ? std::vector<std::string>{"all"} : o.words);
+        scale = &study.scale(o.scale);
+    }
+    std::string recorded() const { return study.folder + "/results"; }
+};
+
+Results read(const std::string& folder, const std::string& scale) {
+    std::vector<std::string> notes;
+    Results results(folder, scale, notes);
+    for (const std::string& note : notes) fmt::print(stderr, "note: {}\n", note);
+    return results;
+}
+
+SweepOptions sweep_options(const StudyOptions& o, int64_t seeds) {
+    SweepOptions s;
+    s.scale = o.scale, s.results = o.results, s.seeds = seeds, s.threads = o.threads, s.quiet = o.quiet;
+    return s;
+}
+
+TableOptions table_options(const StudyOptions& o) {
+    TableOptions t;
+    t.scale = o.scale, t.results = o.results, t.seeds = o.seeds, t.format = o.format;
+    t.colour = use_colour(stdout);
+    return t;
+}
+
+// "5 rows are not run: 4 need pretrained, 1 needs hotpotqa"; nothing where all are.
+std::string not_run(const std::vector<Row>& rows) {
+    std::map<std::string, int> needs;
+    int all = 0;
+    for (const Row& r : rows)
+        if (!r.needs.empty()) ++needs[r.needs], ++all;
+    std::vector<std::string> parts;
+    for (const auto& [what, count] : needs) parts.push_back(fmt::format("{} for want of {}", count, what));
+    return all ? fmt::format("{} row{} not run: {}", all, all == 1 ? " is" : "s are", fmt::join(parts, ", ")) : "";
+}
+
+} // namespace
+
+Exit list_rows(const StudyOptions& o) {
+    const Loaded l(o);
+    Results known = read(o.results, o.scale);
+    if (known.all().empty()) known = read(l.recorded(), o.scale);
+    fmt::print("{}", rows_text(l.rows, *l.scale, known, o.threads));
+    fmt::print("{} rows; time: of one seed at all learning rates of scale {} on this machine, an estimate\n",
+               l.rows.size(), o.scale);
+    return Exit::ok;
+}
+
+Exit run_sweep(const StudyOptions& o) {
+    const Loaded l(o);
+    SweepOptions s = sweep_options(o, o.seeds ? o.seeds : 1);
+    s.shard = shard_from(o.shard);
+    const std::vector<PlannedRun> runs = runs_of(plan(l.rows, *l.scale), s.seeds);
+    if (o.status) {
+        print_status(runs, s);
+        return Exit::ok;
+    }
+    Progress progress(stdout, o.quiet);
+    if (const std::string text = not_run(l.rows); !text.empty()) progress.line(text);
+    const Exit exit = sweep(runs, s);
+    if (exit == Exit::ok)
+        progress.line(fmt::format("results are in {}; ./fci table shows them", results_file(s.results, s.scale)));
+    return exit;
+}
+
+Exit reproduce(const StudyOptions& o) {
+    if (o.words.empty()) fail(Exit::usage, "fci reproduce: which rows? an id, a group or all (fci rows lists them)");
+    const Loaded l(o);
+    const int64_t seeds = o.seeds ? o.seeds : 3;
+    const std::vector<Case> cases = plan(l.rows, *l.scale);
+    const Exit swept = sweep(runs_of(cases, seeds), sweep_options(o, seeds));
+    if (swept == Exit::interrupted) return swept;
+
+    const Results own = read(o.results, o.scale), recorded = read(l.recorded(), o.scale);
+    fmt::print("\n{}", table_text(lines_of(cases, own, {}, seeds), table_options(o)));
+    if (const std::string text = not_run(l.rows); !text.empty()) fmt::print("{}\n", text);
+    int compared = 0;
+    const std::vector<std::string> found = differences(cases, own, recorded, seeds, compared);
+    if (compared == 0)
+        fmt::print("nothing is recorded of these rows at scale {} in {}, to compare with\n", o.scale, l.recorded());
+    else if (found.empty())
+        fmt::print("as recorded in {}: {} of {} row{} could be compared\n", l.recorded(), compared, cases.size(),
+                   cases.size() == 1 ? "" : "s");
+    if (swept != Exit::ok || found.empty()) return swept;
+    std::fflush(stdout);
+    for (const std::string& text : found) fmt::print(stderr, "differs: {}\n", text);
+    fail(Exit::differs, "{} number{} not what {} has", found.size(), found.size() == 1 ? " is" : "s are", l.recorded());
+}
+
+Exit show_table(const StudyOptions& o) {
+    const Loaded l(o);
+    TableOptions t = table_options(o);
+    t.recorded = l.recorded();
+    const Results own = read(o.results, o.scale), recorded = read(t.recorded, o.scale);
+    fmt::print("{}", table_text(lines_of(plan(l.rows, *l.scale), own, recorded, o.seeds), t));
+    if (t.format != "csv")
+        if (const std::string text = not_run(l.rows); !text.empty()) fmt::print("{}\n", text);
+    return Exit::ok;
+}
+
+} // namespace fci

@@ -1,0 +1,23 @@
+// What `fci rows`, `sweep`, `reproduce` and `table` do.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "core/check.h"
+
+namespace fci {
+
+struct StudyOptions {
+    std::vector<std::string> words; // ids, groups, files, or all
+    std::string scale = "small", results = "runs/out/results", shard, format = "text";
+    int64_t seeds = 0; // 0: the command's own
+    int threads = 0;
+    bool status = false, quiet = false;
+};
+
+Exit list_rows(const StudyOptions&);
+Exit run_sweep(const StudyOptions&);
+Exit reproduce(const StudyOptions&); // Exit::differs: a row is not what was recorded
+Exit show_table(const StudyOptions&);
+
+} // namespace fci

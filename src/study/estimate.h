@@ -1,0 +1,23 @@
+// How long runs take on this machine: as long as a run of the same options with another seed took, if one is recorded;
+// else by the work of its steps at this machine's measured rate. Good to a factor of two.
+#pragma once
+#include <map>
+
+#include "study/results.h"
+
+namespace fci {
+
+class Estimates {
+public:
+    Estimates(const Results&, int threads); // 0: one for each processor
+
+    double seconds(const Options&) const;
+    void add(const Result&);
+
+private:
+    std::map<std::string, double> by_family_; // seconds, by the hash of the options with seed 1
+    int threads_;
+    mutable double rate_ = 0; // flop a second, measured when first asked for
+};
+
+} // namespace fci

@@ -1,0 +1,73 @@
+#include "study/execute.h"
+
+#include <simdjson.h>
+
+#include <cmath>
+
+#include "core/files.h"
+#include "study/analysis.h"
+#include "study/index_run.h"
+#include "train/run.h"
+
+namespace fci {
+namespace {
+
+// The curve and the time of a run's steps, out of its log: a run that was resumed has all of its epochs there.
+void read_log(const std::string& path, Result& r) {
+    simdjson::dom::parser parser;
+    const std::string text = read_file(path);
+    for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
+        simdjson::dom::element json;
+        if (parser.parse(text.data() + begin, end - begin).get(json) != simdjson::SUCCESS)
+            fail(Exit::bad_data,
+                 "{}: a line is not JSON: the run cannot be measured; remove its folder to start it anew", path);
+        const auto number = [&](const char* key) {
+            double x = NAN; // router none has no routing
+            return json[key].get(x) == simdjson::SUCCESS ? x : NAN;
+        };
+        std::string_view type;
+        if (json["type"].get(type) != simdjson::SUCCESS) continue;
+        if (type == "step") r.seconds += number("ms") / 1e3;
+        if (type == "epoch")
+            r.curve.push_back({number("epoch"), number("routing_at_k"), number("routing_at_1"), number("accuracy")});
+    }
+}
+
+} // namespace
+
+std::optional<Result> execute(const PlannedRun& run, const std::string& scale, const std::string& folder, int threads,
+                              Progress& progress) {
+    Options o = run.options;
+    o.run.threads = threads;
+    Result r;
+    r.hash = run.hash, r.scale = scale, r.seed = o.train.seed;
+
+    if (!learns_by_gradient(o.model.router)) {
+        const IndexOutcome x = run_index(o, &progress);
+        r.metrics.at_k = x.counts.percent(x.counts.at_k), r.metrics.at_1 = x.counts.percent(x.counts.at_1);
+        r.chance.at_k = x.chance.at_k, r.chance.at_1 = x.chance.at_1;
+        r.queries = x.counts.queries, r.analysis = x.extra, r.seconds = x.seconds;
+        r.provenance = provenance_json(x.options, x.data_hash);
+        r.options = x.options;
+        return r;
+    }
+
+    const bool routes = o.model.router != "none";
+    const Exit exit = carry_out(o, folder, progress, [&](Trainer& trainer, const Counts& c, int transition_epoch) {
+        const Chance& chance = trainer.chance();
+        if (routes) {
+            r.metrics.at_k = c.percent(c.at_k), r.metrics.at_1 = c.percent(c.at_1);
+            r.chance.at_k = chance.at_k, r.chance.at_1 = chance.at_1;
+        }
+        r.metrics.accuracy = c.percent(c.right), r.chance.accuracy = chance.accuracy;
+        r.queries = c.queries, r.transition_epoch = transition_epoch;
+        r.provenance = provenance_json(trainer.options(), trainer.data_hash());
+        r.options = trainer.options();
+        r.analysis = analyse(trainer);
+    });
+    if (exit != Exit::ok) return std::nullopt;
+    read_log(folder + "/log.jsonl", r);
+    return r;
+}
+
+} // namespace fci

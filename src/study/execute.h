@@ -1,0 +1,13 @@
+// One run of a row, from its options to its result.
+#pragma once
+#include "study/plan.h"
+#include "study/results.h"
+#include "train/progress.h"
+
+namespace fci {
+
+// Starts the run in `folder`, or goes on with it there. Nothing: SIGINT or SIGTERM stopped it, a checkpoint is written.
+std::optional<Result> execute(const PlannedRun&, const std::string& scale, const std::string& folder, int threads,
+                              Progress&);
+
+} // namespace fci

@@ -1,0 +1,134 @@
+#include "study/plan.h"
+
+#include <algorithm>
+#include <map>
+
+#include "core/files.h"
+
+namespace fci {
+namespace {
+
+bool one_of(const std::string& s, std::initializer_list<const char*> list) {
+    return std::find(list.begin(), list.end(), s) != list.end();
+}
+
+std::string kind_of(const std::string& representation) { return representation.substr(0, representation.find(':')); }
+
+// The length and vocabulary that a task takes by itself are written 0.
+void reset_task(TaskOptions& t) {
+    const TaskOptions start;
+    if (t.task == "der") {
+        t.queries = start.queries, t.pairs = start.pairs, t.random_non_queries = start.random_non_queries;
+        if (t.n_distractors == 0) {
+            t.distractor_key = start.distractor_key;
+            if (t.variant != "near") t.near_window = start.near_window;
+        }
+    } else if (t.task == "mqar") {
+        t.variant = start.variant, t.distractor_key = start.distractor_key, t.answer_side = start.answer_side;
+        t.query_row = start.query_row, t.filler_repeats_key = start.filler_repeats_key;
+        t.n_distractors = start.n_distractors, t.min_distance = start.min_distance, t.near_window = start.near_window;
+        if (t.queries == "one") t.random_non_queries = start.random_non_queries;
+    } else
+        return;
+    TaskOptions own;
+    own.task = t.task, own.queries = t.queries;
+    own = resolve(own);
+    if (t.length == own.length) t.length = 0;
+    if (t.vocab == own.vocab) t.vocab = 0;
+}
+
+} // namespace
+
+bool learns(const Options& o) { return !one_of(o.model.router, {"bloom", "random", "blind"}); }
+
+Options canonical(Options o) {
+    const Options start;
+    o.run = start.run;
+    reset_task(o.task);
+    ModelOptions& m = o.model;
+    TrainOptions& n = o.train;
+    if (!learns(o)) {
+        const auto [router, top_k] = std::pair(m.router, m.top_k);
+        m = start.model, m.router = router, m.top_k = top_k;
+        n.learning_rate = start.train.learning_rate, n.weight_decay = start.train.weight_decay;
+        n.clip = start.train.clip, n.epochs = start.train.epochs, n.batch = start.train.batch;
+        n.contrastive = start.train.contrastive;
+    }
+    const std::string kind = kind_of(m.representation);
+    if (kind == m.representation && !one_of(kind, {"raw", "content-only", "global-mean"})) m.representation += ":1";
+    if (kind == "content-only") m.positions = start.model.positions;
+    if (kind != "global-mean") m.mean_residual = start.model.mean_residual;
+    if (m.router == "none") m.top_k = start.model.top_k;
+    if (!one_of(m.router, {"linucb", "thompson", "oful"})) n.bandit_context = start.train.bandit_context;
+    if (n.contrastive == "none") n.contrastive_target = start.train.contrastive_target;
+    return o;
+}
+
+std::string run_hash(const Options& options) {
+    Options o = canonical(options), start;
+    const std::vector<Option> all = table(o), defaults = table(start);
+    std::vector<std::string> lines;
+    for (size_t i = 0; i < all.size(); ++i)
+        if (all[i].group != Option::run && all[i].text() != defaults[i].text())
+            lines.push_back(all[i].key + " = " + all[i].text() + "\n");
+    std::sort(lines.begin(), lines.end());
+    return fmt::format("{:016x}", hash64(fmt::format("{}", fmt::join(lines, ""))));
+}
+
+Options Case::seeded(int64_t seed) const {
+    Options o = options;
+    o.train.seed = seed;
+    return o;
+}
+
+std::vector<Case> plan(const std::vector<Row>& rows, const Scale& scale) {
+    std::vector<Case> cases;
+    for (const Row& row : rows) {
+        if (!row.needs.empty()) {
+            cases.push_back({row, {}, {}});
+            continue;
+        }
+        Options o;
+        scale.any.apply(o);
+        for (const auto& [task, settings] : scale.tasks)
+            if (task == row.task) settings.apply(o);
+        row.settings.apply(o);
+        try {
+            resolve(o.task); // an option of the other task is refused, not reset
+        } catch (const Error& e) {
+            fail(e.exit, "{}:{}: row {} at scale {}: {}", row.file, row.line, row.label(), scale.name, e.what());
+        }
+        const bool own_rate = row.settings.has("learning_rate");
+        for (const double rate : own_rate ? std::vector{o.train.learning_rate} : scale.learning_rates) {
+            o.train.learning_rate = rate;
+            cases.push_back({row, canonical(o), learns(o) ? std::optional(rate) : std::nullopt});
+            if (!learns(o)) break;
+        }
+    }
+    return cases;
+}
+
+std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, int64_t seeds) {
+    std::vector<PlannedRun> runs;
+    std::map<std::string, std::vector<std::string>> labels;
+    for (int64_t seed = 1; seed <= seeds; ++seed) // by seed: a first look at every row comes early
+        for (const Case& c : cases) {
+            if (!c.row.needs.empty()) continue;
+            const Options o = c.seeded(seed);
+            const std::string hash = run_hash(o);
+            std::vector<std::string>& names = labels[hash];
+            if (names.empty()) {
+                const std::string rate = c.learning_rate ? fmt::format(" lr {}", *c.learning_rate) : "";
+                runs.push_back({hash, fmt::format("{} seed {}", rate, seed), o});
+            }
+            if (std::find(names.begin(), names.end(), c.row.label()) == names.end()) names.push_back(c.row.label());
+        }
+    for (PlannedRun& r : runs) {
+        const std::vector<std::string>& names = labels[r.hash];
+        const std::string more = names.size() > 1 ? fmt::format(" and {} more", names.size() - 1) : "";
+        r.label = names[0] + more + r.label;
+    }
+    return runs;
+}
+
+} // namespace fci

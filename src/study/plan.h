@@ -1,0 +1,36 @@
+// A plan: which runs a row is made of at a scale. Rows whose options come to the same share one run.
+#pragma once
+#include "study/rows.h"
+
+namespace fci {
+
+// The same options, with what does nothing in this run at its default, e.g. n_distractors of mqar, bandit_context
+// without a bandit, learning_rate without anything that learns.
+Options canonical(Options);
+
+bool learns(const Options&); // bloom, random and blind do not: they have no parameters
+
+// 16 hex digits that stand for a run, seed included: of the canonical options that are not at their default, sorted, so
+// that an option which a later version adds changes no hash.
+std::string run_hash(const Options&);
+
+// The runs of a row at one learning rate; they differ by seed.
+struct Case {
+    Row row;
+    Options options;                     // canonical, seed 1
+    std::optional<double> learning_rate; // none: nothing learns
+
+    Options seeded(int64_t seed) const;
+};
+
+// In the order of the rows, for each its learning rates; rows that need what is not here have one case without options.
+std::vector<Case> plan(const std::vector<Row>&, const Scale&);
+
+// One run of a sweep, and the rows that it is of.
+struct PlannedRun {
+    std::string hash, label; // "s46.bimamba lr 0.001 seed 2", "t1.raw, t3.raw lr ..."
+    Options options;
+};
+std::vector<PlannedRun> runs_of(const std::vector<Case>&, int64_t seeds); // each once, those of seed 1 first
+
+} // namespace fci

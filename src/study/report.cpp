@@ -1,0 +1,259 @@
+#include "study/report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "study/estimate.h"
+#include "train/progress.h"
+
+namespace fci {
+namespace {
+
+bool percentage(const std::string& quantity) { return quantity == "routing" || quantity == "accuracy"; }
+
+// The seeds 1, 2, ... that are there; of each what the row shows as this quantity.
+Ours over_seeds(const Case& of, const std::string& quantity, const std::vector<const Result*>& results) {
+    std::vector<double> values, chances;
+    double queries = 0;
+    int without = 0;
+    for (const Result* r : results) {
+        std::optional<double> x;
+        const std::string name = quantity == "routing" ? of.row.measure : percentage(quantity) ? "" : quantity;
+        if (quantity == "transition_epoch") {
+            if (r->transition_epoch)
+                x = r->transition_epoch;
+            else
+                ++without;
+        } else if (!name.empty()) {
+            if (const auto found = r->analysis.find(name); found != r->analysis.end()) x = found->second;
+        } else
+            x = quantity == "routing" ? r->metrics.at_k : r->metrics.accuracy;
+        if (x) values.push_back(*x);
+        if (percentage(quantity)) {
+            if (const auto c = quantity == "routing" ? r->chance.at_k : r->chance.accuracy) chances.push_back(*c);
+            queries = static_cast<double>(r->queries);
+        }
+    }
+    Ours o = summarise(values, queries);
+    o.without = without;
+    if (!chances.empty()) o.chance = summarise(chances, 0).mean; // of each seed's own training set
+    return o;
+}
+
+std::vector<const Result*> seeds_in(const Case& c, const Results& results, int64_t seeds) {
+    std::vector<const Result*> found;
+    constexpr int64_t most = 100; // of seeds that are looked for
+    for (int64_t s = 1; c.row.needs.empty() && s <= (seeds ? seeds : most); ++s)
+        if (const Result* r = results.find(run_hash(c.seeded(s)))) found.push_back(r);
+    return found;
+}
+
+std::vector<std::pair<std::string, std::string>> shown(const Row& row) {
+    if (!row.paper.empty()) return row.paper;
+    return {{"routing", ""}, {"accuracy", ""}}; // of a file of one's own
+}
+
+int decimals(const std::string& quantity) { return quantity == "cosine_gap" ? 3 : 1; }
+
+std::string rate_text(const Case& c) {
+    if (!c.learning_rate) return "-";
+    const int e = static_cast<int>(std::floor(std::log10(*c.learning_rate) + 1e-9));
+    return fmt::format("{:g}e{}", *c.learning_rate / std::pow(10.0, e), e);
+}
+
+std::string ours_text(const Line& line) {
+    const Ours& o = line.ours;
+    const int ran = o.seeds + o.without;
+    if (ran == 0) return "not run";
+    const std::string mark = line.recorded ? "*" : "";
+    if (o.seeds == 0) return fmt::format("none ({}){}", ran, mark);
+    const std::string number = fmt::format("{:.{}f}", o.mean, decimals(line.quantity));
+    const std::string spread = o.seeds > 1 ? fmt::format(" ±{:.{}f}", o.sd, decimals(line.quantity)) : "";
+    return fmt::format("{}{} ({}){}", number, spread,
+                       o.without ? fmt::format("{} of {}", o.seeds, ran) : std::to_string(ran), mark);
+}
+
+std::string what_text(const Line& line) {
+    return line.quantity == "routing" && !line.of.row.measure.empty() ? line.of.row.measure : line.quantity;
+}
+
+std::string verdict_text(const Line& line, const std::string& scale) {
+    if (!line.of.row.needs.empty() || line.ours.seeds + line.ours.without == 0) return name(Verdict::not_run);
+    if (scale != "paper") return scale;
+    if (line.paper.empty()) return "-";
+    return name(judge(line.quantity, *parse_paper(line.paper), line.ours));
+}
+
+std::string command_text(const Line& line, const std::string& scale) {
+    if (!line.of.row.needs.empty()) return "needs " + line.of.row.needs;
+    const std::string& id = line.of.row.id;
+    const bool own_file = line.of.row.paper.empty(); // such rows are known by their file
+    return fmt::format("./fci reproduce {} --scale {}", own_file ? line.of.row.file : id, scale);
+}
+
+std::string csv_field(const std::string& s) {
+    if (s.find_first_of(",\"\n") == std::string::npos) return s;
+    std::string q;
+    for (const char c : s) q += c == '"' ? "\"\"" : std::string(1, c);
+    return fmt::format("\"{}\"", q);
+}
+
+std::string csv(const std::vector<Line>& lines, const TableOptions& o) {
+    std::string s = "id,reading,what,learning_rate,paper,ours,sd,seeds,half_width,chance,verdict,recorded,command\n";
+    for (const Line& l : lines) {
+        const Ours& u = l.ours;
+        const auto number = [&](double x) { return u.seeds ? fmt::format("{:.6g}", x) : ""; };
+        std::vector<std::string> fields{l.of.row.id,
+                                        l.of.row.reading,
+                                        what_text(l),
+                                        l.of.learning_rate ? fmt::format("{}", *l.of.learning_rate) : "",
+                                        l.paper,
+                                        number(u.mean),
+                                        u.seeds > 1 ? number(u.sd) : "",
+                                        std::to_string(u.seeds + u.without),
+                                        number(u.half_width),
+                                        u.chance ? fmt::format("{:.6g}", *u.chance) : "",
+                                        verdict_text(l, o.scale),
+                                        l.recorded ? "yes" : "no",
+                                        command_text(l, o.scale)};
+        for (std::string& f : fields) f = csv_field(f);
+        s += fmt::format("{}\n", fmt::join(fields, ","));
+    }
+    return s;
+}
+
+size_t letters(const std::string& s) { // of UTF-8
+    return static_cast<size_t>(std::count_if(s.begin(), s.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+using Cells = std::vector<std::vector<std::string>>; // the first line is the heading
+
+std::string aligned(const Cells& cells, const std::function<std::string(const std::string&, size_t)>& dress) {
+    std::vector<size_t> width(cells[0].size());
+    for (const auto& line : cells)
+        for (size_t i = 0; i < line.size(); ++i) width[i] = std::max(width[i], letters(line[i]));
+    std::string s;
+    for (const auto& line : cells) {
+        std::string text;
+        for (size_t i = 0; i < line.size(); ++i) {
+            text += &line == &cells[0] ? line[i] : dress(line[i], i);
+            if (i + 1 < line.size()) text += std::string(width[i] - letters(line[i]) + 2, ' ');
+        }
+        s += text + '\n';
+    }
+    return s;
+}
+
+std::string markdown(const Cells& cells) {
+    std::string s;
+    for (size_t i = 0; i < cells.size(); ++i) {
+        s += fmt::format("| {} |\n", fmt::join(cells[i], " | "));
+        if (i == 0) {
+            s += '|';
+            for (size_t c = 0; c < cells[0].size(); ++c) s += "---|";
+            s += '\n';
+        }
+    }
+    return s;
+}
+
+} // namespace
+
+std::vector<Line> lines_of(const std::vector<Case>& cases, const Results& own, const Results& recorded, int64_t seeds) {
+    std::vector<Line> lines;
+    for (const Case& c : cases) {
+        std::vector<const Result*> results = seeds_in(c, own, seeds);
+        bool from_record = false;
+        if (results.empty()) {
+            results = seeds_in(c, recorded, seeds);
+            from_record = !results.empty();
+        }
+        for (const auto& [quantity, paper] : shown(c.row))
+            lines.push_back({c, quantity, paper, over_seeds(c, quantity, results), from_record});
+    }
+    return lines;
+}
+
+std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
+    if (o.format == "csv") return csv(lines, o);
+    const size_t verdict = 6, command = 7;
+    Cells cells{{"id", "what", "lr", "paper", "ours (seeds)", "chance", "verdict", "command"}};
+    bool recorded = false;
+    for (const Line& l : lines) {
+        recorded |= l.recorded;
+        cells.push_back({l.of.row.label(), what_text(l), rate_text(l.of), l.paper, ours_text(l),
+                         l.ours.chance ? fmt::format("{:.1f}", *l.ours.chance) : "-", verdict_text(l, o.scale),
+                         command_text(l, o.scale)});
+    }
+    std::string s;
+    if (o.format == "md") {
+        for (size_t i = 1; i < cells.size(); ++i) cells[i][command] = fmt::format("`{}`", cells[i][command]);
+        s = markdown(cells) + "\n";
+    } else
+        s = aligned(cells, [&](const std::string& text, size_t column) {
+            if (!o.colour || column != verdict) return text;
+            const char* colour = text == "reproduced"    ? "32"
+                                 : text == "same regime" ? "36"
+                                 : text == "differs"     ? "31"
+                                                         : "2";
+            return fmt::format("\x1b[{}m{}\x1b[0m", colour, text);
+        });
+    s += "ours: mean ± standard deviation over seeds (their number); chance: the best rule that never looks at the "
+         "content\n";
+    if (o.scale != "paper")
+        s +=
+            fmt::format("scale {}: smaller than the paper's, so without verdicts; --scale paper gives them\n", o.scale);
+    if (recorded) s += fmt::format("* recorded in {}, not run here\n", o.recorded);
+    return s;
+}
+
+std::vector<std::string> differences(const std::vector<Case>& cases, const Results& own, const Results& recorded,
+                                     int64_t seeds, int& compared) {
+    std::vector<std::string> found;
+    compared = 0;
+    for (const Case& c : cases) {
+        std::vector<const Result*> now, then; // of the same runs
+        for (const Result* r : seeds_in(c, own, seeds))
+            if (const Result* old = recorded.find(r->hash)) now.push_back(r), then.push_back(old);
+        if (now.empty()) continue;
+        ++compared;
+        std::vector<std::string> compare{"routing", "accuracy"};
+        for (const auto& [quantity, paper] : c.row.paper)
+            if (quantity == "transition_epoch") compare.push_back(quantity);
+        for (const std::string& quantity : compare) {
+            const Ours a = over_seeds(c, quantity, now), b = over_seeds(c, quantity, then);
+            const double spread = std::max(2.0, b.half_width), off = std::abs(a.mean - b.mean);
+            if (a.seeds == b.seeds && (a.seeds == 0 || off <= spread)) continue;
+            const std::string rate = c.learning_rate ? " at learning rate " + rate_text(c) : "";
+            if (a.seeds != b.seeds)
+                found.push_back(fmt::format("{}{}: {} of {} seeds have a {}, recorded {}", c.row.label(), rate, a.seeds,
+                                            now.size(), quantity, b.seeds));
+            else
+                found.push_back(fmt::format("{}{}: {} is {:.1f}, recorded {:.1f}, more than {:.1f} apart",
+                                            c.row.label(), rate, quantity, a.mean, b.mean, spread));
+        }
+    }
+    return found;
+}
+
+std::string rows_text(const std::vector<Row>& rows, const Scale& scale, const Results& known, int threads) {
+    const Estimates estimates(known, threads);
+    Cells cells{{"id", "where", "task", "representation", "router", "paper", "time"}};
+    for (const Row& row : rows) {
+        std::vector<std::string> values;
+        for (const auto& [quantity, value] : row.paper) values.push_back(quantity + " " + value);
+        std::string time = "needs " + row.needs;
+        if (row.needs.empty()) {
+            double seconds = 0;
+            for (const Case& c : plan({row}, scale)) seconds += estimates.seconds(c.options);
+            time = fmt::format("~{}", duration(seconds));
+        }
+        const std::string variant = row.settings.has("variant") ? " " + row.settings.values.task.variant : "";
+        cells.push_back({row.label(), row.where, row.task + variant, row.representation, row.router,
+                         fmt::format("{}", fmt::join(values, ", ")), time});
+    }
+    return aligned(cells, [](const std::string& text, size_t) { return text; });
+}
+
+} // namespace fci

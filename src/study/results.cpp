@@ -1,0 +1,208 @@
+#include "study/results.h"
+
+#include <fcntl.h>
+#include <simdjson.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "core/files.h"
+#include "study/plan.h"
+#include "train/provenance.h"
+
+namespace fci {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = simdjson::dom::element;
+
+std::string number(std::optional<double> x) { return x && std::isfinite(*x) ? fmt::format("{}", *x) : "null"; }
+
+std::string metrics_text(const Metrics& m) {
+    return fmt::format("\"routing_at_k\":{},\"routing_at_1\":{},\"accuracy\":{}", number(m.at_k), number(m.at_1),
+                       number(m.accuracy));
+}
+
+std::optional<double> number_or_null(const Json& json, const char* key) {
+    const Json value = json[key];
+    return value.is_null() ? std::nullopt : std::optional(double(value));
+}
+
+Metrics metrics_in(const Json& json) {
+    return {number_or_null(json, "routing_at_k"), number_or_null(json, "routing_at_1"),
+            number_or_null(json, "accuracy")};
+}
+
+// The recorded options by the option table; one that this version does not know belongs to another one.
+Options options_in(const Json& json) {
+    Options o;
+    const std::vector<Option> all = table(o);
+    for (const auto [key, value] : simdjson::dom::object(json)) {
+        const auto found = std::find_if(all.begin(), all.end(), [&](const Option& x) { return x.key == key; });
+        if (found == all.end()) fail(Exit::bad_data, "it has an option '{}', which this version does not", key);
+        std::visit(
+            [&](auto* p) {
+                using T = std::remove_pointer_t<decltype(p)>;
+                if constexpr (std::is_same_v<T, std::string>)
+                    *p = std::string(std::string_view(value));
+                else if constexpr (std::is_same_v<T, int> || std::is_same_v<T, int64_t>)
+                    *p = static_cast<T>(int64_t(value));
+                else
+                    *p = T(value);
+            },
+            found->value);
+    }
+    return o;
+}
+
+Result result_in(const Json& json) {
+    Result r;
+    r.hash = std::string(std::string_view(json["hash"]));
+    r.scale = std::string(std::string_view(json["scale"]));
+    r.seed = int64_t(json["seed"]);
+    const Json metrics = json["metrics"];
+    r.metrics = metrics_in(metrics);
+    r.queries = int64_t(metrics["queries"]);
+    r.transition_epoch = static_cast<int>(number_or_null(metrics, "transition_epoch").value_or(0));
+    r.chance = metrics_in(json["chance"]);
+    for (const auto [key, value] : simdjson::dom::object(json["analysis"]))
+        if (!value.is_null()) r.analysis[std::string(key)] = double(value);
+    for (const Json point : simdjson::dom::array(json["curve"])) {
+        std::array<double, 4> values{};
+        const simdjson::dom::array numbers = point;
+        if (numbers.size() != values.size())
+            fail(Exit::bad_data, "a point of its curve has {} numbers", numbers.size());
+        for (size_t i = 0; i < values.size(); ++i) {
+            const Json x = numbers.at(i);
+            values[i] = x.is_null() ? NAN : double(x);
+        }
+        r.curve.push_back(values);
+    }
+    r.seconds = double(json["seconds"]);
+    const Json provenance = json["provenance"];
+    r.provenance = simdjson::minify(provenance);
+    r.options = options_in(provenance["options"]);
+    if (r.options.train.seed != r.seed)
+        fail(Exit::bad_data, "its seed is {}, its options say {}", r.seed, r.options.train.seed);
+    if (const std::string hash = run_hash(r.options); hash != r.hash)
+        fail(Exit::bad_data, "its hash is {}, its options make {}", r.hash, hash);
+    return r;
+}
+
+struct Locked { // a file, locked while it lives
+    int fd;
+    ~Locked() { ::close(fd); }
+};
+
+[[noreturn]] void cannot(const std::string& path) {
+    fail(Exit::internal, "{}: cannot be written: {}; check the folder and the disk, or choose another --results", path,
+         std::strerror(errno));
+}
+
+} // namespace
+
+std::string to_json(const Result& r) {
+    std::string analysis, curve;
+    for (const auto& [key, value] : r.analysis)
+        analysis += fmt::format("{}{}:{}", analysis.empty() ? "" : ",", json_quote(key), number(value));
+    for (const auto& [epoch, at_k, at_1, accuracy] : r.curve)
+        curve += fmt::format("{}[{},{},{},{}]", curve.empty() ? "" : ",", epoch, number(at_k), number(at_1),
+                             number(accuracy));
+    return fmt::format(
+        "{{\"version\":{},\"hash\":\"{}\",\"scale\":{},\"seed\":{},\"metrics\":{{{},\"queries\":{},"
+        "\"transition_epoch\":{}}},\"chance\":{{{}}},\"analysis\":{{{}}},\"curve\":[{}],\"seconds\":{:.3f},"
+        "\"provenance\":{}}}",
+        results_version, r.hash, json_quote(r.scale), r.seed, metrics_text(r.metrics), r.queries,
+        r.transition_epoch ? std::to_string(r.transition_epoch) : "null", metrics_text(r.chance), analysis, curve,
+        r.seconds, r.provenance);
+}
+
+std::optional<Result> from_json(const std::string& line, const std::string& where, int64_t* version) {
+    try {
+        simdjson::dom::parser parser;
+        const Json json = parser.parse(line);
+        const int64_t v = json["version"];
+        if (version) *version = v;
+        if (v != results_version) return std::nullopt;
+        return result_in(json);
+    } catch (const simdjson::simdjson_error& e) {
+        fail(Exit::bad_data, "{}: not a result: {}; remove the line, or take the file from its origin again", where,
+             e.what());
+    } catch (const Error& e) {
+        fail(Exit::bad_data, "{}: not a result: {}; remove the line, or take the file from its origin again", where,
+             e.what());
+    }
+}
+
+std::string results_file(const std::string& folder, const std::string& scale) {
+    return folder + "/" + scale + ".jsonl";
+}
+
+Results::Results(const std::string& folder, const std::string& scale, std::vector<std::string>& notes) {
+    const std::string path = results_file(folder, scale);
+    if (!fs::exists(path)) return;
+    const std::string text = read_file(path);
+    std::map<int64_t, int> others; // version, lines
+    int number = 0;
+    for (size_t begin = 0; begin < text.size();) {
+        const size_t end = text.find('\n', begin);
+        ++number;
+        if (end == std::string::npos) {
+            notes.push_back(fmt::format("{}: the last line is cut short, as a kill leaves it, and is left out", path));
+            break;
+        }
+        int64_t version = 0;
+        std::optional<Result> r =
+            from_json(text.substr(begin, end - begin), fmt::format("{}:{}", path, number), &version);
+        if (r && r->scale != scale)
+            fail(Exit::bad_data, "{}:{}: a result of scale {} in a file of scale {}; move it", path, number, r->scale,
+                 scale);
+        if (r)
+            by_hash_[r->hash] = std::move(*r);
+        else
+            ++others[version];
+        begin = end + 1;
+    }
+    for (const auto& [version, lines] : others)
+        notes.push_back(fmt::format("{} result{} of version {} in {} {} left out; this program makes version {}", lines,
+                                    lines == 1 ? "" : "s", version, path, lines == 1 ? "is" : "are", results_version));
+}
+
+const Result* Results::find(const std::string& hash) const {
+    const auto found = by_hash_.find(hash);
+    return found == by_hash_.end() ? nullptr : &found->second;
+}
+
+void append_result(const std::string& folder, const Result& r) {
+    std::error_code error;
+    fs::create_directories(folder, error);
+    const std::string path = results_file(folder, r.scale);
+    const Locked file{::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666)};
+    if (file.fd < 0) cannot(path);
+    while (::flock(file.fd, LOCK_EX) != 0) // a signal asks for a stop after this run, not for the loss of its result
+        if (errno != EINTR) cannot(path);
+    const off_t size = ::lseek(file.fd, 0, SEEK_END);
+    off_t end = size; // of the last whole line
+    for (char c = 0; end > 0; --end)
+        if (::pread(file.fd, &c, 1, end - 1) != 1)
+            cannot(path);
+        else if (c == '\n')
+            break;
+    if (end < size && ::ftruncate(file.fd, end) != 0) cannot(path);
+    const std::string line = to_json(r) + '\n';
+    const ssize_t written = ::write(file.fd, line.data(), line.size());
+    if (written != static_cast<ssize_t>(line.size())) {
+        if (written >= 0) errno = ENOSPC;
+        const int why = errno;
+        [[maybe_unused]] const int cut = ::ftruncate(file.fd, end);
+        errno = why;
+        cannot(path);
+    }
+    if (::fsync(file.fd) != 0) cannot(path);
+}
+
+} // namespace fci

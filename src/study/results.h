@@ -1,0 +1,63 @@
+// Results: one JSON object a line, one line a run, in FOLDER/SCALE.jsonl. Lines are only ever added, so any number of
+// processes may add to one file, and files of several machines may be put together with cat; of two lines of one run
+// the later counts.
+//   {"version":1,"hash":"...","scale":"paper","seed":1,
+//    "metrics":{"routing_at_k","routing_at_1","accuracy","queries","transition_epoch"},   percent; null: has none
+//    "chance":{"routing_at_k","routing_at_1","accuracy"}, "analysis":{NAME: number, ...},
+//    "curve":[[epoch,at_k,at_1,accuracy],...], "seconds", "provenance":{...,"data_hash","options":{...}}}
+#pragma once
+#include <array>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "train/options.h"
+
+namespace fci {
+
+// To be raised when the same options give other numbers than before, for a reason other than rounding: a corrected
+// bug, another default. Lines of another version are left out, and said to be.
+constexpr int results_version = 1;
+
+struct Metrics {
+    std::optional<double> at_k, at_1, accuracy;
+};
+
+struct Result {
+    std::string hash, scale;
+    int64_t seed = 1;
+    Metrics metrics, chance;
+    int64_t queries = 0;
+    int transition_epoch = 0; // 0: none
+    std::map<std::string, double> analysis;
+    std::vector<std::array<double, 4>> curve;
+    double seconds = 0;
+    std::string provenance = "{}"; // as JSON
+    Options options;               // out of it
+};
+
+std::string to_json(const Result&); // one line
+// Exit::bad_data, beginning with `where`, for a line that is not a result. Nothing: it is of another version, which
+// `version` gets.
+std::optional<Result> from_json(const std::string& line, const std::string& where, int64_t* version = nullptr);
+
+class Results {
+public:
+    Results() = default;
+    // FOLDER/SCALE.jsonl; none is an empty one. `notes` gets a sentence on what was left out.
+    Results(const std::string& folder, const std::string& scale, std::vector<std::string>& notes);
+
+    const Result* find(const std::string& hash) const; // null: not there
+    const std::map<std::string, Result>& all() const { return by_hash_; }
+
+private:
+    std::map<std::string, Result> by_hash_;
+};
+
+std::string results_file(const std::string& folder, const std::string& scale);
+
+// Adds a line under a lock, and is back when it is on the disk. A torn last line, of a process that was killed, goes.
+void append_result(const std::string& folder, const Result&);
+
+} // namespace fci

@@ -1,0 +1,271 @@
+#include "study/rows.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "core/files.h"
+#include "core/nearest.h"
+#include "study/plan.h"
+#include "study/verdict.h"
+#include "train/options_toml.h"
+
+namespace fci {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::vector<std::string> row_keys{"id", "where", "reading", "paper", "note", "needs", "measure"};
+const std::vector<std::string> word_keys{"task", "representation", "router"};
+
+bool contains(const std::vector<std::string>& v, const std::string& s) {
+    return std::find(v.begin(), v.end(), s) != v.end();
+}
+
+// One TOML file: messages name it and the line.
+struct Reader {
+    std::string file;
+
+    template <class... Args>
+    [[noreturn]] void refuse(const toml::node& at, fmt::format_string<Args...> format, Args&&... args) const {
+        fail(Exit::usage, "{}:{}: {}", file, at.source().begin.line, fmt::format(format, std::forward<Args>(args)...));
+    }
+
+    std::string text(const std::string& key, const toml::node& node) const {
+        if (!node.is_string()) refuse(node, "{}: a string, in quotes, is wanted here", key);
+        return node.value<std::string>().value();
+    }
+
+    const toml::array& array(const std::string& key, const toml::node& node) const {
+        if (!node.is_array()) refuse(node, "{}: an array, in [ ], is wanted here", key);
+        return *node.as_array();
+    }
+
+    const toml::table& sub_table(const std::string& key, const toml::node& node) const {
+        if (!node.is_table()) refuse(node, "{}: a table is wanted here", key);
+        return *node.as_table();
+    }
+
+    void set(Settings& s, const std::string& key, const toml::node& node,
+             const std::vector<std::string>& others) const {
+        s.keys.push_back(set_from_toml(table(s.values), key, node, file, Exit::usage, others).key);
+    }
+
+    void read_paper(Row& row, const toml::node& node) const {
+        for (const auto& [key, value] : sub_table("paper", node)) {
+            const std::string quantity(key.str()), written = text(quantity, value);
+            if (!contains(quantities(), quantity))
+                refuse(value, "{}: no such quantity{}", quantity, did_you_mean(quantity, quantities()));
+            if (!parse_paper(written))
+                refuse(value, "{} = \"{}\": a value is written x, ~x, <=x, >x or a-b", quantity, written);
+            row.paper.emplace_back(quantity, written);
+        }
+        // In the order of the paper's columns, whatever the order of the file.
+        const auto rank = [](const auto& q) {
+            return std::find(quantities().begin(), quantities().end(), q.first) - quantities().begin();
+        };
+        std::sort(row.paper.begin(), row.paper.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+    }
+
+    Row read_row(const toml::table& t, const std::string& group) const {
+        Row row;
+        row.group = group, row.file = file, row.line = static_cast<int>(t.source().begin.line);
+        const auto word = [&](const char* key, std::string& to) {
+            if (const toml::node* node = t.get(key)) to = text(key, *node);
+        };
+        word("id", row.id), word("where", row.where), word("reading", row.reading), word("note", row.note);
+        word("needs", row.needs), word("measure", row.measure);
+        if (row.id.empty()) refuse(t, "a [[row]] without id");
+        if (const toml::node* paper = t.get("paper")) read_paper(row, *paper);
+        for (const auto& [key, node] : t) {
+            const std::string name(key.str());
+            if (contains(row_keys, name)) continue;
+            if (row.needs.empty())
+                set(row.settings, name, node, row_keys);
+            else if (!contains(word_keys, name))
+                refuse(node, "{}: a row that needs {} is not run: {} are all that it may have", name, row.needs,
+                       fmt::join(word_keys, ", "));
+        }
+        row.task = row.settings.values.task.task, row.router = row.settings.values.model.router;
+        row.representation = row.settings.values.model.representation;
+        if (!learns(row.settings.values)) row.representation = "-";
+        if (!row.needs.empty())
+            word("task", row.task), word("representation", row.representation), word("router", row.router);
+        return row;
+    }
+
+    // The rows of a [[readings]] table: each of its rows with each value of each of its options.
+    std::vector<Row> read_readings(const toml::table& t, const std::vector<Row>& rows, const std::string& group) const {
+        const toml::node* named = t.get("rows");
+        if (!named) refuse(t, "[[readings]] without rows");
+        std::vector<std::string> known;
+        for (const Row& r : rows) known.push_back(r.id);
+        std::vector<Row> all;
+        for (const toml::node& node : array("rows", *named)) {
+            const std::string id = text("rows", node);
+            const auto base = std::find_if(rows.begin(), rows.end(), [&](const Row& r) { return r.id == id; });
+            if (base == rows.end()) refuse(node, "{}: no such row{}", id, did_you_mean(id, known));
+            for (const auto& [key, values] : t) {
+                if (key.str() == "rows") continue;
+                for (const toml::node& value : array(std::string(key.str()), values)) {
+                    Row row = *base;
+                    set(row.settings, std::string(key.str()), value, {"rows"});
+                    for (const Option& o : table(row.settings.values))
+                        if (o.key == row.settings.keys.back()) row.id += "@" + o.key + "=" + plain(o.text());
+                    row.group = group, row.file = file, row.line = static_cast<int>(value.source().begin.line);
+                    all.push_back(row);
+                }
+            }
+        }
+        return all;
+    }
+
+    static std::string plain(std::string text) { // without quotes
+        std::erase(text, '"');
+        return text;
+    }
+
+    std::vector<Scale> read_scales(const toml::table& doc) const {
+        std::vector<Scale> scales;
+        for (const auto& [name, node] : doc) {
+            Scale scale;
+            scale.name = name.str();
+            for (const auto& [key, value] : sub_table(scale.name, node)) {
+                const std::string word(key.str());
+                if (word == "learning_rates") {
+                    for (const toml::node& rate : array(word, value)) {
+                        if (!rate.is_number()) refuse(rate, "learning_rates: numbers are wanted here");
+                        scale.learning_rates.push_back(rate.value<double>().value());
+                    }
+                } else if (value.is_table()) {
+                    Settings s;
+                    for (const auto& [inner, x] : *value.as_table()) set(s, std::string(inner.str()), x, {});
+                    scale.tasks.emplace_back(word, s);
+                } else
+                    set(scale.any, word, value, {"learning_rates"});
+            }
+            if (scale.learning_rates.empty()) refuse(node, "{}: a scale without learning_rates", scale.name);
+            scales.push_back(scale);
+        }
+        return scales;
+    }
+};
+
+void read_rows(const std::string& path, const std::vector<Row>& known, std::vector<Row>& rows) {
+    const Reader reader{path};
+    const toml::table doc = parse_toml(read_file(path), path);
+    const std::string group = fs::path(path).stem().string();
+    for (const auto& [key, node] : doc) {
+        const std::string name(key.str());
+        if (name != "row" && name != "readings")
+            reader.refuse(node, "{}: [[row]] and [[readings]] are wanted here", name);
+        for (const toml::node& entry : reader.array("[[" + name + "]]", node)) {
+            const toml::table& t = reader.sub_table(name, entry);
+            if (name == "row")
+                rows.push_back(reader.read_row(t, group));
+            else
+                for (Row& r : reader.read_readings(t, known, group)) rows.push_back(std::move(r));
+        }
+    }
+}
+
+void refuse_twice(const std::vector<Row>& rows) {
+    std::set<std::string> seen;
+    for (const Row& r : rows)
+        if (!seen.insert(r.label()).second)
+            fail(Exit::usage, "{}:{}: the row {} is there twice; give the second a reading = \"...\"", r.file, r.line,
+                 r.label());
+}
+
+} // namespace
+
+bool Settings::has(const std::string& key) const { return contains(keys, key); }
+
+void Settings::apply(Options& to) const {
+    Options from = values;
+    const std::vector<Option> source = table(from), target = table(to);
+    for (size_t i = 0; i < source.size(); ++i)
+        if (has(source[i].key))
+            std::visit([&](auto* p) { *p = *std::get<std::decay_t<decltype(p)>>(source[i].value); }, target[i].value);
+}
+
+const Scale& Study::scale(const std::string& name) const {
+    std::vector<std::string> names;
+    for (const Scale& s : scales) names.push_back(s.name);
+    expect_one_of("--scale", name, names);
+    return scales[std::find(names.begin(), names.end(), name) - names.begin()];
+}
+
+std::vector<Row> Study::select(const std::vector<std::string>& words) {
+    std::vector<Row> chosen;
+    std::set<std::string> seen;
+    const auto take = [&](const Row& r) {
+        if (seen.insert(r.label()).second) chosen.push_back(r);
+    };
+    for (const std::string& word : words) {
+        if (word.ends_with(".toml")) {
+            const std::string group = fs::path(word).stem().string();
+            std::error_code error;
+            if (fs::equivalent(fs::path(word).parent_path().empty() ? "." : fs::path(word).parent_path(), folder,
+                               error)) {
+                for (const auto* from : {&rows, &variants})
+                    for (const Row& r : *from)
+                        if (r.group == group) take(r);
+                if (!fs::exists(word)) fail(Exit::usage, "{}: no such file", word);
+                continue;
+            }
+            std::vector<Row> more;
+            read_rows(word, rows, more);
+            refuse_twice(more);
+            for (const Row& r : more) take(r), variants.push_back(r);
+            continue;
+        }
+        const size_t before = chosen.size();
+        std::vector<std::string> known{"all"};
+        bool found = word == "all";
+        for (const auto* from : {&rows, &variants})
+            for (const Row& r : *from) {
+                if (word == r.id || word == r.group || (word == "all" && from == &rows)) take(r), found = true;
+                known.push_back(r.id), known.push_back(r.group);
+            }
+        if (!found && chosen.size() == before)
+            fail(Exit::usage, "{}: no such row or group{} (fci rows lists them)", word, did_you_mean(word, known));
+    }
+    return chosen;
+}
+
+std::string find_runs_folder() {
+    const auto holds_rows = [](const fs::path& p) { return fs::exists(p / "scales.toml"); };
+    if (holds_rows("runs")) return "runs";
+    std::error_code error;
+    for (fs::path p = fs::read_symlink("/proc/self/exe", error).parent_path(); !p.empty(); p = p.parent_path()) {
+        if (holds_rows(p / "runs")) return (p / "runs").string();
+        if (p == p.root_path()) break;
+    }
+    fail(Exit::usage, "the rows of the paper are not here: no runs/scales.toml in this folder, nor above the program; "
+                      "start fci in its repository");
+}
+
+Study load_study(const std::string& folder) {
+    Study study;
+    study.folder = folder;
+    std::vector<std::string> files;
+    for (const auto& entry : fs::directory_iterator(folder))
+        if (entry.path().extension() == ".toml") files.push_back(entry.path().string());
+    std::sort(files.begin(), files.end());
+    for (const std::string& file : files) {
+        const std::string name = fs::path(file).filename().string();
+        if (name == "scales.toml")
+            study.scales = Reader{file}.read_scales(parse_toml(read_file(file), file));
+        else if (name != "readings.toml")
+            read_rows(file, {}, study.rows);
+    }
+    refuse_twice(study.rows);
+    if (const std::string file = folder + "/readings.toml"; fs::exists(file))
+        read_rows(file, study.rows, study.variants);
+    return study;
+}
+
+} // namespace fci

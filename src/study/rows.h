@@ -1,0 +1,73 @@
+// Rows: every number of the paper as data. runs/GROUP.toml holds an array of tables:
+//
+//   [[row]]
+//   id = "t1.raw"                                     where = "Table 1"
+//   task = "mqar"                                     any option by its flag's name; the others have their defaults
+//   representation = "raw"
+//   paper = { routing = "25.6", accuracy = "7.6" }    as the paper has it: x, ~x, <=x, >x, a-b
+//
+// and also: reading (a second row of the same id, for what the paper leaves open), note, measure (the number shown as
+// routing is this one of the run's analysis), needs (what a row waits for that is not run: it is listed only).
+//
+//   [[readings]]                                      runs/readings.toml: rows by the values of one option at a time
+//   rows = ["f2.raw"]                                 gives the rows f2.raw@positions=in_mixer, f2.raw@positions=none
+//   positions = ["in_mixer", "none"]
+//
+// runs/scales.toml: what each scale changes of the defaults, and the learning rates it runs every row at; [SCALE.TASK]
+// for one task only. What a row sets itself stands.
+#pragma once
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "train/options.h"
+
+namespace fci {
+
+// Some options and their values.
+struct Settings {
+    Options values;
+    std::vector<std::string> keys;
+
+    bool has(const std::string& key) const;
+    void apply(Options& to) const;
+};
+
+struct Row {
+    std::string id, group, where, reading, note, needs, measure;
+    std::string task, representation, router;               // as words, for lists
+    std::vector<std::pair<std::string, std::string>> paper; // quantity, value
+    Settings settings;
+    std::string file; // and line: where it stands
+    int line = 0;
+
+    std::string label() const { return reading.empty() ? id : id + " (" + reading + ")"; }
+};
+
+struct Scale {
+    std::string name;
+    std::vector<double> learning_rates; // where a row sets none itself
+    Settings any;
+    std::vector<std::pair<std::string, Settings>> tasks; // of one task only
+};
+
+struct Study {
+    std::string folder;        // runs
+    std::vector<Row> rows;     // the paper's
+    std::vector<Row> variants; // of readings.toml, and of files named on the command line
+    std::vector<Scale> scales;
+
+    const Scale& scale(const std::string& name) const; // Exit::usage with the nearest
+
+    // The rows that words name, in their order, each once: an id, a group (table1), a FILE.toml, or all (the paper's).
+    std::vector<Row> select(const std::vector<std::string>& words);
+};
+
+// ./runs, else runs beside one of the folders above the program; Exit::usage where there is neither.
+std::string find_runs_folder();
+
+// All of it. Exit::usage names file, line and nearest key.
+Study load_study(const std::string& folder);
+
+} // namespace fci

@@ -1,0 +1,227 @@
+#include "study/sweep.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <set>
+#include <thread>
+
+#include "core/signals.h"
+#include "core/workers.h"
+#include "study/estimate.h"
+#include "study/execute.h"
+#include "study/results.h"
+
+namespace fci {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+// The lock of a run's folder. The file stays: to remove it would let a second process lock a new one.
+class RunLock {
+public:
+    explicit RunLock(const std::string& folder) {
+        fs::create_directories(folder);
+        const std::string path = folder + "/lock";
+        fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (fd_ < 0) fail(Exit::internal, "{}: cannot be made: {}; check the folder", path, std::strerror(errno));
+        held_ = ::flock(fd_, LOCK_EX | LOCK_NB) == 0;
+    }
+    ~RunLock() { ::close(fd_); }
+    RunLock(const RunLock&) = delete;
+    RunLock& operator=(const RunLock&) = delete;
+    bool held() const { return held_; }
+
+private:
+    int fd_ = -1;
+    bool held_ = false;
+};
+
+bool locked_by_another(const std::string& folder) {
+    const int fd = ::open((folder + "/lock").c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    const bool busy = ::flock(fd, LOCK_SH | LOCK_NB) != 0;
+    ::close(fd);
+    return busy;
+}
+
+int64_t whole_number(const std::string& text, const std::string& name) {
+    int64_t x = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), x);
+    if (error != std::errc() || end != text.data() + text.size())
+        fail(Exit::usage, "{} '{}': a whole number is wanted here", name, text);
+    return x;
+}
+
+std::optional<int64_t> variable(const char* name) {
+    const char* value = std::getenv(name);
+    return value && *value ? std::optional(whole_number(value, name)) : std::nullopt;
+}
+
+std::string folder_of(const PlannedRun& r, const SweepOptions& o) {
+    return fmt::format("{}/{}-{}", o.folder, o.scale, r.hash);
+}
+
+std::vector<PlannedRun> part(const std::vector<PlannedRun>& runs, const Shard& shard) {
+    const auto total = static_cast<int64_t>(runs.size());
+    if (shard.count == 0 && shard.index >= total)
+        fail(Exit::usage, "job {} of one job a run, but there are {} runs: jobs 0 to {}", shard.index, total,
+             total - 1);
+    std::vector<PlannedRun> mine;
+    for (int64_t i = 0; i < total; ++i)
+        if (shard.count == 0 ? i == shard.index : i % shard.count == shard.index) mine.push_back(runs[i]);
+    return mine;
+}
+
+Results read_results(const SweepOptions& o, Progress& progress, std::set<std::string>& said) {
+    std::vector<std::string> notes;
+    Results results(o.results, o.scale, notes);
+    for (const std::string& note : notes)
+        if (said.insert(note).second) progress.line("note: " + note);
+    return results;
+}
+
+std::string summary(const Result& r) {
+    std::string s;
+    if (r.metrics.at_k)
+        s += fmt::format("routing {:5.1f}% (chance {:.1f})  ", *r.metrics.at_k, r.chance.at_k.value_or(0));
+    if (r.metrics.accuracy)
+        s += fmt::format("accuracy {:5.1f}% ({:.1f})  ", *r.metrics.accuracy, r.chance.accuracy.value_or(0));
+    return s + duration(r.seconds);
+}
+
+// Seconds that each run takes, as far as is known.
+double expected(const std::vector<const PlannedRun*>& runs, const Estimates& estimates) {
+    double sum = 0;
+    for (const PlannedRun* r : runs) sum += estimates.seconds(r->options);
+    return sum;
+}
+
+} // namespace
+
+Shard shard_from(const std::string& flag) {
+    if (!flag.empty()) {
+        const size_t slash = flag.find('/');
+        if (slash == std::string::npos) fail(Exit::usage, "--shard {}: i/N is wanted here, e.g. 1/4", flag);
+        const int64_t i = whole_number(flag.substr(0, slash), "--shard"),
+                      n = whole_number(flag.substr(slash + 1), "--shard");
+        if (n < 1 || i < 1 || i > n) fail(Exit::usage, "--shard {}: i must be from 1 to N, in i/N", flag);
+        return {i - 1, n};
+    }
+    const auto in_range = [](const char* name, int64_t id, int64_t index, std::optional<int64_t> count) {
+        if (index < 0 || (count && index >= *count))
+            fail(Exit::usage, "{} {}: out of range, there are {} jobs", name, id, count.value_or(0));
+        return Shard{index, count.value_or(0)};
+    };
+    if (const auto id = variable("SLURM_ARRAY_TASK_ID")) {
+        const int64_t low = variable("SLURM_ARRAY_TASK_MIN").value_or(0),
+                      step = std::max<int64_t>(1, variable("SLURM_ARRAY_TASK_STEP").value_or(1));
+        return in_range("SLURM_ARRAY_TASK_ID", *id, *id < low ? -1 : (*id - low) / step,
+                        variable("SLURM_ARRAY_TASK_COUNT"));
+    }
+    if (const auto index = variable("JOB_COMPLETION_INDEX"))
+        return in_range("JOB_COMPLETION_INDEX", *index, *index, variable("JOB_COMPLETIONS"));
+    return {};
+}
+
+Exit sweep(const std::vector<PlannedRun>& all, const SweepOptions& o) {
+    const std::vector<PlannedRun> runs = part(all, o.shard);
+    const SignalGuard guard;
+    Progress progress(stdout, o.quiet);
+    std::set<std::string> said, failed;
+    Exit worst = Exit::ok;
+    size_t done = 0;
+    Results known = read_results(o, progress, said);
+    std::vector<const PlannedRun*> left;
+    for (const PlannedRun& r : runs) left.push_back(&r);
+    std::erase_if(left, [&](const PlannedRun* r) { return known.find(r->hash); });
+    done = runs.size() - left.size();
+    if (done) progress.line(fmt::format("{} of {} runs are done already", done, runs.size()));
+    Estimates estimates(known, o.threads);
+    const auto report = [&](const PlannedRun& r, const std::string& text) {
+        const std::string eta = left.empty() ? "" : "  ETA " + duration(expected(left, estimates));
+        progress.line(fmt::format("{:>3}/{}  {}  {}{}", done + failed.size(), runs.size(), r.label, text, eta));
+    };
+    while (!left.empty()) {
+        bool moved = false;
+        for (size_t i = 0; i < left.size() && !stop_asked();) {
+            const PlannedRun& r = *left[i];
+            const RunLock lock(folder_of(r, o));
+            if (!lock.held()) { // another process is at it
+                ++i;
+                continue;
+            }
+            moved = true;
+            left.erase(left.begin() + static_cast<int64_t>(i));
+            known = read_results(o, progress, said); // it may have been finished since
+            if (known.find(r.hash)) {
+                ++done;
+                report(r, "done by another process");
+                continue;
+            }
+            try {
+                Progress part = Progress::part_of(
+                    stdout, o.quiet, fmt::format("{}/{}  {}  ", done + failed.size() + 1, runs.size(), r.label));
+                const std::optional<Result> result = execute(r, o.scale, folder_of(r, o), o.threads, part);
+                if (!result) break;
+                append_result(o.results, *result);
+                estimates.add(*result);
+                ++done;
+                report(r, summary(*result));
+            } catch (const Error& e) {
+                if (runs.size() == 1) throw;
+                if (e.exit != Exit::usage && e.exit != Exit::non_finite) fail(e.exit, "{}: {}", r.label, e.what());
+                failed.insert(r.hash);
+                if (worst == Exit::ok) worst = e.exit;
+                report(r, fmt::format("failed: {}", e.what()));
+            }
+        }
+        if (stop_asked()) {
+            progress.line(fmt::format("stopped: {} of {} runs are done; the same command goes on", done, runs.size()));
+            return Exit::interrupted;
+        }
+        if (!moved && !left.empty()) {
+            if (said.insert("waiting").second)
+                progress.line(fmt::format("waiting for {} run{} that other processes are at", left.size(),
+                                          left.size() == 1 ? "" : "s"));
+            std::this_thread::sleep_for(300ms);
+        }
+    }
+    if (!failed.empty()) progress.line(fmt::format("{} of {} runs failed", failed.size(), runs.size()));
+    return worst;
+}
+
+void print_status(const std::vector<PlannedRun>& all, const SweepOptions& o) {
+    const std::vector<PlannedRun> runs = part(all, o.shard);
+    Progress progress(stdout);
+    std::set<std::string> said;
+    const Results known = read_results(o, progress, said);
+    const Estimates estimates(known, o.threads);
+    static const char* const states[] = {"done", "running", "unfinished", "waiting"};
+    int counts[4] = {};
+    std::vector<const PlannedRun*> left;
+    for (const PlannedRun& r : runs) {
+        const std::string folder = folder_of(r, o);
+        const int state = known.find(r.hash)                    ? 0
+                          : locked_by_another(folder)           ? 1
+                          : fs::exists(folder + "/config.toml") ? 2
+                                                                : 3;
+        ++counts[state];
+        if (state) left.push_back(&r);
+        progress.line(fmt::format("{:<10}  {}  {}", states[state], r.hash, r.label));
+    }
+    progress.line(fmt::format("{} runs at scale {}: {} done, {} running, {} unfinished, {} waiting; about {} to go on "
+                              "this machine alone (an estimate)",
+                              runs.size(), o.scale, counts[0], counts[1], counts[2], counts[3],
+                              duration(expected(left, estimates))));
+}
+
+} // namespace fci
