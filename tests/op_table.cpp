@@ -311,6 +311,7 @@ std::vector<OpCase> make_table() {
     }
     for (int keys : {1, 2, 7, tile + 1}) table.push_back(query_attention_case(2, 1, keys, 2, 5));
     table.push_back(query_attention_case(1, 3, 5, 3, 2));
+    table.push_back(query_attention_case(2, block + 1, tile + 1, 2, 5));
     table.push_back(query_attention_case(1, 2 * block + 1, 3, 1, 2));
     add_mixers(table);
     for (const RoutingShape& s :
