@@ -11,6 +11,7 @@
 #include "study/analysis.h"
 #include "study/commands.h"
 #include "study/index_run.h"
+#include "study/plot.h"
 #include "tasks/npy.h"
 #include "tasks/show.h"
 #include "train/checkpoint.h"
@@ -230,7 +231,18 @@ int run(int argc, char** argv) {
             ->check(CLI::Range(1, 1000));
     k->add_option("--format", study.format, "text, md or csv")->check(CLI::IsMember({"text", "md", "csv"}));
 
-    for (CLI::App* sub : {t, e, s, a, g, b, r, w, p, k}) sub->allow_extras();
+    PlotOptions plot;
+    CLI::App* l = command("plot", "draw a figure from the results, with gnuplot",
+                          "  fci plot figure2 --out figure2.svg\n"
+                          "  fci plot figure4 --scale paper --out figure4.svg\n"
+                          "  fci plot scaling --data scaling.tsv --out scaling.svg\n");
+    l->add_option("figure", plot.figure, "figure2, figure3, figure4 or scaling")->required();
+    l->add_option("--out", plot.out, "the SVG to write");
+    l->add_option("--scale", plot.scale, "paper, small or smoke");
+    l->add_option("--results", plot.results, "folder of results; the recorded ones fill in");
+    l->add_option("--data", plot.data, "scaling: what fci bench --scaling --out wrote");
+
+    for (CLI::App* sub : {t, e, s, a, g, b, r, w, p, k, l}) sub->allow_extras();
     if (argc == 1) {
         fmt::print(stderr, "{}", app.help());
         return static_cast<int>(Exit::usage);
@@ -263,6 +275,7 @@ int run(int argc, char** argv) {
     if (*a) return static_cast<int>(analyze(checkpoint, sequences, options.run));
     if (*s) show(options, given, checkpoint, count);
     if (*g) make_dataset(options, given, split);
+    if (*l) return static_cast<int>(draw(plot));
     if (*b) run_bench(bench);
     if (*r) return static_cast<int>(list_rows(study));
     if (*w) return static_cast<int>(run_sweep(study));
