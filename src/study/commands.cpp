@@ -61,8 +61,6 @@ Exit list_rows(const StudyOptions& o) {
     Results known = read(o.results, o.scale);
     if (known.all().empty()) known = read(l.recorded(), o.scale);
     fmt::print("{}", rows_text(l.rows, *l.scale, known, o.threads));
-    fmt::print("{} rows; time: of one seed at all learning rates of scale {} on this machine, an estimate\n",
-               l.rows.size(), o.scale);
     return Exit::ok;
 }
 
@@ -75,9 +73,9 @@ Exit run_sweep(const StudyOptions& o) {
         print_status(runs, s);
         return Exit::ok;
     }
+    const Exit exit = sweep(runs, s);
     Progress progress(stdout, o.quiet);
     if (const std::string text = not_run(l.rows); !text.empty()) progress.line(text);
-    const Exit exit = sweep(runs, s);
     if (exit == Exit::ok)
         progress.line(fmt::format("results are in {}; ./fci table shows them", results_file(s.results, s.scale)));
     return exit;

@@ -9,11 +9,6 @@
 namespace fci {
 namespace {
 
-std::string family(Options o) {
-    o.train.seed = 1;
-    return run_hash(o);
-}
-
 // Work of one training sequence, forward and backward: products of the blocks; what has no products (embedding, scores,
 // council, head) at its cost beside them, measured as 70 kflop a token.
 double sequence_flops(const Options& options) {
@@ -62,10 +57,10 @@ Estimates::Estimates(const Results& results, int threads) : threads_(threads) {
     for (const auto& [hash, result] : results.all()) add(result);
 }
 
-void Estimates::add(const Result& r) { by_family_[family(r.options)] = r.seconds; }
+void Estimates::add(const Result& r) { by_family_[family_hash(r.options)] = r.seconds; }
 
 double Estimates::seconds(const Options& o) const {
-    if (const auto known = by_family_.find(family(o)); known != by_family_.end()) return known->second;
+    if (const auto known = by_family_.find(family_hash(o)); known != by_family_.end()) return known->second;
     if (!learns(o)) return 1; // there is nothing but the data to make
     if (rate_ == 0) rate_ = measured_rate(threads_);
     constexpr double share = 0.6; // of that rate, which whole steps reach

@@ -57,6 +57,10 @@ Options canonical(Options o) {
     const std::string kind = kind_of(m.representation);
     if (kind == m.representation && !one_of(kind, {"raw", "content-only", "global-mean"})) m.representation += ":1";
     if (kind == "content-only") m.positions = start.model.positions;
+    if (m.positions == "in_mixer") { // everybody or nobody, where there is one mixer
+        if (one_of(kind, {"transformer", "causal-transformer"})) m.positions = "everywhere";
+        if (one_of(kind, {"raw", "flow", "bidir-flow"})) m.positions = "none";
+    }
     if (kind != "global-mean") m.mean_residual = start.model.mean_residual;
     if (m.router == "none") m.top_k = start.model.top_k;
     if (!one_of(m.router, {"linucb", "thompson", "oful"})) n.bandit_context = start.train.bandit_context;
@@ -73,6 +77,11 @@ std::string run_hash(const Options& options) {
             lines.push_back(all[i].key + " = " + all[i].text() + "\n");
     std::sort(lines.begin(), lines.end());
     return fmt::format("{:016x}", hash64(fmt::format("{}", fmt::join(lines, ""))));
+}
+
+std::string family_hash(Options o) {
+    o.train.seed = Options().train.seed;
+    return run_hash(o);
 }
 
 Options Case::seeded(int64_t seed) const {

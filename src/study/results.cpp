@@ -167,9 +167,19 @@ Results::Results(const std::string& folder, const std::string& scale, std::vecto
             ++others[version];
         begin = end + 1;
     }
+    for (const auto& [hash, r] : by_hash_) by_family_[family_hash(r.options)][r.seed] = &r;
     for (const auto& [version, lines] : others)
         notes.push_back(fmt::format("{} result{} of version {} in {} {} left out; this program makes version {}", lines,
                                     lines == 1 ? "" : "s", version, path, lines == 1 ? "is" : "are", results_version));
+}
+
+std::vector<const Result*> Results::of_seeds(const Options& o, int64_t seeds) const {
+    std::vector<const Result*> found;
+    const auto family = by_family_.find(family_hash(o));
+    if (family == by_family_.end()) return found;
+    for (const auto& [seed, result] : family->second)
+        if (seed >= 1 && (seeds == 0 || seed <= seeds)) found.push_back(result);
+    return found;
 }
 
 const Result* Results::find(const std::string& hash) const {
