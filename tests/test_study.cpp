@@ -1,17 +1,14 @@
-// The study without running anything: the rows as they are in runs/, what a run is, its hash, results as files,
-// verdicts and shards. The commands are in test_study_commands.cpp.
-#include <cmath>
+// Rows: as they are in runs/, what is refused, which runs they are, by which hash, and which of them a process does.
+// Their results are in test_results.cpp, the commands in faults/test_study_commands.cpp.
+#include <map>
 #include <set>
 
 #include "core/files.h"
 #include "study/plan.h"
-#include "study/report.h"
-#include "study/results.h"
 #include "study/sweep.h"
 #include "study/verdict.h"
 #include "tests/catch.h"
 #include "tests/scratch.h"
-#include "train/run.h"
 
 using namespace fci;
 
@@ -30,24 +27,9 @@ Options options(const std::string& toml) {
 
 std::string hash(const std::string& toml) { return run_hash(options(toml)); }
 
-Result result(const std::string& toml, const std::string& scale = "tiny") {
-    Result r;
-    Options o = options(toml);
-    resolve(o);
-    r.hash = run_hash(o), r.scale = scale, r.seed = o.train.seed;
-    r.metrics = {99.5, 51.25, 1.0 / 3}, r.chance = {24.6, 6.4, 6.9};
-    r.queries = 1000, r.transition_epoch = 5;
-    r.analysis = {{"rank", 1.625}, {"cosine_gap", -0.1}};
-    r.curve = {{1, 10.5, 2, 0.1}, {2, 99.5, 51.25, 1.0 / 3}};
-    r.seconds = 1.5;
-    r.provenance = provenance_json(o, 0x0123456789abcdef);
-    r.options = o;
-    return r;
-}
-
 } // namespace
 
-TEST_CASE("study: the 76 numbers of the paper are rows, each with values that can be read", "[study]") {
+TEST_CASE("rows: the 76 numbers of the paper are rows, each with values that can be read", "[study]") {
     std::set<std::string> ids, labels;
     for (const Row& r : study().rows) {
         INFO(r.label());
@@ -65,7 +47,7 @@ TEST_CASE("study: the 76 numbers of the paper are rows, each with values that ca
     }
 }
 
-TEST_CASE("study: a row is found by id, group or file, once", "[study]") {
+TEST_CASE("rows: a row is found by id, group or file, once", "[study]") {
     const auto count = [](const std::vector<std::string>& words) { return study().select(words).size(); };
     CHECK(count({"t1.raw"}) == 1);
     CHECK(count({"t1.raw", "t1.raw", "table1"}) == 5);
@@ -80,7 +62,7 @@ TEST_CASE("study: a row is found by id, group or file, once", "[study]") {
     expect_error(error_of([&] { study().scale("papper"); }), Exit::usage, "did you mean 'paper'?");
 }
 
-TEST_CASE("study: a wrong row file is refused by file, line and nearest key", "[study]") {
+TEST_CASE("rows: a wrong row file is refused by file, line and nearest key", "[study]") {
     const struct {
         std::string toml, message;
     } bad[] = {
@@ -119,7 +101,28 @@ TEST_CASE("study: a wrong row file is refused by file, line and nearest key", "[
                  "a.toml:1: row a at scale small: --n-distractors 2 belongs to --task der");
 }
 
-TEST_CASE("study: a scale changes what a row leaves open", "[study]") {
+TEST_CASE("rows: a wrong scale file is refused by line and nearest key", "[study]") {
+    const struct {
+        std::string toml, message;
+    } bad[] = {
+        {"[a]\nlearning_rates = [1e-3]\nepoch = 3\n", ":3: epoch: no such option; did you mean 'epochs'?"},
+        {"[a]\nlearning_rates = [1e-3]\n[a.dre]\nlength = 3\n", ":3: dre: no such task; did you mean 'der'?"},
+        {"[a]\nlearning_rates = [1e-3]\n[a.der]\nlenght = 3\n", ":4: lenght: no such option; did you mean 'length'?"},
+        {"[a]\nlearning_rate = [1e-3]\n", ":2: learning_rate: a number is wanted here"},
+        {"[a]\nlearning_rates = 1e-3\n", ":2: learning_rates: an array"},
+        {"[a]\nlearning_rates = [\"fast\"]\n", ":2: learning_rates: numbers are wanted here"},
+        {"[a]\nepochs = 3\n", ":1: a: a scale without learning_rates"},
+        {"a = 3\n", ":1: a: a table is wanted here"},
+    };
+    const Scratch scratch;
+    for (const auto& [toml, message] : bad) {
+        INFO(toml);
+        write_file_atomically(scratch / "scales.toml", toml);
+        expect_error(error_of([&] { load_study(scratch.path); }), Exit::usage, "scales.toml" + message);
+    }
+}
+
+TEST_CASE("rows: a scale changes what a row leaves open", "[study]") {
     const std::vector<Row> rows =
         study().select({"t1.raw", "f2.raw", "f4.bloom", "t1.bm25", "f2.raw@learning_rate=0.003"});
     const std::vector<Case> small = plan(rows, study().scale("small")), paper = plan(rows, study().scale("paper"));
@@ -139,7 +142,7 @@ TEST_CASE("study: a scale changes what a row leaves open", "[study]") {
     CHECK(runs_of(paper, 2).size() == 2 * (2 + 2 + 1 + 1));
 }
 
-TEST_CASE("study: options that come to the same are one run, others are not", "[study]") {
+TEST_CASE("rows: options that come to the same are one run, others are not", "[study]") {
     const struct {
         std::string a, b;
     } same[] = {
@@ -204,178 +207,7 @@ TEST_CASE("study: options that come to the same are one run, others are not", "[
     CHECK(hash("task = \"der\"\nrepresentation = \"raw\"\nseed = 3") == "35dae2fd0fc450c3");
 }
 
-TEST_CASE("study: the paper's notation", "[study]") {
-    const double infinity = std::numeric_limits<double>::infinity();
-    const struct {
-        std::string text;
-        double low, high;
-        bool exact;
-    } good[] = {{"98.4", 98.4, 98.4, true},       {"~98.4", 98.4, 98.4, true},    {"-0.154", -0.154, -0.154, true},
-                {"<=2.5", -infinity, 2.5, false}, {">130", 130, infinity, false}, {"9-29", 9, 29, false},
-                {"0.6-11", 0.6, 11, false}};
-    for (const auto& [text, low, high, exact] : good) {
-        INFO(text);
-        const auto v = parse_paper(text);
-        REQUIRE(v);
-        CHECK((v->low == low && v->high == high && v->exact == exact));
-    }
-    for (const char* text : {"", "~", "a", "1-", "2-1", "1-2-3", "<=", "<=a", "98.4%", "98 ", "nan", "inf", ">1-2"}) {
-        INFO(text);
-        CHECK_FALSE(parse_paper(text));
-    }
-}
-
-TEST_CASE("study: mean, standard deviation and interval over seeds", "[study]") {
-    const Ours three = summarise({90, 92, 94}, 1000);
-    CHECK(three.seeds == 3);
-    CHECK(three.mean == Approx(92));
-    CHECK(three.sd == Approx(2));
-    const double p = 922.0 / 1004, sampling = 196 * 196 * p * (1 - p) / 1000;
-    CHECK(three.half_width == Approx(std::sqrt(4.303 * 4.303 * 4 / 3 + sampling)));
-    const Ours one = summarise({100}, 1000);
-    CHECK(one.sd == 0);
-    CHECK(one.half_width == Approx(196 * std::sqrt(1002.0 / 1004 * (2.0 / 1004) / 1000)));
-    CHECK(summarise({5, 7}, 0).half_width == Approx(12.706 * std::sqrt(2) / std::sqrt(2)));
-    CHECK(summarise({}, 1000).seeds == 0);
-    CHECK(summarise(std::vector<double>(20, 3.0), 0).half_width == Approx(0).margin(1e-9));
-}
-
-TEST_CASE("study: verdicts, each of their rules on both sides", "[study]") {
-    const auto of = [](double mean, double half_width, std::optional<double> chance = {}) {
-        Ours o;
-        o.seeds = 3, o.mean = mean, o.half_width = half_width, o.chance = chance;
-        return o;
-    };
-    const struct {
-        std::string quantity, paper;
-        Ours ours;
-        Verdict verdict;
-    } cases[] = {
-        {"routing", "99.1", of(97.1, 0), Verdict::reproduced}, // within 2 points, exactly
-        {"routing", "90", of(87.9, 0), Verdict::differs},      // not
-        {"routing", "90", of(86, 4.5), Verdict::reproduced},   // inside the interval
-        {"routing", "90", of(86, 5.5), Verdict::differs},      // which is too wide
-        {"accuracy", "~50", of(51, 0), Verdict::reproduced},
-        {"routing", "99.9", of(95.1, 0), Verdict::same_regime}, // both above 95
-        {"routing", "99.9", of(95, 0), Verdict::differs},
-        {"routing", "94", of(99, 0), Verdict::differs},
-        {"routing", "1.2", of(6, 0, 4), Verdict::same_regime}, // both within 3 of chance
-        {"routing", "1.2", of(7.1, 0, 4), Verdict::differs},
-        {"routing", "0.9", of(6, 0, 4), Verdict::differs},
-        {"routing", "1.2", of(6, 0), Verdict::differs}, // no chance is known
-        {"routing", "<=2.5", of(2.5, 0, 6.9), Verdict::reproduced},
-        {"routing", "<=2.5", of(2.6, 4, 6.9), Verdict::differs}, // a bound has no margin
-        {"routing", "<=2.5", of(5, 0, 4), Verdict::same_regime},
-        {"routing", "9-29", of(9, 0), Verdict::reproduced},
-        {"routing", "9-29", of(29.1, 0, 25), Verdict::differs},
-        {"routing", "22-27", of(21.9, 0, 24.5), Verdict::same_regime},
-        {"routing", "82-91", of(100, 0), Verdict::differs},
-        {"routing", "96-97", of(100, 0), Verdict::same_regime},
-        {"rank", "1.6", of(2.0, 9), Verdict::reproduced}, // 25%
-        {"rank", "1.6", of(2.01, 9), Verdict::differs},
-        {"rank", ">130", of(131, 0), Verdict::reproduced},
-        {"rank", ">130", of(129, 0), Verdict::differs},
-        {"energy90_dims", "34", of(42, 0), Verdict::reproduced},
-        {"energy90_dims", "34", of(43, 0), Verdict::differs},
-        {"cosine_gap", "-0.154", of(-0.104, 0), Verdict::reproduced}, // 0.05
-        {"cosine_gap", "-0.154", of(-0.1, 0), Verdict::differs},
-        {"transition_epoch", "5", of(7, 0), Verdict::reproduced}, // 2 epochs
-        {"transition_epoch", "5", of(8, 2), Verdict::differs},
-        {"transition_epoch", "5", of(8, 3.5), Verdict::reproduced},
-        {"transition_epoch", "5", of(98, 0, 98), Verdict::differs}, // not a percentage: no regime
-        {"routing", "99", {}, Verdict::not_run},
-    };
-    for (const auto& [quantity, paper, ours, verdict] : cases) {
-        INFO(quantity << " " << paper << ", ours " << ours.mean << " +-" << ours.half_width);
-        CHECK(std::string(name(judge(quantity, *parse_paper(paper), ours))) == name(verdict));
-    }
-    Ours some = of(5, 0); // a seed without a transition is a difference, however early the others had theirs
-    some.without = 1;
-    CHECK(judge("transition_epoch", *parse_paper("5"), some) == Verdict::differs);
-    some.seeds = 0;
-    CHECK(judge("transition_epoch", *parse_paper("5"), some) == Verdict::differs);
-}
-
-TEST_CASE("study: a result reads back as it was written", "[study]") {
-    const Scratch scratch;
-    std::vector<std::string> notes;
-    CHECK(Results(scratch.path, "tiny", notes).all().empty()); // no file, no results
-    Result none = result("router = \"none\"\nseed = 2");
-    none.metrics.at_k = none.metrics.at_1 = std::nullopt, none.transition_epoch = 0;
-    append_result(scratch / "new/folder", result(""));
-    append_result(scratch / "new/folder", none);
-    const Results read(scratch / "new/folder", "tiny", notes);
-    CHECK(notes.empty());
-    CHECK(read.all().size() == 2);
-    for (const Result& r : {result(""), none}) {
-        const Result* same = read.find(r.hash);
-        REQUIRE(same);
-        CHECK(to_json(*same) == to_json(r)); // every number to the last bit
-        CHECK(write_toml(same->options) == write_toml(r.options));
-    }
-    CHECK_FALSE(read.find("0000000000000000"));
-    CHECK(read.of_seeds(options("router = \"none\""), 0).size() == 1);
-    CHECK(read.of_seeds(options("router = \"none\""), 1).empty());
-
-    Result later = result("");
-    later.seconds = 7;
-    append_result(scratch / "new/folder", later); // of two lines of one run the later counts
-    CHECK(Results(scratch / "new/folder", "tiny", notes).find(later.hash)->seconds == 7);
-}
-
-TEST_CASE("study: results that are cut short, of another version or broken", "[study]") {
-    const Scratch scratch;
-    const std::string path = results_file(scratch.path, "tiny"), a = to_json(result("")),
-                      b = to_json(result("seed = 2"));
-    const auto read = [&](const std::string& text, std::vector<std::string>& notes) {
-        write_file_atomically(path, text);
-        return Results(scratch.path, "tiny", notes);
-    };
-    for (const size_t cut : {size_t{1}, b.size() / 2, b.size()}) { // even where nothing but the line's end is missing
-        std::vector<std::string> notes;
-        CHECK(read(a + "\n" + b.substr(0, cut), notes).all().size() == 1);
-        REQUIRE(notes.size() == 1);
-        CHECK(notes[0].find("the last line is cut short") != std::string::npos);
-        append_result(scratch.path, result("seed = 3")); // does not stick to the torn line
-        notes.clear();
-        CHECK(Results(scratch.path, "tiny", notes).all().size() == 2);
-        CHECK(notes.empty());
-    }
-    std::string old = b;
-    old.replace(old.find(":1"), 2, ":0");
-    std::vector<std::string> notes;
-    CHECK(read(a + "\n" + old + "\n" + old + "\n", notes).all().size() == 1);
-    REQUIRE(notes.size() == 1);
-    CHECK(notes[0].starts_with("2 results of version 0 in " + path + " are left out"));
-
-    const auto with = [&](const std::string& from, const std::string& to) {
-        std::string line = b;
-        REQUIRE(line.find(from) != std::string::npos);
-        return line.replace(line.find(from), from.size(), to);
-    };
-    const struct {
-        std::string line, message;
-    } bad[] = {
-        {"", "not a result"},
-        {b.substr(0, b.size() / 2), "not a result"},
-        {"[1]", "not a result"},
-        {"{}", "not a result"},
-        {with("\"seed\":2", "\"seed\":4"), "its seed is 4, its options say 2"},
-        {with("\"learning_rate\":0.0003", "\"learning_rate\":0.003"), "its options make"},
-        {with("\"top_k\"", "\"top_q\""), "an option 'top_q'"},
-        {with("\"queries\":1000", "\"queries\":\"many\""), "not a result"},
-        {with("[1,10.5,2,0.1]", "[1,10.5]"), "a point of its curve has 2 numbers"},
-        {with("\"scale\":\"tiny\"", "\"scale\":\"huge\""), "a result of scale huge in a file of scale tiny"},
-    };
-    for (const auto& [line, message] : bad) {
-        INFO(line);
-        const std::string error = error_of([&] { read(a + "\n" + line + "\n" + a + "\n", notes); });
-        expect_error(error, Exit::bad_data, message);
-        CHECK(error.find(path + ":2: ") != std::string::npos);
-    }
-}
-
-TEST_CASE("study: which part of a sweep a process does", "[study]") {
+TEST_CASE("rows: which part of a sweep a process does", "[study]") {
     const std::vector<const char*> names{"SLURM_ARRAY_TASK_ID",   "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN",
                                          "SLURM_ARRAY_TASK_STEP", "JOB_COMPLETION_INDEX",   "JOB_COMPLETIONS"};
     const auto with = [&](const std::map<std::string, std::string>& variables, const std::string& flag = "") {
@@ -414,45 +246,4 @@ TEST_CASE("study: which part of a sweep a process does", "[study]") {
     SweepOptions o;
     o.quiet = true, o.shard = {2, 0};
     expect_error(error_of([&] { sweep(runs, o); }), Exit::usage, "job 2 of one job a run, but there are 2 runs");
-}
-
-TEST_CASE("study: the table has the paper's value, ours, chance and the verdict", "[study]") {
-    const Scratch scratch;
-    const std::vector<Case> cases = plan(study().select({"t1.transformer1", "t1.bm25"}), study().scale("paper"));
-    std::vector<std::string> notes;
-    for (const int seed : {1, 2, 3}) { // at the first learning rate
-        Result r = result("", "paper");
-        r.options = cases[0].seeded(seed);
-        r.hash = run_hash(r.options), r.seed = seed;
-        r.provenance = provenance_json(r.options, 0);
-        r.metrics.at_k = 97.0 + seed, r.metrics.accuracy = 50;
-        r.transition_epoch = seed == 3 ? 0 : 5;
-        append_result(scratch.path, r);
-    }
-    const Results own(scratch.path, "paper", notes);
-    TableOptions o;
-    o.scale = "paper", o.recorded = "runs/results";
-    const auto text = [&](const Results& mine, const Results& recorded, int64_t seeds = 0) {
-        std::string s = table_text(lines_of(cases, mine, recorded, seeds), o);
-        for (size_t at; (at = s.find("  ")) != std::string::npos;) s.erase(at, 1); // columns are as wide as they must
-        return s;
-    };
-    const std::string table = text(own, {});
-    for (const char* line :
-         {"routing 3e-4 100.0 99.0 ±1.0 (3) 24.6 reproduced ./fci reproduce t1.transformer1 --scale paper",
-          "accuracy 3e-4 55.6 50.0 ±0.0 (3) 6.9 differs", "transition_epoch 3e-4 5 5.0 ±0.0 (2 of 3) - differs",
-          "routing 1e-3 100.0 not run - not run", "t1.bm25 routing - 82.7 not run - not run needs hotpotqa"}) {
-        INFO(line << "\n" << table);
-        CHECK(table.find(line) != std::string::npos);
-    }
-    CHECK(table.find('*') == std::string::npos);
-    CHECK(table.find('\x1b') == std::string::npos);
-    CHECK(text({}, own).find("99.0 ±1.0 (3)* 24.6 reproduced") != std::string::npos);
-    CHECK(text({}, own).find("* recorded in runs/results") != std::string::npos);
-    CHECK(text(own, {}, 1).find("98.0 (1) 24.6") != std::string::npos);
-    o.format = "md";
-    CHECK(text(own, {}).find("| t1.transformer1 | routing | 3e-4 | 100.0 | 99.0 ±1.0 (3) | 24.6 | reproduced |") !=
-          std::string::npos);
-    o.format = "csv";
-    CHECK(text(own, {}).find("t1.transformer1,,routing,0.0003,100.0,99,1,3,") != std::string::npos);
 }

@@ -61,6 +61,8 @@ Exit list_rows(const StudyOptions& o) {
     Results known = read(o.results, o.scale);
     if (known.all().empty()) known = read(l.recorded(), o.scale);
     fmt::print("{}", rows_text(l.rows, *l.scale, known, o.threads));
+    for (const Row& r : l.rows) // of the whole list they would be too many
+        if (!o.words.empty() && !r.note.empty()) fmt::print("{}: {}\n", r.label(), r.note);
     return Exit::ok;
 }
 

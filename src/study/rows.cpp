@@ -128,6 +128,7 @@ struct Reader {
     }
 
     std::vector<Scale> read_scales(const toml::table& doc) const {
+        const std::vector<std::string> tasks{"der", "mqar"};
         std::vector<Scale> scales;
         for (const auto& [name, node] : doc) {
             Scale scale;
@@ -140,6 +141,7 @@ struct Reader {
                         scale.learning_rates.push_back(rate.value<double>().value());
                     }
                 } else if (value.is_table()) {
+                    if (!contains(tasks, word)) refuse(value, "{}: no such task{}", word, did_you_mean(word, tasks));
                     Settings s;
                     for (const auto& [inner, x] : *value.as_table()) set(s, std::string(inner.str()), x, {});
                     scale.tasks.emplace_back(word, s);
