@@ -205,6 +205,21 @@ TEST_CASE("results: results that are cut short, of another version or broken", "
     }
 }
 
+TEST_CASE("results: a full disk takes nothing of what is there", "[study]") {
+    const Scratch scratch;
+    append_result(scratch.path, result(""));
+    const std::string path = results_file(scratch.path, "tiny"), before = read_file(path);
+    const std::string error = error_in_child([&] {
+        limit_file_size(before.size() + 100);
+        append_result(scratch.path, result("seed = 2"));
+    });
+    expect_error(error, Exit::internal, path + ": cannot be written: File too large");
+    CHECK(read_file(path) == before);
+    write_file_atomically(scratch / "file", "");
+    expect_error(error_of([&] { append_result(scratch / "file", result("")); }), Exit::internal,
+                 "file/tiny.jsonl: cannot be written: Not a directory");
+}
+
 TEST_CASE("results: the table has the paper's value, ours, chance and the verdict", "[study]") {
     const Scratch scratch;
     const Study study = load_study(find_runs_folder());

@@ -128,13 +128,14 @@ TEST_CASE("sweep: killed or interrupted, it goes on and ends with the same bits"
     for (const int signal : {SIGKILL, SIGINT, SIGTERM}) {
         const Place place(epochs);
         const auto child = place.start({"sweep", "one"});
-        const auto steps = [&] { // of the first run's log
-            int lines = 0;
-            for (const auto& entry : fs::recursive_directory_iterator(place.scratch / "runs"))
-                if (entry.path().filename() == "log.jsonl") {
-                    std::ifstream in(entry.path());
-                    lines += static_cast<int>(std::count(std::istreambuf_iterator<char>(in), {}, '\n'));
-                }
+        const auto steps = [&] { // lines of all runs' logs
+            int64_t lines = 0;
+            const std::string sweep = place.scratch / "runs/out/sweep";
+            if (!fs::exists(sweep)) return lines;
+            for (const auto& run : fs::directory_iterator(sweep)) {
+                std::ifstream in(run.path() / "log.jsonl");
+                lines += std::count(std::istreambuf_iterator<char>(in), {}, '\n');
+            }
             return lines;
         };
         while (child->running() && steps() < 100) std::this_thread::sleep_for(1ms);
