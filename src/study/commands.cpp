@@ -78,7 +78,7 @@ Exit run_sweep(const StudyOptions& o) {
     const Exit exit = sweep(runs, s);
     Progress progress(stdout, o.quiet);
     if (const std::string text = not_run(l.rows); !text.empty()) progress.line(text);
-    if (exit == Exit::ok)
+    if (exit == Exit::ok && !runs.empty())
         progress.line(fmt::format("results are in {}; ./fci table shows them", results_file(s.results, s.scale)));
     return exit;
 }
