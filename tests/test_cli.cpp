@@ -48,7 +48,8 @@ std::string word(const simdjson::dom::element& json, const std::string& pointer)
 } // namespace
 
 TEST_CASE("cli: help begins with what it is and examples, then the flags", "[cli]") {
-    for (const std::string command : {"", "train", "eval", "show", "analyze", "generate", "bench"}) {
+    for (const std::string command :
+         {"", "train", "eval", "show", "analyze", "generate", "bench", "rows", "sweep", "reproduce", "table", "plot"}) {
         INFO("fci " << command);
         const Ran r = run(command.empty() ? Words{"--help"} : Words{command, "--help"});
         expect_ran(r, 0);

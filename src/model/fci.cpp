@@ -29,12 +29,6 @@ const std::vector<std::string> kinds{"raw",
                                      "flow",
                                      "bidir-flow"};
 
-bool has_positions(const ModelOptions& o, const std::string& kind) {
-    if (kind == "content-only" || o.positions == "none") return false;
-    return o.positions == "everywhere" || // or in_mixer: attention only
-           std::find(attention_kinds.begin(), attention_kinds.end(), kind) != attention_kinds.end();
-}
-
 } // namespace
 
 const std::vector<std::string>& routers() {
@@ -80,6 +74,19 @@ RepresentationKind parse_representation(const std::string& text) {
     return r;
 }
 
+std::string RepresentationKind::text() const {
+    if (kind == "budgeted-attention") return fmt::format("{}:{}", kind, budget);
+    if (kind == "perceiver") return fmt::format("{}:{}", kind, hubs);
+    return layers && kind != "global-mean" ? fmt::format("{}:{}", kind, layers) : kind;
+}
+
+bool has_positions(const ModelOptions& o) {
+    const std::string kind = parse_representation(o.representation).kind;
+    if (kind == "content-only" || o.positions == "none") return false;
+    return o.positions == "everywhere" || // or in_mixer: attention only
+           std::find(attention_kinds.begin(), attention_kinds.end(), kind) != attention_kinds.end();
+}
+
 void check_model(const ModelOptions& o, int vocab, int length) {
     parse_representation(o.representation);
     expect_one_of("--router", o.router, routers());
@@ -106,7 +113,7 @@ Representation::Representation(ParameterBinder& p, const ModelOptions& o, int vo
     const RepresentationKind r = parse_representation(o.representation);
     token = p.add("token.weight", {vocab, o.d_model},
                   {o.embeddings == "structured" ? Init::concepts : Init::normal, 0.02f});
-    if (has_positions(o, r.kind)) position = p.add("position.weight", {length, o.d_model}, {Init::normal, 0.02f});
+    if (has_positions(o)) position = p.add("position.weight", {length, o.d_model}, {Init::normal, 0.02f});
     if (o.embeddings == "anchors") anchor = p.add("anchor.weight", {51, o.d_model}, {Init::normal, 0.02f});
     if (r.kind == "fourier" && length > 16384) // its tables take 4 length^2 bytes
         fail(Exit::usage, "--representation {}: a length of {} is too long for it, at most 16384", o.representation,

@@ -39,6 +39,8 @@ struct RepresentationKind {
     int layers = 0;    // blocks
     int hubs = 0;      // of a perceiver
     double budget = 0; // budgeted-attention: the share of tokens that take part
+
+    std::string text() const; // in full: transformer:1, perceiver:16, budgeted-attention:0.5, raw
 };
 // Every name of a router; and whether it is part of a model, or (bandits, indices, baselines) stands beside one.
 const std::vector<std::string>& routers();
@@ -46,6 +48,7 @@ bool learns_by_gradient(const std::string& router);
 
 // "flow:2" -> {flow, 2}; throws Exit::usage, with the nearest name, for anything unknown.
 RepresentationKind parse_representation(const std::string& text);
+bool has_positions(const ModelOptions&); // whether there are position embeddings
 
 // Checks the options against a task's vocabulary and length; throws Exit::usage with the remedy.
 void check_model(const ModelOptions&, int vocab, int length);

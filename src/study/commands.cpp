@@ -61,8 +61,8 @@ Exit list_rows(const StudyOptions& o) {
     Results known = read(o.results, o.scale);
     if (known.all().empty()) known = read(l.recorded(), o.scale);
     fmt::print("{}", rows_text(l.rows, *l.scale, known, o.threads));
-    fmt::print("{} rows; time: of one seed at all learning rates of scale {} on this machine, an estimate\n",
-               l.rows.size(), o.scale);
+    for (const Row& r : l.rows) // of the whole list they would be too many
+        if (!o.words.empty() && !r.note.empty()) fmt::print("{}: {}\n", r.label(), r.note);
     return Exit::ok;
 }
 
@@ -75,10 +75,10 @@ Exit run_sweep(const StudyOptions& o) {
         print_status(runs, s);
         return Exit::ok;
     }
+    const Exit exit = sweep(runs, s);
     Progress progress(stdout, o.quiet);
     if (const std::string text = not_run(l.rows); !text.empty()) progress.line(text);
-    const Exit exit = sweep(runs, s);
-    if (exit == Exit::ok)
+    if (exit == Exit::ok && !runs.empty())
         progress.line(fmt::format("results are in {}; ./fci table shows them", results_file(s.results, s.scale)));
     return exit;
 }

@@ -1,5 +1,6 @@
 #include "study/estimate.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "core/gemm.h"
@@ -8,11 +9,6 @@
 
 namespace fci {
 namespace {
-
-std::string family(Options o) {
-    o.train.seed = 1;
-    return run_hash(o);
-}
 
 // Work of one training sequence, forward and backward: products of the blocks; what has no products (embedding, scores,
 // council, head) at its cost beside them, measured as 70 kflop a token.
@@ -37,23 +33,22 @@ double sequence_flops(const Options& options) {
     return rest + number * (dense + 14 * pairs * L * L * d);
 }
 
-// Flop a second of all workers together, in a few hundredths of a second.
+// Flop a second of all workers together: the best of a few short samples, what others do on the machine left aside.
 double measured_rate(int threads) {
-    constexpr int n = 128, calls = 150;
+    constexpr int m = 512, n = 128, calls = 10, samples = 12; // a linear layer's product
     use_one_blas_thread();
     Workers workers(threads ? threads : Workers::available());
-    const std::vector<float> a(n * n, 1.f), b(n * n, 1.f);
-    std::vector<std::vector<float>> c(workers.count(), std::vector<float>(n * n));
-    const auto all = [&] {
+    const std::vector<float> a(m * n, 1.f), b(n * n, 1.f);
+    std::vector<std::vector<float>> c(workers.count(), std::vector<float>(m * n));
+    double best = 1e300;
+    for (int s = 0; s < samples; ++s) {
+        const auto start = std::chrono::steady_clock::now();
         workers.run(workers.count() * calls, [&](int, int w) {
-            gemm(Transpose::no, Transpose::yes, n, n, n, 1.f, a.data(), n, b.data(), n, 0.f, c[w].data(), n);
+            gemm(Transpose::no, Transpose::yes, m, n, n, 1.f, a.data(), n, b.data(), n, 0.f, c[w].data(), n);
         });
-    };
-    all(); // processors are awake, memory is touched
-    const auto start = std::chrono::steady_clock::now();
-    all();
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    return 2.0 * n * n * n * calls * workers.count() / seconds;
+        best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
+    return 2.0 * m * n * n * calls * workers.count() / best;
 }
 
 } // namespace
@@ -62,10 +57,10 @@ Estimates::Estimates(const Results& results, int threads) : threads_(threads) {
     for (const auto& [hash, result] : results.all()) add(result);
 }
 
-void Estimates::add(const Result& r) { by_family_[family(r.options)] = r.seconds; }
+void Estimates::add(const Result& r) { by_family_[family_hash(r.options)] = r.seconds; }
 
 double Estimates::seconds(const Options& o) const {
-    if (const auto known = by_family_.find(family(o)); known != by_family_.end()) return known->second;
+    if (const auto known = by_family_.find(family_hash(o)); known != by_family_.end()) return known->second;
     if (!learns(o)) return 1; // there is nothing but the data to make
     if (rate_ == 0) rate_ = measured_rate(threads_);
     constexpr double share = 0.6; // of that rate, which whole steps reach

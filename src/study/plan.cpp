@@ -12,8 +12,6 @@ bool one_of(const std::string& s, std::initializer_list<const char*> list) {
     return std::find(list.begin(), list.end(), s) != list.end();
 }
 
-std::string kind_of(const std::string& representation) { return representation.substr(0, representation.find(':')); }
-
 // The length and vocabulary that a task takes by itself are written 0.
 void reset_task(TaskOptions& t) {
     const TaskOptions start;
@@ -54,10 +52,13 @@ Options canonical(Options o) {
         n.clip = start.train.clip, n.epochs = start.train.epochs, n.batch = start.train.batch;
         n.contrastive = start.train.contrastive;
     }
-    const std::string kind = kind_of(m.representation);
-    if (kind == m.representation && !one_of(kind, {"raw", "content-only", "global-mean"})) m.representation += ":1";
-    if (kind == "content-only") m.positions = start.model.positions;
-    if (kind != "global-mean") m.mean_residual = start.model.mean_residual;
+    const RepresentationKind r = parse_representation(m.representation);
+    m.representation = r.text();
+    if (r.kind == "content-only")
+        m.positions = start.model.positions;
+    else if (m.positions == "in_mixer") // everybody or nobody, where there is one mixer
+        m.positions = has_positions(m) ? "everywhere" : "none";
+    if (r.kind != "global-mean") m.mean_residual = start.model.mean_residual;
     if (m.router == "none") m.top_k = start.model.top_k;
     if (!one_of(m.router, {"linucb", "thompson", "oful"})) n.bandit_context = start.train.bandit_context;
     if (n.contrastive == "none") n.contrastive_target = start.train.contrastive_target;
@@ -73,6 +74,11 @@ std::string run_hash(const Options& options) {
             lines.push_back(all[i].key + " = " + all[i].text() + "\n");
     std::sort(lines.begin(), lines.end());
     return fmt::format("{:016x}", hash64(fmt::format("{}", fmt::join(lines, ""))));
+}
+
+std::string family_hash(Options o) {
+    o.train.seed = Options().train.seed;
+    return run_hash(o);
 }
 
 Options Case::seeded(int64_t seed) const {
@@ -95,6 +101,7 @@ std::vector<Case> plan(const std::vector<Row>& rows, const Scale& scale) {
         row.settings.apply(o);
         try {
             resolve(o.task); // an option of the other task is refused, not reset
+            parse_representation(o.model.representation);
         } catch (const Error& e) {
             fail(e.exit, "{}:{}: row {} at scale {}: {}", row.file, row.line, row.label(), scale.name, e.what());
         }

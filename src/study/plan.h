@@ -14,6 +14,9 @@ bool learns(const Options&); // bloom, random and blind do not: they have no par
 // that an option which a later version adds changes no hash.
 std::string run_hash(const Options&);
 
+// The same for all seeds of a run.
+std::string family_hash(Options);
+
 // The runs of a row at one learning rate; they differ by seed.
 struct Case {
     Row row;

@@ -138,11 +138,13 @@ std::string figure3(Source& s, const PlotOptions& o) {
                            Panel{"energy90_dims", "(c) dimensions with 90% of the energy", "of Wq^T Wk"}})
         for (const Line& l : lines) {
             if (l.quantity != p.quantity || l.ours.seeds == 0) continue;
-            text += fmt::format("$p{0} << EOD\n\"ours{1}\" {2:.6g} {3:.6g}\n\"paper\" {4} 0\nEOD\nset title {5}\n"
-                                "set ylabel {6}\nset yrange [{7}]\nplot $p{0} using 0:2:($0==0 ? 0x1f6fb2 : 0xd1495b):xticlabels(1) with "
-                                "boxes lc rgb variable, '' using 0:2:3 with yerrorbars pt 0 lc rgb 'black'\n",
-                                count++, rate(l.of), l.ours.mean, l.ours.half_width, number(paper_of(l)),
-                                quoted(p.title), quoted(p.axis), std::string(p.quantity) == "cosine_gap" ? "*:*" : "0:*");
+            text +=
+                fmt::format("$p{0} << EOD\n\"ours{1}\" {2:.6g} {3:.6g}\n\"paper\" {4} 0\nEOD\nset title {5}\n"
+                            "set ylabel {6}\nset yrange [{7}]\nplot $p{0} using 0:2:($0==0 ? 0x1f6fb2 : "
+                            "0xd1495b):xticlabels(1) with "
+                            "boxes lc rgb variable, '' using 0:2:3 with yerrorbars pt 0 lc rgb 'black'\n",
+                            count++, rate(l.of), l.ours.mean, l.ours.half_width, number(paper_of(l)), quoted(p.title),
+                            quoted(p.axis), std::string(p.quantity) == "cosine_gap" ? "*:*" : "0:*");
             break; // the first learning rate that has a value
         }
     require_data(count, o);
@@ -160,7 +162,8 @@ std::string figure4(Source& s, const PlotOptions& o) {
 // The file of `fci bench --scaling`: kind, n, ms, MB, tab-separated, with a header line.
 std::string scaling(const PlotOptions& o) {
     if (!std::filesystem::exists(o.data))
-        fail(Exit::usage, "{}: there is no such file; make it first:\n  ./fci bench --scaling --out {}", o.data, o.data);
+        fail(Exit::usage, "{}: there is no such file; make it first:\n  ./fci bench --scaling --out {}", o.data,
+             o.data);
     std::string text = fmt::format(fmt::runtime(head), 420) +
                        "set multiplot layout 1,2\nset logscale xy\nset format '%.0s%c'\nset key top left\n"
                        "set xlabel 'positions n, all of them queries'\nset datafile separator '\\t'\n$d << EOD\n" +
@@ -169,8 +172,9 @@ std::string scaling(const PlotOptions& o) {
         text += fmt::format("set title '{}'\nplot ", title);
         bool first = true;
         for (const char* kind : {"full", "sparse", "rank1"}) {
-            text += fmt::format("{}$d using 2:(strcol(1) eq '{}' ? ${} : 1/0) with linespoints pt 7 ps 0.6 lw 2 title '{}'",
-                                first ? "" : ", ", kind, column, kind);
+            text +=
+                fmt::format("{}$d using 2:(strcol(1) eq '{}' ? ${} : 1/0) with linespoints pt 7 ps 0.6 lw 2 title '{}'",
+                            first ? "" : ", ", kind, column, kind);
             first = false;
         }
         text += "\n";
@@ -188,16 +192,18 @@ Exit draw(const PlotOptions& o) {
         text = scaling(o);
     else {
         Source source(o);
-        text = o.figure == "figure2" ? figure2(source, o) : o.figure == "figure3" ? figure3(source, o)
-                                                                                  : figure4(source, o);
+        text = o.figure == "figure2"   ? figure2(source, o)
+               : o.figure == "figure3" ? figure3(source, o)
+                                       : figure4(source, o);
     }
     const std::string script = o.out + ".gnuplot";
     write_file_atomically(script, "set output " + quoted(o.out) + "\n" + text);
     if (std::system("command -v gnuplot >/dev/null 2>&1") != 0)
-        fail(Exit::usage,
-             "gnuplot is not installed (on Debian: apt install gnuplot-nox). The data are in {0}; there, or wherever it "
-             "is, this draws them:\n  gnuplot {0}",
-             script);
+        fail(
+            Exit::usage,
+            "gnuplot is not installed (on Debian: apt install gnuplot-nox). The data are in {0}; there, or wherever it "
+            "is, this draws them:\n  gnuplot {0}",
+            script);
     std::FILE* pipe = popen("gnuplot", "w");
     check(pipe, "fci plot: gnuplot cannot be started");
     std::fprintf(pipe, "load %s\n", quoted(script).c_str());

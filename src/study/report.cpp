@@ -42,11 +42,7 @@ Ours over_seeds(const Case& of, const std::string& quantity, const std::vector<c
 }
 
 std::vector<const Result*> seeds_in(const Case& c, const Results& results, int64_t seeds) {
-    std::vector<const Result*> found;
-    constexpr int64_t most = 100; // of seeds that are looked for
-    for (int64_t s = 1; c.row.needs.empty() && s <= (seeds ? seeds : most); ++s)
-        if (const Result* r = results.find(run_hash(c.seeded(s)))) found.push_back(r);
-    return found;
+    return c.row.needs.empty() ? results.of_seeds(c.options, seeds) : std::vector<const Result*>{};
 }
 
 std::vector<std::pair<std::string, std::string>> shown(const Row& row) {
@@ -87,9 +83,8 @@ std::string verdict_text(const Line& line, const std::string& scale) {
 
 std::string command_text(const Line& line, const std::string& scale) {
     if (!line.of.row.needs.empty()) return "needs " + line.of.row.needs;
-    const std::string& id = line.of.row.id;
-    const bool own_file = line.of.row.paper.empty(); // such rows are known by their file
-    return fmt::format("./fci reproduce {} --scale {}", own_file ? line.of.row.file : id, scale);
+    const Row& row = line.of.row;
+    return fmt::format("./fci reproduce {} --scale {}", row.foreign ? row.file : row.id, scale);
 }
 
 std::string csv_field(const std::string& s) {
@@ -239,6 +234,8 @@ std::vector<std::string> differences(const std::vector<Case>& cases, const Resul
 
 std::string rows_text(const std::vector<Row>& rows, const Scale& scale, const Results& known, int threads) {
     const Estimates estimates(known, threads);
+    double all = 0; // runs that rows share are made once
+    for (const PlannedRun& r : runs_of(plan(rows, scale), 1)) all += estimates.seconds(r.options);
     Cells cells{{"id", "where", "task", "representation", "router", "paper", "time"}};
     for (const Row& row : rows) {
         std::vector<std::string> values;
@@ -253,7 +250,11 @@ std::string rows_text(const std::vector<Row>& rows, const Scale& scale, const Re
         cells.push_back({row.label(), row.where, row.task + variant, row.representation, row.router,
                          fmt::format("{}", fmt::join(values, ", ")), time});
     }
-    return aligned(cells, [](const std::string& text, size_t) { return text; });
+    return aligned(cells, [](const std::string& text, size_t) { return text; }) +
+           fmt::format(
+               "{} row{}; time: of one seed at each learning rate of scale {}, on this machine, an estimate; all "
+               "together ~{}\n",
+               rows.size(), rows.size() == 1 ? "" : "s", scale.name, duration(all));
 }
 
 } // namespace fci

@@ -93,15 +93,25 @@ Result result_in(const Json& json) {
     return r;
 }
 
-struct Locked { // a file, locked while it lives
-    int fd;
-    ~Locked() { ::close(fd); }
-};
+// While it lives, no other process adds to the file.
+class Lock {
+public:
+    Lock(const std::string& path, int flags, int how) {
+        fd_ = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+        int error = fd_ < 0 ? errno : 0;
+        while (!error && ::flock(fd_, how) != 0)
+            if (errno != EINTR) error = errno; // a signal asks for a stop, not for the loss of a result
+        if (error)
+            fail(Exit::internal, "{}: cannot be {}: {}; check the folder, or choose another --results", path,
+                 how == LOCK_EX ? "written" : "read", std::strerror(error));
+    }
+    ~Lock() { ::close(fd_); }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
 
-[[noreturn]] void cannot(const std::string& path) {
-    fail(Exit::internal, "{}: cannot be written: {}; check the folder and the disk, or choose another --results", path,
-         std::strerror(errno));
-}
+private:
+    int fd_ = -1;
+};
 
 } // namespace
 
@@ -145,7 +155,10 @@ std::string results_file(const std::string& folder, const std::string& scale) {
 Results::Results(const std::string& folder, const std::string& scale, std::vector<std::string>& notes) {
     const std::string path = results_file(folder, scale);
     if (!fs::exists(path)) return;
-    const std::string text = read_file(path);
+    const std::string text = [&] { // not amid a line that another process writes
+        const Lock lock(path, O_RDONLY, LOCK_SH);
+        return read_file(path);
+    }();
     std::map<int64_t, int> others; // version, lines
     int number = 0;
     for (size_t begin = 0; begin < text.size();) {
@@ -167,9 +180,19 @@ Results::Results(const std::string& folder, const std::string& scale, std::vecto
             ++others[version];
         begin = end + 1;
     }
+    for (const auto& [hash, r] : by_hash_) by_family_[family_hash(r.options)][r.seed] = &r;
     for (const auto& [version, lines] : others)
         notes.push_back(fmt::format("{} result{} of version {} in {} {} left out; this program makes version {}", lines,
                                     lines == 1 ? "" : "s", version, path, lines == 1 ? "is" : "are", results_version));
+}
+
+std::vector<const Result*> Results::of_seeds(const Options& o, int64_t seeds) const {
+    std::vector<const Result*> found;
+    const auto family = by_family_.find(family_hash(o));
+    if (family == by_family_.end()) return found;
+    for (const auto& [seed, result] : family->second)
+        if (seed >= 1 && (seeds == 0 || seed <= seeds)) found.push_back(result);
+    return found;
 }
 
 const Result* Results::find(const std::string& hash) const {
@@ -179,30 +202,15 @@ const Result* Results::find(const std::string& hash) const {
 
 void append_result(const std::string& folder, const Result& r) {
     std::error_code error;
-    fs::create_directories(folder, error);
+    fs::create_directories(folder, error); // what is wrong shows when the file is opened
     const std::string path = results_file(folder, r.scale);
-    const Locked file{::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666)};
-    if (file.fd < 0) cannot(path);
-    while (::flock(file.fd, LOCK_EX) != 0) // a signal asks for a stop after this run, not for the loss of its result
-        if (errno != EINTR) cannot(path);
-    const off_t size = ::lseek(file.fd, 0, SEEK_END);
-    off_t end = size; // of the last whole line
-    for (char c = 0; end > 0; --end)
-        if (::pread(file.fd, &c, 1, end - 1) != 1)
-            cannot(path);
-        else if (c == '\n')
-            break;
-    if (end < size && ::ftruncate(file.fd, end) != 0) cannot(path);
-    const std::string line = to_json(r) + '\n';
-    const ssize_t written = ::write(file.fd, line.data(), line.size());
-    if (written != static_cast<ssize_t>(line.size())) {
-        if (written >= 0) errno = ENOSPC;
-        const int why = errno;
-        [[maybe_unused]] const int cut = ::ftruncate(file.fd, end);
-        errno = why;
-        cannot(path);
-    }
-    if (::fsync(file.fd) != 0) cannot(path);
+    const Lock lock(path, O_RDWR | O_CREAT, LOCK_EX);
+    const std::string text = read_file(path);
+    const size_t whole = text.rfind('\n') + 1; // npos + 1 = 0: no whole line
+    LogFile log(path);
+    if (whole < text.size()) log.truncate_to(static_cast<int64_t>(whole));
+    log.line(to_json(r));
+    log.sync();
 }
 
 } // namespace fci

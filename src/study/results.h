@@ -45,14 +45,19 @@ std::optional<Result> from_json(const std::string& line, const std::string& wher
 class Results {
 public:
     Results() = default;
+    Results(Results&&) = default; // by_family_ points into by_hash_, whose nodes move along
+    Results& operator=(Results&&) = default;
     // FOLDER/SCALE.jsonl; none is an empty one. `notes` gets a sentence on what was left out.
     Results(const std::string& folder, const std::string& scale, std::vector<std::string>& notes);
 
     const Result* find(const std::string& hash) const; // null: not there
+    // Of these options with the seeds 1 to `seeds` (0: any), by seed.
+    std::vector<const Result*> of_seeds(const Options&, int64_t seeds) const;
     const std::map<std::string, Result>& all() const { return by_hash_; }
 
 private:
     std::map<std::string, Result> by_hash_;
+    std::map<std::string, std::map<int64_t, const Result*>> by_family_; // family_hash, seed
 };
 
 std::string results_file(const std::string& folder, const std::string& scale);

@@ -128,6 +128,7 @@ struct Reader {
     }
 
     std::vector<Scale> read_scales(const toml::table& doc) const {
+        const std::vector<std::string> tasks{"der", "mqar"};
         std::vector<Scale> scales;
         for (const auto& [name, node] : doc) {
             Scale scale;
@@ -140,6 +141,7 @@ struct Reader {
                         scale.learning_rates.push_back(rate.value<double>().value());
                     }
                 } else if (value.is_table()) {
+                    if (!contains(tasks, word)) refuse(value, "{}: no such task{}", word, did_you_mean(word, tasks));
                     Settings s;
                     for (const auto& [inner, x] : *value.as_table()) set(s, std::string(inner.str()), x, {});
                     scale.tasks.emplace_back(word, s);
@@ -198,7 +200,7 @@ const Scale& Study::scale(const std::string& name) const {
     return scales[std::find(names.begin(), names.end(), name) - names.begin()];
 }
 
-std::vector<Row> Study::select(const std::vector<std::string>& words) {
+std::vector<Row> Study::select(const std::vector<std::string>& words) const {
     std::vector<Row> chosen;
     std::set<std::string> seen;
     const auto take = [&](const Row& r) {
@@ -210,19 +212,23 @@ std::vector<Row> Study::select(const std::vector<std::string>& words) {
             std::error_code error;
             if (fs::equivalent(fs::path(word).parent_path().empty() ? "." : fs::path(word).parent_path(), folder,
                                error)) {
+                bool found = false;
                 for (const auto* from : {&rows, &variants})
                     for (const Row& r : *from)
-                        if (r.group == group) take(r);
-                if (!fs::exists(word)) fail(Exit::usage, "{}: no such file", word);
+                        if (r.group == group) take(r), found = true;
+                if (!found) fail(Exit::usage, "{}: no such file, or no [[row]] in it", word);
                 continue;
             }
             std::vector<Row> more;
             read_rows(word, rows, more);
             refuse_twice(more);
-            for (const Row& r : more) take(r), variants.push_back(r);
+            if (more.empty()) fail(Exit::usage, "{}: there is no [[row]] in it", word);
+            for (Row& r : more) {
+                r.foreign = true;
+                take(r);
+            }
             continue;
         }
-        const size_t before = chosen.size();
         std::vector<std::string> known{"all"};
         bool found = word == "all";
         for (const auto* from : {&rows, &variants})
@@ -230,7 +236,7 @@ std::vector<Row> Study::select(const std::vector<std::string>& words) {
                 if (word == r.id || word == r.group || (word == "all" && from == &rows)) take(r), found = true;
                 known.push_back(r.id), known.push_back(r.group);
             }
-        if (!found && chosen.size() == before)
+        if (!found)
             fail(Exit::usage, "{}: no such row or group{} (fci rows lists them)", word, did_you_mean(word, known));
     }
     return chosen;

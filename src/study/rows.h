@@ -41,6 +41,7 @@ struct Row {
     Settings settings;
     std::string file; // and line: where it stands
     int line = 0;
+    bool foreign = false; // not of the runs folder: known by its file only
 
     std::string label() const { return reading.empty() ? id : id + " (" + reading + ")"; }
 };
@@ -55,13 +56,13 @@ struct Scale {
 struct Study {
     std::string folder;        // runs
     std::vector<Row> rows;     // the paper's
-    std::vector<Row> variants; // of readings.toml, and of files named on the command line
+    std::vector<Row> variants; // of readings.toml
     std::vector<Scale> scales;
 
     const Scale& scale(const std::string& name) const; // Exit::usage with the nearest
 
     // The rows that words name, in their order, each once: an id, a group (table1), a FILE.toml, or all (the paper's).
-    std::vector<Row> select(const std::vector<std::string>& words);
+    std::vector<Row> select(const std::vector<std::string>& words) const;
 };
 
 // ./runs, else runs beside one of the folders above the program; Exit::usage where there is neither.

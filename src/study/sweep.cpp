@@ -132,71 +132,95 @@ Shard shard_from(const std::string& flag) {
     return {};
 }
 
-Exit sweep(const std::vector<PlannedRun>& all, const SweepOptions& o) {
-    const std::vector<PlannedRun> runs = part(all, o.shard);
-    const SignalGuard guard;
-    Progress progress(stdout, o.quiet);
-    std::set<std::string> said, failed;
-    Exit worst = Exit::ok;
-    size_t done = 0;
-    Results known = read_results(o, progress, said);
-    std::vector<const PlannedRun*> left;
-    for (const PlannedRun& r : runs) left.push_back(&r);
-    std::erase_if(left, [&](const PlannedRun* r) { return known.find(r->hash); });
-    done = runs.size() - left.size();
-    if (done) progress.line(fmt::format("{} of {} runs are done already", done, runs.size()));
-    Estimates estimates(known, o.threads);
-    const auto report = [&](const PlannedRun& r, const std::string& text) {
-        const std::string eta = left.empty() ? "" : "  ETA " + duration(expected(left, estimates));
-        progress.line(fmt::format("{:>3}/{}  {}  {}{}", done + failed.size(), runs.size(), r.label, text, eta));
-    };
-    while (!left.empty()) {
-        bool moved = false;
-        for (size_t i = 0; i < left.size() && !stop_asked();) {
-            const PlannedRun& r = *left[i];
-            const RunLock lock(folder_of(r, o));
-            if (!lock.held()) { // another process is at it
-                ++i;
-                continue;
+namespace {
+
+class Sweep {
+public:
+    Sweep(const std::vector<PlannedRun>& runs, const SweepOptions& o)
+        : options_(o), progress_(stdout, o.quiet), known_(read_results(o, progress_, said_)),
+          estimates_(known_, o.threads), total_(runs.size()) {
+        for (const PlannedRun& r : runs)
+            if (!known_.find(r.hash)) left_.push_back(&r);
+        done_ = total_ - left_.size();
+        if (done_) progress_.line(fmt::format("{} of {} runs are done already", done_, total_));
+    }
+
+    Exit all() {
+        const SignalGuard guard;
+        while (!left_.empty()) {
+            bool moved = false;
+            for (size_t i = 0; i < left_.size();) {
+                if (stop_asked()) return stopped();
+                const PlannedRun& r = *left_[i];
+                const RunLock lock(folder_of(r, options_));
+                if (!lock.held()) { // another process is at it
+                    ++i;
+                    continue;
+                }
+                moved = true;
+                const std::optional<std::string> text = one(r);
+                if (!text) return stopped();
+                left_.erase(left_.begin() + static_cast<int64_t>(i));
+                const std::string eta = left_.empty() ? "" : "  ETA " + duration(expected(left_, estimates_));
+                progress_.line(fmt::format("{:>3}/{}  {}  {}{}", done_ + failed_, total_, r.label, *text, eta));
             }
-            moved = true;
-            left.erase(left.begin() + static_cast<int64_t>(i));
-            known = read_results(o, progress, said); // it may have been finished since
-            if (known.find(r.hash)) {
-                ++done;
-                report(r, "done by another process");
-                continue;
-            }
-            try {
-                Progress part = Progress::part_of(
-                    stdout, o.quiet, fmt::format("{}/{}  {}  ", done + failed.size() + 1, runs.size(), r.label));
-                const std::optional<Result> result = execute(r, o.scale, folder_of(r, o), o.threads, part);
-                if (!result) break;
-                append_result(o.results, *result);
-                estimates.add(*result);
-                ++done;
-                report(r, summary(*result));
-            } catch (const Error& e) {
-                if (runs.size() == 1) throw;
-                if (e.exit != Exit::usage && e.exit != Exit::non_finite) fail(e.exit, "{}: {}", r.label, e.what());
-                failed.insert(r.hash);
-                if (worst == Exit::ok) worst = e.exit;
-                report(r, fmt::format("failed: {}", e.what()));
-            }
-        }
-        if (stop_asked()) {
-            progress.line(fmt::format("stopped: {} of {} runs are done; the same command goes on", done, runs.size()));
-            return Exit::interrupted;
-        }
-        if (!moved && !left.empty()) {
-            if (said.insert("waiting").second)
-                progress.line(fmt::format("waiting for {} run{} that other processes are at", left.size(),
-                                          left.size() == 1 ? "" : "s"));
+            if (moved || left_.empty()) continue;
+            if (said_.insert("waiting").second)
+                progress_.line(fmt::format("waiting for {} run{} that other processes are at", left_.size(),
+                                           left_.size() == 1 ? "" : "s"));
             std::this_thread::sleep_for(300ms);
         }
+        if (failed_) progress_.line(fmt::format("{} of {} runs failed", failed_, total_));
+        return worst_;
     }
-    if (!failed.empty()) progress.line(fmt::format("{} of {} runs failed", failed.size(), runs.size()));
-    return worst;
+
+private:
+    // What came of it, in words; nothing if a signal stopped it.
+    std::optional<std::string> one(const PlannedRun& r) {
+        known_ = read_results(options_, progress_, said_); // it may have been finished since
+        if (known_.find(r.hash)) {
+            ++done_;
+            return "done by another process";
+        }
+        try {
+            Progress part = Progress::part_of(stdout, options_.quiet,
+                                              fmt::format("{}/{}  {}  ", done_ + failed_ + 1, total_, r.label));
+            const std::optional<Result> result =
+                execute(r, options_.scale, folder_of(r, options_), options_.threads, part);
+            if (!result) return std::nullopt;
+            append_result(options_.results, *result);
+            estimates_.add(*result);
+            ++done_;
+            return summary(*result);
+        } catch (const Error& e) {
+            if (total_ == 1) throw;
+            if (e.exit != Exit::usage && e.exit != Exit::non_finite) fail(e.exit, "{}: {}", r.label, e.what());
+            ++failed_;
+            if (worst_ == Exit::ok) worst_ = e.exit;
+            return fmt::format("failed: {}", e.what());
+        }
+    }
+
+    Exit stopped() {
+        progress_.line(fmt::format("stopped: {} of {} runs are done; the same command goes on", done_, total_));
+        return Exit::interrupted;
+    }
+
+    const SweepOptions& options_;
+    Progress progress_;
+    std::set<std::string> said_;
+    Results known_;
+    Estimates estimates_;
+    std::vector<const PlannedRun*> left_;
+    size_t total_, done_ = 0, failed_ = 0;
+    Exit worst_ = Exit::ok;
+};
+
+} // namespace
+
+Exit sweep(const std::vector<PlannedRun>& all, const SweepOptions& o) {
+    const std::vector<PlannedRun> mine = part(all, o.shard);
+    return Sweep(mine, o).all();
 }
 
 void print_status(const std::vector<PlannedRun>& all, const SweepOptions& o) {
