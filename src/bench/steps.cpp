@@ -10,6 +10,7 @@
 #include "train/progress.h"
 #include "train/provenance.h"
 #include "train/trainer.h"
+#include "train/work.h"
 
 namespace fci {
 namespace {
@@ -29,33 +30,6 @@ constexpr Bound bounds[] = {{"transformer:1", 34.8, 0}, {"bidir-flow:1", 45, 0},
 constexpr double budget_share = 0.6, budget_mb = 500;
 
 constexpr int most_groups = 8; // the trainer's gradient groups
-
-// GFLOP of a step: the flops of the ops' Cost lines (products, convolution, scan with an exp2 at 18), forward once
-// and backward twice, attention 2 and 5 times. Pointwise work, softmax included, counts as nothing.
-double step_gflop(const Options& o, int vocab) {
-    const double L = o.task.length, d = o.model.d_model, d2 = d * d, inner = Mamba::expand * d, n = Mamba::state;
-    const double rank = std::max(1.0, std::floor(d / 16)), rows = o.task.queries == "many" ? o.task.pairs : 1,
-                 m = 2.0 * o.model.top_k;
-    const RepresentationKind r = parse_representation(o.model.representation);
-    const double hubs = r.hubs, heads = o.model.heads, near = SparseShape::rows + 2 * SparseShape::reach - 1;
-    const auto attention = [&](double pairs) { return 6 * 12 * d2 * L + 7 * 2 * pairs * d; }; // and linear layers
-    const double mamba =
-        6 * L * inner * (2 * d + rank + 2 * n + rank + d + Mamba::conv_width) + L * inner * n * (6 + 20 + 2 * 18);
-    const double block =
-        r.kind == "transformer"          ? attention(L * L)
-        : r.kind == "causal-transformer" ? attention(L * (L + 1) / 2)
-        : r.kind == "sparse-transformer" ? attention(L * (near + std::min(L, 1. * SparseShape::most_globals)))
-        : r.kind == "linear-attention"   ? attention(L * d / heads)
-        : r.kind == "rank1-attention"    ? 6 * (10 * d2 + 2 * heads * d) * L + 2 * L * L * (3 * d + 4 * heads)
-        : r.kind == "perceiver"          ? attention(2 * L * hubs) + 6 * 3 * d2 * hubs
-        : r.kind == "budgeted-attention" ? r.budget * attention(r.budget * L * L) + 4 * L * d2
-        : r.kind == "global-mean"        ? 6 * d2
-        : r.kind == "fourier"            ? 6 * 8 * d2 * L + 2 * (4 * L * d2 + 2 * L * L * d)
-        : r.kind == "flow"               ? mamba
-                                         : 2 * mamba;
-    const double council = 6 * rows * (10 * d2 + m * 2 * d2) + 7 * 2 * rows * m * d;
-    return 1e-9 * o.train.batch * (r.layers * block + 6 * rows * (2 * d2 + L * d) + council + 6 * rows * d * vocab);
-}
 
 double cpu_seconds() { // of all threads
     timespec t{};
@@ -91,7 +65,7 @@ StepNumbers time_steps(const Options& options, int steps, const std::string& nam
             spread(ms),
             spread(cpu_ms),
             spread(sgemm),
-            step_gflop(trainer.options(), trainer.test_set().vocab),
+            trainer.options().train.batch * sequence_gflop(trainer.options()),
             static_cast<double>(trainer.parameter_count()),
             peak_rss_mb()};
 }

@@ -6,32 +6,10 @@
 #include "core/gemm.h"
 #include "core/workers.h"
 #include "study/plan.h"
+#include "train/work.h"
 
 namespace fci {
 namespace {
-
-// Work of one training sequence, forward and backward: products of the blocks; what has no products (embedding, scores,
-// council, head) at its cost beside them, measured as 70 kflop a token.
-double sequence_flops(const Options& options) {
-    Options o = options;
-    o.task = resolve(o.task);
-    const std::string& text = o.model.representation;
-    const size_t colon = text.find(':');
-    const std::string kind = text.substr(0, colon);
-    const double number = colon == std::string::npos ? 1 : std::atof(text.c_str() + colon + 1);
-    const double L = o.task.length, d = o.model.d_model, dense = 72 * d * d * L, mamba = 6 * L * 2 * d * 3.6 * d;
-    const double rest = 70e3 * L;
-    if (kind == "raw" || kind == "content-only") return rest;
-    if (kind == "flow") return rest + number * 1.6 * mamba;
-    if (kind == "bidir-flow") return rest + number * 3.2 * mamba;
-    if (kind == "global-mean") return rest + 6 * d * d;
-    if (kind == "fourier" || kind == "linear-attention") return rest + number * 1.5 * dense;
-    if (kind == "sparse-transformer") return rest + number * (dense + 14 * 48 * L * d);
-    if (kind == "perceiver") return rest + dense + 28 * L * number * d;
-    if (kind == "budgeted-attention") return rest + number * dense + 14 * number * L * number * L * d;
-    const double pairs = kind == "causal-transformer" ? 0.5 : 1;
-    return rest + number * (dense + 14 * pairs * L * L * d);
-}
 
 // Flop a second of all workers together: the best of a few short samples, what others do on the machine left aside.
 double measured_rate(int threads) {
@@ -63,9 +41,12 @@ double Estimates::seconds(const Options& o) const {
     if (const auto known = by_family_.find(family_hash(o)); known != by_family_.end()) return known->second;
     if (!learns(o)) return 1; // there is nothing but the data to make
     if (rate_ == 0) rate_ = measured_rate(threads_);
-    constexpr double share = 0.6; // of that rate, which whole steps reach
+    constexpr double share = 0.6;   // of that rate, which whole steps reach
+    constexpr double beside = 70e3; // flop a token at that rate, for what is no product: embedding, norms, optimiser
+    Options resolved = o;
+    resolved.task = resolve(o.task);
     const double passes = double(o.train.sequences) * o.train.epochs + o.train.test_sequences * o.train.epochs / 3.0;
-    return passes * sequence_flops(o) / (share * rate_);
+    return passes * (1e9 * sequence_gflop(resolved) + beside * resolved.task.length) / (share * rate_);
 }
 
 } // namespace fci
