@@ -159,7 +159,7 @@ std::string figure4(Source& s, const PlotOptions& o) {
            bar_panel(data, count, "The routing landscape", "routing at 4 (bandits: at 1), %, scale " + o.scale, "a");
 }
 
-// The file of `fci bench --scaling`: kind, n, ms, MB, tab-separated, with a header line.
+// The file of `fci bench --scaling`: method, n, ms, MB, ns a token; tab-separated, with a header line.
 std::string scaling(const PlotOptions& o) {
     if (!std::filesystem::exists(o.data))
         fail(Exit::usage, "{}: there is no such file; make it first:\n  ./fci bench --scaling --out {}", o.data,
@@ -171,7 +171,7 @@ std::string scaling(const PlotOptions& o) {
     for (const auto& [title, column] : {std::pair{"milliseconds", 3}, {"MB", 4}}) {
         text += fmt::format("set title '{}'\nplot ", title);
         bool first = true;
-        for (const char* kind : {"full", "sparse", "rank1"}) {
+        for (const char* kind : {"full", "sparse", "rank-1"}) {
             text +=
                 fmt::format("{}$d using 2:(strcol(1) eq '{}' ? ${} : 1/0) with linespoints pt 7 ps 0.6 lw 2 title '{}'",
                             first ? "" : ", ", kind, column, kind);

@@ -47,7 +47,7 @@ std::vector<const Result*> seeds_in(const Case& c, const Results& results, int64
 
 std::vector<std::pair<std::string, std::string>> shown(const Row& row) {
     if (!row.paper.empty()) return row.paper;
-    return {{"routing", ""}, {"accuracy", ""}}; // of a file of one's own
+    return {{"routing", ""}, {"accuracy", ""}, {"transition_epoch", ""}}; // of a file of one's own
 }
 
 int decimals(const std::string& quantity) { return quantity == "cosine_gap" ? 3 : 1; }
