@@ -271,6 +271,15 @@ TEST_CASE("global mean: all positions alike, unless each keeps its own", "[repre
     }
 }
 
+TEST_CASE("raw without positions is content-only, bit for bit: results of one stand for the other",
+          "[representation]") {
+    Options none = tiny_run("raw", "investigator");
+    none.model.positions = "none";
+    Trainer a(make_data(none)), b(make_data(tiny_run("content-only", "investigator")));
+    for (int i = 0; i < 3; ++i) a.step(), b.step();
+    CHECK(a.parameters() == b.parameters());
+}
+
 TEST_CASE("structured embeddings: tokens of one concept resemble one another", "[representation]") {
     ModelOptions o = small_model("raw", "investigator");
     o.embeddings = "structured", o.d_model = 128, o.heads = 4;

@@ -154,6 +154,7 @@ TEST_CASE("rows: options that come to the same are one run, others are not", "[s
         {"", "random_non_queries = true"},
         {"", "bandit_context = \"product\"\nmean_residual = true\ncontrastive_target = \"embeddings\""},
         {"representation = \"content-only\"", "representation = \"content-only\"\npositions = \"none\""},
+        {"representation = \"raw\"\npositions = \"none\"", "representation = \"content-only\""},
         {"representation = \"raw\"\npositions = \"in_mixer\"", "representation = \"raw\"\npositions = \"none\""},
         {"representation = \"causal-transformer\"",
          "representation = \"causal-transformer:1\"\npositions = \"in_mixer\""},

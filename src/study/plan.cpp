@@ -54,10 +54,10 @@ Options canonical(Options o) {
     }
     const RepresentationKind r = parse_representation(m.representation);
     m.representation = r.text();
-    if (r.kind == "content-only")
-        m.positions = start.model.positions;
-    else if (m.positions == "in_mixer") // everybody or nobody, where there is one mixer
-        m.positions = has_positions(m) ? "everywhere" : "none";
+    m.positions = has_positions(m) ? "everywhere" : "none"; // in_mixer comes to one or the other
+    if (m.representation == "raw" && m.positions == "none" && learns_by_gradient(m.router))
+        m.representation = "content-only"; // another name of the same model
+    if (m.representation == "content-only") m.positions = start.model.positions;
     if (r.kind != "global-mean") m.mean_residual = start.model.mean_residual;
     if (m.router == "none") m.top_k = start.model.top_k;
     if (!one_of(m.router, {"linucb", "thompson", "oful"})) n.bandit_context = start.train.bandit_context;
