@@ -115,11 +115,14 @@ void make_dataset(const Options& given, const Given& set, const std::string& spl
 }
 
 // What rows, sweep, reproduce and table share.
+const CLI::Validator not_empty([](std::string& s) { return s.empty() ? "a value is wanted here" : ""; }, "");
+
 void add_study_flags(const std::vector<CLI::App*>& apps, StudyOptions& study) {
     for (CLI::App* app : apps) {
         app->add_option("rows", study.words, "ids, groups (table1), FILE.toml, or all");
         app->add_option("--scale", study.scale, "paper, small (default) or smoke: runs/scales.toml");
-        app->add_option("--results", study.results, "folder of the results (default runs/out/results)");
+        app->add_option("--results", study.results, "folder of the results (default runs/out/results)")
+            ->check(not_empty);
         app->add_option("--threads", study.threads, "0: one for each processor")->check(CLI::Range(0, 1024));
     }
 }
@@ -223,7 +226,10 @@ int run(int argc, char** argv) {
                           "  fci table\n"
                           "  fci table figure4 --scale paper --format md\n");
     add_study_flags({r, w, p, k}, study);
-    w->add_option("--shard", study.shard, "i/N: the i-th of N parts; without it a SLURM or Kubernetes array's index");
+    w->add_option("--shard", study.shard,
+                  "i/N: the i-th of N parts; without it a SLURM or Kubernetes array's index "
+                  "(one run a job where no number of jobs is set)")
+        ->check(not_empty);
     w->add_flag("--status", study.status, "what is done, running, unfinished and waiting; runs nothing");
     for (CLI::App* sub : {w, p}) sub->add_flag("--quiet", study.quiet, "no progress");
     for (CLI::App* sub : {w, p, k})
@@ -238,9 +244,9 @@ int run(int argc, char** argv) {
                           "  fci plot scaling --data scaling.tsv --out scaling.svg\n");
     l->add_option("figure", plot.figure, "figure2, figure3, figure4 or scaling")->required();
     l->add_option("--out", plot.out, "the SVG to write");
-    l->add_option("--scale", plot.scale, "paper, small or smoke");
-    l->add_option("--results", plot.results, "folder of results; the recorded ones fill in");
-    l->add_option("--data", plot.data, "scaling: what fci bench --scaling --out wrote");
+    l->add_option("--scale", plot.scale, "paper, small or smoke")->capture_default_str();
+    l->add_option("--results", plot.results, "folder of results; the recorded ones fill in")->capture_default_str();
+    l->add_option("--data", plot.data, "scaling: what fci bench --scaling --out wrote")->capture_default_str();
 
     for (CLI::App* sub : {t, e, s, a, g, b, r, w, p, k, l}) sub->allow_extras();
     if (argc == 1) {
@@ -266,7 +272,7 @@ int run(int argc, char** argv) {
         if (!config.empty() && !options.run.resume.empty())
             fail(Exit::usage,
                  "--config and --resume: a resumed run has the options it was started with; leave --config out");
-        if (!learns_by_gradient(options.model.router) && options.run.resume.empty())
+        if (router_kind(options.model.router) != RouterKind::in_model && options.run.resume.empty())
             return static_cast<int>(train_index(options, given));
         return static_cast<int>(train(options, given));
     }

@@ -157,8 +157,7 @@ TEST_CASE("trainer: another seed is another run", "[trainer]") {
 TEST_CASE("trainer: stopped at any step and loaded, a run goes on with the same bits", "[trainer]") {
     const Scratch scratch;
     const std::string path = scratch / "checkpoint.safetensors";
-    for (Options o : {tiny("transformer:1"), tiny("bidir-flow:1", "rank1", "many"), tiny("sparse-transformer:1"),
-                      tiny("linear-attention:1"), tiny("rank1-attention:1"), tiny("perceiver:3"), tiny("fourier:1")}) {
+    for (Options o : kinds()) {
         INFO(name_of(o));
         Trainer whole = trainer_of(o);
         const int64_t total = whole.steps_total();

@@ -16,7 +16,10 @@ for doc in README.md FINDINGS.md; do
             command=${line#'<!-- ./fci '}
             # shellcheck disable=SC2086  # words of a command
             $FCI ${command%' -->'} --results runs/results </dev/null
-            while IFS= read -r line && [ "$line" != '<!-- end -->' ]; do :; done
+            while
+                IFS= read -r line || { echo "tools/docs.sh: $doc: no <!-- end --> after $command" >&2; exit 1; }
+                [ "$line" != '<!-- end -->' ]
+            do :; done
             ;;
         esac
         printf '%s\n' "$line"

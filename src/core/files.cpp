@@ -1,6 +1,7 @@
 #include "core/files.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -243,6 +244,39 @@ uint64_t hash64(std::string_view bytes, uint64_t seed) {
     h = (h ^ h >> 33) * p2;
     h = (h ^ h >> 29) * p3;
     return h ^ h >> 32;
+}
+
+namespace {
+
+// Whether the lock could be had; not, if another process has it.
+bool take_lock(int fd, int how, const std::string& path) {
+    if (::flock(fd, how | LOCK_NB) == 0) return true;
+    if (errno != EWOULDBLOCK)
+        fail(Exit::internal, "{}: cannot be locked: {}; choose a folder on a file system with locks", path,
+             std::strerror(errno));
+    return false;
+}
+
+} // namespace
+
+FolderLock::FolderLock(const std::string& folder) {
+    std::error_code error;
+    fs::create_directories(folder, error); // what is wrong shows when the file is opened
+    const std::string path = folder + "/lock";
+    fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd_ < 0) fail(Exit::internal, "{}: cannot be made: {}; check the folder", path, std::strerror(errno));
+    held_ = take_lock(fd_, LOCK_EX, path);
+}
+
+FolderLock::~FolderLock() { ::close(fd_); }
+
+bool FolderLock::held_by_another(const std::string& folder) {
+    const std::string path = folder + "/lock";
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    const bool busy = !take_lock(fd, LOCK_SH, path);
+    ::close(fd);
+    return busy;
 }
 
 } // namespace fci

@@ -3,6 +3,7 @@
 //   read_file, write_file_atomically   a whole file; a reader sees the old one or the new one, never a part
 //   LogFile                            JSON Lines: whole lines added at the end, cut back on resume
 //   make_output_folder, unused_name    where a run writes, and never over another run
+//   FolderLock                         one process at a time
 //   hash64                             XXH64 of bytes, the same number that `xxh64sum` prints
 //
 // Errors: Exit::internal "PATH: cannot be written: No space left on device; the disk is full: ..." for what the
@@ -46,6 +47,22 @@ void make_output_folder(const std::string& path);
 // Makes and returns the first of parent/stem-001, parent/stem-002, ... that does not exist. Two processes that ask
 // at once get two folders.
 std::string unused_name(const std::string& parent, const std::string& stem);
+
+// Held while it lives: the folder (made if need be) is this process's, by flock on its file `lock`. The file stays: to
+// remove it would let a second process lock a new one.
+class FolderLock {
+public:
+    explicit FolderLock(const std::string& folder);
+    ~FolderLock();
+    FolderLock(const FolderLock&) = delete;
+    FolderLock& operator=(const FolderLock&) = delete;
+    bool held() const { return held_; } // false: another process has it
+    static bool held_by_another(const std::string& folder);
+
+private:
+    int fd_ = -1;
+    bool held_ = false;
+};
 
 uint64_t hash64(std::string_view bytes, uint64_t seed = 0);
 

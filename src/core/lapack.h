@@ -1,5 +1,5 @@
 // Dense linear algebra in double precision, by OpenBLAS's BLAS and LAPACK on one thread (see
-// use_one_blas_thread). It is for indices and analysis, outside any training step. Matrices are row-major.
+// use_one_blas_thread). It is for bandits and analysis: small or rare work. Matrices are row-major.
 #pragma once
 #include <vector>
 

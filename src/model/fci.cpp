@@ -6,6 +6,7 @@
 #include "core/nearest.h"
 #include "ops/anchors.h"
 #include "ops/rms_norm.h"
+#include "tasks/distant_evidence.h"
 
 namespace fci {
 namespace {
@@ -38,10 +39,10 @@ const std::vector<std::string>& routers() {
     return names;
 }
 
-bool learns_by_gradient(const std::string& router) {
-    for (const char* name : {"linucb", "thompson", "oful", "bloom", "random", "blind"})
-        if (router == name) return false;
-    return true;
+RouterKind router_kind(const std::string& router) {
+    if (router == "linucb" || router == "thompson" || router == "oful") return RouterKind::bandit;
+    if (router == "bloom" || router == "random" || router == "blind") return RouterKind::index;
+    return RouterKind::in_model;
 }
 
 RepresentationKind parse_representation(const std::string& text) {
@@ -88,7 +89,13 @@ bool has_positions(const ModelOptions& o) {
 }
 
 void check_model(const ModelOptions& o, int vocab, int length) {
-    parse_representation(o.representation);
+    const RepresentationKind r = parse_representation(o.representation);
+    if (r.kind == "fourier" && length > 16384 && length < no_length) // its tables take 4 length^2 bytes
+        fail(Exit::usage, "--representation {}: a length of {} is too long for it, at most 16384", o.representation,
+             length);
+    if (r.kind == "budgeted-attention" && o.d_model > Budget::widest)
+        fail(Exit::usage, "--d-model {}: --representation {} takes {} at most", o.d_model, o.representation,
+             Budget::widest);
     expect_one_of("--router", o.router, routers());
     expect_one_of("--embeddings", o.embeddings, {"learned", "structured", "anchors"});
     expect_one_of("--positions", o.positions, {"everywhere", "in_mixer", "none"});
@@ -112,12 +119,10 @@ void check_model(const ModelOptions& o, int vocab, int length) {
 Representation::Representation(ParameterBinder& p, const ModelOptions& o, int vocab, int length) {
     const RepresentationKind r = parse_representation(o.representation);
     token = p.add("token.weight", {vocab, o.d_model},
-                  {o.embeddings == "structured" ? Init::concepts : Init::normal, 0.02f});
+                  {o.embeddings == "structured" ? Init::concepts : Init::normal, 0.02f, concept_size});
     if (has_positions(o)) position = p.add("position.weight", {length, o.d_model}, {Init::normal, 0.02f});
-    if (o.embeddings == "anchors") anchor = p.add("anchor.weight", {51, o.d_model}, {Init::normal, 0.02f});
-    if (r.kind == "fourier" && length > 16384) // its tables take 4 length^2 bytes
-        fail(Exit::usage, "--representation {}: a length of {} is too long for it, at most 16384", o.representation,
-             length);
+    if (o.embeddings == "anchors") // one for each concept
+        anchor = p.add("anchor.weight", {(vocab + concept_size - 2) / concept_size, o.d_model}, {Init::normal, 0.02f});
     const int d = o.d_model;
     const std::vector<int32_t> global = global_positions(length, o.seed);
     for (int i = 0; i < r.layers; ++i) {

@@ -42,21 +42,25 @@ struct RepresentationKind {
 
     std::string text() const; // in full: transformer:1, perceiver:16, budgeted-attention:0.5, raw
 };
-// Every name of a router; and whether it is part of a model, or (bandits, indices, baselines) stands beside one.
-const std::vector<std::string>& routers();
-bool learns_by_gradient(const std::string& router);
+// A router is part of a model, or stands beside one: a bandit looks at a trained model's embeddings, an index at
+// tokens.
+enum class RouterKind { in_model, bandit, index };
+const std::vector<std::string>& routers(); // every name
+RouterKind router_kind(const std::string& router);
 
 // "flow:2" -> {flow, 2}; throws Exit::usage, with the nearest name, for anything unknown.
 RepresentationKind parse_representation(const std::string& text);
 bool has_positions(const ModelOptions&); // whether there are position embeddings
 
-// Checks the options against a task's vocabulary and length; throws Exit::usage with the remedy.
+// Checks the options against a task's vocabulary and length (no_length: not known yet); throws Exit::usage with the
+// remedy.
+constexpr int no_length = 1 << 20;
 void check_model(const ModelOptions&, int vocab, int length);
 
 // The tokens' embedding and the mixing blocks: (b,t) -> (b,t,d)
 struct Representation {
     Tensor token, position; // position is empty where there is none
-    Tensor anchor;          // (51,d) with anchors, else empty
+    Tensor anchor;          // (concepts,d) with anchors, else empty
     std::vector<std::variant<TransformerBlock, PreNormBlock<SparseAttention>, PreNormBlock<LinearAttention>,
                              PreNormBlock<Rank1Attention>, PreNormBlock<HubAttention>, PreNormBlock<FourierMixing>,
                              FlowBlock, GlobalMean>>

@@ -5,9 +5,8 @@
 namespace fci {
 namespace {
 
-// A concept is 5 tokens in a row, from 1 on; token 0 stands alone.
-void initialise_concepts(Rng& rng, const Shape& shape, float deviation, float* x) {
-    constexpr int size = 5;
+// A concept is `size` tokens in a row, from 1 on; token 0 stands alone.
+void initialise_concepts(Rng& rng, const Shape& shape, float deviation, int size, float* x) {
     std::vector<float> centroid(shape[1]);
     for (int row = 0; row < shape[0]; ++row) {
         if (row == 0 || row % size == 1)
@@ -24,7 +23,7 @@ void initialise(const std::vector<ParameterInfo>& infos, uint64_t seed, float* d
         Rng rng(seed, Stream::init, i);
         float* x = data + p.offset;
         if (p.init.kind == Init::concepts) {
-            initialise_concepts(rng, p.shape, p.init.value, x);
+            initialise_concepts(rng, p.shape, p.init.value, p.init.group, x);
             continue;
         }
         for (int64_t j = 0; j < p.shape.size(); ++j) switch (p.init.kind) {

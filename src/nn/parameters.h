@@ -21,10 +21,11 @@ struct Init {
         uniform,   // U(-value, value)
         log_index, // ln(1 + column): Mamba's A_log, so that A = -1 .. -n
         dt_bias,   // softplus^-1 of a step log-uniform in [1e-3, 0.1]: Mamba's own start
-        concepts,  // row i: N(0, value), the same for the 5 rows of a concept (rows 1-5, 6-10, ..), plus N(0, value/2)
+        concepts,  // N(0, value), the same for the `group` rows of a concept (1-5, 6-10, ..), plus N(0, value/2) a row
         identity   // value on the diagonal
     } kind = constant;
     float value = 0;
+    int group = 0;
 };
 
 struct ParameterInfo {

@@ -47,9 +47,8 @@ void Budget::Experience::set(int sequence, Tensor x, IntTensor chosen, int row, 
     float *squares = gram.data() + int64_t{sequence} * d * d, *total = sum.data() + int64_t{sequence} * d;
     std::fill(squares, squares + int64_t{d} * d, 0.f);
     std::fill(total, total + d, 0.f);
-    constexpr int block = 16, widest = 512; // rows at a time, beside one another for the product
+    constexpr int block = 16; // rows at a time, beside one another for the product
     float rows[block * widest];
-    check(d <= widest, "budgeted attention: {} features, at most {}", d, widest);
     for (int first = 0; first < m; first += block) {
         const int n = std::min(block, m - first);
         for (int i = 0; i < n; ++i) {

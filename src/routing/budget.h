@@ -17,6 +17,8 @@ namespace fci {
 
 class Budget {
 public:
+    static constexpr int widest = 512; // features
+
     Budget(ParameterBinder&, const std::string& name, int d, double share);
 
     // x (b,t,d) -> the positions that take part, (b,m), ascending

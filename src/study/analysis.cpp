@@ -168,9 +168,20 @@ std::map<std::string, double> analyse(Trainer& trainer, int sequences) {
     const std::string& router = trainer.options().model.router;
     std::map<std::string, double> numbers;
     add_cosines(trainer, numbers);
+    if (router == "investigator" || router == "rank1")
+        numbers["rank_sequences"] = std::min(sequences, trainer.test_set().count);
     if (router == "investigator") add_investigator(trainer, sequences, numbers);
     if (router == "rank1") add_rank1(trainer, sequences, numbers);
     return numbers;
+}
+
+const std::vector<std::string>& analysis_names() {
+    static const std::vector<std::string> names = [] {
+        std::vector<std::string> all;
+        for (const auto& [name, meaning] : lines) all.emplace_back(name);
+        return all;
+    }();
+    return names;
 }
 
 Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how) {
@@ -193,6 +204,9 @@ Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how
     for (const auto& [name, meaning] : lines)
         if (now.contains(name))
             progress.line(fmt::format("{:<24}{:>9.3f}{:>9.3f}  {}", name, start.at(name), now.at(name), meaning));
+    if (!now.contains("rank"))
+        progress.line(
+            "ranks, energy and random projections are of the scores of all pairs: routers investigator and rank1");
     if (!how.json) return Exit::ok;
     const auto object = [](const std::map<std::string, double>& numbers) {
         std::string s;

@@ -4,7 +4,7 @@
 //   cosine_gap        cosine_qa - cosine_random: is the answer nearer than any other token, without a router?
 // For investigator and rank1:
 //   rank              effective rank of the L x L matrix softmax_rows(S), S_ij the score of position j for row i;
-//                     mean over the first test sequences
+//                     mean over the first test sequences (`rank_sequences` of them)
 // For investigator alone, W = Wq^T Wk (d,d):
 //   wqk_rank          effective rank of W
 //   energy90_dims     how many of the largest singular values hold 90% of the sum of squares
@@ -28,6 +28,8 @@ double cosine(std::span<const float> a, std::span<const float> b);
 // `sequences`: for rank, the slow one: O(L^3) each. The same bits for any number of threads; the model is as it was
 // when it returns.
 std::map<std::string, double> analyse(Trainer&, int sequences = 32);
+
+const std::vector<std::string>& analysis_names(); // all that analyse() may give
 
 // `fci analyze`: a checkpoint's numbers beside those of the same model at its start values.
 Exit analyze(const std::string& checkpoint, int sequences, const RunOptions&);

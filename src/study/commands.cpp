@@ -1,6 +1,7 @@
 #include "study/commands.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 
 #include "study/report.h"
@@ -61,6 +62,9 @@ Exit list_rows(const StudyOptions& o) {
     Results known = read(o.results, o.scale);
     if (known.all().empty()) known = read(l.recorded(), o.scale);
     fmt::print("{}", rows_text(l.rows, *l.scale, known, o.threads));
+    if (o.words.empty())
+        fmt::print("and {} rows of readings, one open option at a time: ./fci rows readings\n",
+                   l.study.variants.size());
     for (const Row& r : l.rows) // of the whole list they would be too many
         if (!o.words.empty() && !r.note.empty()) fmt::print("{}: {}\n", r.label(), r.note);
     return Exit::ok;
@@ -78,8 +82,12 @@ Exit run_sweep(const StudyOptions& o) {
     const Exit exit = sweep(runs, s);
     Progress progress(stdout, o.quiet);
     if (const std::string text = not_run(l.rows); !text.empty()) progress.line(text);
-    if (exit == Exit::ok && !runs.empty())
-        progress.line(fmt::format("results are in {}; ./fci table shows them", results_file(s.results, s.scale)));
+    if (exit == Exit::ok && std::filesystem::exists(results_file(s.results, s.scale))) {
+        std::string words = o.scale == "small" ? "" : " --scale " + o.scale;
+        if (o.results != StudyOptions().results) words += " --results " + o.results;
+        progress.line(fmt::format("results are in {}; ./fci table {}{} shows them", results_file(s.results, s.scale),
+                                  o.words.empty() ? "all" : fmt::format("{}", fmt::join(o.words, " ")), words));
+    }
     return exit;
 }
 
@@ -88,10 +96,11 @@ Exit reproduce(const StudyOptions& o) {
     const Loaded l(o);
     const int64_t seeds = o.seeds ? o.seeds : 3;
     const std::vector<Case> cases = plan(l.rows, *l.scale);
+    const Results recorded = read(l.recorded(), o.scale); // first: if it is broken, that is known before the work
     const Exit swept = sweep(runs_of(cases, seeds), sweep_options(o, seeds));
     if (swept == Exit::interrupted) return swept;
 
-    const Results own = read(o.results, o.scale), recorded = read(l.recorded(), o.scale);
+    const Results own = read(o.results, o.scale);
     fmt::print("\n{}", table_text(lines_of(cases, own, {}, seeds), table_options(o)));
     if (const std::string text = not_run(l.rows); !text.empty()) fmt::print("{}\n", text);
     int compared = 0;

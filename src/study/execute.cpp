@@ -3,10 +3,13 @@
 #include <simdjson.h>
 
 #include <cmath>
+#include <filesystem>
 
 #include "core/files.h"
 #include "study/analysis.h"
 #include "study/index_run.h"
+#include "train/options_toml.h"
+#include "train/provenance.h"
 #include "train/run.h"
 
 namespace fci {
@@ -33,16 +36,32 @@ void read_log(const std::string& path, Result& r) {
     }
 }
 
+// Where a run that goes on here was started, if by another build or on another processor: a member of its provenance.
+std::string other_origin(const std::string& folder) {
+    const std::string path = folder + "/config.toml";
+    if (!std::filesystem::exists(path)) return "";
+    const toml::table config = parse_toml(read_file(path), path, Exit::bad_data);
+    std::string members;
+    bool differs = false;
+    for (const auto& [key, now] : provenance()) {
+        const std::string then = config["provenance"][key].value_or(std::string());
+        differs |= then != now;
+        members += fmt::format("{}{}:{}", members.empty() ? "" : ",", json_quote(key), json_quote(then));
+    }
+    return differs ? fmt::format("\"started_with\":{{{}}},", members) : "";
+}
+
 } // namespace
 
 std::optional<Result> execute(const PlannedRun& run, const std::string& scale, const std::string& folder, int threads,
                               Progress& progress) {
     Options o = run.options;
     o.run.threads = threads;
+    resolve(o);
     Result r;
     r.hash = run.hash, r.scale = scale, r.seed = o.train.seed;
 
-    if (!learns_by_gradient(o.model.router)) {
+    if (router_kind(o.model.router) != RouterKind::in_model) {
         const IndexOutcome x = run_index(o, &progress);
         r.metrics.at_k = x.counts.percent(x.counts.at_k), r.metrics.at_1 = x.counts.percent(x.counts.at_1);
         r.chance.at_k = x.chance.at_k, r.chance.at_1 = x.chance.at_1;
@@ -52,6 +71,7 @@ std::optional<Result> execute(const PlannedRun& run, const std::string& scale, c
         return r;
     }
 
+    const std::string origin = other_origin(folder);
     const bool routes = o.model.router != "none";
     const Exit exit = carry_out(o, folder, progress, [&](Trainer& trainer, const Counts& c, int transition_epoch) {
         const Chance& chance = trainer.chance();
@@ -66,6 +86,7 @@ std::optional<Result> execute(const PlannedRun& run, const std::string& scale, c
         r.analysis = analyse(trainer);
     });
     if (exit != Exit::ok) return std::nullopt;
+    r.provenance.insert(1, origin);
     read_log(folder + "/log.jsonl", r);
     return r;
 }

@@ -6,47 +6,46 @@
 #include <numeric>
 #include <set>
 
+#include "core/signals.h"
 #include "routing/bandit.h"
 #include "routing/bloom.h"
+#include "routing/segment.h"
 #include "train/provenance.h"
 
 namespace fci {
 namespace {
 
-constexpr int segments = 16;
-
-bool is_bandit(const std::string& router) { return router == "linucb" || router == "thompson" || router == "oful"; }
-
-// Chance of a rule that chooses f(position) instead of a position.
-template <class F>
-Chance chance_of(const Dataset& train, const Dataset& test, int k, F f) {
-    const auto seen = [&](const Dataset& d) {
+// Chance of a rule that chooses the answer's offset within its segment: the rest of the position is taken away.
+Chance chance_within(const Dataset& train, const Dataset& test, int width) {
+    const auto offsets = [&](const Dataset& d) {
         Dataset s{d.count, d.length, d.queries, d.vocab, {}, d.query, d.answer, d.label};
         for (std::vector<int32_t>* v : {&s.query, &s.answer})
-            for (int32_t& position : *v) position = f(position);
+            for (int32_t& position : *v) position %= width;
         return s;
     };
     TaskOptions other;
     other.task = "other";
-    Chance c = fit_chance(other, seen(train), seen(test), k);
-    c.accuracy = 0;
-    return c;
+    return fit_chance(other, offsets(train), offsets(test), 1);
+}
+
+void refuse_to_go_on_if_asked() {
+    if (stop_asked()) fail(Exit::interrupted, "stopped: nothing of it is saved, it starts anew");
 }
 
 // The arms of query i of a dataset: the contexts of the tokens of its answer's segment, (width, d) or (width, 2d).
 struct Arms {
-    Trainer& trainer;
-    int width;
+    const float* embedding; // (vocab, n): the token embeddings h of the raw model
+    int n, width;
     bool product;
     std::vector<double> contexts = {};
 
     int operator()(const Dataset& d, int64_t i) { // returns the right arm
-        const Tensor x = trainer.represent(d, static_cast<int>(i / d.queries));
-        const int n = x.cols(), answer = d.answer[i];
-        const float *query = x.data + int64_t{d.query[i]} * n, *first = x.data + int64_t{answer / width} * width * n;
+        const int32_t* tokens = d.tokens.data() + i / d.queries * d.length;
+        const int answer = d.answer[i], first = answer / width * width;
+        const float* query = embedding + int64_t{tokens[d.query[i]]} * n;
         contexts.clear();
         for (int j = 0; j < width; ++j) {
-            const float* h = first + int64_t{j} * n;
+            const float* h = embedding + int64_t{tokens[first + j]} * n;
             if (product)
                 for (int c = 0; c < n; ++c) contexts.push_back(static_cast<double>(query[c]) * h[c]);
             else {
@@ -65,6 +64,7 @@ void train_raw(Trainer& trainer, Progress* progress) {
         progress->line(fmt::format("first a raw model, for its embeddings: {} epochs of {} steps", epochs,
                                    trainer.steps_per_epoch()));
     while (trainer.steps_done() < epochs * trainer.steps_per_epoch()) {
+        refuse_to_go_on_if_asked();
         const Step s = trainer.step();
         if (progress && progress->due())
             progress->status(fmt::format("raw model: epoch {:3}/{}  loss {:.4f}", s.epoch + 1, epochs, s.loss));
@@ -73,8 +73,8 @@ void train_raw(Trainer& trainer, Progress* progress) {
 
 void run_bandit(TrainerData data, IndexOutcome& out, Progress* progress) {
     const Options& o = out.options;
-    const int width = data.train.length / segments;
-    out.chance = chance_of(data.train, data.test, 1, [&](int p) { return p % width; });
+    const int width = data.train.length / SegmentRouter::segments;
+    out.chance = chance_within(data.train, data.test, width);
     data.options.model.router = "investigator";
     Trainer trainer(std::move(data));
     train_raw(trainer, progress);
@@ -86,13 +86,17 @@ void run_bandit(TrainerData data, IndexOutcome& out, Progress* progress) {
     const BanditRule rule = o.model.router == "linucb"     ? BanditRule::lin_ucb
                             : o.model.router == "thompson" ? BanditRule::thompson
                                                            : BanditRule::oful;
-    Arms arms{trainer, width, product};
+    const float* token = nullptr;
+    for (const ParameterInfo& p : trainer.infos())
+        if (p.name == "token.weight") token = trainer.parameters().data() + p.offset;
+    Arms arms{token, o.model.d_model, width, product};
     const int d = o.model.d_model * (product ? 1 : 2);
     LinearBandit bandit(rule, d, static_cast<uint64_t>(o.train.seed));
     const Dataset &train = trainer.train_set(), &test = trainer.test_set();
     const auto rounds = static_cast<int64_t>(train.answer.size()), last_tenth = rounds - (rounds + 9) / 10;
     int64_t rewards = 0;
     for (int64_t i = 0; i < rounds; ++i) {
+        refuse_to_go_on_if_asked();
         const int right = arms(train, i), arm = bandit.choose(arms.contexts, width);
         bandit.learn(arms.contexts.data() + int64_t{arm} * d, arm == right);
         rewards += i >= last_tenth && arm == right;
@@ -130,8 +134,9 @@ void count_choice(Counts& c, const std::vector<int>& chosen, int right) {
 void run_bloom(const TrainerData& data, IndexOutcome& out) {
     const Options& o = out.options;
     const Dataset& test = data.test;
+    constexpr int segments = SegmentRouter::segments;
     const int width = test.length / segments, k = o.model.top_k;
-    out.chance = chance_of(data.train, test, k, [&](int p) { return p / width; });
+    out.chance = fit_chance(o.task, data.train, test, k, width);
     const BloomHashes hashes(static_cast<uint64_t>(o.train.seed), test.vocab);
     const int key_after = o.task.task == "der" && o.task.query_row == "marker" ? 1 : 0; // the marker's row asks for it
     int64_t without_key = 0, false_positives = 0, candidates = 0;
@@ -192,42 +197,43 @@ void run_blind(const TrainerData& data, IndexOutcome& out) {
 IndexOutcome run_index(const Options& resolved, Progress* progress) {
     const auto start = std::chrono::steady_clock::now();
     const std::string& router = resolved.model.router;
-    check(!learns_by_gradient(router), "run_index: {} is not an index", router);
+    check(router_kind(router) != RouterKind::in_model, "run_index: {} is not an index", router);
     Options o = resolved;
     o.model.representation = "raw"; // no mixing: embeddings (bandits) or the tokens themselves
     TrainerData data = make_data(o);
     IndexOutcome out;
     out.options = data.options;
     check_model(out.options.model, data.train.vocab, data.train.length);
-    if (router != "random" && router != "blind" && data.train.length % segments != 0)
+    if (router != "random" && router != "blind" && data.train.length % SegmentRouter::segments != 0)
         fail(Exit::usage, "--length {} must be a multiple of {} for --router {}, which looks at {} segments",
-             data.train.length, segments, router, segments);
+             data.train.length, SegmentRouter::segments, router, SegmentRouter::segments);
     out.data_hash = hash_of(data.train, data.test);
     if (progress) {
         progress->line(fmt::format("{}  router {}  L {}  {} training and {} test sequences", out.options.task.task,
                                    router, data.train.length, data.train.count, data.test.count));
         progress->line("no gradient reaches this router: the result is printed, nothing is saved");
     }
-    if (is_bandit(router))
+    if (router_kind(router) == RouterKind::bandit)
         run_bandit(std::move(data), out, progress);
     else if (router == "bloom")
         run_bloom(data, out);
     else {
         out.chance = fit_chance(out.options.task, data.train, data.test, out.options.model.top_k);
-        out.chance.accuracy = 0;
         router == "random" ? run_random(data, out) : run_blind(data, out);
     }
+    out.chance.accuracy = 0; // none of them answers
     out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return out;
 }
 
 Exit train_index(const Options& asked, const Given& given) {
+    const SignalGuard guard;
     const Options o = options_to_train(asked, given);
     const std::string& router = o.model.router;
     for (const auto& [key, word] : given)
         if (key == "representation" && word != "raw")
             fail(Exit::usage, "--representation {}: --router {} looks at raw {}; leave the flag out", word, router,
-                 is_bandit(router) ? "embeddings" : "tokens");
+                 router_kind(router) == RouterKind::bandit ? "embeddings" : "tokens");
     if (!o.run.out.empty() || o.run.checkpoint_every)
         fail(Exit::usage, "{}: --router {} saves nothing; leave the flag out",
              o.run.out.empty() ? "--checkpoint-every" : "--out " + o.run.out, router);
@@ -236,11 +242,12 @@ Exit train_index(const Options& asked, const Given& given) {
     const Counts& c = out.counts;
     const Chance& chance = out.chance;
     const std::string at_1 = fmt::format("{:5.1f}% (chance {:.1f})", c.percent(c.at_1), chance.at_1);
-    progress.line(fmt::format("done in {}: {}", duration(out.seconds),
-                              is_bandit(router) ? fmt::format("routing@1 {} within the answer's segment", at_1)
-                                                : fmt::format("routing@{} {:5.1f}% (chance {:.1f})  @1 {}{}",
-                                                              out.options.model.top_k, c.percent(c.at_k), chance.at_k,
-                                                              at_1, router == "bloom" ? " by segments" : "")));
+    progress.line(
+        fmt::format("done in {}: {}", duration(out.seconds),
+                    router_kind(router) == RouterKind::bandit
+                        ? fmt::format("routing@1 {} within the answer's segment", at_1)
+                        : fmt::format("routing@{} {:5.1f}% (chance {:.1f})  @1 {}{}", out.options.model.top_k,
+                                      c.percent(c.at_k), chance.at_k, at_1, router == "bloom" ? " by segments" : "")));
     for (const auto& [name, value] : out.extra) progress.line(fmt::format("  {:<26}{:6.2f}", name, value));
     if (o.run.json) {
         std::string extra;

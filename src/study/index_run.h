@@ -1,17 +1,19 @@
 // Routers that learn no gradient, run from data to result. None has a Council, so accuracy does not apply.
-//   linucb thompson oful   routing/bandit.h. The answer's segment is given, an arm is one of its L/16 tokens, the
-//   reward
-//                          1 for the answer and 0 otherwise: once through the training set in index order, which is
-//                          random already, then measured on the test set by theta_hat alone. Embeddings h: those of a
-//                          raw model trained first with the same options. Context of arm j: [h_q ; h_j] (concat) or
-//                          h_q o h_j (product). at_k = at_1 = share of test queries whose answer the greedy arm is.
-//   bloom                  routing/bloom.h, a filter of 256 bits and 3 hashes a segment, made of its tokens.
-//   Candidates:
-//                          the segments that may hold the query's key, without the query's own, in random order. at_k,
-//                          at_1: the answer's segment is among the first k, is the first; too few are not filled up.
-//   random, blind          k positions drawn without looking; the best content-blind rule, which is chance itself.
-// With concat, theta . [h_q ; h_j] is a number for q plus one for j: all arms get the same for q, so that the greedy
-// choice cannot depend on q at all. What it learns is which tokens are answers more often, not to compare.
+//
+// linucb thompson oful (routing/bandit.h). The answer's segment is given, an arm is one of its L/16 tokens, the reward
+// 1 for the answer and 0 otherwise: once through the training set in index order, which is random already, then
+// measured on the test set by theta_hat alone. h: token embeddings, without positions, of a raw model trained first
+// with the same options. Context of arm j: [h_q ; h_j] (concat) or h_q o h_j (product). at_k = at_1 = share of test
+// queries whose answer the greedy arm is. With concat, theta . [h_q ; h_j] is a number for q plus one for j: all arms
+// get the same for q, so the greedy choice cannot depend on q at all. What it learns is which tokens are answers more
+// often, not to compare.
+//
+// bloom (routing/bloom.h), a filter of 256 bits and 3 hashes a segment, made of its tokens. Candidates: the segments
+// that may hold the query's key, without the query's own, in random order. at_k, at_1: the answer's segment is among
+// the first k, is the first; too few are not filled up.
+//
+// random, blind: k positions drawn without looking; the best content-blind rule, which is chance itself.
+//
 // Chance: as in train/chance.h; of a bandit that of offsets within the segment, of bloom that of segments.
 #pragma once
 #include <map>
@@ -35,7 +37,7 @@ struct IndexOutcome {
     Options options; // as the data left them
 };
 
-// The same bits for any number of threads. `progress` may be null.
+// The same bits for any number of threads. `progress` may be null. Exit::interrupted once a SignalGuard's stop_asked().
 IndexOutcome run_index(const Options& resolved, Progress* progress = nullptr);
 
 // `fci train --router ROUTER` of these: runs and prints; nothing is saved.

@@ -1,6 +1,7 @@
 #include "study/plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "core/files.h"
@@ -8,19 +9,12 @@
 namespace fci {
 namespace {
 
-bool one_of(const std::string& s, std::initializer_list<const char*> list) {
-    return std::find(list.begin(), list.end(), s) != list.end();
-}
-
 // The length and vocabulary that a task takes by itself are written 0.
 void reset_task(TaskOptions& t) {
     const TaskOptions start;
     if (t.task == "der") {
         t.queries = start.queries, t.pairs = start.pairs, t.random_non_queries = start.random_non_queries;
-        if (t.n_distractors == 0) {
-            t.distractor_key = start.distractor_key;
-            if (t.variant != "near") t.near_window = start.near_window;
-        }
+        if (t.n_distractors == 0) t.distractor_key = start.distractor_key; // near_window still moves random numbers
     } else if (t.task == "mqar") {
         t.variant = start.variant, t.distractor_key = start.distractor_key, t.answer_side = start.answer_side;
         t.query_row = start.query_row, t.filler_repeats_key = start.filler_repeats_key;
@@ -37,7 +31,12 @@ void reset_task(TaskOptions& t) {
 
 } // namespace
 
-bool learns(const Options& o) { return !one_of(o.model.router, {"bloom", "random", "blind"}); }
+bool learns(const Options& o) { return router_kind(o.model.router) != RouterKind::index; }
+
+std::string rate_text(double rate) {
+    const int e = static_cast<int>(std::floor(std::log10(rate) + 1e-9));
+    return fmt::format("{:g}e{}", rate / std::pow(10.0, e), e);
+}
 
 Options canonical(Options o) {
     const Options start;
@@ -52,15 +51,16 @@ Options canonical(Options o) {
         n.clip = start.train.clip, n.epochs = start.train.epochs, n.batch = start.train.batch;
         n.contrastive = start.train.contrastive;
     }
+    if (router_kind(m.router) == RouterKind::bandit) m.representation = "raw"; // the model that they look at
     const RepresentationKind r = parse_representation(m.representation);
     m.representation = r.text();
     m.positions = has_positions(m) ? "everywhere" : "none"; // in_mixer comes to one or the other
-    if (m.representation == "raw" && m.positions == "none" && learns_by_gradient(m.router))
+    if (m.representation == "raw" && m.positions == "none" && router_kind(m.router) != RouterKind::bandit)
         m.representation = "content-only"; // another name of the same model
     if (m.representation == "content-only") m.positions = start.model.positions;
     if (r.kind != "global-mean") m.mean_residual = start.model.mean_residual;
     if (m.router == "none") m.top_k = start.model.top_k;
-    if (!one_of(m.router, {"linucb", "thompson", "oful"})) n.bandit_context = start.train.bandit_context;
+    if (router_kind(m.router) != RouterKind::bandit) n.bandit_context = start.train.bandit_context;
     if (n.contrastive == "none") n.contrastive_target = start.train.contrastive_target;
     return o;
 }
@@ -100,8 +100,8 @@ std::vector<Case> plan(const std::vector<Row>& rows, const Scale& scale) {
             if (task == row.task) settings.apply(o);
         row.settings.apply(o);
         try {
-            resolve(o.task); // an option of the other task is refused, not reset
-            parse_representation(o.model.representation);
+            Options whole = o; // what can be known to be wrong is said before anything runs
+            resolve(whole);
         } catch (const Error& e) {
             fail(e.exit, "{}:{}: row {} at scale {}: {}", row.file, row.line, row.label(), scale.name, e.what());
         }
@@ -125,7 +125,7 @@ std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, int64_t seeds) {
             const std::string hash = run_hash(o);
             std::vector<std::string>& names = labels[hash];
             if (names.empty()) {
-                const std::string rate = c.learning_rate ? fmt::format(" lr {}", *c.learning_rate) : "";
+                const std::string rate = c.learning_rate ? " lr " + rate_text(*c.learning_rate) : "";
                 runs.push_back({hash, fmt::format("{} seed {}", rate, seed), o});
             }
             if (std::find(names.begin(), names.end(), c.row.label()) == names.end()) names.push_back(c.row.label());

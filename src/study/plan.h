@@ -10,6 +10,8 @@ Options canonical(Options);
 
 bool learns(const Options&); // bloom, random and blind do not: they have no parameters
 
+std::string rate_text(double learning_rate); // 3e-4
+
 // 16 hex digits that stand for a run, seed included: of the canonical options that are not at their default, sorted, so
 // that an option which a later version adds changes no hash.
 std::string run_hash(const Options&);

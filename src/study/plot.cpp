@@ -45,7 +45,7 @@ struct Source {
     }
 };
 
-std::string rate(const Case& c) { return c.learning_rate ? fmt::format(" lr {:g}", *c.learning_rate) : ""; }
+std::string rate(const Case& c) { return c.learning_rate ? " lr " + rate_text(*c.learning_rate) : ""; }
 
 // A value or a "?" , which gnuplot leaves out.
 std::string number(std::optional<double> x) { return x ? fmt::format("{:.6g}", *x) : "?"; }
@@ -74,8 +74,9 @@ std::string bars(const std::vector<Line>& lines, const std::string& quantity, bo
 void require_data(int count, const PlotOptions& o) {
     if (count == 0)
         fail(Exit::usage,
-             "{}: there are no results of it at scale {}; make them first:\n  ./fci reproduce {} --scale {}", o.figure,
-             o.scale, o.figure, o.scale);
+             "{}: there are no results of it at scale {}; make them, or choose another --scale:\n  ./fci reproduce {} "
+             "--scale {}",
+             o.figure, o.scale, o.figure, o.scale);
 }
 
 // Horizontal bars from the top down: ours with its interval, chance as a gray tick, the paper's value as a cross.
@@ -133,20 +134,23 @@ std::string figure3(Source& s, const PlotOptions& o) {
     std::string text = fmt::format(fmt::runtime(head), 380) + "set multiplot layout 1,3\nset boxwidth 0.6\n"
                                                               "set style fill solid 0.6\nset key off\n";
     int count = 0;
-    for (const Panel& p : {Panel{"cosine_gap", "(a) cosine of query and answer", "less that of random pairs"},
-                           Panel{"routing", "(b) routing, random Wq and Wk", "%"},
-                           Panel{"energy90_dims", "(c) dimensions with 90% of the energy", "of Wq^T Wk"}})
+    for (const Panel& p : {Panel{"cosine_gap", "(a) cosine of q and answer", "less that of random pairs"},
+                           Panel{"routing", "(b) random Wq and Wk", "routing, %"},
+                           Panel{"energy90_dims", "(c) 90% of the energy", "dimensions of Wq^T Wk"}}) {
+        std::string bars_of, paper_value;
         for (const Line& l : lines) {
             if (l.quantity != p.quantity || l.ours.seeds == 0) continue;
-            text +=
-                fmt::format("$p{0} << EOD\n\"ours{1}\" {2:.6g} {3:.6g}\n\"paper\" {4} 0\nEOD\nset title {5}\n"
-                            "set ylabel {6}\nset yrange [{7}]\nplot $p{0} using 0:2:($0==0 ? 0x1f6fb2 : "
-                            "0xd1495b):xticlabels(1) with "
-                            "boxes lc rgb variable, '' using 0:2:3 with yerrorbars pt 0 lc rgb 'black'\n",
-                            count++, rate(l.of), l.ours.mean, l.ours.half_width, number(paper_of(l)), quoted(p.title),
-                            quoted(p.axis), std::string(p.quantity) == "cosine_gap" ? "*:*" : "0:*");
-            break; // the first learning rate that has a value
+            bars_of += fmt::format("\"ours{}\" {:.6g} {:.6g} 1\n", rate(l.of), l.ours.mean, l.ours.half_width);
+            paper_value = fmt::format("\"paper\" {} 0 0\n", number(paper_of(l)));
         }
+        if (bars_of.empty()) continue;
+        text +=
+            fmt::format("$p{0} << EOD\n{1}{2}EOD\nset title {3}\nset ylabel {4}\nset yrange [{5}]\n"
+                        "plot $p{0} using 0:2:($4==1 ? 0x1f6fb2 : 0xd1495b):xticlabels(1) with boxes lc rgb variable, "
+                        "'' using 0:2:3 with yerrorbars pt 0 lc rgb 'black'\n",
+                        count++, bars_of, paper_value, quoted(p.title), quoted(p.axis),
+                        std::string(p.quantity) == "cosine_gap" ? "*:*" : "0:*");
+    }
     require_data(count, o);
     return text + "unset multiplot\n";
 }
@@ -164,10 +168,14 @@ std::string scaling(const PlotOptions& o) {
     if (!std::filesystem::exists(o.data))
         fail(Exit::usage, "{}: there is no such file; make it first:\n  ./fci bench --scaling --out {}", o.data,
              o.data);
+    const std::string data = read_file(o.data);
+    if (!data.starts_with("method\tn\tms\tMB"))
+        fail(Exit::bad_data,
+             "{}: not what `fci bench --scaling --out` writes: its first line names no method, n, ms, MB", o.data);
     std::string text = fmt::format(fmt::runtime(head), 420) +
                        "set multiplot layout 1,2\nset logscale xy\nset format '%.0s%c'\nset key top left\n"
                        "set xlabel 'positions n, all of them queries'\nset datafile separator '\\t'\n$d << EOD\n" +
-                       read_file(o.data) + "EOD\n";
+                       data + "EOD\n";
     for (const auto& [title, column] : {std::pair{"milliseconds", 3}, {"MB", 4}}) {
         text += fmt::format("set title '{}'\nplot ", title);
         bool first = true;
@@ -186,7 +194,7 @@ std::string scaling(const PlotOptions& o) {
 
 Exit draw(const PlotOptions& o) {
     expect_one_of("fci plot:", o.figure, {"figure2", "figure3", "figure4", "scaling"});
-    if (o.out.empty()) fail(Exit::usage, "fci plot {}: --out FILE.svg is needed", o.figure);
+    if (!o.out.ends_with(".svg")) fail(Exit::usage, "fci plot {}: --out FILE.svg is needed", o.figure);
     std::string text;
     if (o.figure == "scaling")
         text = scaling(o);
@@ -207,7 +215,10 @@ Exit draw(const PlotOptions& o) {
     std::FILE* pipe = popen("gnuplot", "w");
     check(pipe, "fci plot: gnuplot cannot be started");
     std::fprintf(pipe, "load %s\n", quoted(script).c_str());
-    if (pclose(pipe) != 0) fail(Exit::internal, "gnuplot failed; what it was given is in {}", script);
+    if (pclose(pipe) != 0) {
+        std::filesystem::remove(o.out);
+        fail(Exit::internal, "gnuplot failed; what it was given is in {}", script);
+    }
     std::filesystem::remove(script);
     fmt::print("{}\n", o.out);
     return Exit::ok;

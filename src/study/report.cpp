@@ -41,6 +41,38 @@ Ours over_seeds(const Case& of, const std::string& quantity, const std::vector<c
     return o;
 }
 
+std::optional<double> mean(const std::vector<std::optional<double>>& values) {
+    double sum = 0;
+    int n = 0;
+    for (const auto& v : values)
+        if (v) sum += *v, ++n;
+    return n ? std::optional(sum / n) : std::nullopt;
+}
+
+// What always stands beside a number: precision at 1 and its chance beside routing, the rank of Wq^T Wk beside a rank.
+void add_beside(Line& line, const std::vector<const Result*>& results) {
+    std::vector<std::optional<double>> values, chances;
+    for (const Result* r : results) {
+        const auto analysed = [&](const std::string& name) {
+            const auto found = r->analysis.find(name);
+            return found == r->analysis.end() ? std::nullopt : std::optional(found->second);
+        };
+        if (line.quantity == "rank") values.push_back(analysed("wqk_rank"));
+        if (line.quantity != "routing") continue;
+        const std::string& measure = line.of.row.measure;
+        values.push_back(measure.empty() ? r->metrics.at_1 : analysed(measure + "_at_1"));
+        chances.push_back(r->chance.at_1);
+    }
+    line.beside = mean(values), line.beside_chance = mean(chances);
+}
+
+std::string beside_text(const Line& line) {
+    if (!line.beside) return "-";
+    if (line.quantity == "rank") return fmt::format("Wq^T Wk {:.1f}", *line.beside);
+    return fmt::format("{:.1f} ({})", *line.beside,
+                       line.beside_chance ? fmt::format("{:.1f}", *line.beside_chance) : "-");
+}
+
 std::vector<const Result*> seeds_in(const Case& c, const Results& results, int64_t seeds) {
     return c.row.needs.empty() ? results.of_seeds(c.options, seeds) : std::vector<const Result*>{};
 }
@@ -52,16 +84,12 @@ std::vector<std::pair<std::string, std::string>> shown(const Row& row) {
 
 int decimals(const std::string& quantity) { return quantity == "cosine_gap" ? 3 : 1; }
 
-std::string rate_text(const Case& c) {
-    if (!c.learning_rate) return "-";
-    const int e = static_cast<int>(std::floor(std::log10(*c.learning_rate) + 1e-9));
-    return fmt::format("{:g}e{}", *c.learning_rate / std::pow(10.0, e), e);
-}
+std::string rate_of(const Case& c) { return c.learning_rate ? rate_text(*c.learning_rate) : "-"; }
 
 std::string ours_text(const Line& line) {
     const Ours& o = line.ours;
     const int ran = o.seeds + o.without;
-    if (ran == 0) return "not run";
+    if (ran == 0) return line.ran ? "no value" : "not run";
     const std::string mark = line.recorded ? "*" : "";
     if (o.seeds == 0) return fmt::format("none ({}){}", ran, mark);
     const std::string number = fmt::format("{:.{}f}", o.mean, decimals(line.quantity));
@@ -95,7 +123,8 @@ std::string csv_field(const std::string& s) {
 }
 
 std::string csv(const std::vector<Line>& lines, const TableOptions& o) {
-    std::string s = "id,reading,what,learning_rate,paper,ours,sd,seeds,half_width,chance,verdict,recorded,command\n";
+    std::string s = "id,reading,what,learning_rate,paper,ours,sd,seeds,half_width,chance,at_1,at_1_chance,verdict,"
+                    "recorded,command\n";
     for (const Line& l : lines) {
         const Ours& u = l.ours;
         const auto number = [&](double x) { return u.seeds ? fmt::format("{:.6g}", x) : ""; };
@@ -109,6 +138,8 @@ std::string csv(const std::vector<Line>& lines, const TableOptions& o) {
                                         std::to_string(u.seeds + u.without),
                                         number(u.half_width),
                                         u.chance ? fmt::format("{:.6g}", *u.chance) : "",
+                                        l.beside ? fmt::format("{:.6g}", *l.beside) : "",
+                                        l.beside_chance ? fmt::format("{:.6g}", *l.beside_chance) : "",
                                         verdict_text(l, o.scale),
                                         l.recorded ? "yes" : "no",
                                         command_text(l, o.scale)};
@@ -164,26 +195,30 @@ std::vector<Line> lines_of(const std::vector<Case>& cases, const Results& own, c
             results = seeds_in(c, recorded, seeds);
             from_record = !results.empty();
         }
-        for (const auto& [quantity, paper] : shown(c.row))
-            lines.push_back({c, quantity, paper, over_seeds(c, quantity, results), from_record});
+        for (const auto& [quantity, paper] : shown(c.row)) {
+            Line line{c, quantity, paper, over_seeds(c, quantity, results), {}, {}, from_record, !results.empty()};
+            add_beside(line, results);
+            lines.push_back(line);
+        }
     }
     return lines;
 }
 
 std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
     if (o.format == "csv") return csv(lines, o);
-    const size_t verdict = 6, command = 7;
-    Cells cells{{"id", "what", "lr", "paper", "ours (seeds)", "chance", "verdict", "command"}};
+    const size_t verdict = 7, command = 8;
+    Cells cells{{"id", "what", "lr", "paper", "ours (seeds)", "chance", "at 1 (chance)", "verdict", "command"}};
     bool recorded = false;
     for (const Line& l : lines) {
         recorded |= l.recorded;
-        cells.push_back({l.of.row.label(), what_text(l), rate_text(l.of), l.paper, ours_text(l),
-                         l.ours.chance ? fmt::format("{:.1f}", *l.ours.chance) : "-", verdict_text(l, o.scale),
-                         command_text(l, o.scale)});
+        cells.push_back({l.of.row.label(), what_text(l), rate_of(l.of), l.paper, ours_text(l),
+                         l.ours.chance ? fmt::format("{:.1f}", *l.ours.chance) : "-", beside_text(l),
+                         verdict_text(l, o.scale), command_text(l, o.scale)});
     }
     std::string s;
     if (o.format == "md") {
-        for (size_t i = 1; i < cells.size(); ++i) cells[i][command] = fmt::format("`{}`", cells[i][command]);
+        for (size_t i = 1; i < cells.size(); ++i)
+            if (cells[i][command].starts_with("./")) cells[i][command] = fmt::format("`{}`", cells[i][command]);
         s = markdown(cells) + "\n";
     } else
         s = aligned(cells, [&](const std::string& text, size_t column) {
@@ -195,7 +230,7 @@ std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
             return fmt::format("\x1b[{}m{}\x1b[0m", colour, text);
         });
     s += "ours: mean ± standard deviation over seeds (their number); chance: the best rule that never looks at the "
-         "content\n";
+         "content; at 1: routing by the first choice alone (rank: that of Wq^T Wk)\n";
     if (o.scale != "paper")
         s +=
             fmt::format("scale {}: smaller than the paper's, so without verdicts; --scale paper gives them\n", o.scale);
@@ -220,7 +255,7 @@ std::vector<std::string> differences(const std::vector<Case>& cases, const Resul
             const Ours a = over_seeds(c, quantity, now), b = over_seeds(c, quantity, then);
             const double spread = std::max(2.0, b.half_width), off = std::abs(a.mean - b.mean);
             if (a.seeds == b.seeds && (a.seeds == 0 || off <= spread)) continue;
-            const std::string rate = c.learning_rate ? " at learning rate " + rate_text(c) : "";
+            const std::string rate = c.learning_rate ? " at learning rate " + rate_of(c) : "";
             if (a.seeds != b.seeds)
                 found.push_back(fmt::format("{}{}: {} of {} seeds have a {}, recorded {}", c.row.label(), rate, a.seeds,
                                             now.size(), quantity, b.seeds));

@@ -22,7 +22,9 @@ struct Line {
     Case of;
     std::string quantity, paper; // paper: empty where it says nothing
     Ours ours;
-    bool recorded = false; // ours is not from here
+    std::optional<double> beside, beside_chance; // of routing: at 1; of rank: that of Wq^T Wk
+    bool recorded = false;                       // ours is not from here
+    bool ran = false;                            // there are results, whether or not they have this quantity
 };
 std::vector<Line> lines_of(const std::vector<Case>&, const Results& own, const Results& recorded, int64_t seeds);
 

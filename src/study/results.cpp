@@ -59,9 +59,8 @@ Options options_in(const Json& json) {
     return o;
 }
 
-Result result_in(const Json& json) {
+Result result_in(const Json& json, bool& renamed) {
     Result r;
-    r.hash = std::string(std::string_view(json["hash"]));
     r.scale = std::string(std::string_view(json["scale"]));
     r.seed = int64_t(json["seed"]);
     const Json metrics = json["metrics"];
@@ -88,9 +87,15 @@ Result result_in(const Json& json) {
     r.options = options_in(provenance["options"]);
     if (r.options.train.seed != r.seed)
         fail(Exit::bad_data, "its seed is {}, its options say {}", r.seed, r.options.train.seed);
-    if (const std::string hash = run_hash(r.options); hash != r.hash)
-        fail(Exit::bad_data, "its hash is {}, its options make {}", r.hash, hash);
+    r.hash = run_hash(r.options);
+    renamed = r.hash != std::string_view(json["hash"]);
     return r;
+}
+
+// A last line without its '\n': JSON all the same, as an editor leaves it, or cut short?
+bool whole_line(const std::string& text) {
+    simdjson::dom::parser parser;
+    return parser.parse(text).error() == simdjson::SUCCESS;
 }
 
 // While it lives, no other process adds to the file.
@@ -131,14 +136,15 @@ std::string to_json(const Result& r) {
         r.seconds, r.provenance);
 }
 
-std::optional<Result> from_json(const std::string& line, const std::string& where, int64_t* version) {
+std::optional<Result> from_json(const std::string& line, const std::string& where, int64_t* version, bool* renamed) {
     try {
         simdjson::dom::parser parser;
         const Json json = parser.parse(line);
         const int64_t v = json["version"];
         if (version) *version = v;
         if (v != results_version) return std::nullopt;
-        return result_in(json);
+        bool ignored = false;
+        return result_in(json, renamed ? *renamed : ignored);
     } catch (const simdjson::simdjson_error& e) {
         fail(Exit::bad_data, "{}: not a result: {}; remove the line, or take the file from its origin again", where,
              e.what());
@@ -160,17 +166,23 @@ Results::Results(const std::string& folder, const std::string& scale, std::vecto
         return read_file(path);
     }();
     std::map<int64_t, int> others; // version, lines
-    int number = 0;
+    int number = 0, other_names = 0;
     for (size_t begin = 0; begin < text.size();) {
         const size_t end = text.find('\n', begin);
         ++number;
-        if (end == std::string::npos) {
+        if (end == begin) { // a blank line
+            begin = end + 1;
+            continue;
+        }
+        if (end == std::string::npos && !whole_line(text.substr(begin))) {
             notes.push_back(fmt::format("{}: the last line is cut short, as a kill leaves it, and is left out", path));
             break;
         }
         int64_t version = 0;
+        bool renamed = false;
         std::optional<Result> r =
-            from_json(text.substr(begin, end - begin), fmt::format("{}:{}", path, number), &version);
+            from_json(text.substr(begin, end - begin), fmt::format("{}:{}", path, number), &version, &renamed);
+        other_names += renamed;
         if (r && r->scale != scale)
             fail(Exit::bad_data, "{}:{}: a result of scale {} in a file of scale {}; move it", path, number, r->scale,
                  scale);
@@ -178,9 +190,14 @@ Results::Results(const std::string& folder, const std::string& scale, std::vecto
             by_hash_[r->hash] = std::move(*r);
         else
             ++others[version];
-        begin = end + 1;
+        begin = std::min(end, text.size()) + 1;
     }
     for (const auto& [hash, r] : by_hash_) by_family_[family_hash(r.options)][r.seed] = &r;
+    if (other_names)
+        notes.push_back(
+            fmt::format("{}: {} result{} another hash than this version gives to their options, by which they "
+                        "are taken",
+                        path, other_names, other_names == 1 ? " has" : "s have"));
     for (const auto& [version, lines] : others)
         notes.push_back(fmt::format("{} result{} of version {} in {} {} left out; this program makes version {}", lines,
                                     lines == 1 ? "" : "s", version, path, lines == 1 ? "is" : "are", results_version));
@@ -200,15 +217,24 @@ const Result* Results::find(const std::string& hash) const {
     return found == by_hash_.end() ? nullptr : &found->second;
 }
 
+void require_writable(const std::string& folder, const std::string& scale) {
+    std::error_code error;
+    fs::create_directories(folder, error); // what is wrong shows when the file is opened
+    const Lock lock(results_file(folder, scale), O_RDWR | O_CREAT, LOCK_EX);
+}
+
 void append_result(const std::string& folder, const Result& r) {
     std::error_code error;
     fs::create_directories(folder, error); // what is wrong shows when the file is opened
     const std::string path = results_file(folder, r.scale);
     const Lock lock(path, O_RDWR | O_CREAT, LOCK_EX);
     const std::string text = read_file(path);
-    const size_t whole = text.rfind('\n') + 1; // npos + 1 = 0: no whole line
+    const size_t last = text.rfind('\n') + 1; // npos + 1 = 0: no line that ends
+    const bool torn = last < text.size();
+    const std::string tail = text.substr(last);
     LogFile log(path);
-    if (whole < text.size()) log.truncate_to(static_cast<int64_t>(whole));
+    if (torn) log.truncate_to(static_cast<int64_t>(last));
+    if (torn && whole_line(tail)) log.line(tail); // it lacked its end only
     log.line(to_json(r));
     log.sync();
 }

@@ -39,8 +39,9 @@ struct Result {
 
 std::string to_json(const Result&); // one line
 // Exit::bad_data, beginning with `where`, for a line that is not a result. Nothing: it is of another version, which
-// `version` gets.
-std::optional<Result> from_json(const std::string& line, const std::string& where, int64_t* version = nullptr);
+// `version` gets. A result's hash is always made of its options; `renamed`: the line says another.
+std::optional<Result> from_json(const std::string& line, const std::string& where, int64_t* version = nullptr,
+                                bool* renamed = nullptr);
 
 class Results {
 public:
@@ -62,7 +63,11 @@ private:
 
 std::string results_file(const std::string& folder, const std::string& scale);
 
-// Adds a line under a lock, and is back when it is on the disk. A torn last line, of a process that was killed, goes.
+// Exit::internal, before any work, where append_result could not write.
+void require_writable(const std::string& folder, const std::string& scale);
+
+// Adds a line under a lock, and is back when it is on the disk. A torn last line, of a process that was killed, goes;
+// one that lacks only its end is ended.
 void append_result(const std::string& folder, const Result&);
 
 } // namespace fci

@@ -8,6 +8,7 @@
 
 #include "core/files.h"
 #include "core/nearest.h"
+#include "study/analysis.h"
 #include "study/plan.h"
 #include "study/verdict.h"
 #include "train/options_toml.h"
@@ -50,6 +51,13 @@ struct Reader {
 
     void set(Settings& s, const std::string& key, const toml::node& node,
              const std::vector<std::string>& others) const {
+        for (const Option& o : table(s.values)) {
+            if (o.key != key) continue;
+            if (key == "data" || key == "test_data") // a path says nothing about what is in it
+                refuse(node, "{}: rows make their data; fci train --data reads a folder", key);
+            if (o.group == Option::run || key == "seed")
+                refuse(node, "{}: not a row's to say, but how it is run: see fci sweep --help", key);
+        }
         s.keys.push_back(set_from_toml(table(s.values), key, node, file, Exit::usage, others).key);
     }
 
@@ -78,6 +86,9 @@ struct Reader {
         word("id", row.id), word("where", row.where), word("reading", row.reading), word("note", row.note);
         word("needs", row.needs), word("measure", row.measure);
         if (row.id.empty()) refuse(t, "a [[row]] without id");
+        const std::string at = fmt::format("{}:{}: row {}: ", file, row.line, row.id);
+        if (!row.needs.empty()) expect_one_of(at + "needs =", row.needs, {"pretrained", "hotpotqa"});
+        if (!row.measure.empty()) expect_one_of(at + "measure =", row.measure, analysis_names());
         if (const toml::node* paper = t.get("paper")) read_paper(row, *paper);
         for (const auto& [key, node] : t) {
             const std::string name(key.str());

@@ -1,18 +1,13 @@
 #include "study/sweep.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <chrono>
-#include <cstring>
 #include <filesystem>
 #include <set>
 #include <thread>
 
+#include "core/files.h"
 #include "core/signals.h"
 #include "core/workers.h"
 #include "study/estimate.h"
@@ -24,34 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
-
-// The lock of a run's folder. The file stays: to remove it would let a second process lock a new one.
-class RunLock {
-public:
-    explicit RunLock(const std::string& folder) {
-        fs::create_directories(folder);
-        const std::string path = folder + "/lock";
-        fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-        if (fd_ < 0) fail(Exit::internal, "{}: cannot be made: {}; check the folder", path, std::strerror(errno));
-        held_ = ::flock(fd_, LOCK_EX | LOCK_NB) == 0;
-    }
-    ~RunLock() { ::close(fd_); }
-    RunLock(const RunLock&) = delete;
-    RunLock& operator=(const RunLock&) = delete;
-    bool held() const { return held_; }
-
-private:
-    int fd_ = -1;
-    bool held_ = false;
-};
-
-bool locked_by_another(const std::string& folder) {
-    const int fd = ::open((folder + "/lock").c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    const bool busy = ::flock(fd, LOCK_SH | LOCK_NB) != 0;
-    ::close(fd);
-    return busy;
-}
 
 int64_t whole_number(const std::string& text, const std::string& name) {
     int64_t x = 0;
@@ -67,7 +34,7 @@ std::optional<int64_t> variable(const char* name) {
 }
 
 std::string folder_of(const PlannedRun& r, const SweepOptions& o) {
-    return fmt::format("{}/{}-{}", o.folder, o.scale, r.hash);
+    return fmt::format("{}/{}-v{}-{}", o.folder, o.scale, results_version, r.hash);
 }
 
 std::vector<PlannedRun> part(const std::vector<PlannedRun>& runs, const Shard& shard) {
@@ -142,17 +109,21 @@ public:
         for (const PlannedRun& r : runs)
             if (!known_.find(r.hash)) left_.push_back(&r);
         done_ = total_ - left_.size();
+        if (o.shard.count == 0)
+            progress_.line(fmt::format("job {}: run {} of {}, alone (no number of jobs is set: there is one a run)",
+                                       o.shard.index, o.shard.index + 1, o.shard.of));
         if (done_) progress_.line(fmt::format("{} of {} runs are done already", done_, total_));
     }
 
     Exit all() {
         const SignalGuard guard;
+        if (!left_.empty()) require_writable(options_.results, options_.scale);
         while (!left_.empty()) {
             bool moved = false;
             for (size_t i = 0; i < left_.size();) {
                 if (stop_asked()) return stopped();
                 const PlannedRun& r = *left_[i];
-                const RunLock lock(folder_of(r, options_));
+                const FolderLock lock(folder_of(r, options_));
                 if (!lock.held()) { // another process is at it
                     ++i;
                     continue;
@@ -188,16 +159,23 @@ private:
             const std::optional<Result> result =
                 execute(r, options_.scale, folder_of(r, options_), options_.threads, part);
             if (!result) return std::nullopt;
+            check(run_hash(result->options) == r.hash, "the result of {} has the options of another run", r.hash);
             append_result(options_.results, *result);
             estimates_.add(*result);
             ++done_;
             return summary(*result);
         } catch (const Error& e) {
+            if (e.exit == Exit::interrupted) return std::nullopt;
             if (total_ == 1) throw;
-            if (e.exit != Exit::usage && e.exit != Exit::non_finite) fail(e.exit, "{}: {}", r.label, e.what());
+            if (e.exit == Exit::internal)
+                fail(e.exit, "{}: {}", r.label, e.what()); // a full disk: the next would fail too
             ++failed_;
             if (worst_ == Exit::ok) worst_ = e.exit;
-            return fmt::format("failed: {}", e.what());
+            const std::string remedy = e.exit == Exit::bad_data
+                                           ? fmt::format("; remove {} to start the run anew", folder_of(r, options_))
+                                           : "";
+            if (options_.quiet) fmt::print(stderr, "{}  failed: {}{}\n", r.label, e.what(), remedy);
+            return fmt::format("failed: {}{}", e.what(), remedy);
         }
     }
 
@@ -218,7 +196,9 @@ private:
 
 } // namespace
 
-Exit sweep(const std::vector<PlannedRun>& all, const SweepOptions& o) {
+Exit sweep(const std::vector<PlannedRun>& all, const SweepOptions& asked) {
+    SweepOptions o = asked;
+    o.shard.of = static_cast<int64_t>(all.size());
     const std::vector<PlannedRun> mine = part(all, o.shard);
     return Sweep(mine, o).all();
 }
@@ -235,7 +215,7 @@ void print_status(const std::vector<PlannedRun>& all, const SweepOptions& o) {
     for (const PlannedRun& r : runs) {
         const std::string folder = folder_of(r, o);
         const int state = known.find(r.hash)                    ? 0
-                          : locked_by_another(folder)           ? 1
+                          : FolderLock::held_by_another(folder) ? 1
                           : fs::exists(folder + "/config.toml") ? 2
                                                                 : 3;
         ++counts[state];

@@ -1,6 +1,6 @@
 // A sweep: all the runs of some rows, by any number of processes and machines that share a file system. A finished run
 // has a line in the results and is not done again; one that was stopped goes on from its checkpoint; one that another
-// process is at is left to it, by a lock on its folder, runs/out/sweep/SCALE-HASH.
+// process is at is left to it, by a lock on its folder, runs/out/sweep/SCALE-vVERSION-HASH.
 #pragma once
 #include <string>
 #include <vector>
@@ -16,6 +16,7 @@ namespace fci {
 // Without a count there is one job a run: job i does run i alone.
 struct Shard {
     int64_t index = 0, count = 1; // count 0: one job a run
+    int64_t of = 0;               // runs of all parts together
 };
 Shard shard_from(const std::string& flag); // Exit::usage: not i/N, or out of range
 

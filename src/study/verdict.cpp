@@ -79,8 +79,10 @@ Verdict judge(const std::string& quantity, const PaperValue& paper, const Ours& 
     bool same = false;
     if (!paper.exact)
         same = ours.mean >= paper.low && ours.mean <= paper.high;
-    else if (percent || quantity == "transition_epoch")
+    else if (percent)
         same = within(2) || in_interval;
+    else if (quantity == "transition_epoch")
+        same = within(2);
     else if (quantity == "cosine_gap")
         same = within(0.05);
     else

@@ -2,7 +2,7 @@
 //
 //   reproduced   percentages: within 2 points of the paper's, or the paper's is inside our 95% interval where that is
 //                narrower than +-5; a bound or a range: our mean is in it. Ranks and dimensions: within 25%. Cosines:
-//                within 0.05. The transition: within 2 epochs, or inside the interval, as above.
+//                within 0.05. The transition: within 2 epochs.
 //   same regime  percentages: both above 95%, or both within 3 points of chance
 //   differs      anything else
 //   not run      we have no number

@@ -52,7 +52,8 @@ std::vector<Option> table(Options& o) {
     word("positions", &m.positions, {"everywhere", "in_mixer", "none"},
          "who gets position embeddings: all but content-only, attention only, nobody");
     word("embeddings", &m.embeddings, {"learned", "structured", "anchors"},
-         "token embeddings: learned; structured by concept; with 51 learned anchors");
+         "how token embeddings start and what they add: N(0,0.02); N(0,0.02) a concept + N(0,0.01) a token; an anchor "
+         "a concept");
     any("mean_residual", &m.mean_residual, "global-mean: adds x_j to the mean");
     number("d_model", &m.d_model, 1, 1 << 16, "width");
     number("heads", &m.heads, 1, 1 << 10, "attention heads");
@@ -221,7 +222,7 @@ void resolve(Options& o) {
             fail(Exit::usage, "--batch {} is more than --sequences {}: there would be no whole batch", o.train.batch,
                  o.train.sequences);
     } else
-        check_model(o.model, 1 << 24, 1 << 20); // again, by the trainer, once the data is read
+        check_model(o.model, 1 << 24, no_length); // again, by the trainer, once the data is read
     if (o.train.contrastive != "none" && o.model.router != "investigator")
         fail(Exit::usage, "--contrastive {} trains Wq and Wk: it needs --router investigator, not {}",
              o.train.contrastive, o.model.router);

@@ -83,7 +83,15 @@ public:
             folder_ = unused_name("runs/out", stem);
         else
             make_output_folder(folder_ = out);
+        lock(folder_);
         start_in(folder_);
+    }
+
+    // Until the end, nobody else goes on with the run in this folder. A sweep has locked it already.
+    void lock(const std::string& folder) {
+        lock_.emplace(folder);
+        if (!lock_->held())
+            fail(Exit::usage, "{}: another process is at this run; wait for it, or stop it first", folder);
     }
 
     // The same in a folder that is there.
@@ -96,6 +104,7 @@ public:
         text += fmt::format("data_hash = \"{:016x}\"\n", trainer_.data_hash());
         write_file_atomically(folder_ + "/config.toml", text);
         log_.emplace(folder_ + "/log.jsonl");
+        log_->truncate_to(0); // of a run whose config.toml was lost
     }
 
     void restore(const std::string& folder) {
@@ -246,6 +255,7 @@ private:
     Progress& progress_;
     Trainer trainer_;
     std::string folder_;
+    std::optional<FolderLock> lock_;
     std::optional<LogFile> log_;
     bool routes_;
     Progressed progressed_;
@@ -293,6 +303,7 @@ Exit train(const Options& asked, const Given& given) {
         resolve(o);
         Progress progress(o.run.json ? stderr : stdout, o.run.quiet);
         Run run(o, progress);
+        run.lock(asked.run.resume);
         run.restore(asked.run.resume);
         return run.loop();
     }

@@ -62,7 +62,8 @@ void expect_resumes_to_the_end(const std::string& folder) {
 bool has_only_run_files(const std::string& folder) {
     for (const auto& entry : fs::directory_iterator(folder)) {
         const std::string name = entry.path().filename().string();
-        if (name != "config.toml" && name != "log.jsonl" && name != "checkpoint.safetensors") return false;
+        if (name != "config.toml" && name != "log.jsonl" && name != "checkpoint.safetensors" && name != "lock")
+            return false;
     }
     return true;
 }

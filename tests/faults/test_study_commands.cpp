@@ -69,7 +69,7 @@ const std::vector<std::string>& expected() {
     static const std::vector<std::string> all = [] {
         const Place place;
         const Ran r = place({"sweep", "all", "--seeds", "2"});
-        expect_ran(r, 0, "6/6  b.causal lr 0.01 seed 2");
+        expect_ran(r, 0, "6/6  b.causal lr 1e-2 seed 2");
         CHECK(r.out.find("1 row is not run: 1 for want of pretrained") != std::string::npos);
         CHECK(r.out.find_first_of("\x1b\r") == std::string::npos);
         return place.numbers();
@@ -160,12 +160,19 @@ TEST_CASE("sweep: killed or interrupted, it goes on and ends with the same bits"
 
 TEST_CASE("sweep: a run that cannot be done does not stop the others", "[cli]") {
     const Place place;
-    place.write("runs/three.toml", "[[row]]\nid = \"c.bad\"\ntop_k = 999\n[[row]]\nid = \"c.good\"\n");
+    place.write("runs/three.toml",
+                "[[row]]\nid = \"c.bad\"\nlearning_rate = 1000000.0\nclip = 0.0\n[[row]]\nid = \"c.good\"\n");
     const Ran r = place({"sweep", "three"});
-    expect_ran(r, 2, "c.bad lr 0.01 seed 1  failed: --top-k 999");
+    expect_ran(r, 5, "c.bad lr 1e6 seed 1  failed: step");
     CHECK(r.out.find("2/2  c.good") != std::string::npos);
     CHECK(r.out.find("1 of 2 runs failed") != std::string::npos);
-    expect_refused(place({"sweep", "c.bad"}), 2, "--top-k 999"); // alone, its own error
+    expect_refused(place({"sweep", "c.bad"}), 5, "has a NaN or Inf"); // alone, its own error
+    place.write("runs/three.toml", "[[row]]\nid = \"c.bad\"\ntop_k = 999\n");
+    expect_refused(place({"sweep", "three"}), 2, "three.toml:1: row c.bad at scale tiny: --top-k 999");
+    place.write("runs/three.toml", "[[row]]\nid = \"c.bad\"\nseed = 3\n");
+    expect_refused(place({"sweep", "three"}), 2, "three.toml:3: seed: not a row's to say");
+    place.write("runs/three.toml", "[[row]]\nid = \"c.bad\"\nmeasure = \"ranc\"\n");
+    expect_refused(place({"sweep", "three"}), 2, "did you mean 'rank'?");
     place.write("runs/three.toml", "[[row]]\nid = \"c.bad\"\nrepresentation = \"transfomer:1\"\n");
     expect_refused(place({"sweep", "three"}), 2, "three.toml:1: row c.bad");
     expect_refused(place({"sweep", "three"}), 2, "did you mean 'transformer'?");
