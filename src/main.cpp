@@ -95,6 +95,10 @@ void show(const Options& given, const Given& set, const std::string& checkpoint,
         fmt::print("{}test example {}\n", i ? "\n" : "", i + 1);
         show_example(stdout, test, i, notes.empty() ? nullptr : &notes[i], style,
                      look.picked.empty() ? nullptr : &looked);
+        if (look.place_length > 1)
+            fmt::print(
+                "This router chooses segments of {} positions: #1 stands at the first position of the best one.\n",
+                look.place_length);
     }
 }
 
