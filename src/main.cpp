@@ -261,13 +261,15 @@ int run(int argc, char** argv) {
                           "  fci sweep all --scale paper --status\n");
     CLI::App* p = command("reproduce", "run rows, show them beside the paper's numbers, compare with the record",
                           "  fci reproduce table1 --scale smoke\n"
-                          "  fci reproduce s46.bimamba --scale paper\n");
+                          "  fci reproduce s46.bimamba --scale paper\n"
+                          "  fci reproduce t1.bm25 t1.random --data hotpot_dev_distractor_v1.json\n");
     CLI::App* k = command("table", "the paper's numbers, ours and the verdicts",
                           "  fci table\n"
                           "  fci table figure4 --scale paper --format md\n");
     add_study_flags({r, w, p, k}, study);
     w->add_option("--shard", study.shard, "i/N: the i-th of N parts; without it a SLURM or Kubernetes array's index");
     w->add_flag("--status", study.status, "what is done, running, unfinished and waiting; runs nothing");
+    p->add_option("--data", study.data, "the official HotpotQA file, for the rows on it");
     for (CLI::App* sub : {w, p}) sub->add_flag("--quiet", study.quiet, "no progress");
     for (CLI::App* sub : {w, p, k})
         sub->add_option("--seeds", study.seeds, "seeds 1 to this (default: sweep 1, reproduce 3, table all there are)")

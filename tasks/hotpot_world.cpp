@@ -8,6 +8,8 @@
 namespace fci {
 namespace {
 
+constexpr std::string_view mark = "generated-"; // of ids
+
 using Words = std::initializer_list<const char*>;
 
 constexpr Words openings = {"Al",  "Bre", "Cor", "Da",  "El",   "Fen", "Gar", "Hol", "Is", "Jor", "Kel", "Lo",
@@ -60,6 +62,11 @@ struct Article {
     std::vector<std::string> core, more;
 };
 
+std::string with_article(const std::string& word) { // eighteen...: the years of that century
+    const bool vowel = std::string("AEIOU").find(word[0]) != std::string::npos || word.starts_with("18");
+    return (vowel ? "an " : "a ") + word;
+}
+
 class World {
 public:
     explicit World(Rng rng) : rng_(rng) {}
@@ -107,7 +114,7 @@ private:
         });
         p.teacher = fresh([&] { return joined({first_name(), " ", last_name()}); });
         p.award = pick(awards), p.kind = kind, p.home = home, p.land = home.land;
-        p.year = rng_.between(1820, 1975), p.month = rng_.between(0, 12), p.day = rng_.between(1, 29);
+        p.year = rng_.between(1780, 1930), p.month = rng_.between(0, 12), p.day = rng_.between(1, 29);
         return p;
     }
     const Kind* kind() { return &kinds[rng_.below(std::size(kinds))]; }
@@ -141,8 +148,8 @@ private:
     Article about(const Person& p) {
         const char* month = months.begin()[p.month];
         return {p.name(),
-                {fmt::format("{} ({} {}, {} – {}) was a {} {}.", p.name(), month, p.day, p.year, p.year + 71,
-                             peoples.begin()[p.land], p.kind->trade),
+                {fmt::format("{} ({} {}, {} – {}) was {} {}.", p.name(), month, p.day, p.year, p.year + 71,
+                             with_article(peoples.begin()[p.land]), p.kind->trade),
                  fmt::format("{} was born in {}, where the family kept a shop near the market.", p.first, p.home.name),
                  fmt::format("In {} {} was given {} for a life's work.", p.year + 55, p.last, p.award),
                  fmt::format("At the age of {} {} became a pupil of {}, who remained a friend.", rng_.between(14, 23),
@@ -157,8 +164,8 @@ private:
     }
     Article about(const Work& w) {
         return {w.title,
-                {fmt::format("{} is a {} {} {} {} by {}.", w.title, w.year, w.kind->setting, w.kind->kind, w.kind->made,
-                             w.maker.name())},
+                {fmt::format("{} is {} {} {} {} by the {} {}.", w.title, with_article(std::to_string(w.year)),
+                             w.kind->setting, w.kind->kind, w.kind->made, w.kind->trade, w.maker.name())},
                 {fmt::format("It tells of two sisters from {} who inherit a house that nobody wants.", pick(lands)),
                  fmt::format("The {} was received coolly at first and praised a generation later.", w.kind->kind),
                  fmt::format("Its title is taken from a line of an old song that was known all over {}.", pick(lands)),
@@ -204,12 +211,12 @@ private:
     void ask(const std::string& type, const std::string& question, const std::string& answer) {
         type_ = type, question_ = question, answer_ = answer;
     }
-    // Others that share words with a question about this work, its maker and the town.
-    void distract(const Kind* kind, const Person& near, const std::string& title, int count) {
+    // Others that share words with a question about a work of this kind or its maker; towns: that names a town.
+    void distract(const Kind* kind, const Person& near, const std::string& title, int count, bool towns = false) {
         const std::string word = title.substr(title.rfind(' ') + 1);
         for (int i = 0; i < count; ++i) {
             const Town home = rng_.below(3) ? town() : near.home;
-            switch (rng_.below(5)) {
+            switch (rng_.below(towns ? 5 : 4)) {
             case 0:
                 add(about(work(kind, person(kind, home), word)));
                 break;
@@ -217,7 +224,7 @@ private:
                 add(about(work(kind, person(kind, home))));
                 break;
             case 2:
-                add(about(person(this->kind(), home, near.last)));
+                add(about(person(kind, home, near.last)));
                 break;
             case 3:
                 add(about(person(kind, near.home)));
@@ -239,7 +246,7 @@ private:
         if (asked == 1) ask("bridge", fmt::format("In which town was {} born?", who), maker.home.name);
         if (asked == 2) ask("bridge", fmt::format("Which award was given to {}?", who), maker.award);
         if (asked == 3) ask("bridge", fmt::format("Who taught {}?", who), maker.teacher);
-        distract(k, maker, w.title, 8);
+        distract(k, maker, w.title, 8, asked == 1);
     }
     void bridge_town() {
         const Kind* k = kind();
@@ -249,29 +256,33 @@ private:
         add(about(home), 0);
         ask("bridge", fmt::format("On which river is the town where the {} {} was born?", k->trade, p.name()),
             home.river);
-        distract(k, p, p.name(), 8);
+        distract(k, p, p.name(), 8, true);
     }
     void compare_people() {
         const Kind *k = kind(), *l = rng_.below(2) ? k : kind();
+        const bool by_town = rng_.below(2);
         const Person a = person(k, town());
-        Person b = person(l, town());
-        while (a.year == b.year) b.year = rng_.between(1820, 1975);
-        add(about(a), 0), add(about(b), 0);
-        if (rng_.below(2)) {
-            ask("comparison", fmt::format("Who was born first, {} or {}?", a.name(), b.name()),
-                a.year < b.year ? a.name() : b.name());
+        Person b = person(l, by_town && rng_.below(2) ? a.home : town());
+        while (a.year == b.year) b.year = rng_.between(1780, 1930);
+        add(about(a), by_town), add(about(b), by_town);
+        const std::string who = fmt::format("the {} {}", k->trade, a.name()),
+                          other = fmt::format("the {} {}", l->trade, b.name());
+        if (by_town) {
+            ask("comparison", fmt::format("Were {} and {} born in the same town?", who, other),
+                a.home.name == b.home.name ? "yes" : "no");
         } else
-            ask("comparison", fmt::format("Were {} and {} both {}s?", a.name(), b.name(), k->trade),
-                k == l ? "yes" : "no");
+            ask("comparison", fmt::format("Who was born first, {} or {}?", who, other),
+                a.year < b.year ? a.name() : b.name());
         distract(k, a, a.name(), 4), distract(l, b, b.name(), 4);
     }
     void compare_works() {
         const Kind* k = kind();
         const Work a = work(k, person(k, town()));
         Work b = work(k, person(k, town()));
-        while (a.year == b.year) b.year = rng_.between(1850, 2000);
+        while (a.year == b.year) b.year = rng_.between(1810, 1990);
         add(about(a), 0), add(about(b), 0);
-        ask("comparison", fmt::format("Which {} is older, {} or {}?", k->kind, a.title, b.title),
+        ask("comparison",
+            fmt::format("Which {} was finished earlier by its {}, {} or {}?", k->kind, k->trade, a.title, b.title),
             a.year < b.year ? a.title : b.title);
         distract(k, a.maker, a.title, 4), distract(k, b.maker, b.title, 4);
     }
@@ -302,10 +313,11 @@ private:
 } // namespace
 
 HotpotExample make_hotpot_example(uint64_t seed, Stream stream, int64_t i) {
-    Rng rng(seed, stream, static_cast<uint64_t>(i));
-    const std::string id = fmt::format("fc1{:016x}{:05x}", rng.bits64(), i & 0xFFFFF); // 24 digits, as the real ones
-    return World(rng).example(id);
+    const std::string id = fmt::format("{}{}-{}-{}", mark, seed, static_cast<uint32_t>(stream), i);
+    return World(Rng(seed, stream, static_cast<uint64_t>(i))).example(id);
 }
+
+bool is_generated(const HotpotExample& x) { return x.id.starts_with(mark); }
 
 std::vector<HotpotExample> make_hotpot(int count, uint64_t seed, Stream stream, Workers& workers) {
     std::vector<HotpotExample> all(count);

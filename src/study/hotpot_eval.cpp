@@ -77,7 +77,8 @@ HotpotResult::Number summary(size_t measure, double sum, double squares, double 
         half = z / (1 + z * z / n) * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
     } else
         half = n > 1 ? z * std::sqrt(std::max(0.0, (squares - n * p * p) / (n - 1)) / n) : 1;
-    return {100 * p, 100 * std::max(0.0, middle - half), 100 * std::min(1.0, middle + half), 100 * chance / n};
+    const double low = std::max(0.0, std::min(p, middle - half)), high = std::min(1.0, std::max(p, middle + half));
+    return {100 * p, 100 * low, 100 * high, 100 * chance / n};
 }
 
 } // namespace
