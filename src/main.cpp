@@ -73,7 +73,7 @@ constexpr const char* hotpot_flags[] = {"--method", "--unit", "--top-k", "--bm25
 void add_hotpot_flags(CLI::App& app, HotpotOptions& o) {
     app.add_option("--method", o.method, "bm25, bloom or random")->type_name(o.method);
     app.add_option("--unit", o.unit, "segments, sentences or paragraphs")->type_name(o.unit);
-    app.add_option("--top-k", o.top_k, "how many are chosen")->check(CLI::Range(1, 1000000))->type_name("2");
+    app.add_option("--top-k", o.top_k, "how many are chosen, up to 100")->check(CLI::Range(1, 100))->type_name("2");
     app.add_option("--bm25", o.bm25.variant, "okapi or lucene")->type_name(o.bm25.variant);
     app.add_option("--k1", o.bm25.k1, "BM25: how soon repeats saturate")->type_name("1.5");
     app.add_option("--b", o.bm25.b, "BM25: how much length counts")->type_name("0.75");

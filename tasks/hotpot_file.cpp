@@ -26,7 +26,7 @@ public:
             if (fd_ >= 0) ::close(fd_);
             fail(Exit::bad_data, "{}: cannot be read: {}; check the name", path, why);
         };
-        fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+        fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe would be waited for
         struct stat info {};
         if (fd_ < 0 || ::fstat(fd_, &info) < 0) refuse(std::generic_category().message(errno));
         if (!S_ISREG(info.st_mode)) refuse("it is not a file but a folder, a pipe or a device");
@@ -195,6 +195,10 @@ struct Parsed {
 void parse_piece(dom::parser& parser, std::string_view file, const HotpotSplit::Piece& piece, Parsed& out) {
     const std::string_view raw = file.substr(piece.offset, piece.size);
     out.offset = piece.offset, out.hash = hash64(raw);
+    if (raw[0] != '{') {
+        out.error = "the example is not an object";
+        return;
+    }
     // The parser may look beyond the end of its input: near the end of the file it gets a copy.
     const bool room = file.size() - piece.offset - piece.size >= simdjson::SIMDJSON_PADDING;
     dom::element element;

@@ -144,7 +144,7 @@ TEST_CASE("hotpotqa: malformed examples are reported by index, id and byte, and 
                {"\"word\"", "the example is not an object"},
                {"null", "the example is not an object"},
                {"[1,[2]]", "the example is not an object"},
-               {"nonsense", "not JSON"},
+               {"nonsense", "the example is not an object"},
                {"{\"_id\":\"a1\" \"question\":1}", "not JSON"},
                {example("[[\"T\",[\"\\x\"]]]"), "not JSON"}};
     for (const auto& [text, what] : bad) {
@@ -206,6 +206,9 @@ TEST_CASE("hotpotqa: a file that is not one is refused with the byte", "[hotpot]
     const Scratch scratch;
     expect_error(error_of([&] { load_hotpot(scratch / "no", one); }), Exit::bad_data, "cannot be read: No such file");
     expect_error(error_of([&] { load_hotpot(scratch.path, one); }), Exit::bad_data, "it is not a file but a folder");
+    REQUIRE(::mkfifo((scratch / "pipe").c_str(), 0600) == 0);
+    expect_error(error_of([&] { load_hotpot(scratch / "pipe", one); }), Exit::bad_data,
+                 "it is not a file but a folder");
 }
 
 TEST_CASE("hotpotqa: an example over 64 MB is refused, unread", "[hotpot]") {
