@@ -51,8 +51,8 @@ $(BUILD)/fci: $(call OBJ,$(ENGINE) $(MAIN))
 $(BUILD)/tests/run: $(call OBJ,$(ENGINE) $(TESTS))
 	$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(CATCH) $(LDLIBS) -o $@
 
-# Data must be the same on every machine: no fused operations there.
-$(BUILD)/tasks/%.o: CXXFLAGS += -ffp-contract=off
+# Data and what BM25 chooses must be the same on every machine: no fused operations there.
+$(BUILD)/tasks/%.o $(BUILD)/src/routing/bm25.o: CXXFLAGS += -ffp-contract=off
 $(BUILD)/src/ops/%.o $(BUILD)/src/core/%.o: CXXFLAGS += $(ARCH_WIDE)
 # Catch2 v2 is one large header: test code is compiled for checking, not for speed.
 $(BUILD)/tests/%.o: CXXFLAGS += -O1

@@ -10,6 +10,7 @@
 #include "core/nearest.h"
 #include "study/analysis.h"
 #include "study/commands.h"
+#include "study/hotpot_commands.h"
 #include "study/index_run.h"
 #include "study/plot.h"
 #include "tasks/npy.h"
@@ -67,6 +68,31 @@ void refuse_unknown(const CLI::App& app) {
          did_you_mean(word, known), app.get_name());
 }
 
+// Those of eval and show that --task hotpotqa alone has.
+constexpr const char* hotpot_flags[] = {"--method", "--unit", "--top-k", "--bm25", "--k1", "--b", "--tokeniser"};
+void add_hotpot_flags(CLI::App& app, HotpotOptions& o) {
+    app.add_option("--method", o.method, "bm25, bloom or random")->type_name(o.method);
+    app.add_option("--unit", o.unit, "segments, sentences or paragraphs")->type_name(o.unit);
+    app.add_option("--top-k", o.top_k, "how many are chosen, up to 100")->check(CLI::Range(1, 100))->type_name("2");
+    app.add_option("--bm25", o.bm25.variant, "okapi or lucene")->type_name(o.bm25.variant);
+    app.add_option("--k1", o.bm25.k1, "BM25: how soon repeats saturate")->type_name("1.5");
+    app.add_option("--b", o.bm25.b, "BM25: how much length counts")->type_name("0.75");
+    app.add_option("--tokeniser", o.tokeniser, "whitespace or letters")->type_name(o.tokeniser);
+    for (const char* flag : hotpot_flags) app.get_option(flag)->group("hotpotqa");
+}
+
+// For --task hotpotqa the keys that it takes; without it none of its flags. True: it is hotpotqa.
+bool is_hotpot(const CLI::App& app, const Options& options, const Given& set, const std::vector<std::string>& keys) {
+    const bool hotpot = options.task.task == "hotpotqa";
+    if (!hotpot)
+        for (const CLI::Option* o : app.get_options([](const CLI::Option* f) { return f->get_group() == "hotpotqa"; }))
+            if (o->count()) fail(Exit::usage, "{} belongs to --task hotpotqa: leave it out", o->get_name());
+    for (const auto& [key, word] : set)
+        if (hotpot && key != "task" && std::find(keys.begin(), keys.end(), key) == keys.end())
+            fail(Exit::usage, "--{} {} would do nothing with --task hotpotqa: leave it out", key, word);
+    return hotpot;
+}
+
 void show(const Options& given, const Given& set, const std::string& checkpoint, int count) {
     ShowStyle style{use_colour(stdout), terminal_width(stdout)};
     if (!checkpoint.empty() && !set.empty())
@@ -107,12 +133,14 @@ void make_dataset(const Options& given, const Given& set, const std::string& spl
     for (const auto& [key, word] : set)
         if (test ? key == "seed" || key == "sequences" : key == "test_sequences")
             fail(Exit::usage, "{} {} would do nothing with --split {}: leave it out", "--" + key, word, split);
+    const uint64_t seed = test ? 0 : given.train.seed; // the test set is the same for all seeds
+    const int count = test ? given.train.test_sequences : given.train.sequences;
+    const Stream stream = test ? Stream::test_data : Stream::train_data;
+    if (given.task.task == "hotpotqa") return generate_hotpot(given.run.out, count, seed, stream, given.run.threads);
     if (given.run.out.empty()) fail(Exit::usage, "fci generate: --out FOLDER is needed: where the .npy files go");
     const TaskOptions task = resolve(given.task);
     Workers workers(given.run.threads ? given.run.threads : Workers::available());
-    const uint64_t seed = test ? 0 : given.train.seed; // the test set is the same for all seeds
-    const int count = test ? given.train.test_sequences : given.train.sequences;
-    const Dataset data = generate(task, count, seed, test ? Stream::test_data : Stream::train_data, workers);
+    const Dataset data = generate(task, count, seed, stream, workers);
     save_dataset(given.run.out, data, task, seed);
     fmt::print("{}: {} sequences of {} tokens, {} quer{} each\n", given.run.out, data.count, data.length, data.queries,
                data.queries == 1 ? "y" : "ies");
@@ -138,6 +166,7 @@ int run(int argc, char** argv) {
     int count = 3, sequences = 32;
     BenchOptions bench;
     StudyOptions study;
+    HotpotCommand hotpot;
 
     CLI::App app("fci: content-based routing, from scratch (a reproduction of arXiv 2603.20997)\n\n"
                  "Examples:\n"
@@ -172,17 +201,30 @@ int run(int argc, char** argv) {
 
     CLI::App* e = command("eval", "measure a checkpoint on its test set",
                           "  fci eval runs/out/NAME/checkpoint.safetensors\n"
-                          "  fci eval runs/out/NAME/checkpoint.safetensors --data FOLDER --json\n");
-    e->add_option("checkpoint", checkpoint, "a checkpoint.safetensors")->required();
-    e->add_option("--data", data, "measure on this folder of .npy files instead");
+                          "  fci eval runs/out/NAME/checkpoint.safetensors --data FOLDER --json\n"
+                          "  fci eval --task hotpotqa --method bm25 --data hotpot_dev_distractor_v1.json\n");
+    e->add_option("checkpoint", checkpoint, "a checkpoint.safetensors");
+    e->add_option("--data", data, "measure on this folder of .npy files instead; hotpotqa: this file");
+    e->add_option("--task", options.task.task, "hotpotqa: measure an index on it, no checkpoint")
+        ->type_name("TASK")
+        ->check(CLI::IsMember({"hotpotqa"}));
+    add_hotpot_flags(*e, hotpot.options);
+    e->add_option("--per-example", hotpot.per_example, "write what was chosen for each example to this file")
+        ->group("hotpotqa");
+    e->add_option("--seed", hotpot.options.seed, "of bloom and random")
+        ->check(CLI::NonNegativeNumber)
+        ->group("hotpotqa");
     add_flags(*e, options, given, {}, {"threads", "quiet", "json"});
 
     CLI::App* s = command("show", "print examples as pictures",
                           "  fci show --task der --distractor-key other\n"
                           "  fci show --task mqar --queries many --length 64 --pairs 4\n"
-                          "  fci show --checkpoint runs/out/NAME/checkpoint.safetensors --count 5\n");
+                          "  fci show --checkpoint runs/out/NAME/checkpoint.safetensors --count 5\n"
+                          "  fci show --task hotpotqa --data FILE.json --method bm25\n");
     add_flags(*s, options, given, {Option::task}, {"seed"});
     s->add_option("--checkpoint", checkpoint, "mark where this model's router looks, on its test set");
+    s->add_option("--data", data, "a HotpotQA file; without it an example is generated")->group("hotpotqa");
+    add_hotpot_flags(*s, hotpot.options);
     s->add_option("--count", count, "how many")->check(CLI::Range(1, 1000000));
 
     CLI::App* a = command("analyze", "cosines, ranks and random projections of a trained model",
@@ -196,6 +238,7 @@ int run(int argc, char** argv) {
     CLI::App* g = command("generate", "write a dataset as .npy files and a JSON description",
                           "  fci generate --task mqar --out data/mqar\n"
                           "  fci generate --task mqar --out data/mqar-test --split test\n"
+                          "  fci generate --task hotpotqa --out hotpot.json --sequences 1000\n"
                           "  fci train --data data/mqar --test-data data/mqar-test\n");
     add_flags(*g, options, given, {Option::task}, {"out", "sequences", "test_sequences", "seed", "threads"});
     g->add_option("--split", split, "train, or the test set, which is the same for all seeds")
@@ -225,7 +268,8 @@ int run(int argc, char** argv) {
                           "  fci sweep all --scale paper --status\n");
     CLI::App* p = command("reproduce", "run rows, show them beside the paper's numbers, compare with the record",
                           "  fci reproduce table1 --scale smoke\n"
-                          "  fci reproduce s46.bimamba --scale paper\n");
+                          "  fci reproduce s46.bimamba --scale paper\n"
+                          "  fci reproduce t1.bm25 t1.random --data hotpot_dev_distractor_v1.json\n");
     CLI::App* k = command("table", "the paper's numbers, ours and the verdicts",
                           "  fci table\n"
                           "  fci table figure4 --scale paper --format md\n");
@@ -235,6 +279,7 @@ int run(int argc, char** argv) {
                   "(one run a job where no number of jobs is set)")
         ->check(not_empty);
     w->add_flag("--status", study.status, "what is done, running, unfinished and waiting; runs nothing");
+    p->add_option("--data", study.data, "the official HotpotQA file, for the rows on it");
     for (CLI::App* sub : {w, p}) sub->add_flag("--quiet", study.quiet, "no progress");
     for (CLI::App* sub : {w, p, k})
         sub->add_option("--seeds", study.seeds, "seeds 1 to this (default: sweep 1, reproduce 3, table all there are)")
@@ -281,6 +326,22 @@ int run(int argc, char** argv) {
         return static_cast<int>(train(options, given));
     }
     set_given(options, given);
+    hotpot.data = data, hotpot.threads = options.run.threads;
+    if (*e && is_hotpot(*e, options, given, {"threads", "quiet", "json"})) {
+        if (!checkpoint.empty()) fail(Exit::usage, "{} and --task hotpotqa: an index has no checkpoint", checkpoint);
+        hotpot.json = options.run.json, hotpot.quiet = options.run.quiet;
+        eval_hotpot(hotpot);
+        return 0;
+    }
+    if (*e && checkpoint.empty()) fail(Exit::usage, "checkpoint is required, or --task hotpotqa (fci eval --help)");
+    if (*s && is_hotpot(*s, options, given, {"seed"})) {
+        if (!checkpoint.empty()) fail(Exit::usage, "--checkpoint and --task hotpotqa: an index has no checkpoint");
+        if (s->get_option("--count")->count()) hotpot.count = count;
+        hotpot.options.seed = options.train.seed;
+        show_hotpot(hotpot, {use_colour(stdout), terminal_width(stdout)});
+        return 0;
+    }
+    if (*g) is_hotpot(*g, options, given, {"out", "sequences", "test_sequences", "seed", "threads"});
     if (*e) return static_cast<int>(evaluate(checkpoint, data, options.run));
     if (*a) return static_cast<int>(analyze(checkpoint, sequences, options.run));
     if (*s) show(options, given, checkpoint, count);

@@ -41,6 +41,9 @@ void fill(const Task& task, Dataset& data, uint64_t seed, Stream stream, Workers
 } // namespace
 
 TaskOptions resolve(TaskOptions o) {
+    if (o.task == "hotpotqa")
+        fail(Exit::usage, "--task hotpotqa: nothing learns on text in this version; "
+                          "fci eval --task hotpotqa --data FILE measures indices on it");
     expect_one_of("--task", o.task, {"der", "mqar"});
     expect_one_of("--variant", o.variant, {"far", "near", "semantic"});
     expect_one_of("--distractor-key", o.distractor_key, {"same", "other"});

@@ -163,6 +163,7 @@ TEST_CASE("representations: names, layers, hubs, and who gets positions", "[ops]
     CHECK(names("fourier:2", "none").count("block.1.ffn.0.weight"));
     ModelOptions o;
     o.representation = "fourier";
-    ParameterBinder p;
-    expect_error(error_of([&] { Representation(p, o, 16, 16385); }), Exit::usage, "at most 16384");
+    expect_error(error_of([&] { check_model(o, 16, 16385); }), Exit::usage, "at most 16384");
+    o.representation = "budgeted-attention", o.d_model = 516;
+    expect_error(error_of([&] { check_model(o, 16, 64); }), Exit::usage, "--d-model 516");
 }

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <map>
 
+#include "study/hotpot_rows.h"
 #include "study/report.h"
 #include "study/sweep.h"
 #include "train/progress.h"
@@ -93,7 +95,16 @@ Exit run_sweep(const StudyOptions& o) {
 
 Exit reproduce(const StudyOptions& o) {
     if (o.words.empty()) fail(Exit::usage, "fci reproduce: which rows? an id, a group or all (fci rows lists them)");
-    const Loaded l(o);
+    Loaded l(o);
+    std::vector<Row> hotpot; // measured here, at no scale
+    std::copy_if(l.rows.begin(), l.rows.end(), std::back_inserter(hotpot), on_hotpot);
+    std::erase_if(l.rows, on_hotpot);
+    if (hotpot.empty() && !o.data.empty())
+        fail(Exit::usage, "--data {}: none of these rows is on HotpotQA: leave it out", o.data);
+    if (l.rows.empty()) {
+        print_hotpot_rows(hotpot, o.data, o.threads);
+        return Exit::ok;
+    }
     const int64_t seeds = o.seeds ? o.seeds : 3;
     const std::vector<Case> cases = plan(l.rows, *l.scale);
     const Results recorded = read(l.recorded(), o.scale); // first: if it is broken, that is known before the work
@@ -103,6 +114,7 @@ Exit reproduce(const StudyOptions& o) {
     const Results own = read(o.results, o.scale);
     fmt::print("\n{}", table_text(lines_of(cases, own, {}, seeds), table_options(o)));
     if (const std::string text = not_run(l.rows); !text.empty()) fmt::print("{}\n", text);
+    if (!hotpot.empty()) print_hotpot_rows(hotpot, o.data, o.threads);
     int compared = 0;
     const std::vector<std::string> found = differences(cases, own, recorded, seeds, compared);
     if (compared == 0)

@@ -10,6 +10,7 @@ namespace fci {
 struct StudyOptions {
     std::vector<std::string> words; // ids, groups, files, or all
     std::string scale = "small", results = "runs/out/results", shard, format = "text";
+    std::string data;  // reproduce: a HotpotQA file
     int64_t seeds = 0; // 0: the command's own
     int threads = 0;
     bool status = false, quiet = false;

@@ -27,8 +27,8 @@ std::vector<Option> table(Options& o) {
     const double no_limit = 1e300, many = 2147483647, size = 1 << 20;
 
     TaskOptions& k = o.task;
-    word("task", &k.task, {"der", "mqar", "other"},
-         "der (distant evidence retrieval) or mqar; other: only what --data holds");
+    word("task", &k.task, {"der", "mqar", "hotpotqa", "other"},
+         "der (distant evidence retrieval) or mqar; hotpotqa: show, generate, eval; other: only what --data holds");
     number("length", &k.length, 0, size, "sequence length L; 0: the task's own (der 512, mqar 256)");
     word("variant", &k.variant, {"far", "near", "semantic"}, "der: where the answer is, how it matches");
     word("distractor_key", &k.distractor_key, {"same", "other"},

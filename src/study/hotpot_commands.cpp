@@ -1,0 +1,190 @@
+#include "study/hotpot_commands.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "core/check.h"
+#include "core/files.h"
+#include "tasks/hotpot_world.h"
+#include "train/provenance.h"
+
+namespace fci {
+namespace {
+
+int threads_of(int asked) { return asked ? asked : Workers::available(); }
+
+// As many columns of a text as fit, each character counted as one; "..." at the cut.
+std::string cut(std::string_view text, int columns) {
+    std::string line;
+    int used = 0;
+    for (size_t i = 0; i < text.size(); ++i) {
+        const auto c = static_cast<unsigned char>(text[i]);
+        if ((c & 0xC0) != 0x80 && ++used > columns) { // the characters before it are whole
+            for (int dots = 0; dots < 3 && !line.empty(); ++dots) {
+                while (line.size() > 1 && (line.back() & 0xC0) == 0x80) line.pop_back();
+                line.pop_back();
+            }
+            return line + "...";
+        }
+        line += c < 0x20 || c == 0x7F ? ' ' : static_cast<char>(c); // no escape sequences from data
+    }
+    return line;
+}
+
+std::string numbers(const std::vector<int>& list) { return fmt::format("{}", fmt::join(list, ",")); }
+
+void write_per_example(const std::string& path, const std::vector<HotpotExample>& examples, const HotpotResult& r) {
+    std::string text = "id\tchosen\tsupporting\tany\tall\n";
+    for (size_t i = 0; i < examples.size(); ++i) {
+        const HotpotFound& f = r.found[i];
+        if (f.begins.empty()) continue;
+        const auto is_right = [&](int u) { return std::binary_search(f.right.begin(), f.right.end(), u); };
+        const auto hits = std::count_if(f.chosen.begin(), f.chosen.end(), is_right);
+        text += fmt::format("{}\t{}\t{}\t{:d}\t{:d}\n", examples[i].id, numbers(f.chosen), numbers(f.right), hits > 0,
+                            hits == static_cast<std::ptrdiff_t>(f.right.size()));
+    }
+    write_file_atomically(path, text);
+}
+
+std::string options_json(const HotpotOptions& o) {
+    std::string text = fmt::format("\"method\":\"{}\",\"unit\":\"{}\",\"top_k\":{}", o.method, o.unit, o.top_k);
+    if (o.unit == "segments") text += fmt::format(",\"segments\":{}", o.segments);
+    if (o.method == "bm25")
+        text += fmt::format(",\"bm25\":\"{}\",\"k1\":{},\"b\":{}", o.bm25.variant, o.bm25.k1, o.bm25.b);
+    if (o.method != "random") text += fmt::format(",\"tokeniser\":\"{}\"", o.tokeniser);
+    if (o.method != "bm25") text += fmt::format(",\"seed\":{}", o.seed);
+    return text;
+}
+
+void print_json(const HotpotCommand& c, const HotpotFile& file, const HotpotResult& r) {
+    std::string text = fmt::format("{{\"task\":\"hotpotqa\",{},\"n\":{}", options_json(c.options), r.examples);
+    text += fmt::format(",\"skipped\":{{\"malformed\":{},\"too_few_sentences\":{},\"no_supporting_sentence\":{}}}",
+                        file.malformed, r.too_short, r.without_support);
+    text += fmt::format(",\"lost_facts\":{},\"right_units\":{}", file.lost_facts, r.right_units);
+    for (size_t m = 0; m < r.numbers.size(); ++m) {
+        const HotpotResult::Number& x = r.numbers[m];
+        text += fmt::format(",\"{}\":{{\"value\":{},\"low\":{},\"high\":{},\"chance\":{}}}", HotpotMeasure::names[m],
+                            x.value, x.low, x.high, x.chance);
+    }
+    text += fmt::format(",\"seconds\":{:.3f},\"provenance\":{{", r.seconds);
+    for (const auto& [name, value] : provenance()) text += json_quote(name) + ":" + json_quote(value) + ",";
+    fmt::print("{}\"data\":{},\"data_hash\":\"{:016x}\"}}}}\n", text, json_quote(c.data), file.hash);
+}
+
+void print_table(const HotpotCommand& c, const HotpotResult& r) {
+    const HotpotOptions& o = c.options;
+    fmt::print("{}: {} examples of {}, the best {} of {} each\n", o.method, r.examples, c.data, o.top_k,
+               o.unit == "segments" ? fmt::format("{} segments", o.segments) : "all " + o.unit);
+    if (r.too_short + r.without_support)
+        fmt::print("left out: {} of fewer than {} sentences, {} without a supporting sentence\n", r.too_short,
+                   o.segments, r.without_support);
+    fmt::print("{:<16}{:>7}   {:<15}{:>7}\n", "percent", "value", "95% interval", "chance");
+    for (size_t m = 0; m < r.numbers.size(); ++m) {
+        const HotpotResult::Number& x = r.numbers[m];
+        fmt::print("{:<16}{:7.1f}   {:<15}{:7.1f}\n", HotpotMeasure::names[m], x.value,
+                   fmt::format("{:.1f} - {:.1f}", x.low, x.high), x.chance);
+    }
+    fmt::print("{} hold a supporting sentence: {:.2f} an example; {:.2f} s\n", o.unit, r.right_units, r.seconds);
+}
+
+void show_one(const HotpotExample& x, int64_t index, const std::string& title, const HotpotOptions& o,
+              const ShowStyle& style) {
+    WordIndex scratch(o.tokeniser == "letters" ? Tokeniser::letters : Tokeniser::whitespace);
+    const HotpotFound f = find_hotpot(x, index, o, scratch);
+    const auto ink = [&](const std::string& text, const char* code) {
+        return style.colour ? fmt::format("\x1b[{}m{}\x1b[0m", code, text) : text;
+    };
+    const auto line = [&](const char* name, std::string_view text) { // long ones are not cut here
+        fmt::print("{:<10}{}\n", name, cut(text, 1 << 20));
+    };
+    fmt::print("{}: id {}, {}, {}, {} sentences in {} paragraphs\n", title, cut(x.id, 80), cut(x.type, 20),
+               cut(x.level, 20), x.sentences.size(), x.paragraphs.size());
+    line("question", x.question), line("answer", x.answer);
+    for (const HotpotExample::Fact& fact : x.facts)
+        line("fact", fmt::format("{}, sentence {}", fact.title, fact.index));
+    if (f.begins.empty()) {
+        const bool lost = x.supporting.empty();
+        fmt::print("left out of measuring: {}\n", lost ? "no fact names a sentence" : "fewer sentences than segments");
+        return;
+    }
+    const std::string unit = o.unit.substr(0, o.unit.size() - 1);
+    constexpr int margin = 30;
+    fmt::print("{:>9} {:>7} {:>6}   * sentence (* supporting)\n", unit, "score", "choice");
+    for (size_t u = 0; u + 1 < f.begins.size(); ++u) {
+        const auto rank = std::find(f.chosen.begin(), f.chosen.end(), static_cast<int>(u));
+        const bool chosen = rank != f.chosen.end();
+        for (uint32_t s = f.begins[u]; s < f.begins[u + 1]; ++s) {
+            std::string left(margin - 4, ' ');
+            if (s == f.begins[u])
+                left = fmt::format("{:>9} {:>7} {:>6}  ", u, f.scores.empty() ? "" : fmt::format("{:.2f}", f.scores[u]),
+                                   chosen ? fmt::format("#{}", rank - f.chosen.begin() + 1) : "");
+            const bool supporting = std::binary_search(x.supporting.begin(), x.supporting.end(), s);
+            const std::string_view text = x.sentences[s];
+            const std::string shown = cut(text.substr(text.starts_with(' ')), std::max(20, style.width - margin));
+            fmt::print("{}{} {}\n", ink(left, chosen ? "1" : "2"), supporting ? "*" : " ",
+                       supporting ? ink(shown, chosen ? "1;32" : "33") : shown);
+        }
+    }
+    const auto hit = [&](int u) { return std::binary_search(f.right.begin(), f.right.end(), u); };
+    fmt::print("{} chose {} {}; supporting sentences are in {}: {} of {} found\n", o.method, o.unit, numbers(f.chosen),
+               numbers(f.right), std::count_if(f.chosen.begin(), f.chosen.end(), hit), f.right.size());
+}
+
+} // namespace
+
+HotpotFile load_reported(const std::string& path, Workers& workers) {
+    HotpotFile file = load_hotpot(path, workers);
+    for (const HotpotProblem& p : file.problems)
+        fmt::print(stderr, "{}: example {}{}, at byte {}: {}\n", path, p.index,
+                   p.id.empty() ? "" : fmt::format(" (id {})", p.id), p.offset, p.what);
+    if (file.malformed > static_cast<int64_t>(file.problems.size()))
+        fmt::print(stderr, "{}: and {} more\n", path, file.malformed - static_cast<int64_t>(file.problems.size()));
+    if (file.malformed)
+        fmt::print(stderr, "{}: {} malformed example{} skipped, {} read\n", path, file.malformed,
+                   file.malformed == 1 ? "" : "s", file.examples.size());
+    if (file.lost_facts)
+        fmt::print(stderr, "{}: {} supporting fact{} no sentence\n", path, file.lost_facts,
+                   file.lost_facts == 1 ? " names" : "s name");
+    return file;
+}
+
+void eval_hotpot(const HotpotCommand& c) {
+    check_hotpot(c.options);
+    if (c.data.empty())
+        fail(Exit::usage, "fci eval --task hotpotqa: --data FILE is needed: the official file, or what "
+                          "fci generate --task hotpotqa --out FILE.json writes");
+    Workers workers(threads_of(c.threads));
+    const HotpotFile file = load_reported(c.data, workers);
+    const HotpotResult r = evaluate_hotpot(file.examples, c.options, workers, !c.per_example.empty());
+    if (!c.per_example.empty()) write_per_example(c.per_example, file.examples, r);
+    if (c.json) return print_json(c, file, r);
+    if (!c.quiet) print_table(c, r);
+}
+
+void show_hotpot(const HotpotCommand& c, const ShowStyle& style) {
+    check_hotpot(c.options);
+    Workers workers(threads_of(c.threads));
+    std::vector<HotpotExample> examples;
+    if (c.data.empty()) {
+        examples = make_hotpot(c.count, static_cast<uint64_t>(c.options.seed), Stream::train_data, workers);
+    } else
+        examples = load_reported(c.data, workers).examples;
+    const int count = std::min(c.count, static_cast<int>(examples.size()));
+    for (int i = 0; i < count; ++i) {
+        const std::string of = c.data.empty() ? fmt::format("generated from seed {}", c.options.seed)
+                                              : fmt::format("of {} in {}", examples.size(), c.data);
+        show_one(examples[i], i, fmt::format("{}Example {} {}", i ? "\n" : "", i + 1, of), c.options, style);
+    }
+}
+
+void generate_hotpot(const std::string& out, int count, uint64_t seed, Stream stream, int threads) {
+    if (out.empty()) fail(Exit::usage, "fci generate --task hotpotqa: --out FILE.json is needed");
+    if (std::error_code ignored; std::filesystem::exists(out, ignored))
+        fail(Exit::usage, "{}: already exists: choose another --out", out);
+    Workers workers(threads_of(threads));
+    const std::vector<HotpotExample> examples = make_hotpot(count, seed, stream, workers);
+    save_hotpot(out, examples);
+    fmt::print("{}: {} examples, generated from templates, in HotpotQA's format\n", out, count);
+}
+
+} // namespace fci

@@ -1,0 +1,25 @@
+// `fci eval`, `show` and `generate` of --task hotpotqa.
+#pragma once
+#include <string>
+
+#include "core/rng.h"
+#include "study/hotpot_eval.h"
+#include "tasks/show.h"
+
+namespace fci {
+
+struct HotpotCommand {
+    HotpotOptions options;
+    std::string data, per_example; // files; per_example: one line an example, tab-separated
+    int threads = 0, count = 1;    // threads 0: one a processor
+    bool json = false, quiet = false;
+};
+
+// Loads, and says on standard error what was left out and why.
+HotpotFile load_reported(const std::string& path, Workers&);
+
+void eval_hotpot(const HotpotCommand&);
+void show_hotpot(const HotpotCommand&, const ShowStyle&); // without data: generated examples
+void generate_hotpot(const std::string& out, int count, uint64_t seed, Stream, int threads);
+
+} // namespace fci

@@ -1,0 +1,193 @@
+#include "study/hotpot_eval.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+
+#include "core/check.h"
+#include "core/nearest.h"
+#include "core/rng.h"
+
+namespace fci {
+namespace {
+
+constexpr size_t measures = HotpotMeasure::names.size();
+
+// The measures of a choice of `size` sentences, `hits` of them supporting. facts: distinct, lost ones among them.
+std::array<double, measures> score(double size, double hits, double supporting, double facts) {
+    const double precision = size > 0 ? hits / size : 0, recall = hits / facts;
+    const double f1 = hits > 0 ? 2 * precision * recall / (precision + recall) : 0;
+    return {hits > 0 ? 1.0 : 0.0,
+            hits == supporting ? 1.0 : 0.0,
+            0,
+            precision,
+            recall,
+            f1,
+            hits == facts && size == facts ? 1.0 : 0.0};
+}
+
+struct Unit {
+    int size = 0, hits = 0; // sentences, supporting ones
+};
+
+std::vector<Unit> units_of(const HotpotExample& x, const std::vector<uint32_t>& begins) {
+    std::vector<Unit> units(begins.size() - 1);
+    for (size_t u = 0; u < units.size(); ++u) units[u].size = static_cast<int>(begins[u + 1] - begins[u]);
+    for (const uint32_t s : x.supporting)
+        ++units[std::upper_bound(begins.begin(), begins.end(), s) - begins.begin() - 1].hits;
+    return units;
+}
+
+// Mean of score() over all choices of k units: ways[c][s][h] counts the choices of c units with s sentences, h of them
+// supporting, among the units seen so far.
+std::array<double, measures> blind_score(const std::vector<Unit>& units, int k, double supporting, double facts) {
+    std::vector<int> sizes;
+    for (const Unit& u : units) sizes.push_back(u.size);
+    std::sort(sizes.rbegin(), sizes.rend());
+    const int most = std::accumulate(sizes.begin(), sizes.begin() + k, 0), all_hits = static_cast<int>(supporting);
+    const auto at = [&](int c, int s, int h) { return (size_t(c) * (most + 1) + s) * (all_hits + 1) + h; };
+    std::vector<double> ways(at(k, most, all_hits) + 1, 0);
+    ways[0] = 1;
+    for (const Unit& u : units)
+        for (int c = k; c > 0; --c) // from above: each unit is taken once
+            for (int s = u.size; s <= most; ++s)
+                for (int h = u.hits; h <= all_hits; ++h) ways[at(c, s, h)] += ways[at(c - 1, s - u.size, h - u.hits)];
+    double total = 0;
+    std::array<double, measures> mean{};
+    for (int s = 0; s <= most; ++s)
+        for (int h = 0; h <= all_hits; ++h) {
+            const double n = ways[at(k, s, h)];
+            if (n == 0) continue;
+            total += n;
+            const auto x = score(s, h, supporting, facts);
+            for (size_t m = 0; m < measures; ++m) mean[m] += n * x[m];
+        }
+    for (double& m : mean) m /= total;
+    mean[2] = static_cast<double>(k) / static_cast<double>(units.size());
+    return mean;
+}
+
+HotpotResult::Number summary(size_t measure, double sum, double squares, double chance, double n) {
+    constexpr double z = 1.959963984540054; // of 95%
+    const double p = sum / n;
+    double middle = p, half;
+    if (measure == 0 || measure == 1 || measure == 6) { // shares [Wilson 1927]
+        middle = (p + z * z / (2 * n)) / (1 + z * z / n);
+        half = z / (1 + z * z / n) * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
+    } else
+        half = n > 1 ? z * std::sqrt(std::max(0.0, (squares - n * p * p) / (n - 1)) / n) : 1;
+    const double low = std::max(0.0, std::min(p, middle - half)), high = std::min(1.0, std::max(p, middle + half));
+    return {100 * p, 100 * low, 100 * high, 100 * chance / n};
+}
+
+} // namespace
+
+void check_hotpot(const HotpotOptions& o) {
+    expect_one_of("--method", o.method, {"bm25", "bloom", "random"});
+    expect_one_of("--unit", o.unit, {"segments", "sentences", "paragraphs"});
+    expect_one_of("--tokeniser", o.tokeniser, {"whitespace", "letters"});
+    expect_one_of("--bm25", o.bm25.variant, {"okapi", "lucene"});
+    if (!(o.bm25.k1 >= 0 && o.bm25.k1 <= 1000)) fail(Exit::usage, "--k1 {} must be from 0 to 1000", o.bm25.k1);
+    if (!(o.bm25.b >= 0 && o.bm25.b <= 1)) fail(Exit::usage, "--b {} must be from 0 to 1", o.bm25.b);
+    if (o.unit == "segments" && o.top_k > o.segments)
+        fail(Exit::usage, "--top-k {} is more than the {} segments", o.top_k, o.segments);
+}
+
+std::vector<uint32_t> hotpot_units(const HotpotExample& x, const HotpotOptions& o) {
+    const auto n = static_cast<uint32_t>(x.sentences.size());
+    std::vector<uint32_t> begins;
+    if (x.supporting.empty()) return begins;
+    if (o.unit == "segments") {
+        if (n < static_cast<uint32_t>(o.segments)) return begins;
+        for (int i = 0; i <= o.segments; ++i)
+            begins.push_back(static_cast<uint32_t>(uint64_t{n} * i / static_cast<uint64_t>(o.segments)));
+    } else if (o.unit == "sentences") {
+        begins.resize(n + 1);
+        std::iota(begins.begin(), begins.end(), 0);
+    } else {
+        for (const HotpotExample::Paragraph& p : x.paragraphs) begins.push_back(p.begin);
+        begins.push_back(n);
+    }
+    return begins;
+}
+
+HotpotFound find_hotpot(const HotpotExample& x, int64_t index, const HotpotOptions& o, WordIndex& scratch) {
+    HotpotFound f;
+    f.begins = hotpot_units(x, o);
+    if (f.begins.empty()) return f;
+    const int N = static_cast<int>(f.begins.size()) - 1;
+    const auto seed = static_cast<uint64_t>(o.seed);
+    if (o.method == "random") {
+        Rng rng(seed, Stream::index, static_cast<uint64_t>(index));
+        std::vector<int> order(N);
+        std::iota(order.begin(), order.end(), 0);
+        for (int i = 0; i < std::min(o.top_k, N); ++i) {
+            std::swap(order[i], order[rng.between(i, N)]);
+            f.chosen.push_back(order[i]);
+        }
+    } else {
+        scratch.build(x.question, x.sentences, f.begins);
+        o.method == "bm25" ? bm25_scores(scratch, o.bm25, f.scores) : bloom_scores(scratch, seed, f.scores);
+        f.chosen = best_units(f.scores, o.top_k);
+    }
+    const std::vector<Unit> units = units_of(x, f.begins);
+    for (int u = 0; u < N; ++u)
+        if (units[u].hits) f.right.push_back(u);
+    return f;
+}
+
+HotpotMeasure measure_hotpot(const HotpotExample& x, const HotpotFound& f) {
+    const std::vector<Unit> units = units_of(x, f.begins);
+    const auto supporting = static_cast<double>(x.supporting.size()), facts = static_cast<double>(x.distinct_facts());
+    Unit all;
+    int right = 0;
+    for (const int u : f.chosen) all.size += units[u].size, all.hits += units[u].hits, right += units[u].hits > 0;
+    HotpotMeasure m;
+    m.value = score(all.size, all.hits, supporting, facts);
+    m.value[2] = static_cast<double>(right) / static_cast<double>(f.right.size());
+    m.chance = blind_score(units, static_cast<int>(f.chosen.size()), supporting, facts);
+    return m;
+}
+
+HotpotResult evaluate_hotpot(const std::vector<HotpotExample>& examples, const HotpotOptions& o, Workers& workers,
+                             bool keep) {
+    check_hotpot(o);
+    const auto start = std::chrono::steady_clock::now();
+    const auto tokeniser = o.tokeniser == "letters" ? Tokeniser::letters : Tokeniser::whitespace;
+    std::vector<WordIndex> scratch(workers.count(), WordIndex(tokeniser));
+    std::vector<HotpotMeasure> measured(examples.size());
+    std::vector<int> right(examples.size(), -1); // -1: left out
+    HotpotResult r;
+    if (keep) r.found.resize(examples.size());
+    workers.run(static_cast<int>(examples.size()), [&](int i, int worker) {
+        HotpotFound f = find_hotpot(examples[i], i, o, scratch[worker]);
+        if (f.begins.empty()) return;
+        right[i] = static_cast<int>(f.right.size());
+        measured[i] = measure_hotpot(examples[i], f);
+        if (keep) r.found[i] = std::move(f);
+    });
+
+    std::array<double, measures> sum{}, squares{}, chance{};
+    for (size_t i = 0; i < examples.size(); ++i) {
+        if (right[i] < 0) {
+            ++(examples[i].supporting.empty() ? r.without_support : r.too_short);
+            continue;
+        }
+        ++r.examples, r.right_units += right[i];
+        for (size_t m = 0; m < measures; ++m) {
+            const double v = measured[i].value[m];
+            sum[m] += v, squares[m] += v * v, chance[m] += measured[i].chance[m];
+        }
+    }
+    if (r.examples == 0)
+        fail(Exit::bad_data, "no example can be measured: {} have too few sentences, {} no supporting one", r.too_short,
+             r.without_support);
+    const auto n = static_cast<double>(r.examples);
+    r.right_units /= n;
+    for (size_t m = 0; m < measures; ++m) r.numbers[m] = summary(m, sum[m], squares[m], chance[m], n);
+    r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return r;
+}
+
+} // namespace fci

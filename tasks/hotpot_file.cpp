@@ -1,0 +1,277 @@
+// The reader of HotpotQA files: see hotpotqa.h.
+#include <fcntl.h>
+#include <simdjson.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <functional>
+#include <system_error>
+
+#include "core/check.h"
+#include "core/files.h"
+#include "tasks/hotpot_split.h"
+#include "tasks/hotpotqa.h"
+
+namespace fci {
+namespace {
+
+namespace dom = simdjson::dom;
+
+class MappedFile {
+public:
+    explicit MappedFile(const std::string& path) {
+        const auto refuse = [&](const std::string& why) {
+            if (fd_ >= 0) ::close(fd_);
+            fail(Exit::bad_data, "{}: cannot be read: {}; check the name", path, why);
+        };
+        fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe would be waited for
+        struct stat info {};
+        if (fd_ < 0 || ::fstat(fd_, &info) < 0) refuse(std::generic_category().message(errno));
+        if (!S_ISREG(info.st_mode)) refuse("it is not a file but a folder, a pipe or a device");
+        size_ = static_cast<size_t>(info.st_size);
+        if (size_ == 0) return; // which cannot be mapped
+        data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd_, 0);
+        if (data_ == MAP_FAILED) refuse(std::generic_category().message(errno));
+    }
+    ~MappedFile() {
+        if (size_) ::munmap(data_, size_);
+        ::close(fd_);
+    }
+    MappedFile(const MappedFile&) = delete;
+
+    std::string_view bytes() const { return {static_cast<const char*>(data_), size_}; }
+    void let_go(size_t before) const { // pages that were read count as memory of this process otherwise
+        const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+        if (before >= page) ::madvise(data_, before / page * page, MADV_DONTNEED);
+    }
+
+private:
+    int fd_ = -1;
+    void* data_ = nullptr;
+    size_t size_ = 0;
+};
+
+// What an example is refused for: a sentence without its place.
+struct Malformed {
+    std::string what;
+};
+
+template <class... Args>
+[[noreturn]] void malformed(fmt::format_string<Args...> format, Args&&... args) {
+    throw Malformed{fmt::format(format, std::forward<Args>(args)...)};
+}
+
+// No more of a text than a message can bear, cut between characters.
+std::string_view start_of(std::string_view text) {
+    size_t n = std::min<size_t>(text.size(), 60);
+    while (n < text.size() && n > 0 && (text[n] & 0xC0) == 0x80) --n;
+    return text.substr(0, n);
+}
+
+template <class T>
+T get(dom::element value, const char* type, const std::string& where) {
+    T x;
+    if (value.get(x)) malformed("{} is not {}", where, type);
+    return x;
+}
+std::string_view text(dom::element e, const std::string& where) { return get<std::string_view>(e, "a string", where); }
+dom::array array(dom::element e, const std::string& where) { return get<dom::array>(e, "an array", where); }
+int64_t whole(dom::element e, const std::string& where) { return get<int64_t>(e, "a whole number", where); }
+
+void add_paragraph(HotpotExample& x, std::string_view title, dom::element sentences) {
+    const size_t n = x.paragraphs.size();
+    const auto begin = static_cast<uint32_t>(x.sentences.size());
+    for (const dom::element s : array(sentences, fmt::format("context {}: sentences", n)))
+        x.sentences.push_back(text(s, fmt::format("context {}: sentence {}", n, x.sentences.size() - begin)));
+    const auto end = static_cast<uint32_t>(x.sentences.size());
+    if (begin == end) malformed("context {}: paragraph \"{}\" has no sentences", n, start_of(title));
+    x.paragraphs.push_back({title, begin, end});
+}
+
+// Two lists as one, key by key: {first: [...], second: [...]} of the columnar layout.
+template <class Use>
+void zip(dom::object columns, const char* owner, const char* first, const char* second, Use use) {
+    const auto column = [&](const char* key) {
+        dom::element list;
+        if (columns[key].get(list)) malformed("{}: there is no \"{}\"", owner, key);
+        return array(list, fmt::format("{}: {}", owner, key));
+    };
+    const dom::array a = column(first), b = column(second);
+    if (a.size() != b.size()) malformed("{}: {} of \"{}\" and {} of \"{}\"", owner, a.size(), first, b.size(), second);
+    for (auto i = a.begin(), j = b.begin(); i != a.end(); ++i, ++j) use(*i, *j);
+}
+
+// A list of pairs: [[first, second], ...] of the official layout.
+template <class Use>
+void each_pair(dom::element list, const char* owner, Use use) {
+    for (const dom::element pair : array(list, owner)) {
+        const dom::array two = array(pair, fmt::format("{}: an entry", owner));
+        if (two.size() != 2) malformed("{}: an entry has {} values, not 2", owner, two.size());
+        use(*two.begin(), *++two.begin());
+    }
+}
+
+template <class Use>
+void pairs_of(dom::element value, const char* owner, const char* first, const char* second, Use use) {
+    dom::object columns;
+    value.get(columns) ? each_pair(value, owner, use) : zip(columns, owner, first, second, use);
+}
+
+HotpotExample read_example(dom::element element) {
+    HotpotExample x;
+    bool seen[7] = {};
+    for (const auto [key, value] : get<dom::object>(element, "an object", "the example")) {
+        const std::string_view name = key == std::string_view("id") ? "_id" : key;
+        constexpr std::string_view names[] = {"_id",   "question",         "answer", "type",
+                                              "level", "supporting_facts", "context"};
+        const auto at = static_cast<size_t>(std::find(std::begin(names), std::end(names), name) - names);
+        if (at == std::size(names)) continue;
+        if (seen[at]) malformed("\"{}\" stands twice", name);
+        seen[at] = true;
+        std::string_view* const words[] = {&x.id, &x.question, &x.answer, &x.type, &x.level};
+        if (at < std::size(words)) {
+            *words[at] = text(value, fmt::format("\"{}\"", name));
+        } else if (name == "context") {
+            pairs_of(value, "context", "title", "sentences", [&](dom::element title, dom::element sentences) {
+                add_paragraph(x, text(title, fmt::format("context {}: the title", x.paragraphs.size())), sentences);
+            });
+            if (x.paragraphs.empty()) malformed("the context is empty");
+        } else {
+            pairs_of(value, "supporting_facts", "title", "sent_id", [&](dom::element title, dom::element index) {
+                const std::string where = fmt::format("supporting_facts {}: ", x.facts.size());
+                x.facts.push_back({text(title, where + "the title"), whole(index, where + "the index")});
+            });
+        }
+    }
+    constexpr const char* wanted[] = {"_id", "question", "answer", "type", "level", "supporting_facts", "context"};
+    for (size_t i = 0; i < std::size(seen); ++i)
+        if (!seen[i]) malformed("there is no \"{}\"", wanted[i]);
+    x.settle();
+    return x;
+}
+
+// The first byte that is not UTF-8 [RFC 3629]: no overlong forms, no surrogates, nothing above U+10FFFF.
+size_t first_invalid_utf8(std::string_view s) {
+    for (size_t i = 0; i < s.size();) {
+        const auto byte = [&](size_t n) { return i + n < s.size() ? static_cast<unsigned char>(s[i + n]) : 0u; };
+        const unsigned c = byte(0);
+        const size_t n = c < 0x80 ? 1 : c >> 5 == 6 ? 2 : c >> 4 == 14 ? 3 : c >> 3 == 30 ? 4 : 0;
+        if (n == 0) return i;
+        unsigned code = n == 1 ? c : c & (0x7F >> n);
+        for (size_t k = 1; k < n; ++k) {
+            if (byte(k) >> 6 != 2) return i;
+            code = code << 6 | (byte(k) & 0x3F);
+        }
+        constexpr unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
+        if (code < least[n] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return i;
+        i += n;
+    }
+    return s.size();
+}
+
+// The id of an example that is not JSON, as far as it can be seen.
+std::string visible_id(std::string_view raw) {
+    for (const std::string_view key : {"\"_id\"", "\"id\""}) {
+        size_t at = raw.find(key);
+        if (at == std::string_view::npos) continue;
+        at = raw.find_first_not_of(" :\t\r\n", at + key.size());
+        if (at == std::string_view::npos || raw[at] != '"') continue;
+        const std::string_view id = raw.substr(at + 1, raw.find('"', at + 1) - at - 1);
+        if (id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 127; }))
+            return std::string(id);
+    }
+    return "";
+}
+
+struct Parsed {
+    HotpotExample example;
+    std::string error, id; // error: empty where there is none
+    uint64_t offset = 0, hash = 0;
+    bool json = true;
+};
+
+void parse_piece(dom::parser& parser, std::string_view file, const HotpotSplit::Piece& piece, Parsed& out) {
+    const std::string_view raw = file.substr(piece.offset, piece.size);
+    out.offset = piece.offset, out.hash = hash64(raw);
+    if (raw[0] != '{') {
+        out.error = "the example is not an object";
+        return;
+    }
+    // The parser may look beyond the end of its input: near the end of the file it gets a copy.
+    const bool room = file.size() - piece.offset - piece.size >= simdjson::SIMDJSON_PADDING;
+    dom::element element;
+    if (const auto error = parser.parse(raw.data(), raw.size(), !room).get(element)) {
+        out.json = false, out.id = visible_id(raw);
+        if (error == simdjson::UTF8_ERROR) {
+            out.offset += first_invalid_utf8(raw);
+            out.error = "not UTF-8";
+        } else
+            out.error = fmt::format("not JSON: {}", simdjson::error_message(error));
+        return;
+    }
+    try {
+        out.example = read_example(element);
+    } catch (const Malformed& wrong) {
+        out.error = wrong.what, out.id = visible_id(raw);
+    }
+}
+
+HotpotFile parse(const std::string& name, std::string_view bytes, Workers& workers,
+                 const std::function<void(size_t)>& done_before) {
+    constexpr size_t batch_pieces = 4096, batch_bytes = size_t{16} << 20;
+    HotpotSplit split(name, bytes);
+    std::vector<dom::parser> parsers;
+    for (int i = 0; i < workers.count(); ++i) parsers.emplace_back(largest_hotpot_example);
+    std::vector<HotpotSplit::Piece> pieces;
+    std::vector<Parsed> parsed;
+    HotpotFile file;
+    int64_t index = 0;
+    for (bool more = true; more;) {
+        const size_t begin = split.position();
+        pieces.clear();
+        for (HotpotSplit::Piece p;
+             pieces.size() < batch_pieces && split.position() - begin < batch_bytes && (more = split.next(p));)
+            pieces.push_back(p);
+        parsed.clear();
+        parsed.resize(pieces.size());
+        workers.run(static_cast<int>(pieces.size()),
+                    [&](int i, int worker) { parse_piece(parsers[worker], bytes, pieces[i], parsed[i]); });
+        for (size_t i = 0; i < pieces.size(); ++i, ++index) {
+            Parsed& p = parsed[i];
+            file.hash = (file.hash ^ p.hash) * 0x9E3779B185EBCA87; // order counts
+            if (p.error.empty()) {
+                file.lost_facts += p.example.lost_facts();
+                file.examples.push_back(std::move(p.example));
+                continue;
+            }
+            if (!p.json && pieces[i].last_line)
+                fail(Exit::bad_data, "{}: the file ends at byte {} within line {}, which begins at byte {}: {}", name,
+                     bytes.size(), index + 1, pieces[i].offset, p.error);
+            ++file.malformed;
+            if (file.problems.size() < HotpotFile::most_listed)
+                file.problems.push_back({index, std::move(p.id), p.offset, std::move(p.error)});
+        }
+        done_before(split.position());
+    }
+    if (file.examples.empty() && file.malformed == 0) fail(Exit::bad_data, "{}: there are no examples in it", name);
+    if (file.examples.empty())
+        fail(Exit::bad_data, "{}: none of its {} examples can be used; the first, at byte {}{}: {}", name,
+             file.malformed, file.problems[0].offset, file.problems[0].id.empty() ? "" : ", id " + file.problems[0].id,
+             file.problems[0].what);
+    return file;
+}
+
+} // namespace
+
+HotpotFile load_hotpot(const std::string& path, Workers& workers) {
+    const MappedFile file(path);
+    return parse(path, file.bytes(), workers, [&](size_t before) { file.let_go(before); });
+}
+
+HotpotFile parse_hotpot(const std::string& name, std::string_view bytes, Workers& workers) {
+    return parse(name, bytes, workers, [](size_t) {});
+}
+
+} // namespace fci

@@ -1,0 +1,141 @@
+// fci eval, show, generate and reproduce on HotpotQA, as people use them.
+#include <simdjson.h>
+
+#include "tests/catch.h"
+#include "tests/faults/program.h"
+
+using namespace fci;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string golden = "tests/golden/hotpotqa.json";
+const Words eval = {"eval", "--task", "hotpotqa", "--data"};
+
+std::string with_text(const Scratch& scratch, const std::string& name, const std::string& text) {
+    write_file_atomically(scratch / name, text);
+    return scratch / name;
+}
+
+double number(simdjson::dom::element json, const std::string& pointer) {
+    double x = -1;
+    INFO(pointer);
+    REQUIRE(json.at_pointer(pointer).get(x) == simdjson::SUCCESS);
+    return x;
+}
+
+} // namespace
+
+TEST_CASE("cli: hotpotqa is generated, shown and measured", "[cli][hotpot]") {
+    const Scratch scratch;
+    const std::string file = scratch / "a.json";
+    const Words make = {"generate", "--task", "hotpotqa", "--sequences", "12", "--seed", "5", "--out", file};
+    expect_ran(run(make), 0, "12 examples, generated");
+    CHECK(read_file(file) == read_file(golden));
+    expect_refused(run(make), 2, file + ": already exists");
+    expect_ran(run({"generate", "--task", "hotpotqa", "--split", "test", "--test-sequences", "3", "--out",
+                    scratch / "test.json"}),
+               0, "3 examples");
+    CHECK(read_file(scratch / "test.json").find("\"generated-0-2-2\"") != std::string::npos);
+
+    const Ran table = run(eval + Words{file, "--per-example", scratch / "a.tsv"});
+    expect_ran(table, 0, "bm25: 12 examples of " + file);
+    CHECK(read_file(scratch / "a.tsv") == read_file("tests/golden/hotpotqa.tsv"));
+    for (const char* what : {"any", "all", "recall", "fact_precision", "fact_recall", "fact_f1", "fact_em"})
+        CHECK(table.out.find(fmt::format("\n{} ", what)) != std::string::npos);
+
+    for (const char* method : {"bm25", "bloom", "random"})
+        for (const char* unit : {"segments", "sentences", "paragraphs"}) {
+            INFO(method << " " << unit);
+            const Ran r = run(eval + Words{file, "--method", method, "--unit", unit, "--json"});
+            expect_ran(r, 0);
+            simdjson::dom::parser parser;
+            const simdjson::dom::element json = parser.parse(r.out);
+            CHECK(number(json, "/n") == 12);
+            for (const char* what : {"/any", "/all", "/recall", "/fact_f1"}) {
+                const std::string at = what;
+                CHECK(number(json, at + "/low") <= number(json, at + "/value"));
+                CHECK(number(json, at + "/high") >= number(json, at + "/value"));
+                CHECK(number(json, at + "/chance") >= 0);
+            }
+            CHECK(number(json, "/skipped/malformed") == 0);
+        }
+    CHECK(run(eval + Words{file}).out != run(eval + Words{file, "--bm25", "lucene"}).out);
+    CHECK(run(eval + Words{file}).out != run(eval + Words{file, "--tokeniser", "letters"}).out);
+
+    const Ran picture = run({"show", "--task", "hotpotqa", "--data", file});
+    expect_ran(picture, 0, "bm25 chose segments ");
+    CHECK(picture.out.find("question  ") != std::string::npos);
+    CHECK(picture.out.find("#2") != std::string::npos);
+    CHECK(picture.out.find("  * ") != std::string::npos);
+    CHECK(picture.out.find("Example 2") == std::string::npos);
+    CHECK(picture.out.find('\x1b') == std::string::npos);
+    expect_ran(run({"show", "--task", "hotpotqa", "--seed", "5", "--count", "2"}), 0,
+               "Example 2 generated from seed 5");
+}
+
+TEST_CASE("cli: hotpotqa: what cannot be used is refused, what can is reported", "[cli][hotpot]") {
+    const Scratch scratch;
+    const std::string text = read_file(golden);
+    const struct {
+        std::string bytes, message;
+    } bad[] = {{"", "the file is empty"},
+               {text.substr(0, 20000), "the file ends at byte 20000, within example"},
+               {"<html>", "at byte 0: not a HotpotQA file"},
+               {"[1,2]", "none of its 2 examples can be used; the first, at byte 1: the example is not an object"},
+               {"[{\"_id\":\"x\",\"context\":[]}]", "at byte 1, id x: the context is empty"},
+               {"[{\"_id\":\"x\",\"a\":\"\xFF\"}]", "at byte 17, id x: not UTF-8"}};
+    for (const auto& [bytes, message] : bad) {
+        INFO(message);
+        const std::string path = with_text(scratch, "bad.json", bytes);
+        expect_refused(run(eval + Words{path}), 3, path + ": ");
+        expect_refused(run(eval + Words{path}), 3, message);
+        expect_refused(run({"show", "--task", "hotpotqa", "--data", path}), 3, message);
+        expect_refused(run({"reproduce", "t1.bm25", "--data", path}), 3, message);
+    }
+    std::string damaged = text;
+    damaged.replace(damaged.find("\"level\":\""), 9, "\"level\":7,\"x\":\"");
+    const Ran some = run(eval + Words{with_text(scratch, "some.json", damaged)});
+    expect_ran(some, 0, "11 examples");
+    CHECK(some.err.find("example 0 (id generated-5-1-0), at byte 1: \"level\" is not a string") != std::string::npos);
+    CHECK(some.err.find("1 malformed example skipped, 11 read") != std::string::npos);
+    std::string lost = text;
+    lost.replace(lost.find("\"supporting_facts\":[["), 21, "\"supporting_facts\":[[\"nowhere\",0],[");
+    expect_ran(run(eval + Words{with_text(scratch, "lost.json", lost)}), 0, "1 supporting fact names no sentence");
+
+    expect_refused(run(eval + Words{"/nowhere"}), 3, "/nowhere: cannot be read");
+    expect_refused(run(eval + Words{golden, "--method", "bm26"}), 2, "did you mean 'bm25'?");
+    expect_refused(run(eval + Words{golden, "--top-k", "17"}), 2, "--top-k 17 is more than the 16 segments");
+    expect_refused(run(eval + Words{golden, "--b", "2"}), 2, "--b 2 must be from 0 to 1");
+    expect_refused(run({"eval", "--task", "hotpotqa"}), 2, "--data FILE is needed");
+    expect_refused(run({"eval", "a", "--task", "hotpotqa"}), 2, "an index has no checkpoint");
+    expect_refused(run({"eval", "a", "--method", "bm25"}), 2, "--method belongs to --task hotpotqa");
+    expect_refused(run({"show", "--unit", "segments"}), 2, "--unit belongs to --task hotpotqa");
+    expect_refused(run({"show", "--task", "hotpotqa", "--pairs", "4"}), 2, "--pairs 4 would do nothing");
+    expect_refused(run({"generate", "--task", "hotpotqa"}), 2, "--out FILE.json is needed");
+    expect_refused(run({"train", "--task", "hotpotqa", "--out", scratch / "run"}), 2, "nothing learns on text");
+}
+
+TEST_CASE("cli: the rows on HotpotQA, and never generated examples under their names", "[cli][hotpot]") {
+    const auto lines_of = [](const Ran& r, const std::string& id) {
+        int n = 0;
+        for (size_t at = 0; (at = r.out.find("\n" + id + " ", at)) != std::string::npos; ++at) ++n;
+        return n;
+    };
+    for (const Words& data : {Words{}, Words{"--data", golden}}) {
+        const Ran r = run(Words{"reproduce", "t1.bm25", "t1.random"} + data);
+        expect_ran(r, 0, "not the paper's rows");
+        CHECK(lines_of(r, "t1.bm25 (generated)") == 3);
+        CHECK(lines_of(r, "t1.bm25") == 3);
+        CHECK(r.out.find("82.7") == std::string::npos);
+        CHECK((r.out.find("http://curtis.ml.cmu.edu/") != std::string::npos) == data.empty());
+    }
+    const Scratch scratch; // real ids: then they are the paper's rows
+    std::string text = read_file(golden);
+    for (size_t at; (at = text.find("generated-")) != std::string::npos;) text.replace(at, 10, "5a");
+    const Ran r = run({"reproduce", "t1.bm25", "t1.random", "--data", with_text(scratch, "a.json", text)});
+    expect_ran(r, 0, "12 examples; the official dev file has 7405, so this is not all of it");
+    CHECK(r.out.find("(generated)") == std::string::npos);
+    CHECK(r.out.find("82.7") != std::string::npos);
+    expect_refused(run({"reproduce", "t1.raw", "--data", golden}), 2, "none of these rows is on HotpotQA");
+}

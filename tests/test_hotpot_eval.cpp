@@ -1,0 +1,236 @@
+// Searching HotpotQA: words, BM25, what is measured and how good blind choice is. tests/golden/hotpotqa.tsv is what
+// tools/hotpot_bm25.py finds in hotpotqa.json beside it. The real file is used where FCI_SHARED or ../shared has it.
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "core/files.h"
+#include "study/hotpot_commands.h"
+#include "tasks/hotpot_world.h"
+#include "tests/catch.h"
+#include "tests/scratch.h"
+
+using namespace fci;
+namespace fs = std::filesystem;
+
+namespace {
+
+HotpotFile parsed(const std::string& text, int threads = 2) {
+    Workers workers(threads);
+    return parse_hotpot("test", text, workers);
+}
+std::vector<HotpotExample> made(int count, uint64_t seed = 1, int threads = 2) {
+    Workers workers(threads);
+    return make_hotpot(count, seed, Stream::train_data, workers);
+}
+HotpotResult measured(const std::vector<HotpotExample>& examples, const HotpotOptions& o = {}, int threads = 2) {
+    Workers workers(threads);
+    return evaluate_hotpot(examples, o, workers, true);
+}
+
+// An example with these parts of the official layout.
+std::string example(const std::string& context = R"([["T",["One."," Two."]],["U",["Three."]]])",
+                    const std::string& facts = R"([["T",1],["U",0]])", const std::string& id = "a1") {
+    return fmt::format(
+        R"({{"_id":"{}","question":"Q?","answer":"A","type":"bridge","level":"easy","supporting_facts":{},"context":{}}})",
+        id, facts, context);
+}
+
+// "" where there is none.
+std::string real_file() {
+    const char* shared = std::getenv("FCI_SHARED");
+    for (const std::string& folder : {std::string(shared ? shared : ""), std::string("../shared")})
+        for (const char* below : {"/data/hotpotqa/", "/"})
+            if (const std::string path = folder + below + "hotpot_dev_distractor_500.json";
+                !folder.empty() && fs::exists(path))
+                return path;
+    return "";
+}
+
+double choose(int n, int k) {
+    return k < 0 || k > n ? 0 : std::round(std::exp(std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1)));
+}
+
+} // namespace
+
+TEST_CASE("words: as Python's lower and split have them", "[hotpot]") {
+    const auto words = [](std::string_view text, Tokeniser t = Tokeniser::whitespace) {
+        WordReader reader(t);
+        std::string all;
+        for (reader.read(text); reader.next();) all += "[" + std::string(reader.word()) + "]";
+        return all;
+    };
+    CHECK(words(" Don't\tSTOP\x1c"
+                "me,\xC2\xA0now\xE2\x80\x89!\n") == "[don't][stop][me,][now][!]");
+    CHECK(words("ÄÖÜ ŁÓDŹ ΑΒΓ ДОМ Ǆ ẞ 𐐀 ɑ") == "[äöü][łódź][αβγ][дом][ǆ][ß][𐐨][ɑ]");
+    CHECK(words("İZ ΟΔΟΣ Σ ΣΑ") == "[i̇z][οδος][σ][σα]");
+    CHECK(words("a\xFF"
+                "B \xE2\x82") == "[a\xFF"
+                                 "b][\xE2\x82]");
+    CHECK(words("Don't: A–B «Ä9»", Tokeniser::letters) == "[don][t][a][b][ä9]");
+    CHECK(words("").empty());
+    CHECK(lower_case('Z') == 'z');
+    CHECK(lower_case(0x1E921) == 0x1E943);
+}
+
+TEST_CASE("bm25: the formulas, by hand", "[hotpot]") {
+    // d0 = a a b, d1 = b c, d2 = b d d d; N 3, m 3
+    const std::string_view documents[] = {"a a b", "b c", "b d d d"};
+    const uint32_t begins[] = {0, 1, 2, 3};
+    WordIndex x(Tokeniser::whitespace);
+    x.build("A b a zebra d", documents, begins);
+    CHECK(x.units_with(0) == 1);
+    CHECK(x.query_words() == 4);
+    CHECK(x.length(2) == 4);
+    const auto g = [](double f, double length, double k1, double b) { return f / (f + k1 * (1 - b + b * length / 3)); };
+    std::vector<double> s;
+    bm25_scores(x, {}, s);
+    const double rare = std::log(2.5) - std::log(1.5), common = std::log(0.5) - std::log(3.5);
+    const double floor = 0.25 * (3 * rare + common) / 4; // a, b, c, d
+    CHECK(s[0] == Approx(2.5 * (2 * rare * g(2, 3, 1.5, 0.75) + floor * g(1, 3, 1.5, 0.75))));
+    CHECK(s[1] == Approx(2.5 * floor * g(1, 2, 1.5, 0.75)));
+    CHECK(s[2] == Approx(2.5 * (floor * g(1, 4, 1.5, 0.75) + rare * g(3, 4, 1.5, 0.75))));
+    Bm25Options lucene;
+    lucene.variant = "lucene", lucene.k1 = 1.2, lucene.b = 0.5;
+    bm25_scores(x, lucene, s);
+    const double l1 = std::log(1 + 2.5 / 1.5), l3 = std::log(1 + 0.5 / 3.5);
+    CHECK(s[0] == Approx(2 * l1 * g(2, 3, 1.2, 0.5) + l3 * g(1, 3, 1.2, 0.5)));
+    CHECK(s[1] == Approx(l3 * g(1, 2, 1.2, 0.5)));
+    bloom_scores(x, 1, s, 1 << 16);
+    CHECK(s == std::vector<double>{2, 1, 2});
+    CHECK(best_units({1, 3, 3, 0}, 3) == std::vector<int>{1, 2, 0});
+    CHECK(best_units({1, 1}, 5) == std::vector<int>{0, 1});
+    const std::string_view nothing[] = {"", " "};
+    x.build("a", nothing, std::vector<uint32_t>{0, 1, 2});
+    bm25_scores(x, {}, s);
+    CHECK(s == std::vector<double>{0, 0});
+}
+
+TEST_CASE("hotpotqa: what BM25 chooses is what the independent program chose", "[hotpot]") {
+    const Scratch scratch;
+    HotpotCommand c;
+    c.data = "tests/golden/hotpotqa.json", c.per_example = scratch / "a.tsv", c.quiet = true;
+    eval_hotpot(c);
+    CHECK(read_file(c.per_example) == read_file("tests/golden/hotpotqa.tsv"));
+}
+
+TEST_CASE("hotpotqa: chance is the mean over all choices", "[hotpot]") {
+    std::vector<HotpotExample> examples = made(6, 4);
+    const HotpotFile lost = parsed("[" +
+                                   example(R"([["T",["a","b","c"]],["U",["d"]],["V",["e","f"]]])",
+                                           R"([["T",1],["T",1],["U",0],["V",1],["V",7]])") +
+                                   "]");
+    for (const char* unit : {"segments", "sentences", "paragraphs"})
+        for (const int k : {1, 2, 3, 5})
+            for (size_t e = 0; e <= examples.size(); ++e) {
+                HotpotOptions o;
+                o.unit = unit, o.top_k = k, o.segments = 5;
+                const HotpotExample& x = e < examples.size() ? examples[e] : lost.examples[0];
+                WordIndex scratch(Tokeniser::whitespace);
+                HotpotFound f = find_hotpot(x, 0, o, scratch);
+                const int N = static_cast<int>(f.begins.size()) - 1, chosen = static_cast<int>(f.chosen.size());
+                REQUIRE(chosen == std::min(k, N));
+                const HotpotMeasure m = measure_hotpot(x, f);
+                const int G = static_cast<int>(f.right.size());
+                INFO(unit << " " << N << " units, " << G << " right, k " << k);
+                CHECK(m.chance[0] == Approx(1 - choose(N - G, chosen) / choose(N, chosen)));
+                CHECK(m.chance[1] == Approx(choose(N - G, chosen - G) / choose(N, chosen)).margin(1e-12));
+                CHECK(m.chance[2] == Approx(double(chosen) / N));
+                if (choose(N, chosen) > 20000) continue;
+                std::array<double, 7> sum{}; // by going through all of them
+                double choices = 0;
+                std::vector<char> taken(N, 0);
+                std::fill(taken.begin(), taken.begin() + chosen, 1);
+                do {
+                    f.chosen.clear();
+                    for (int u = 0; u < N; ++u)
+                        if (taken[u]) f.chosen.push_back(u);
+                    const HotpotMeasure one = measure_hotpot(x, f);
+                    for (size_t i = 0; i < sum.size(); ++i) sum[i] += one.value[i];
+                    ++choices;
+                    if (choices > 300 && chosen > 3) break;
+                } while (std::prev_permutation(taken.begin(), taken.end()));
+                if (choices != choose(N, chosen)) continue;
+                for (size_t i = 0; i < sum.size(); ++i) {
+                    INFO(HotpotMeasure::names[i]);
+                    CHECK(m.chance[i] == Approx(sum[i] / choices).margin(1e-12));
+                }
+            }
+}
+
+TEST_CASE("hotpotqa: measures as the official evaluation has them", "[hotpot]") {
+    // Facts: sentences 1, 3, 5 and one that is not there. Paragraphs 0 and 2 chosen: sentences 0 1 2 4 5, two of them
+    // right.
+    const HotpotFile file = parsed("[" +
+                                   example(R"([["T",["a","b","c"]],["U",["d"]],["V",["e","f"]]])",
+                                           R"([["T",1],["T",1],["U",0],["V",1],["V",7]])") +
+                                   "]");
+    HotpotFound f;
+    f.begins = {0, 3, 4, 6}, f.chosen = {0, 2}, f.right = {0, 1, 2};
+    const std::array<double, 7> v = measure_hotpot(file.examples[0], f).value;
+    CHECK(v[0] == 1);
+    CHECK(v[1] == 0);
+    CHECK(v[2] == Approx(2 / 3.0));
+    CHECK(v[3] == Approx(2 / 5.0));
+    CHECK(v[4] == Approx(2 / 4.0));
+    CHECK(v[5] == Approx(2 * 0.4 * 0.5 / 0.9));
+    CHECK(v[6] == 0);
+}
+
+TEST_CASE("hotpotqa: the same numbers for any number of threads", "[hotpot][threads]") {
+    const std::vector<HotpotExample> examples = made(300);
+    const auto numbers = [&](int threads) {
+        const HotpotResult r = measured(examples, {}, threads);
+        std::vector<double> all;
+        for (const auto& x : r.numbers) all.insert(all.end(), {x.value, x.low, x.high, x.chance});
+        return all;
+    };
+    CHECK(numbers(1) == numbers(3));
+}
+
+TEST_CASE("hotpotqa: random choice comes to chance, and the interval holds it", "[hotpot]") {
+    HotpotOptions o;
+    o.method = "random";
+    const HotpotResult r = measured(made(4000, 3), o);
+    for (size_t i = 0; i < r.numbers.size(); ++i) { // 3 of the interval's half widths
+        const auto& x = r.numbers[i];
+        INFO(HotpotMeasure::names[i] << " " << x.value << " chance " << x.chance);
+        CHECK(std::abs(x.value - x.chance) <= 1.5 * (x.high - x.low));
+    }
+    o.seed = 2;
+    CHECK(measured(made(400, 3), o).found[7].chosen != r.found[7].chosen);
+    o.method = "bm25";
+    CHECK(measured(made(400, 3), o).numbers[0].low > r.numbers[0].high);
+}
+
+TEST_CASE("hotpotqa: short examples and those without support are left out and counted", "[hotpot]") {
+    std::vector<HotpotExample> examples = made(3);
+    for (const std::string& text : {example(), example(R"([["T",["s"]]])", R"([["T",1]])")})
+        examples.push_back(std::move(parsed("[" + text + "]").examples[0]));
+    const HotpotResult r = measured(examples);
+    CHECK(r.examples == 3);
+    CHECK(r.too_short == 1);
+    CHECK(r.without_support == 1);
+    HotpotOptions o;
+    o.unit = "paragraphs";
+    CHECK(measured(examples, o).examples == 4);
+    examples.erase(examples.begin(), examples.begin() + 3);
+    expect_error(error_of([&] { measured(examples); }), Exit::bad_data, "no example can be measured");
+}
+
+TEST_CASE("hotpotqa: the paper's protocol on real examples", "[hotpot]") {
+    const std::string path = real_file();
+    if (path.empty()) {
+        WARN("SKIPPED: hotpot_dev_distractor_500.json is neither under FCI_SHARED nor in ../shared");
+        return;
+    }
+    Workers workers(2);
+    const HotpotFile file = load_hotpot(path, workers);
+    CHECK(hotpot_json(file.examples) == read_file(path)); // this copy is written as ours are
+    const HotpotResult r = measured(file.examples);
+    CHECK(r.examples == 495); // tools/hotpot_bm25.py says the same
+    CHECK(r.too_short == 5);
+    CHECK(r.numbers[0].value == Approx(81.6162).margin(1e-4));
+    CHECK(r.numbers[0].chance == Approx(26.4024).margin(1e-4));
+    CHECK(r.numbers[1].value == Approx(13.5354).margin(1e-4));
+}

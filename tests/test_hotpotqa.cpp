@@ -1,0 +1,274 @@
+// HotpotQA: reading, writing and making it. tests/golden/hotpotqa.json is 12 generated examples.
+#include <algorithm>
+
+#include "core/files.h"
+#include "routing/words.h"
+#include "tasks/hotpot_world.h"
+#include "tests/catch.h"
+#include "tests/scratch.h"
+
+using namespace fci;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string golden = "tests/golden/hotpotqa.json";
+
+HotpotFile parsed(const std::string& text, int threads = 2) {
+    Workers workers(threads);
+    return parse_hotpot("test", text, workers);
+}
+std::vector<HotpotExample> made(int count, uint64_t seed = 1, int threads = 2) {
+    Workers workers(threads);
+    return make_hotpot(count, seed, Stream::train_data, workers);
+}
+
+// An example with these parts of the official layout.
+std::string example(const std::string& context = R"([["T",["One."," Two."]],["U",["Three."]]])",
+                    const std::string& facts = R"([["T",1],["U",0]])", const std::string& id = "a1") {
+    return fmt::format(
+        R"({{"_id":"{}","question":"Q?","answer":"A","type":"bridge","level":"easy","supporting_facts":{},"context":{}}})",
+        id, facts, context);
+}
+
+void expect_refused(const std::string& text, const std::string& part) {
+    INFO("text: " << text.substr(0, 200));
+    expect_error(error_of([&] { parsed(text); }), Exit::bad_data, part);
+}
+
+// The same examples in the columnar layout.
+std::string columnar(const std::vector<HotpotExample>& examples, const char* between) {
+    std::string all;
+    for (const HotpotExample& x : examples) {
+        std::string titles, sentences, fact_titles, indices;
+        for (const auto& p : x.paragraphs) {
+            titles += (titles.empty() ? "\"" : ",\"") + std::string(p.title) + "\"";
+            sentences += sentences.empty() ? "[" : ",[";
+            for (uint32_t s = p.begin; s < p.end; ++s) {
+                HotpotExample one; // for its escapes
+                one.id = x.sentences[s];
+                one.settle();
+                const std::string json = hotpot_json({&one, 1}), key = "[{\"_id\":";
+                sentences +=
+                    (s == p.begin ? "" : ",") + json.substr(key.size(), json.find(",\"question\"") - key.size());
+            }
+            sentences += "]";
+        }
+        for (const auto& f : x.facts) {
+            fact_titles += (fact_titles.empty() ? "\"" : ",\"") + std::string(f.title) + "\"";
+            indices += fmt::format("{}{}", indices.empty() ? "" : ",", f.index);
+        }
+        all += (all.empty() ? "" : between) +
+               fmt::format(R"({{"id":"{}","question":"{}","answer":"{}","type":"{}","level":"{}",)", x.id, x.question,
+                           x.answer, x.type, x.level) +
+               fmt::format(R"("supporting_facts":{{"title":[{}],"sent_id":[{}]}},)", fact_titles, indices) +
+               fmt::format(R"("context":{{"title":[{}],"sentences":[{}]}}}})", titles, sentences);
+    }
+    return all;
+}
+
+} // namespace
+
+TEST_CASE("hotpotqa: the golden file is what is generated, and survives load and save byte for byte", "[hotpot]") {
+    Workers workers(2);
+    const HotpotFile file = load_hotpot(golden, workers);
+    const Scratch scratch;
+    save_hotpot(scratch / "a.json", file.examples);
+    const std::string text = read_file(golden);
+    CHECK(read_file(scratch / "a.json") == text);
+    CHECK(hotpot_json(made(12, 5)) == text);
+    CHECK(file.malformed == 0);
+    CHECK(file.lost_facts == 0);
+}
+
+TEST_CASE("hotpotqa: text, numbers and keys come through as they are", "[hotpot]") {
+    const std::string odd = "\\\"q\\\\ \\u0001\\u001f\\n\\t\\b\\f\\r \x7f é 漢 😀";
+    const std::string text = "[" +
+                             example("[[\"" + odd + "\",[\"" + odd + "\",\"\"]],[\"\",[\" \"]]]",
+                                     "[[\"" + odd + "\",0],[\"no\",-7],[\"no\",9007199254740993]]") +
+                             "]";
+    const HotpotFile file = parsed(text);
+    REQUIRE(file.examples.size() == 1);
+    CHECK(hotpot_json(file.examples) == text);
+    CHECK(file.examples[0].sentences[0] == "\"q\\ \x01\x1f\n\t\b\f\r \x7f é 漢 😀");
+    CHECK(file.examples[0].supporting == std::vector<uint32_t>{0});
+    CHECK(file.examples[0].distinct_facts() == 3);
+    CHECK(file.lost_facts == 2);
+    // Escapes of other writers, white space, unknown keys and a byte order mark are read, and written plainly.
+    const std::string other = "\xEF\xBB\xBF [ {\"x\":{\"y\":[1,\"]}\\\\\"]},\"level\":\"\\u00e9\\/\\ud83d\\ude00\", " +
+                              example().substr(1, example().find(",\"level\"") - 1) +
+                              example().substr(example().find(",\"supporting")) + " ]\n";
+    CHECK(parsed(other).examples[0].level == "é/😀");
+}
+
+TEST_CASE("hotpotqa: the official, the columnar layout and JSON Lines say the same", "[hotpot]") {
+    const std::vector<HotpotExample> examples = made(40);
+    const std::string official = hotpot_json(examples);
+    CHECK(hotpot_json(parsed("[" + columnar(examples, ",") + "]").examples) == official);
+    CHECK(hotpot_json(parsed(columnar(examples, "\n\n  \r\n") + "\n").examples) == official);
+    CHECK(hotpot_json(parsed(columnar(examples, "\n")).examples) == official);
+    std::string lines;
+    for (const HotpotExample& x : examples) {
+        const std::string one = hotpot_json({&x, 1});
+        lines += one.substr(1, one.size() - 2) + "\n";
+    }
+    CHECK(hotpot_json(parsed(lines).examples) == official);
+    CHECK(parsed(lines, 1).hash == parsed(lines, 3).hash);
+    CHECK(parsed(lines).hash != parsed(lines + example()).hash);
+}
+
+TEST_CASE("hotpotqa: malformed examples are reported by index, id and byte, and skipped", "[hotpot]") {
+    const std::string good = example();
+    const auto without = [&](const std::string& key) { // under another name
+        std::string s = good;
+        return s.replace(s.find(key), key.size(), "\"other\"");
+    };
+    const struct {
+        std::string text, what;
+    } bad[] = {{example("[]"), "the context is empty"},
+               {example(R"([["T",[]]])"), "context 0: paragraph \"T\" has no sentences"},
+               {example(R"([["T",["s"]],["U"]])"), "context: an entry has 1 values, not 2"},
+               {example(R"([["T","s"]])"), "context 0: sentences is not an array"},
+               {example(R"([["T",["s",1]]])"), "context 0: sentence 1 is not a string"},
+               {example(R"([[1,["s"]]])"), "context 0: the title is not a string"},
+               {example("3"), "context is not an array"},
+               {example(R"({"title":["T"]})"), "context: there is no \"sentences\""},
+               {example(R"({"title":["T"],"sentences":[]})"), "context: 1 of \"title\" and 0 of \"sentences\""},
+               {example(R"([["T",["s"]]])", R"([["T","0"]])"), "supporting_facts 0: the index is not a whole number"},
+               {example(R"([["T",["s"]]])", R"([["T",0.5]])"), "supporting_facts 0: the index is not a whole number"},
+               {example(R"([["T",["s"]]])", R"({"title":["T"],"sent_id":[]})"), "1 of \"title\" and 0 of \"sent_id\""},
+               {without("\"answer\""), "there is no \"answer\""},
+               {without("\"_id\""), "there is no \"_id\""},
+               {"{\"type\":\"x\"," + good.substr(1), "\"type\" stands twice"},
+               {"7", "the example is not an object"},
+               {"\"word\"", "the example is not an object"},
+               {"null", "the example is not an object"},
+               {"[1,[2]]", "the example is not an object"},
+               {"nonsense", "the example is not an object"},
+               {"{\"_id\":\"a1\" \"question\":1}", "not JSON"},
+               {example("[[\"T\",[\"\\x\"]]]"), "not JSON"}};
+    for (const auto& [text, what] : bad) {
+        INFO(text);
+        const HotpotFile file = parsed("[" + good + ", " + text + "," + good + "]");
+        CHECK(file.examples.size() == 2);
+        CHECK(file.malformed == 1);
+        REQUIRE(file.problems.size() == 1);
+        CHECK(file.problems[0].index == 1);
+        CHECK(file.problems[0].id == (text.find("\"_id\"") == std::string::npos ? "" : "a1"));
+        CHECK(file.problems[0].offset == good.size() + 3);
+        CHECK(file.problems[0].what.find(what) != std::string::npos);
+        expect_refused("[" + text + "]", "none of its 1 examples can be used; the first, at byte 1");
+        if (text.find_first_of("{") == 0) { // as a line
+            CHECK(parsed(good + "\n" + text + "\n" + good).malformed == 1);
+            expect_refused(text + "\n", what);
+        }
+    }
+    for (const std::string invalid : {"\xFF", "\xC3(", "\xED\xA0\x80", "\xC0\xAF", "\xF5\x80\x80\x80", "\xE2\x82"}) {
+        const std::string text = "[" + good + "," + example("[[\"T\",[\"abc" + invalid + "\"]]]", "[]", "b2") + "]";
+        const HotpotFile file = parsed(text);
+        REQUIRE(file.problems.size() == 1);
+        CHECK(file.problems[0].what == "not UTF-8");
+        CHECK(file.problems[0].offset == text.find("abc") + 3);
+        CHECK(file.problems[0].id == "b2");
+    }
+    // Many are counted, some are kept.
+    std::string many = "[" + good;
+    for (int i = 0; i < 20000; ++i) many += ",1";
+    const HotpotFile file = parsed(many + "]");
+    CHECK(file.malformed == 20000);
+    CHECK(file.problems.size() == HotpotFile::most_listed);
+}
+
+TEST_CASE("hotpotqa: a file that is not one is refused with the byte", "[hotpot]") {
+    const std::string good = example(), file = "[" + good + "," + good + "]";
+    expect_refused("", "the file is empty");
+    expect_refused(" \n\t", "the file is empty");
+    expect_refused("[]", "there are no examples in it");
+    expect_refused("  <html>", "at byte 2: not a HotpotQA file");
+    expect_refused("\x1f\x8b\x08", "at byte 0: not a HotpotQA file: '[' of a JSON array or '{' of JSON Lines is "
+                                   "expected here, not byte 0x1f");
+    expect_refused("[" + good + " " + good + "]", fmt::format("at byte {}: ',' or ']'", good.size() + 2));
+    expect_refused("[" + good + ",]", fmt::format("at byte {}: an example", good.size() + 2));
+    expect_refused("[," + good + "]", "at byte 1: an example");
+    expect_refused(file + "]", fmt::format("at byte {}: the end of the file", file.size()));
+    expect_refused("[{\"a\":[1}]", "at byte 8: ']' is expected here, not '}'");
+    expect_refused("[" + std::string(2000, '['), "at byte 1025: more than 1024 brackets");
+    for (size_t n = 1; n < file.size(); ++n) { // cut short anywhere
+        INFO(n);
+        expect_refused(file.substr(0, n), fmt::format("the file ends at byte {}", n));
+    }
+    const std::string lines = good + "\n" + good;
+    for (size_t n = good.size() + 2; n < lines.size(); ++n)
+        expect_refused(
+            lines.substr(0, n),
+            fmt::format("the file ends at byte {} within line 2, which begins at byte {}", n, good.size() + 1));
+    Workers one(1);
+    const Scratch scratch;
+    expect_error(error_of([&] { load_hotpot(scratch / "no", one); }), Exit::bad_data, "cannot be read: No such file");
+    expect_error(error_of([&] { load_hotpot(scratch.path, one); }), Exit::bad_data, "it is not a file but a folder");
+    REQUIRE(::mkfifo((scratch / "pipe").c_str(), 0600) == 0);
+    expect_error(error_of([&] { load_hotpot(scratch / "pipe", one); }), Exit::bad_data,
+                 "it is not a file but a folder");
+}
+
+TEST_CASE("hotpotqa: an example over 64 MB is refused, unread", "[hotpot]") {
+    const std::string long_text(largest_hotpot_example + 100, 'x');
+    const std::string huge = "[[\"T\",[\"" + long_text + "\"]]]";
+    expect_refused("[" + example() + "," + example(huge) + "]",
+                   fmt::format("example 1, at byte {}, is larger than 64 MB", example().size() + 2));
+    expect_refused(example() + "\n" + example(huge),
+                   fmt::format("example 1, at byte {}, is larger than 64 MB", example().size() + 1));
+    expect_refused("[" + std::string(largest_hotpot_example + 100, '1') + "]", "example 0, at byte 1, is larger");
+}
+
+TEST_CASE("hotpotqa: many sizes of files and threads give the same examples", "[hotpot][threads]") {
+    const std::vector<HotpotExample> examples = made(300);
+    const std::string text = hotpot_json(examples);
+    CHECK(hotpot_json(parsed(text, 1).examples) == text);
+    CHECK(hotpot_json(parsed(text, 4).examples) == text);
+    CHECK(hotpot_json(made(300, 1, 1)) == text);
+    CHECK(hotpot_json(made(300, 2)) != text);
+}
+
+TEST_CASE("hotpotqa: generated examples are what they should be", "[hotpot]") {
+    const std::vector<HotpotExample> examples = made(500, 9);
+    std::set<std::string_view> ids;
+    int comparisons = 0, facts = 0;
+    double sentences = 0;
+    WordReader reader(Tokeniser::letters);
+    const auto words = [&](std::string_view text) {
+        static const std::set<std::string> common = {"which", "were", "both", "first", "given", "born", "earlier"};
+        std::set<std::string> all;
+        for (reader.read(text); reader.next();)
+            if (reader.word().size() > 3 && !common.contains(std::string(reader.word()))) all.emplace(reader.word());
+        return all;
+    };
+    for (const HotpotExample& x : examples) {
+        INFO(hotpot_json({&x, 1}));
+        CHECK(ids.insert(x.id).second);
+        CHECK(is_generated(x));
+        REQUIRE(x.paragraphs.size() == 10);
+        CHECK(x.lost_facts() == 0);
+        std::set<std::string_view> titles, needed;
+        for (const auto& f : x.facts) needed.insert(f.title);
+        for (const auto& p : x.paragraphs) titles.insert(p.title);
+        CHECK(titles.size() == 10);
+        CHECK(needed.size() == 2);
+        const std::set<std::string> asked = words(x.question);
+        for (const auto& p : x.paragraphs) {
+            std::string text(p.title);
+            for (uint32_t s = p.begin; s < p.end; ++s) text.append(" ").append(x.sentences[s]);
+            const std::set<std::string> held = words(text);
+            if (!needed.contains(p.title))
+                CHECK(std::any_of(asked.begin(), asked.end(), [&](const auto& w) { return held.contains(w); }));
+        }
+        bool answered = x.answer == "yes" || x.answer == "no";
+        for (const uint32_t s : x.supporting) answered |= x.sentences[s].find(x.answer) != std::string_view::npos;
+        CHECK(answered);
+        comparisons += x.type == "comparison", facts += static_cast<int>(x.facts.size());
+        sentences += static_cast<double>(x.sentences.size());
+    }
+    CHECK(sentences / 500 == Approx(42).margin(3)); // real: 42.4
+    CHECK((comparisons > 60 && comparisons < 140)); // real: a fifth
+    CHECK((facts > 1000 && facts < 1500));
+}
