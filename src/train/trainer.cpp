@@ -7,6 +7,7 @@
 
 #include "core/files.h"
 #include "core/gemm.h"
+#include "core/signals.h"
 #include "ops/cross_entropy.h"
 #include "tasks/npy.h"
 
@@ -292,6 +293,8 @@ void Trainer::pretrain() {
     const int64_t steps = epochs * steps_per_epoch_;
     const float weight = 1.f / (static_cast<float>(options_.train.batch) * static_cast<float>(train_.queries));
     for (int64_t step = 0; step < steps; ++step) {
+        if (stop_asked())
+            fail(Exit::interrupted, "stopped amid contrastive pretraining, which starts over with the run");
         shuffle(static_cast<int>(step / steps_per_epoch_), Stream::contrastive);
         workers_.run(static_cast<int>(groups_.size()), [&](int g, int worker) {
             Lane& lane = *lanes_[worker];

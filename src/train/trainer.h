@@ -48,7 +48,8 @@ public:
     explicit Trainer(TrainerData); // parameters start from the seed
 
     // The next step. Exit::non_finite if a loss or gradient is NaN or Inf: names the step and the first op that made
-    // one; parameters and optimiser are then still those of the step before.
+    // one; parameters and optimiser are then still those of the step before. The first step pretrains, if that is asked
+    // for; a SignalGuard's stop_asked() ends that with Exit::interrupted.
     Step step();
     Counts evaluate(); // on the test set
 

@@ -70,6 +70,26 @@ bool has_only_run_files(const std::string& folder) {
 
 } // namespace
 
+TEST_CASE("interrupted: a signal amid contrastive pretraining ends it, and the run can be started over", "[cli]") {
+    const Scratch scratch;
+    const std::string folder = scratch / "run";
+    const Words words{"train",  "--task",      "mqar", "--representation", "raw", "--contrastive",
+                      "frozen", "--sequences", "8000", "--epochs",         "1",   "--out",
+                      folder,   "--quiet"};
+    const auto stopped = [&] {
+        fs::remove_all(folder);
+        Child child(words);
+        while (!fs::exists(folder + "/log.jsonl")) std::this_thread::sleep_for(1ms);
+        std::this_thread::sleep_for(50ms); // 2500 steps of it are to come
+        child.kill(SIGINT);
+        return child.wait();
+    };
+    Ran r = stopped();
+    for (int attempt = 0; r.code == 128 + SIGINT && attempt < 9; ++attempt) r = stopped(); // it was not listening yet
+    expect_ran(r, 75, "contrastive pretraining");
+    CHECK(lines_in(folder + "/log.jsonl") == 0);
+}
+
 TEST_CASE("interrupted: SIGINT and SIGTERM write a checkpoint, exit 75, and the run goes on with the same bits",
           "[cli]") {
     const auto stopped = [](const Words& words, const std::string& log, int lines, int signal) {
