@@ -8,6 +8,7 @@
 #include "study/hotpot_commands.h"
 #include "tasks/hotpot_world.h"
 #include "tests/catch.h"
+#include "tests/hotpot.h"
 #include "tests/scratch.h"
 
 using namespace fci;
@@ -15,14 +16,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-HotpotFile parsed(const std::string& text, int threads = 2) {
-    Workers workers(threads);
-    return parse_hotpot("test", text, workers);
-}
-std::vector<HotpotExample> made(int count, uint64_t seed = 1, int threads = 2) {
-    Workers workers(threads);
-    return make_hotpot(count, seed, Stream::train_data, workers);
-}
 HotpotResult measured(const std::vector<HotpotExample>& examples, const HotpotOptions& o = {}, int threads = 2) {
     Workers workers(threads);
     return evaluate_hotpot(examples, o, workers, true);

@@ -5,6 +5,7 @@
 #include "routing/words.h"
 #include "tasks/hotpot_world.h"
 #include "tests/catch.h"
+#include "tests/hotpot.h"
 #include "tests/scratch.h"
 
 using namespace fci;
@@ -13,15 +14,6 @@ namespace fs = std::filesystem;
 namespace {
 
 const std::string golden = "tests/golden/hotpotqa.json";
-
-HotpotFile parsed(const std::string& text, int threads = 2) {
-    Workers workers(threads);
-    return parse_hotpot("test", text, workers);
-}
-std::vector<HotpotExample> made(int count, uint64_t seed = 1, int threads = 2) {
-    Workers workers(threads);
-    return make_hotpot(count, seed, Stream::train_data, workers);
-}
 
 // An example with these parts of the official layout.
 std::string example(const std::string& context = R"([["T",["One."," Two."]],["U",["Three."]]])",

@@ -124,13 +124,12 @@ Representation::Representation(ParameterBinder& p, const ModelOptions& o, int vo
     if (o.embeddings == "anchors") // one for each concept
         anchor = p.add("anchor.weight", {(vocab + concept_size - 2) / concept_size, o.d_model}, {Init::normal, 0.02f});
     const int d = o.d_model;
-    const std::vector<int32_t> global = global_positions(length, o.seed);
     for (int i = 0; i < r.layers; ++i) {
         const std::string name = "block." + std::to_string(i);
         if (r.kind == "transformer" || r.kind == "causal-transformer")
             blocks.emplace_back(TransformerBlock(p, name, d, o.heads, r.kind == "causal-transformer"));
         else if (r.kind == "sparse-transformer")
-            blocks.emplace_back(PreNormBlock<SparseAttention>(p, name, d, o.heads, global));
+            blocks.emplace_back(PreNormBlock<SparseAttention>(p, name, d, o.heads, global_positions(length, o.seed)));
         else if (r.kind == "linear-attention")
             blocks.emplace_back(PreNormBlock<LinearAttention>(p, name, d, o.heads));
         else if (r.kind == "rank1-attention")
@@ -175,12 +174,13 @@ Model::Model(ParameterBinder& p, const ModelOptions& o, int vocab, int length)
           if (o.router == "memory-bank") return MemoryBank(p, "router", o.d_model);
           if (o.router == "none") return std::monostate{};
           return Investigator(p, "router", o.d_model, o.heads);
-      }()) {
-    if (o.router == "closed-loop") feedback_.emplace(p, "router.feedback", o.d_model, o.d_model, false);
-    if (o.router != "none") council_.emplace(p, "council", o.d_model, o.heads);
-    head_norm_.emplace(p, "head.norm", o.d_model);
-    head_.emplace(p, "head.linear", o.d_model, vocab);
-}
+      }()),
+      feedback_(o.router == "closed-loop"
+                    ? std::optional<Linear>(std::in_place, p, "router.feedback", o.d_model, o.d_model, false)
+                    : std::nullopt),
+      council_(o.router == "none" ? std::nullopt
+                                  : std::optional<Council>(std::in_place, p, "council", o.d_model, o.heads)),
+      head_norm_(p, "head.norm", o.d_model), head_(p, "head.linear", o.d_model, vocab) {}
 
 Model::Output Model::operator()(Tape& tape, IntTensor tokens, IntTensor query) const {
     Output out;
@@ -208,7 +208,7 @@ Model::Output Model::operator()(Tape& tape, IntTensor tokens, IntTensor query) c
         route(u);
         u = (*council_)(tape, x, u, out.chosen);
     }
-    out.logits = (*head_)(tape, (*head_norm_)(tape, u));
+    out.logits = head_(tape, head_norm_(tape, u));
     return out;
 }
 

@@ -105,8 +105,8 @@ private:
     std::variant<std::monostate, Investigator, Rank1, SegmentRouter, MemoryBank> router_;
     std::optional<Linear> feedback_; // closed-loop
     std::optional<Council> council_;
-    std::optional<LayerNorm> head_norm_;
-    std::optional<Linear> head_;
+    LayerNorm head_norm_;
+    Linear head_;
 };
 
 } // namespace fci

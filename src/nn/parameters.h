@@ -48,11 +48,6 @@ public:
     }
     const std::vector<ParameterInfo>& infos() const { return infos_; }
     int64_t block_size() const { return end_; } // floats, gaps included
-    int64_t count() const {                     // learned numbers
-        int64_t sum = 0;
-        for (const ParameterInfo& p : infos_) sum += p.learned ? p.shape.size() : 0;
-        return sum;
-    }
 
 private:
     float *data_, *grad_;

@@ -1,7 +1,5 @@
 #include "ops/routing_scores.h"
 
-#include <cmath>
-
 #include "core/gemm.h"
 
 namespace fci {
@@ -9,10 +7,6 @@ namespace cpu {
 namespace {
 
 constexpr Transpose no = Transpose::no, yes = Transpose::yes;
-
-float score_scale(const RoutingShape& s) {
-    return 1.f / std::sqrt(static_cast<float>(s.heads) * s.d);
-} // 1/(H sqrt(d/H))
 
 } // namespace
 
@@ -23,8 +17,8 @@ void routing_scores_forward(RoutingShape s, const float* xq, const float* x, con
     gemm(no, yes, rows, s.d, s.d, 1.f, xq, s.d, wq, s.d, 0.f, p, s.d); // (1)
     gemm(no, no, rows, s.d, s.d, 1.f, p, s.d, wk, s.d, 0.f, w, s.d);   // (2)
     for (int b = 0; b < s.batch; ++b)
-        gemm(no, yes, s.rows, s.keys, s.d, score_scale(s), w + int64_t{b} * s.rows * s.d, s.d,
-             x + int64_t{b} * s.keys * s.d, s.d, 0.f, scores + int64_t{b} * s.rows * s.keys, s.keys); // (3)
+        gemm(no, yes, s.rows, s.keys, s.d, s.scale(), w + int64_t{b} * s.rows * s.d, s.d, x + int64_t{b} * s.keys * s.d,
+             s.d, 0.f, scores + int64_t{b} * s.rows * s.keys, s.keys); // (3)
 }
 
 void routing_scores_backward(RoutingShape s, const float* xq, const float* x, const float* wq, const float* wk,
@@ -36,9 +30,9 @@ void routing_scores_backward(RoutingShape s, const float* xq, const float* x, co
     for (int b = 0; b < s.batch; ++b) {
         const int64_t at_row = int64_t{b} * s.rows * s.d, at_x = int64_t{b} * s.keys * s.d,
                       at_s = int64_t{b} * s.rows * s.keys;
-        gemm(no, no, s.rows, s.d, s.keys, score_scale(s), dscores + at_s, s.keys, x + at_x, s.d, 0.f, dw + at_row,
+        gemm(no, no, s.rows, s.d, s.keys, s.scale(), dscores + at_s, s.keys, x + at_x, s.d, 0.f, dw + at_row,
              s.d); // (dw)
-        gemm(yes, no, s.keys, s.d, s.rows, score_scale(s), dscores + at_s, s.keys, w + at_row, s.d, 1.f, dx + at_x,
+        gemm(yes, no, s.keys, s.d, s.rows, s.scale(), dscores + at_s, s.keys, w + at_row, s.d, 1.f, dx + at_x,
              s.d); // (dx)
     }
     gemm(yes, no, s.d, s.d, rows, 1.f, p, s.d, dw, s.d, 1.f, dwk, s.d);  // (dWk)

@@ -14,6 +14,8 @@
 // Contract  every d* is ADDED to. scratch (backward): 2 b r d.
 // Cost      2 b r (2 d^2 + n d) flops forward, twice that backward.
 #pragma once
+#include <cmath>
+
 #include "core/tape.h"
 
 namespace fci {
@@ -21,7 +23,8 @@ namespace fci {
 struct RoutingShape {
     int batch, keys, rows, d;
     int heads;
-    int64_t vectors() const { return int64_t{batch} * rows * d; } // of one of p, w
+    float scale() const { return 1.f / std::sqrt(static_cast<float>(heads) * d); } // 1/(H sqrt(d/H))
+    int64_t vectors() const { return int64_t{batch} * rows * d; }                  // of one of p, w
 };
 
 // saved: p, w one after another, 2 * vectors()

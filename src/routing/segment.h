@@ -29,9 +29,9 @@ struct SegmentRouter {
 
 private:
     Tensor linear_scores(Tape& tape, Tensor x, Tensor xq) const {
-        const float scale = 1.f / std::sqrt(static_cast<float>(inner.heads) * static_cast<float>(x.shape[2]));
+        const RoutingShape shape{x.shape[0], segments, xq.shape[1], x.shape[2], inner.heads};
         const Tensor key = segment_pool(tape, elu_plus_one(tape, linear(tape, x, inner.wk, {})), segments, Pool::sum);
-        return dot_scores(tape, elu_plus_one(tape, linear(tape, xq, inner.wq, {})), key, scale);
+        return dot_scores(tape, elu_plus_one(tape, linear(tape, xq, inner.wq, {})), key, shape.scale());
     }
     // picked (b,r,2k), segments in its first k -> (b,r,k length), all positions of these
     static IntTensor positions(Tape& tape, IntTensor picked, int k, int length) {

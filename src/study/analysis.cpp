@@ -19,12 +19,6 @@ namespace {
 
 constexpr int pairs_per_query = 16;
 
-Tensor parameter(Trainer& trainer, const std::string& name) {
-    for (const ParameterInfo& p : trainer.infos())
-        if (p.name == name) return {trainer.parameters().data() + p.offset, nullptr, p.shape};
-    fail(Exit::internal, "analysis: this model has no {}", name);
-}
-
 void add_cosines(Trainer& trainer, std::map<std::string, double>& numbers) {
     const Dataset& d = trainer.test_set();
     struct Sums {
@@ -78,10 +72,10 @@ double mean_rank(Trainer& trainer, int sequences, F score) {
     return std::accumulate(ranks.begin(), ranks.end(), 0.0) / static_cast<double>(ranks.size());
 }
 
-void add_investigator(Trainer& trainer, int sequences, std::map<std::string, double>& numbers) {
+void add_investigator(Trainer& trainer, int sequences, const Counts& as_it_is, std::map<std::string, double>& numbers) {
     const Options& o = trainer.options();
     const int d = o.model.d_model;
-    const Tensor wq = parameter(trainer, "router.wq.weight"), wk = parameter(trainer, "router.wk.weight");
+    const Tensor wq = trainer.parameter("router.wq.weight"), wk = trainer.parameter("router.wk.weight");
     numbers["rank"] = mean_rank(trainer, sequences, [&](Tensor x, float* scores) {
         const RoutingShape shape{1, x.rows(), x.rows(), d, o.model.heads}; // every row asks
         std::vector<float> saved(2 * shape.vectors());
@@ -94,7 +88,6 @@ void add_investigator(Trainer& trainer, int sequences, std::map<std::string, dou
     numbers["wqk_rank"] = effective_rank(sigma);
     numbers["energy90_dims"] = energy_dims(sigma, 0.9);
 
-    const Counts as_it_is = trainer.evaluate();
     numbers["routing_at_k"] = as_it_is.percent(as_it_is.at_k);
     numbers["routing_at_1"] = as_it_is.percent(as_it_is.at_1);
     const std::vector<float> kept = trainer.parameters();
@@ -110,7 +103,7 @@ void add_investigator(Trainer& trainer, int sequences, std::map<std::string, dou
 }
 
 void add_rank1(Trainer& trainer, int sequences, std::map<std::string, double>& numbers) {
-    const Tensor v = parameter(trainer, "router.v.weight");
+    const Tensor v = trainer.parameter("router.v.weight");
     std::vector<int32_t> every(trainer.test_set().length);
     std::iota(every.begin(), every.end(), 0);
     numbers["rank"] = mean_rank(trainer, sequences, [&](Tensor x, float* scores) {
@@ -163,14 +156,15 @@ double cosine(std::span<const float> a, std::span<const float> b) {
     return aa > 0 && bb > 0 ? ab / (std::sqrt(aa) * std::sqrt(bb)) : 0;
 }
 
-std::map<std::string, double> analyse(Trainer& trainer, int sequences) {
+std::map<std::string, double> analyse(Trainer& trainer, int sequences, const Counts* measured) {
     check(sequences >= 1, "analysis: {} sequences, at least 1", sequences);
     const std::string& router = trainer.options().model.router;
     std::map<std::string, double> numbers;
     add_cosines(trainer, numbers);
     if (router == "investigator" || router == "rank1")
         numbers["rank_sequences"] = std::min(sequences, trainer.test_set().count);
-    if (router == "investigator") add_investigator(trainer, sequences, numbers);
+    if (router == "investigator")
+        add_investigator(trainer, sequences, measured ? *measured : trainer.evaluate(), numbers);
     if (router == "rank1") add_rank1(trainer, sequences, numbers);
     return numbers;
 }

@@ -25,9 +25,11 @@ double effective_rank(std::span<const double> singular_values);
 int energy_dims(std::span<const double> singular_values, double share); // the largest come first
 double cosine(std::span<const float> a, std::span<const float> b);
 
-// `sequences`: for rank, the slow one: O(L^3) each. The same bits for any number of threads; the model is as it was
-// when it returns.
-std::map<std::string, double> analyse(Trainer&, int sequences = 32);
+constexpr int rank_sequences = 32;
+
+// `measured`: the model's counts on the test set, where they are known already. `sequences`: for rank, the slow one:
+// O(L^3) each. The same bits for any number of threads; the model is as it was when it returns.
+std::map<std::string, double> analyse(Trainer&, int sequences = rank_sequences, const Counts* measured = nullptr);
 
 const std::vector<std::string>& analysis_names(); // all that analyse() may give
 

@@ -83,7 +83,7 @@ std::optional<Result> execute(const PlannedRun& run, const std::string& scale, c
         r.queries = c.queries, r.transition_epoch = transition_epoch;
         r.provenance = provenance_json(trainer.options(), trainer.data_hash());
         r.options = trainer.options();
-        r.analysis = analyse(trainer);
+        r.analysis = analyse(trainer, rank_sequences, &c);
     });
     if (exit != Exit::ok) return std::nullopt;
     r.provenance.insert(1, origin);

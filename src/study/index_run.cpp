@@ -86,10 +86,7 @@ void run_bandit(TrainerData data, IndexOutcome& out, Progress* progress) {
     const BanditRule rule = o.model.router == "linucb"     ? BanditRule::lin_ucb
                             : o.model.router == "thompson" ? BanditRule::thompson
                                                            : BanditRule::oful;
-    const float* token = nullptr;
-    for (const ParameterInfo& p : trainer.infos())
-        if (p.name == "token.weight") token = trainer.parameters().data() + p.offset;
-    Arms arms{token, o.model.d_model, width, product};
+    Arms arms{trainer.parameter("token.weight").data, o.model.d_model, width, product};
     const int d = o.model.d_model * (product ? 1 : 2);
     LinearBandit bandit(rule, d, static_cast<uint64_t>(o.train.seed));
     const Dataset &train = trainer.train_set(), &test = trainer.test_set();

@@ -143,6 +143,12 @@ int64_t Trainer::parameter_count() const {
     return sum;
 }
 
+Tensor Trainer::parameter(const std::string& name) {
+    for (const ParameterInfo& p : infos_)
+        if (p.name == name) return {data_.data() + p.offset, nullptr, p.shape};
+    fail(Exit::internal, "this model has no parameter {}", name);
+}
+
 void Trainer::set_steps_done(int64_t steps) { steps_done_ = steps; }
 
 void Trainer::set_test_set(Dataset test, const TaskOptions& task, const std::string& name) {

@@ -68,6 +68,7 @@ public:
     const std::vector<ParameterInfo>& infos() const { return infos_; }
     int64_t parameter_count() const;
     std::vector<float>& parameters() { return data_; }
+    Tensor parameter(const std::string& name); // without gradient; Exit::internal where the model has none of that name
     AdamW& optimiser() { return adamw_; }
     void set_steps_done(int64_t steps);
 

@@ -8,6 +8,7 @@
 #include "study/hotpot_eval.h"
 #include "tasks/hotpotqa.h"
 #include "tests/catch.h"
+#include "tests/fuzz/damage.h"
 
 using namespace fci;
 
@@ -52,24 +53,15 @@ const std::string pieces[] = {"{",
 void damage(Rng& rng, std::string& s) {
     const size_t at = rng.below(static_cast<uint32_t>(s.size() + 1));
     const size_t n = std::min<size_t>(rng.below(12), s.size() - at);
-    switch (rng.below(6)) {
-    case 0:
-        if (at < s.size()) s[at] = static_cast<char>(rng.bits());
-        break;
-    case 1:
-        if (at < s.size()) s[at] = static_cast<char>(s[at] ^ 1 << rng.below(8));
-        break;
-    case 2:
-        s.erase(at, n);
-        break;
-    case 3:
-        s.insert(at, s.substr(at, n));
-        break;
+    switch (const uint32_t way = rng.below(common_damages + 2)) {
     case 4:
         if (rng.below(4) == 0) s.resize(at);
         break;
-    default:
+    case 5:
         s.replace(at, n / 3, pieces[rng.below(static_cast<uint32_t>(std::size(pieces)))]);
+        break;
+    default:
+        common_damage(rng, s, way, at, n);
     }
 }
 

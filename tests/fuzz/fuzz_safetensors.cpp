@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/rng.h"
 #include "tests/catch.h"
+#include "tests/fuzz/damage.h"
 #include "train/safetensors.h"
 
 using namespace fci;
@@ -76,28 +77,19 @@ const auto& any_of(Rng& rng, const List& list) {
 void damage(Rng& rng, std::string& s) {
     const size_t at = rng.below(static_cast<uint32_t>(s.size() + 1));
     const size_t n = std::min<size_t>(rng.below(12), s.size() - at);
-    switch (rng.below(7)) {
-    case 0:
-        if (at < s.size()) s[at] = static_cast<char>(rng.bits());
-        break;
-    case 1:
-        if (at < s.size()) s[at] = static_cast<char>(s[at] ^ 1 << rng.below(8));
-        break;
-    case 2:
-        s.erase(at, n);
-        break;
-    case 3:
-        s.insert(at, s.substr(at, n));
-        break;
+    switch (const uint32_t way = rng.below(common_damages + 3)) {
     case 4:
         s.resize(at);
         break;
     case 5:
         s.replace(at, n / 3, any_of(rng, pieces));
         break;
-    default: // one digit for another: mostly still a file, with other sizes
+    case 6: // one digit for another: mostly still a file, with other sizes
         if (const size_t digit = s.find_first_of("0123456789", at); digit != std::string::npos)
             s[digit] = static_cast<char>('0' + rng.below(10));
+        break;
+    default:
+        common_damage(rng, s, way, at, n);
     }
 }
 
