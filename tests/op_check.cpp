@@ -1,9 +1,14 @@
 // The columns of the op table: how any row is run and judged. See op_table.h.
 #include <cmath>
 #include <cstring>
+#include <optional>
 
 #include "core/gemm.h"
 #include "tests/op_table.h"
+
+namespace emulator {
+[[gnu::weak]] void set_order(int); // forward, reverse, shuffled: tests/emulator; on a GPU there is none
+}
 
 namespace fci::test {
 namespace {
@@ -164,28 +169,55 @@ std::string check_kernel(const OpCase& op, const std::function<void(Memory<float
     return "";
 }
 
+// check_kernel's measure; and whatever order the threads run in, the bits are the same.
+std::string check_twin(const OpCase& op) {
+    const std::string wrong = check_kernel(op, op.forward.cuda, op.backward.cuda);
+    if (!wrong.empty()) return wrong;
+    std::optional<Memory<float>> first;
+    for (const int order : {0, 1, 2}) {
+        if (emulator::set_order) emulator::set_order(order);
+        Memory<float> m(op, data_seed);
+        op.forward.cuda(m);
+        if (op.backward.cuda) op.backward.cuda(m);
+        if (emulator::set_order) emulator::set_order(0);
+        if (!first) first.emplace(std::move(m));
+        for (size_t i = 0; order && i < op.fields.size(); ++i)
+            if (!same_bits(m.data[i], first->data[i]) || !same_bits(m.gradient[i], first->gradient[i]))
+                return fmt::format("{}: {} or its gradient depends on the order of threads ({})", op.name,
+                                   op.fields[i].name, order);
+    }
+    return "";
+}
+
 // The node gives the kernels the right tensors and gradients, and its arena may hold anything: same bits as calling
 // the kernels directly.
-std::string check_node(const OpCase& op) {
+std::string check_node(const OpCase& op, Device device) {
     use_one_blas_thread();
     Memory<float> direct(op, data_seed), by_node(op, data_seed);
-    op.forward.cpu(direct);
-    op.backward.cpu(direct);
+    (device == Device::cpu ? op.forward.cpu : op.forward.cuda)(direct);
+    (device == Device::cpu ? op.backward.cpu : op.backward.cuda)(direct);
 
-    Arena arena;
+    Arena arena(device), gradients(device);
     const size_t floats = Arena::chunk_bytes / sizeof(float);
-    std::fill_n(arena.floats(floats), floats, std::numeric_limits<float>::quiet_NaN());
+    const std::vector<float> rubbish(floats, std::numeric_limits<float>::quiet_NaN());
+    copy_in(device, arena.floats(floats), rubbish.data(), floats * sizeof(float));
     arena.reset();
-    Tape tape(arena);
-    const Tensor y = op.node(tape, by_node);
+    gradients.keep_zeroed();
+    Tape tape(arena, true, device == Device::cpu ? nullptr : &gradients);
+    const Tensor node = op.node(tape, by_node);
+    Tensor y = node; // on the host
+    std::vector<float> output(node.size());
+    copy_out(device, output.data(), node.data, output.size() * sizeof(float));
+    y.data = output.data();
     for (size_t i = 0; i < op.fields.size(); ++i)
         if (op.fields[i].role == Role::output) {
             if (y.size() != op.fields[i].size) return fmt::format("{}: the node made {}", op.name, y.shape.text());
             if (std::memcmp(y.data, direct.data[i].data(), y.size() * sizeof(float)))
                 return op.name + ": the node's output differs";
-            std::copy_n(direct.gradient[i].data(), y.size(), y.grad);
+            copy_in(device, node.grad, direct.gradient[i].data(), y.size() * sizeof(float));
         }
     tape.backward();
+    if (device == Device::cuda) cuda::synchronize();
     for (size_t i = 0; i < op.fields.size(); ++i)
         if (op.fields[i].role == Role::input && !same_bits(direct.gradient[i], by_node.gradient[i]))
             return fmt::format("{}: the node's d{} differs", op.name, op.fields[i].name);

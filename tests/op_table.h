@@ -2,9 +2,10 @@
 // columns (op_check.cpp) then know how to fill, run and compare any row:
 //   grad   the reference's backward against dual numbers through the reference's forward, in double
 //   cpu    the float kernels against the reference in double
-//   node   the tape node against the float kernels, bit for bit
+//   node   the tape node against the float kernels, bit for bit, on each device
+//   twin   the CUDA twins, on the emulator or on a GPU: judged as the cpu column, and the same bits in three thread
+//   orders
 // To add an op: write tests/reference/NAME.h, one block in op_table*.cpp, and its sizes at the end of that file.
-// To add a device: one member of Calls and of Versions, and one test that passes it to check_kernel().
 #pragma once
 #include <algorithm>
 #include <functional>
@@ -57,7 +58,8 @@ class Memory;
 struct Calls {
     std::function<void(Memory<double>&)> in_double;
     std::function<void(Memory<Dual>&)> in_dual;
-    std::function<void(Memory<float>&)> in_float, cpu;
+    std::function<void(Memory<float>&)> in_float, cpu, cuda;
+    bool has_twin = false;
 };
 
 // The functions behind them. That the kernels have the type of the float reference is checked here, by deduction.
@@ -65,12 +67,12 @@ template <class D, class U, class F>
 struct Versions {
     D* in_double;
     U* in_dual;
-    F *in_float, *cpu;
+    F *in_float, *cpu, *cuda;
 };
 template <class D, class U, class F>
-Versions(D*, U*, F*, F*) -> Versions<D, U, F>;
+Versions(D*, U*, F*, F*, F*) -> Versions<D, U, F>;
 #define FCI_VERSIONS(f)                                                                                                \
-    Versions { &reference::f<double>, &reference::f<Dual>, &reference::f<float>, &cpu::f }
+    Versions { &reference::f<double>, &reference::f<Dual>, &reference::f<float>, &cpu::f, &cuda::f }
 
 struct OpCase {
     explicit OpCase(std::string name_and_sizes) : name(std::move(name_and_sizes)) {}
@@ -101,8 +103,15 @@ struct OpCase {
     // call(memory, function) passes the buffers to the function; it is the same for every number type and device.
     template <class V, class F>
     static Calls calls(V v, F call) {
-        return {[=](Memory<double>& m) { call(m, v.in_double); }, [=](Memory<Dual>& m) { call(m, v.in_dual); },
-                [=](Memory<float>& m) { call(m, v.in_float); }, [=](Memory<float>& m) { call(m, v.cpu); }};
+        return {[=](Memory<double>& m) { call(m, v.in_double); },
+                [=](Memory<Dual>& m) { call(m, v.in_dual); },
+                [=](Memory<float>& m) { call(m, v.in_float); },
+                [=](Memory<float>& m) { call(m, v.cpu); },
+                [=](Memory<float>& m) {
+                    call(m, v.cuda);
+                    cuda::synchronize();
+                },
+                v.cuda != nullptr};
     }
 
 private:
@@ -114,6 +123,18 @@ private:
         index_fields.push_back(f);
         return {static_cast<int>(index_fields.size()) - 1};
     }
+};
+
+// Memory that the tests and a device's kernels can both read: on a GPU managed memory, in the emulator the heap.
+template <class T>
+struct Visible {
+    using value_type = T;
+    Visible() = default;
+    template <class U>
+    Visible(const Visible<U>&) {}
+    T* allocate(size_t n) { return static_cast<T*>(cuda::allocate_managed(n * sizeof(T))); }
+    void deallocate(T* p, size_t) { cuda::release(p); }
+    bool operator==(const Visible&) const { return true; }
 };
 
 // An array between two rows of guard words. They are plain positive numbers, of each array its own: adding to a NaN,
@@ -136,7 +157,7 @@ public:
 private:
     int guard_;
     int64_t size_;
-    std::vector<T> all_;
+    std::vector<T, Visible<T>> all_;
 };
 
 // The buffers of one row for one run. The same row and seed give the same numbers in every type.
@@ -187,7 +208,8 @@ public:
 std::string check_grad(const OpCase&);
 std::string check_kernel(const OpCase&, const std::function<void(Memory<float>&)>& forward,
                          const std::function<void(Memory<float>&)>& backward);
-std::string check_node(const OpCase&);
+std::string check_twin(const OpCase&);
+std::string check_node(const OpCase&, Device);
 
 const std::vector<OpCase>& op_table();
 void add_routing_cases(std::vector<OpCase>&);       // op_table_routing.cpp

@@ -34,7 +34,18 @@ TEST_CASE("op table cpu: kernels against the reference in double", "[ops]") {
 
 TEST_CASE("op table node: tape nodes against the kernels bit for bit", "[ops]") {
     for (const OpCase& op : op_table())
-        if (op.node) CHECK(check_node(op) == "");
+        if (op.node) CHECK(check_node(op, Device::cpu) == "");
+}
+
+// On the emulator; tools/gpu_check.sh runs the same two on a GPU.
+TEST_CASE("op table twin: CUDA kernels against the reference in double", "[ops][twin]") {
+    for (const OpCase& op : op_table())
+        if (op.forward.has_twin) CHECK(check_twin(op) == "");
+}
+
+TEST_CASE("op table twin: tape nodes on the GPU against its kernels bit for bit", "[ops][twin]") {
+    for (const OpCase& op : op_table())
+        if (op.node && op.forward.has_twin) CHECK(check_node(op, Device::cuda) == "");
 }
 
 namespace {

@@ -1,14 +1,11 @@
 // Arena: bump allocation in a few large chunks. reset() starts again from the first chunk, so a training
-// step gets the same addresses every time and, after the first step, touches the heap no more.
+// step gets the same addresses every time and, after the first step, touches the heap no more (on a GPU: may be
+// captured once and replayed).
 #pragma once
-#include <sys/mman.h>
-
 #include <cstddef>
-#include <cstdlib>
-#include <new>
 #include <vector>
 
-#include "core/check.h"
+#include "core/device.h"
 
 namespace fci {
 
@@ -19,12 +16,14 @@ public:
         size_t chunk = 0, used = 0;
     };
 
-    Arena() = default;
+    explicit Arena(Device device = Device::cpu) : device_(device) {}
     Arena(const Arena&) = delete;
     Arena& operator=(const Arena&) = delete;
     ~Arena() {
-        for (Chunk& c : chunks_) std::free(c.base);
+        for (Chunk& c : chunks_) fci::release(device_, c.base);
     }
+
+    Device device() const { return device_; }
 
     void* bytes(size_t n) {
         n = (n + alignment - 1) / alignment * alignment;
@@ -42,7 +41,13 @@ public:
 
     Mark mark() const { return at_; }
     void release(Mark m) { at_ = m; } // frees everything allocated since the mark
-    void reset() { at_ = {}; }
+    void reset() {
+        for (size_t c = 0; zeroed_ && c < chunks_.size() && c <= at_.chunk; ++c)
+            set_zero(device_, chunks_[c].base, c < at_.chunk ? chunks_[c].size : at_.used);
+        at_ = {};
+    }
+    // From now on everything is zero when it is handed out: each reset clears all that was used, in one pass.
+    void keep_zeroed() { zeroed_ = true; }
     void grow_like(const Arena& other) { // takes now what the same work would take later
         const Mark m = at_;
         while (chunks_.size() < other.chunks_.size()) add_chunk(other.chunks_[chunks_.size()].size);
@@ -61,14 +66,13 @@ private:
     };
     void add_chunk(size_t n) {
         const size_t size = n > chunk_bytes ? (n + page - 1) / page * page : chunk_bytes;
-        void* p = std::aligned_alloc(page, size); // on huge pages where the system gives them: fewer TLB misses
-        if (!p)
-            fail(Exit::internal, "out of memory: an arena needs {} MiB more; try a smaller --batch or --length",
-                 size >> 20);
-        madvise(p, size, MADV_HUGEPAGE);
-        chunks_.push_back({static_cast<char*>(p), size});
+        chunks_.push_back({static_cast<char*>(allocate(device_, size, page)), size});
+        if (zeroed_) set_zero(device_, chunks_.back().base, size);
         at_.used = 0;
     }
+
+    Device device_;
+    bool zeroed_ = false;
 
     std::vector<Chunk> chunks_;
     Mark at_;

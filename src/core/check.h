@@ -1,8 +1,11 @@
 // Errors for people. Every failure is an fci::Error: what was wrong, where, what to do, and the exit
 // code that the whole program documents. main() prints the message and returns the code.
 #pragma once
+#if !defined(__CUDACC__)
 #include <fmt/format.h>
+#endif
 
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -24,15 +27,32 @@ struct Error : std::runtime_error {
     Error(Exit code, const std::string& message) : std::runtime_error(message), exit(code) {}
 };
 
+#if defined(__CUDACC__) // nvcc cannot compile fmt 9: in CUDA files "{}" is filled in here, at run time
 template <class... Args>
-[[noreturn]] void fail(Exit code, fmt::format_string<Args...> format, Args&&... args) {
+using Format = std::string;
+template <class... Args>
+[[noreturn]] void fail(Exit code, std::string text, const Args&... args) {
+    [[maybe_unused]] const auto fill_in = [&](const auto& x) {
+        std::ostringstream s;
+        s << x;
+        text.replace(text.find("{}"), 2, s.str());
+    };
+    (fill_in(args), ...);
+    throw Error(code, text);
+}
+#else
+template <class... Args>
+using Format = fmt::format_string<Args...>;
+template <class... Args>
+[[noreturn]] void fail(Exit code, Format<Args...> format, Args&&... args) {
     throw Error(code, fmt::format(format, std::forward<Args>(args)...));
 }
+#endif
 
 // For what only a bug in the program can violate: op shapes, call order. The message speaks shapes:
 // "selective_scan: B is (4,63,16), expected (4,64,16)".
 template <class... Args>
-void check(bool holds, fmt::format_string<Args...> format, Args&&... args) {
+void check(bool holds, Format<Args...> format, Args&&... args) {
     if (!holds) fail(Exit::internal, format, std::forward<Args>(args)...);
 }
 

@@ -7,7 +7,6 @@
 // Closures live in the arena, are trivially destructible and capture handles and sizes only.
 #pragma once
 #include <cmath>
-#include <cstring>
 #include <new>
 #include <type_traits>
 #include <vector>
@@ -20,20 +19,26 @@ namespace fci {
 class Tape {
 public:
     // recording = false: forward only; tensors get no gradient and nothing is appended.
-    explicit Tape(Arena& arena, bool recording = true) : arena_(arena), recording_(recording) {
+    // gradients: a zeroed arena for the activations' gradients (on a GPU, where one fill is better than many); null:
+    // they lie in `arena` too.
+    explicit Tape(Arena& arena, bool recording = true, Arena* gradients = nullptr)
+        : arena_(arena), gradients_(gradients), recording_(recording) {
         nodes_.reserve(256);
         made_.reserve(512);
     }
 
     Arena& arena() { return arena_; }
     bool recording() const { return recording_; }
+    Device device() const { return arena_.device(); }
 
     // An activation: its numbers are unset, its gradient (if any) is zero.
     Tensor tensor(Shape shape) {
         Tensor t{arena_.floats(shape.size()), nullptr, shape};
-        if (recording_) {
+        if (recording_ && gradients_) {
+            t.grad = gradients_->floats(shape.size());
+        } else if (recording_) {
             t.grad = arena_.floats(shape.size());
-            std::memset(t.grad, 0, shape.size() * sizeof(float));
+            set_zero(device(), t.grad, shape.size() * sizeof(float));
         }
         return t;
     }
@@ -67,10 +72,19 @@ public:
         nodes_.clear();
         made_.clear();
         arena_.reset();
+        if (gradients_) gradients_->reset();
     }
 
-    // Slow mode that looks at every number and names the first op that makes one that is not finite.
+    // Slow mode, on the CPU, that looks at every number and names the first op that makes one that is not finite.
     void set_checked(bool on) { checked_ = on; }
+
+    // Indices that come from outside are looked at where they lie within reach, which on a GPU they do not.
+    void expect_indices(const char* op, const char* what, IntTensor index, int below) const {
+        if (device() != Device::cpu) return;
+        for (int64_t i = 0; i < index.shape.size(); ++i)
+            check(index.data[i] >= 0 && index.data[i] < below, "{}: {} {} at {} is outside the {}", op, what,
+                  index.data[i], i, below);
+    }
 
     static bool finite(const float* x, int64_t n) {
         if (!x) return true;
@@ -86,6 +100,7 @@ private:
         void* closure;
     };
     Arena& arena_;
+    Arena* gradients_;
     bool recording_, checked_ = false;
     std::vector<Node> nodes_;
     std::vector<Tensor> made_; // checked mode only

@@ -1,10 +1,9 @@
 // Global mean: every position gets the same vector, W mean(x) + b: 'collapses all tokens into a single vector'
 // [Basu 2026, Sec. 4.6]. With `residual` a position also keeps its own: x_j + W mean(x) + b.
 #pragma once
-#include <algorithm>
-
 #include "nn/basic.h"
 #include "ops/gather.h"
+#include "ops/indices.h"
 #include "ops/segment_pool.h"
 
 namespace fci {
@@ -16,11 +15,9 @@ struct GlobalMean {
     GlobalMean(ParameterBinder& p, const std::string& name, int d, bool with_residual)
         : residual_(with_residual), linear(p, name + ".linear", d, d) {}
 
-    Tensor operator()(Tape& tape, Tensor x) const { // (b,t,d) -> (b,t,d)
-        const int b = x.shape[0], t = x.shape[1];
-        int32_t* first = tape.arena().array<int32_t>(int64_t{b} * t); // the one row, for everybody
-        std::fill(first, first + int64_t{b} * t, 0);
-        const Tensor y = gather(tape, linear(tape, segment_pool(tape, x, 1, Pool::mean)), {first, {b, t}});
+    Tensor operator()(Tape& tape, Tensor x) const {                       // (b,t,d) -> (b,t,d)
+        const IntTensor first = cycle(tape, {x.shape[0], x.shape[1]}, 1); // the one row, for everybody
+        const Tensor y = gather(tape, linear(tape, segment_pool(tape, x, 1, Pool::mean)), first);
         return residual_ ? residual(tape, x, y) : y;
     }
 };

@@ -8,6 +8,7 @@
 #include "nn/transformer.h"
 #include "ops/embedding.h"
 #include "ops/fourier.h"
+#include "ops/indices.h"
 #include "ops/linear_attention.h"
 #include "ops/sparse_attention.h"
 
@@ -64,9 +65,7 @@ struct HubAttention {
           send_out(p, name + ".send_out", d, d) {}
     Tensor operator()(Tape& tape, Tensor x) const {
         const int b = x.shape[0], m = hubs.shape[0];
-        int32_t* every = tape.arena().array<int32_t>(int64_t{b} * m); // the same hubs for each sequence
-        for (int i = 0; i < b * m; ++i) every[i] = i % m;
-        Tensor h = embedding(tape, {every, {b, m}}, hubs, {});
+        Tensor h = embedding(tape, cycle(tape, {b, m}, m), hubs, {}); // the same hubs for each sequence
         h = residual(tape, h, read_out(tape, query_attention(tape, h, read_kv(tape, x), heads)));
         return send_out(tape, query_attention(tape, send_q(tape, x), send_kv(tape, h), heads));
     }

@@ -46,10 +46,12 @@ Tensor anchors(Tape& tape, Tensor x, Tensor a) {
     const AnchorShape s{x.rows(), a.shape[0], x.cols()};
     Tensor y = tape.tensor(x.shape);
     float* p = tape.arena().floats(int64_t{s.rows} * s.anchors);
-    cpu::anchors_forward(s, x.data, a.data, y.data, p);
+    const Device device = tape.device();
+    FCI_ON(device, anchors_forward)(s, x.data, a.data, y.data, p);
     tape.append("anchors", y, [=, arena = &tape.arena()] {
         const Arena::Mark mark = arena->mark();
-        cpu::anchors_backward(s, x.data, a.data, p, y.grad, x.grad, a.grad, arena->floats(int64_t{s.rows} * s.anchors));
+        FCI_ON(device, anchors_backward)
+        (s, x.data, a.data, p, y.grad, x.grad, a.grad, arena->floats(int64_t{s.rows} * s.anchors));
         arena->release(mark);
     });
     return y;

@@ -21,10 +21,8 @@ using AnchorsForward = void(AnchorShape, const T* x, const T* a, T* y, T* p);
 template <class T>
 using AnchorsBackward = void(AnchorShape, const T* x, const T* a, const T* p, const T* dy, T* dx, T* da, T* scratch);
 
-namespace cpu {
-AnchorsForward<float> anchors_forward;
-AnchorsBackward<float> anchors_backward;
-} // namespace cpu
+FCI_TWINS(AnchorsForward<float>, anchors_forward)
+FCI_TWINS(AnchorsBackward<float>, anchors_backward)
 
 // x (...,d), a (n,d) -> (...,d)
 Tensor anchors(Tape&, Tensor x, Tensor a);

@@ -175,12 +175,15 @@ Tensor attend(Tape& tape, const char* name, AttentionShape s, Tensor q, Tensor k
     Arena& arena = tape.arena();
     float* lse = arena.floats(s.lse_size());
     const Arena::Mark mark = arena.mark();
-    cpu::attention_forward(s, q.data, k.data + k_column, v.data + v_column, y.data, lse, arena.floats(s.scratch()));
+    const Device device = tape.device();
+    FCI_ON(device, attention_forward)
+    (s, q.data, k.data + k_column, v.data + v_column, y.data, lse, arena.floats(s.scratch()));
     arena.release(mark);
     tape.append(name, y, [=, arena = &arena] {
         const Arena::Mark mark = arena->mark();
-        cpu::attention_backward(s, q.data, k.data + k_column, v.data + v_column, y.data, lse, y.grad, q.grad,
-                                k.grad + k_column, v.grad + v_column, arena->floats(s.scratch()));
+        FCI_ON(device, attention_backward)
+        (s, q.data, k.data + k_column, v.data + v_column, y.data, lse, y.grad, q.grad, k.grad + k_column,
+         v.grad + v_column, arena->floats(s.scratch()));
         arena->release(mark);
     });
     return y;

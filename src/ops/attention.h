@@ -43,10 +43,8 @@ template <class T>
 using AttentionBackward = void(AttentionShape, const T* q, const T* k, const T* v, const T* y, const T* lse,
                                const T* dy, T* dq, T* dk, T* dv, T* scratch);
 
-namespace cpu {
-AttentionForward<float> attention_forward;
-AttentionBackward<float> attention_backward;
-} // namespace cpu
+FCI_TWINS(AttentionForward<float>, attention_forward)
+FCI_TWINS(AttentionBackward<float>, attention_backward)
 
 // Every position attends to every position (causal: up to itself). qkv (b,t,3d), columns q | k | v -> (b,t,d)
 Tensor self_attention(Tape&, Tensor qkv, int heads, bool causal);

@@ -68,9 +68,11 @@ Tensor causal_conv1d(Tape& tape, Tensor x, Tensor w, Tensor bias, bool reverse) 
     const ConvShape s{x.shape[0], x.shape[1], x.shape[2], w.shape[1], reverse};
     Tensor y = tape.tensor(x.shape);
     float* scratch = tape.arena().floats(int64_t{2} * s.channels * s.width);
-    cpu::causal_conv1d_forward(s, x.data, w.data, bias.data, y.data, scratch);
-    tape.append("causal_conv1d", y,
-                [=] { cpu::causal_conv1d_backward(s, x.data, w.data, y.grad, x.grad, w.grad, bias.grad, scratch); });
+    const Device device = tape.device();
+    FCI_ON(device, causal_conv1d_forward)(s, x.data, w.data, bias.data, y.data, scratch);
+    tape.append("causal_conv1d", y, [=] {
+        FCI_ON(device, causal_conv1d_backward)(s, x.data, w.data, y.grad, x.grad, w.grad, bias.grad, scratch);
+    });
     return y;
 }
 

@@ -22,10 +22,8 @@ using CausalConv1dForward = void(ConvShape, const T* x, const T* w, const T* bia
 template <class T>
 using CausalConv1dBackward = void(ConvShape, const T* x, const T* w, const T* dy, T* dx, T* dw, T* dbias, T* scratch);
 
-namespace cpu {
-CausalConv1dForward<float> causal_conv1d_forward;
-CausalConv1dBackward<float> causal_conv1d_backward;
-} // namespace cpu
+FCI_TWINS(CausalConv1dForward<float>, causal_conv1d_forward)
+FCI_TWINS(CausalConv1dBackward<float>, causal_conv1d_backward)
 
 // x (b,t,c), w (c,K), bias (c) -> (b,t,c)
 Tensor causal_conv1d(Tape&, Tensor x, Tensor w, Tensor bias, bool reverse);

@@ -31,21 +31,24 @@ void cross_entropy_backward(CrossEntropyShape s, const float* z, const int32_t* 
     }
 }
 
+void fill_forward(int rows, float weight, const float* factor, float* dloss) {
+    std::fill(dloss, dloss + rows, factor ? weight * *factor : weight);
+}
+
 } // namespace cpu
 
-Tensor cross_entropy(Tape& tape, Tensor z, IntTensor target, float weight) {
+Tensor cross_entropy(Tape& tape, Tensor z, IntTensor target, float weight, const float* factor) {
     const CrossEntropyShape s{z.rows(), z.cols()};
     check(target.shape.size() == s.rows, "cross_entropy: z is {}, but there are {} targets", z.shape.text(),
           target.shape.size());
-    for (int r = 0; r < s.rows; ++r)
-        check(target.data[r] >= 0 && target.data[r] < s.classes,
-              "cross_entropy: target {} of row {} is outside the {} classes", target.data[r], r, s.classes);
+    tape.expect_indices("cross_entropy", "target", target, s.classes);
     Tensor loss = tape.tensor({s.rows});
     float* lse = tape.arena().floats(s.rows);
-    cpu::cross_entropy_forward(s, z.data, target.data, loss.data, lse);
+    const Device device = tape.device();
+    FCI_ON(device, cross_entropy_forward)(s, z.data, target.data, loss.data, lse);
     tape.append("cross_entropy", loss, [=] {
-        std::fill(loss.grad, loss.grad + s.rows, weight);
-        cpu::cross_entropy_backward(s, z.data, target.data, lse, loss.grad, z.grad);
+        FCI_ON(device, fill_forward)(s.rows, weight, factor, loss.grad);
+        FCI_ON(device, cross_entropy_backward)(s, z.data, target.data, lse, loss.grad, z.grad);
     });
     return loss;
 }

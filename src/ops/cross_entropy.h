@@ -20,13 +20,15 @@ template <class T>
 using CrossEntropyBackward = void(CrossEntropyShape, const T* z, const int32_t* target, const T* lse, const T* dloss,
                                   T* dz);
 
-namespace cpu {
-CrossEntropyForward<float> cross_entropy_forward;
-CrossEntropyBackward<float> cross_entropy_backward;
-} // namespace cpu
+using FillForward = void(int rows, float weight, const float* factor, float* dloss);
+
+FCI_TWINS(FillForward, fill_forward)
+FCI_TWINS(CrossEntropyForward<float>, cross_entropy_forward)
+FCI_TWINS(CrossEntropyBackward<float>, cross_entropy_backward)
 
 // z (...,classes), target of as many rows -> (rows). A root of the tape: what is minimised is weight * sum of
-// the losses, so backward starts from dloss = weight.
-Tensor cross_entropy(Tape&, Tensor z, IntTensor target, float weight);
+// the losses, so backward starts from dloss = weight, times *factor if there is one: a number on the device, which may
+// change between two runs of one captured step.
+Tensor cross_entropy(Tape&, Tensor z, IntTensor target, float weight, const float* factor = nullptr);
 
 } // namespace fci

@@ -31,9 +31,11 @@ Tensor dot_scores(Tape& tape, Tensor q, Tensor k, float scale) {
           "dot_scores: q is {}, k is {}, expected (b,r,d) and (b,n,d)", q.shape.text(), k.shape.text());
     const DotShape s{q.shape[0], q.shape[1], k.shape[1], q.shape[2]};
     Tensor scores = tape.tensor({s.batch, s.rows, s.keys});
-    cpu::dot_scores_forward(s, scale, q.data, k.data, scores.data);
-    tape.append("dot_scores", scores,
-                [=] { cpu::dot_scores_backward(s, scale, q.data, k.data, scores.grad, q.grad, k.grad); });
+    const Device device = tape.device();
+    FCI_ON(device, dot_scores_forward)(s, scale, q.data, k.data, scores.data);
+    tape.append("dot_scores", scores, [=] {
+        FCI_ON(device, dot_scores_backward)(s, scale, q.data, k.data, scores.grad, q.grad, k.grad);
+    });
     return scores;
 }
 

@@ -19,10 +19,8 @@ using DotScoresForward = void(DotShape, T scale, const T* q, const T* k, T* scor
 template <class T>
 using DotScoresBackward = void(DotShape, T scale, const T* q, const T* k, const T* dscores, T* dq, T* dk);
 
-namespace cpu {
-DotScoresForward<float> dot_scores_forward;
-DotScoresBackward<float> dot_scores_backward;
-} // namespace cpu
+FCI_TWINS(DotScoresForward<float>, dot_scores_forward)
+FCI_TWINS(DotScoresBackward<float>, dot_scores_backward)
 
 // q (b,r,d), k (b,n,d) -> (b,r,n)
 Tensor dot_scores(Tape&, Tensor q, Tensor k, float scale);

@@ -25,12 +25,13 @@ Tensor embedding(Tape& tape, IntTensor id, Tensor token, Tensor position) {
     const EmbeddingShape s{id.rows(), id.cols(), token.cols()};
     check(!position || (position.cols() == s.d && position.rows() >= s.time),
           "embedding: positions are {}, ids {}, tokens {}", position.shape.text(), id.shape.text(), token.shape.text());
-    for (int64_t i = 0; i < id.shape.size(); ++i)
-        check(id.data[i] >= 0 && id.data[i] < token.rows(),
-              "embedding: token {} at index {} is outside the vocabulary of {}", id.data[i], i, token.rows());
+    tape.expect_indices("embedding", "token", id, token.rows());
     Tensor y = tape.tensor({s.batch, s.time, s.d});
-    cpu::embedding_forward(s, id.data, token.data, position.data, y.data);
-    tape.append("embedding", y, [=] { cpu::embedding_backward(s, id.data, y.grad, token.grad, position.grad); });
+    const Device device = tape.device();
+    FCI_ON(device, embedding_forward)(s, id.data, token.data, position.data, y.data);
+    tape.append("embedding", y, [=] {
+        FCI_ON(device, embedding_backward)(s, id.data, y.grad, token.grad, position.grad);
+    });
     return y;
 }
 

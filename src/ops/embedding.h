@@ -19,10 +19,8 @@ using EmbeddingForward = void(EmbeddingShape, const int32_t* id, const T* e, con
 template <class T>
 using EmbeddingBackward = void(EmbeddingShape, const int32_t* id, const T* dy, T* de, T* dp);
 
-namespace cpu {
-EmbeddingForward<float> embedding_forward;
-EmbeddingBackward<float> embedding_backward;
-} // namespace cpu
+FCI_TWINS(EmbeddingForward<float>, embedding_forward)
+FCI_TWINS(EmbeddingBackward<float>, embedding_backward)
 
 // id (batch,time), token (vocab,d), position (>= time,d) or empty -> (batch,time,d)
 Tensor embedding(Tape&, IntTensor id, Tensor token, Tensor position);

@@ -83,11 +83,12 @@ Tensor fourier(Tape& tape, Tensor x, const FourierTables& tables) {
     Tensor y = tape.tensor(x.shape);
     Arena& arena = tape.arena();
     const Arena::Mark mark = arena.mark();
-    cpu::fourier_forward(s, x.data, tables, y.data, arena.floats(s.scratch()));
+    const Device device = tape.device();
+    FCI_ON(device, fourier_forward)(s, x.data, tables, y.data, arena.floats(s.scratch()));
     arena.release(mark);
     tape.append("fourier", y, [=, arena = &arena, table = &tables] {
         const Arena::Mark mark = arena->mark();
-        cpu::fourier_backward(s, y.grad, *table, x.grad, arena->floats(s.scratch()));
+        FCI_ON(device, fourier_backward)(s, y.grad, *table, x.grad, arena->floats(s.scratch()));
         arena->release(mark);
     });
     return y;

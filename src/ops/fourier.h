@@ -36,10 +36,8 @@ using FourierForward = void(FourierShape, const T* x, const FourierTables&, T* y
 template <class T>
 using FourierBackward = void(FourierShape, const T* dy, const FourierTables&, T* dx, T* scratch);
 
-namespace cpu {
-FourierForward<float> fourier_forward;
-FourierBackward<float> fourier_backward;
-} // namespace cpu
+FCI_TWINS(FourierForward<float>, fourier_forward)
+FCI_TWINS(FourierBackward<float>, fourier_backward)
 
 // x (b,t,d) -> (b,t,d). The tables are those of t and d, and must live as long as the tape.
 Tensor fourier(Tape&, Tensor x, const FourierTables&);

@@ -26,12 +26,11 @@ Tensor gather(Tape& tape, Tensor x, IntTensor index) {
           "gather: x is {}, index is {}, expected (b,t,d) and (b,...)", x.shape.text(), index.shape.text());
     const GatherShape s{x.shape[0], x.shape[1], static_cast<int>(index.shape.size() / std::max(1, x.shape[0])),
                         x.shape[2]};
-    for (int i = 0; i < s.batch * s.rows; ++i)
-        check(index.data[i] >= 0 && index.data[i] < s.time, "gather: index {} is outside the length {}", index.data[i],
-              s.time);
+    tape.expect_indices("gather", "index", index, s.time);
     Tensor y = tape.tensor({s.batch, s.rows, s.d});
-    cpu::gather_forward(s, x.data, index.data, y.data);
-    tape.append("gather", y, [=] { cpu::gather_backward(s, index.data, y.grad, x.grad); });
+    const Device device = tape.device();
+    FCI_ON(device, gather_forward)(s, x.data, index.data, y.data);
+    tape.append("gather", y, [=] { FCI_ON(device, gather_backward)(s, index.data, y.grad, x.grad); });
     return y;
 }
 

@@ -18,10 +18,8 @@ using GatherForward = void(GatherShape, const T* x, const int32_t* index, T* y);
 template <class T>
 using GatherBackward = void(GatherShape, const int32_t* index, const T* dy, T* dx);
 
-namespace cpu {
-GatherForward<float> gather_forward;
-GatherBackward<float> gather_backward;
-} // namespace cpu
+FCI_TWINS(GatherForward<float>, gather_forward)
+FCI_TWINS(GatherBackward<float>, gather_backward)
 
 // x (b,t,d), index (b,...) -> (b,m,d), m the indices of one sequence
 Tensor gather(Tape&, Tensor x, IntTensor index);

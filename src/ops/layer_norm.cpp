@@ -53,9 +53,11 @@ Tensor layer_norm(Tape& tape, Tensor x, Tensor w, Tensor b) {
     expect_shape("layer_norm", "b", b, {s.d});
     Tensor y = tape.tensor(x.shape);
     float *mean = tape.arena().floats(s.rows), *rstd = tape.arena().floats(s.rows);
-    cpu::layer_norm_forward(s, x.data, w.data, b.data, y.data, mean, rstd);
-    tape.append("layer_norm", y,
-                [=] { cpu::layer_norm_backward(s, x.data, w.data, mean, rstd, y.grad, x.grad, w.grad, b.grad); });
+    const Device device = tape.device();
+    FCI_ON(device, layer_norm_forward)(s, x.data, w.data, b.data, y.data, mean, rstd);
+    tape.append("layer_norm", y, [=] {
+        FCI_ON(device, layer_norm_backward)(s, x.data, w.data, mean, rstd, y.grad, x.grad, w.grad, b.grad);
+    });
     return y;
 }
 

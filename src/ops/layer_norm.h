@@ -24,10 +24,8 @@ template <class T>
 using LayerNormBackward = void(NormShape, const T* x, const T* w, const T* mean, const T* rstd, const T* dy, T* dx,
                                T* dw, T* db);
 
-namespace cpu {
-LayerNormForward<float> layer_norm_forward;
-LayerNormBackward<float> layer_norm_backward;
-} // namespace cpu
+FCI_TWINS(LayerNormForward<float>, layer_norm_forward)
+FCI_TWINS(LayerNormBackward<float>, layer_norm_backward)
 
 // x (...,d), w and b (d) -> (...,d)
 Tensor layer_norm(Tape&, Tensor x, Tensor w, Tensor b);

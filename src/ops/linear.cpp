@@ -31,8 +31,11 @@ Tensor linear(Tape& tape, Tensor x, Tensor w, Tensor b) {
     Shape out = x.shape;
     out.n[out.rank - 1] = s.out;
     Tensor y = tape.tensor(out);
-    cpu::linear_forward(s, x.data, w.data, b.data, y.data);
-    tape.append("linear", y, [=] { cpu::linear_backward(s, x.data, w.data, y.grad, x.grad, w.grad, b.grad); });
+    const Device device = tape.device();
+    FCI_ON(device, linear_forward)(s, x.data, w.data, b.data, y.data);
+    tape.append("linear", y, [=] {
+        FCI_ON(device, linear_backward)(s, x.data, w.data, y.grad, x.grad, w.grad, b.grad);
+    });
     return y;
 }
 

@@ -20,10 +20,8 @@ using LinearForward = void(LinearShape, const T* x, const T* w, const T* b, T* y
 template <class T>
 using LinearBackward = void(LinearShape, const T* x, const T* w, const T* dy, T* dx, T* dw, T* db);
 
-namespace cpu {
-LinearForward<float> linear_forward;
-LinearBackward<float> linear_backward;
-} // namespace cpu
+FCI_TWINS(LinearForward<float>, linear_forward)
+FCI_TWINS(LinearBackward<float>, linear_backward)
 
 // x (...,in), w (out,in), b (out) or empty -> (...,out)
 Tensor linear(Tape&, Tensor x, Tensor w, Tensor b);

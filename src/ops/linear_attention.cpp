@@ -110,11 +110,13 @@ Tensor linear_attention(Tape& tape, Tensor qkv, int heads) {
     Arena& arena = tape.arena();
     float* saved = arena.floats(s.saved_size());
     const Arena::Mark mark = arena.mark();
-    cpu::linear_attention_forward(s, qkv.data, y.data, saved, arena.floats(s.scratch()));
+    const Device device = tape.device();
+    FCI_ON(device, linear_attention_forward)(s, qkv.data, y.data, saved, arena.floats(s.scratch()));
     arena.release(mark);
     tape.append("linear_attention", y, [=, arena = &arena] {
         const Arena::Mark mark = arena->mark();
-        cpu::linear_attention_backward(s, qkv.data, y.data, saved, y.grad, qkv.grad, arena->floats(s.scratch()));
+        FCI_ON(device, linear_attention_backward)
+        (s, qkv.data, y.data, saved, y.grad, qkv.grad, arena->floats(s.scratch()));
         arena->release(mark);
     });
     return y;

@@ -31,10 +31,8 @@ template <class T>
 using LinearAttentionBackward = void(LinearAttentionShape, const T* qkv, const T* y, const T* saved, const T* dy,
                                      T* dqkv, T* scratch);
 
-namespace cpu {
-LinearAttentionForward<float> linear_attention_forward;
-LinearAttentionBackward<float> linear_attention_backward;
-} // namespace cpu
+FCI_TWINS(LinearAttentionForward<float>, linear_attention_forward)
+FCI_TWINS(LinearAttentionBackward<float>, linear_attention_backward)
 
 // qkv (b,t,3d), columns q | k | v -> (b,t,d)
 Tensor linear_attention(Tape&, Tensor qkv, int heads);

@@ -94,11 +94,12 @@ Tensor memory_scores(Tape& tape, Tensor z, Tensor zq) {
     const MemoryShape s{z.shape[0], z.shape[1], zq.shape[1], z.shape[2]};
     Tensor scores = tape.tensor({s.batch, s.rows, s.time});
     float* saved = tape.arena().floats(s.saved());
-    cpu::memory_scores_forward(s, z.data, zq.data, scores.data, saved);
+    const Device device = tape.device();
+    FCI_ON(device, memory_scores_forward)(s, z.data, zq.data, scores.data, saved);
     tape.append("memory_scores", scores, [=, arena = &tape.arena()] {
         const Arena::Mark mark = arena->mark();
-        cpu::memory_scores_backward(s, saved, scores.data, scores.grad, z.grad, zq.grad,
-                                    arena->floats(int64_t{s.batch} * s.time * s.slots));
+        FCI_ON(device, memory_scores_backward)
+        (s, saved, scores.data, scores.grad, z.grad, zq.grad, arena->floats(int64_t{s.batch} * s.time * s.slots));
         arena->release(mark);
     });
     return scores;

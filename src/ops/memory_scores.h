@@ -26,10 +26,8 @@ template <class T>
 using MemoryScoresBackward = void(MemoryShape, const T* saved, const T* scores, const T* dscores, T* dz, T* dzq,
                                   T* scratch);
 
-namespace cpu {
-MemoryScoresForward<float> memory_scores_forward;
-MemoryScoresBackward<float> memory_scores_backward;
-} // namespace cpu
+FCI_TWINS(MemoryScoresForward<float>, memory_scores_forward)
+FCI_TWINS(MemoryScoresBackward<float>, memory_scores_backward)
 
 // z (b,t,m), zq (b,r,m) -> (b,r,t)
 Tensor memory_scores(Tape&, Tensor z, Tensor zq);

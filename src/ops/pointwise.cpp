@@ -64,6 +64,9 @@ void residual_backward(int64_t n, const float*, const float*, const float* dy, f
 
 namespace {
 
+// A twin's two functions and its name.
+#define FCI_NODE(op) #op, FCI_ON(tape.device(), op##_forward), FCI_ON(tape.device(), op##_backward)
+
 Tensor unary(Tape& tape, const char* name, UnaryForward<float>* forward, UnaryBackward<float>* backward, Tensor x) {
     Tensor y = tape.tensor(x.shape);
     forward(x.size(), x.data, y.data);
@@ -82,22 +85,12 @@ Tensor binary(Tape& tape, const char* name, BinaryForward<float>* forward, Binar
 
 } // namespace
 
-Tensor gelu(Tape& tape, Tensor x) { return unary(tape, "gelu", cpu::gelu_forward, cpu::gelu_backward, x); }
-Tensor silu(Tape& tape, Tensor x) { return unary(tape, "silu", cpu::silu_forward, cpu::silu_backward, x); }
-Tensor softplus(Tape& tape, Tensor x) {
-    return unary(tape, "softplus", cpu::softplus_forward, cpu::softplus_backward, x);
-}
-Tensor negative_exp(Tape& tape, Tensor x) {
-    return unary(tape, "negative_exp", cpu::negative_exp_forward, cpu::negative_exp_backward, x);
-}
-Tensor elu_plus_one(Tape& tape, Tensor x) {
-    return unary(tape, "elu_plus_one", cpu::elu_plus_one_forward, cpu::elu_plus_one_backward, x);
-}
-Tensor gate(Tape& tape, Tensor x, Tensor z) {
-    return binary(tape, "gate", cpu::gate_forward, cpu::gate_backward, x, z);
-}
-Tensor residual(Tape& tape, Tensor x, Tensor z) {
-    return binary(tape, "residual", cpu::residual_forward, cpu::residual_backward, x, z);
-}
+Tensor gelu(Tape& tape, Tensor x) { return unary(tape, FCI_NODE(gelu), x); }
+Tensor silu(Tape& tape, Tensor x) { return unary(tape, FCI_NODE(silu), x); }
+Tensor softplus(Tape& tape, Tensor x) { return unary(tape, FCI_NODE(softplus), x); }
+Tensor negative_exp(Tape& tape, Tensor x) { return unary(tape, FCI_NODE(negative_exp), x); }
+Tensor elu_plus_one(Tape& tape, Tensor x) { return unary(tape, FCI_NODE(elu_plus_one), x); }
+Tensor gate(Tape& tape, Tensor x, Tensor z) { return binary(tape, FCI_NODE(gate), x, z); }
+Tensor residual(Tape& tape, Tensor x, Tensor z) { return binary(tape, FCI_NODE(residual), x, z); }
 
 } // namespace fci

@@ -21,12 +21,20 @@ using BinaryForward = void(int64_t n, const T* x, const T* z, T* y);
 template <class T>
 using BinaryBackward = void(int64_t n, const T* x, const T* z, const T* dy, T* dx, T* dz);
 
-namespace cpu {
-UnaryForward<float> gelu_forward, silu_forward, softplus_forward, negative_exp_forward, elu_plus_one_forward;
-UnaryBackward<float> gelu_backward, silu_backward, softplus_backward, negative_exp_backward, elu_plus_one_backward;
-BinaryForward<float> gate_forward, residual_forward;
-BinaryBackward<float> gate_backward, residual_backward;
-} // namespace cpu
+FCI_TWINS(UnaryForward<float>, gelu_forward)
+FCI_TWINS(UnaryForward<float>, silu_forward)
+FCI_TWINS(UnaryForward<float>, softplus_forward)
+FCI_TWINS(UnaryForward<float>, negative_exp_forward)
+FCI_TWINS(UnaryForward<float>, elu_plus_one_forward)
+FCI_TWINS(UnaryBackward<float>, gelu_backward)
+FCI_TWINS(UnaryBackward<float>, silu_backward)
+FCI_TWINS(UnaryBackward<float>, softplus_backward)
+FCI_TWINS(UnaryBackward<float>, negative_exp_backward)
+FCI_TWINS(UnaryBackward<float>, elu_plus_one_backward)
+FCI_TWINS(BinaryForward<float>, gate_forward)
+FCI_TWINS(BinaryForward<float>, residual_forward)
+FCI_TWINS(BinaryBackward<float>, gate_backward)
+FCI_TWINS(BinaryBackward<float>, residual_backward)
 
 Tensor gelu(Tape&, Tensor x);
 Tensor silu(Tape&, Tensor x);

@@ -45,35 +45,35 @@ void rank1_scores_backward(Rank1Shape s, const float* x, const int32_t* query, c
 
 namespace {
 
-Rank1Shape shape_of(const char* op, Tensor x, IntTensor query, Tensor v) {
+Rank1Shape shape_of(const Tape& tape, const char* op, Tensor x, IntTensor query, Tensor v) {
     check(x.shape.rank == 3 && query.shape.rank == 2 && query.shape[0] == x.shape[0],
           "{}: x is {}, query is {}, expected (b,t,d) and (b,r)", op, x.shape.text(), query.shape.text());
     const Rank1Shape s{x.shape[0], x.shape[1], query.shape[1], x.shape[2]};
     expect_shape(op, "v", v, {s.d});
-    for (int i = 0; i < s.batch * s.rows; ++i)
-        check(query.data[i] >= 0 && query.data[i] < s.time, "{}: query row {} is outside the length {}", op,
-              query.data[i], s.time);
+    tape.expect_indices(op, "query row", query, s.time);
     return s;
 }
 
 } // namespace
 
 Tensor rank1_scores(Tape& tape, Tensor x, IntTensor query, Tensor v) {
-    const Rank1Shape s = shape_of("rank1_scores", x, query, v);
+    const Rank1Shape s = shape_of(tape, "rank1_scores", x, query, v);
     Tensor scores = tape.tensor({s.batch, s.rows, s.time});
     float* f = tape.arena().floats(int64_t{s.batch} * s.time);
-    cpu::rank1_scores_forward(s, x.data, query.data, v.data, scores.data, f);
+    const Device device = tape.device();
+    FCI_ON(device, rank1_scores_forward)(s, x.data, query.data, v.data, scores.data, f);
     tape.append("rank1_scores", scores, [=, arena = &tape.arena()] {
         const Arena::Mark mark = arena->mark();
-        cpu::rank1_scores_backward(s, x.data, query.data, v.data, f, scores.grad, x.grad, v.grad,
-                                   arena->floats(int64_t{s.batch} * s.time));
+        FCI_ON(device, rank1_scores_backward)
+        (s, x.data, query.data, v.data, f, scores.grad, x.grad, v.grad, arena->floats(int64_t{s.batch} * s.time));
         arena->release(mark);
     });
     return scores;
 }
 
 IntTensor rank1_choose(Tape& tape, Tensor x, IntTensor query, Tensor v, int k) {
-    const Rank1Shape s = shape_of("rank1_choose", x, query, v);
+    if (tape.device() != Device::cpu) return top_k(tape, rank1_scores(tape, x, query, v), k);
+    const Rank1Shape s = shape_of(tape, "rank1_choose", x, query, v);
     const int n = s.batch * s.time;
     float *f = tape.arena().floats(n), *minus_f = tape.arena().floats(n), *zero = tape.arena().floats(s.time);
     gemm(Transpose::no, Transpose::yes, 1, n, s.d, 1.f, v.data, s.d, x.data, s.d, 0.f, f, n); // (1)
@@ -82,9 +82,10 @@ IntTensor rank1_choose(Tape& tape, Tensor x, IntTensor query, Tensor v, int k) {
     const TopKShape each{s.batch, s.time, k}, one{1, s.time, k};
     int32_t *largest = tape.arena().array<int32_t>(each.size()), *smallest = tape.arena().array<int32_t>(each.size()),
             *lowest = tape.arena().array<int32_t>(one.size()); // all scores equal: the lowest indices
-    cpu::top_k_forward(each, f, largest);
-    cpu::top_k_forward(each, minus_f, smallest);
-    cpu::top_k_forward(one, zero, lowest);
+    const Device device = tape.device();
+    FCI_ON(device, top_k_forward)(each, f, largest);
+    FCI_ON(device, top_k_forward)(each, minus_f, smallest);
+    FCI_ON(device, top_k_forward)(one, zero, lowest);
     int32_t* chosen = tape.arena().array<int32_t>(int64_t{s.batch} * s.rows * 2 * k);
     for (int b = 0; b < s.batch; ++b)
         for (int r = 0; r < s.rows; ++r) {

@@ -23,15 +23,13 @@ template <class T>
 using Rank1ScoresBackward = void(Rank1Shape, const T* x, const int32_t* query, const T* v, const T* f, const T* dscores,
                                  T* dx, T* dv, T* scratch);
 
-namespace cpu {
-Rank1ScoresForward<float> rank1_scores_forward;
-Rank1ScoresBackward<float> rank1_scores_backward;
-} // namespace cpu
+FCI_TWINS(Rank1ScoresForward<float>, rank1_scores_forward)
+FCI_TWINS(Rank1ScoresBackward<float>, rank1_scores_backward)
 
 // x (b,t,d), query (b,r), v (d) -> (b,r,t)
 Tensor rank1_scores(Tape&, Tensor x, IntTensor query, Tensor v);
 
-// The chosen positions of the query rows, laid out as top_k lays them out, without the scores.
+// The chosen positions of the query rows, laid out as top_k lays them out; on the CPU without the scores.
 // Equal to top_k(rank1_scores) unless two different f round to one product.
 IntTensor rank1_choose(Tape&, Tensor x, IntTensor query, Tensor v, int k);
 

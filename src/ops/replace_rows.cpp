@@ -32,12 +32,15 @@ Tensor replace_rows(Tape& tape, Tensor x, IntTensor index, Tensor z) {
           "replace_rows: x is {}, index is {}, expected (b,t,d) and (b,m)", x.shape.text(), index.shape.text());
     const GatherShape s{x.shape[0], x.shape[1], index.shape[1], x.shape[2]};
     expect_shape("replace_rows", "z", z, {s.batch, s.rows, s.d});
-    for (int i = 0; i < s.batch * s.rows; ++i)
+    for (int i = 0; tape.device() == Device::cpu && i < s.batch * s.rows; ++i)
         check(index.data[i] < s.time && index.data[i] > (i % s.rows ? index.data[i - 1] : -1),
               "replace_rows: index {} is not ascending, or outside the length {}", index.data[i], s.time);
     Tensor y = tape.tensor(x.shape);
-    cpu::replace_rows_forward(s, x.data, index.data, z.data, y.data);
-    tape.append("replace_rows", y, [=] { cpu::replace_rows_backward(s, index.data, y.grad, x.grad, z.grad); });
+    const Device device = tape.device();
+    FCI_ON(device, replace_rows_forward)(s, x.data, index.data, z.data, y.data);
+    tape.append("replace_rows", y, [=] {
+        FCI_ON(device, replace_rows_backward)(s, index.data, y.grad, x.grad, z.grad);
+    });
     return y;
 }
 

@@ -16,10 +16,8 @@ using ReplaceRowsForward = void(GatherShape, const T* x, const int32_t* index, c
 template <class T>
 using ReplaceRowsBackward = void(GatherShape, const int32_t* index, const T* dy, T* dx, T* dz);
 
-namespace cpu {
-ReplaceRowsForward<float> replace_rows_forward;
-ReplaceRowsBackward<float> replace_rows_backward;
-} // namespace cpu
+FCI_TWINS(ReplaceRowsForward<float>, replace_rows_forward)
+FCI_TWINS(ReplaceRowsBackward<float>, replace_rows_backward)
 
 // x (b,t,d), index (b,m), z (b,m,d) -> (b,t,d)
 Tensor replace_rows(Tape&, Tensor x, IntTensor index, Tensor z);

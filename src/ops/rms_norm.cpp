@@ -40,8 +40,11 @@ Tensor rms_norm(Tape& tape, Tensor x, Tensor w, float eps) {
     if (w) expect_shape("rms_norm", "w", w, {s.d});
     Tensor y = tape.tensor(x.shape);
     float* rstd = tape.arena().floats(s.rows);
-    cpu::rms_norm_forward(s, x.data, w.data, y.data, rstd);
-    tape.append("rms_norm", y, [=] { cpu::rms_norm_backward(s, x.data, w.data, rstd, y.grad, x.grad, w.grad); });
+    const Device device = tape.device();
+    FCI_ON(device, rms_norm_forward)(s, x.data, w.data, y.data, rstd);
+    tape.append("rms_norm", y, [=] {
+        FCI_ON(device, rms_norm_backward)(s, x.data, w.data, rstd, y.grad, x.grad, w.grad);
+    });
     return y;
 }
 

@@ -16,10 +16,8 @@ using RmsNormForward = void(NormShape, const T* x, const T* w, T* y, T* rstd);
 template <class T>
 using RmsNormBackward = void(NormShape, const T* x, const T* w, const T* rstd, const T* dy, T* dx, T* dw);
 
-namespace cpu {
-RmsNormForward<float> rms_norm_forward;
-RmsNormBackward<float> rms_norm_backward;
-} // namespace cpu
+FCI_TWINS(RmsNormForward<float>, rms_norm_forward)
+FCI_TWINS(RmsNormBackward<float>, rms_norm_backward)
 
 // x (...,d), w (d) or empty -> (...,d)
 Tensor rms_norm(Tape&, Tensor x, Tensor w, float eps = norm_eps);

@@ -51,11 +51,13 @@ Tensor routing_scores(Tape& tape, Tensor xq, Tensor x, Tensor wq, Tensor wk, int
     expect_shape("routing_scores", "Wk", wk, {s.d, s.d});
     Tensor scores = tape.tensor({s.batch, s.rows, s.keys});
     float* saved = tape.arena().floats(2 * s.vectors());
-    cpu::routing_scores_forward(s, xq.data, x.data, wq.data, wk.data, scores.data, saved);
+    const Device device = tape.device();
+    FCI_ON(device, routing_scores_forward)(s, xq.data, x.data, wq.data, wk.data, scores.data, saved);
     tape.append("routing_scores", scores, [=, arena = &tape.arena()] {
         const Arena::Mark mark = arena->mark();
-        cpu::routing_scores_backward(s, xq.data, x.data, wq.data, wk.data, saved, scores.grad, xq.grad, x.grad, wq.grad,
-                                     wk.grad, arena->floats(2 * s.vectors()));
+        FCI_ON(device, routing_scores_backward)
+        (s, xq.data, x.data, wq.data, wk.data, saved, scores.grad, xq.grad, x.grad, wq.grad, wk.grad,
+         arena->floats(2 * s.vectors()));
         arena->release(mark);
     });
     return scores;

@@ -34,10 +34,8 @@ template <class T>
 using RoutingScoresBackward = void(RoutingShape, const T* xq, const T* x, const T* wq, const T* wk, const T* saved,
                                    const T* dscores, T* dxq, T* dx, T* dwq, T* dwk, T* scratch);
 
-namespace cpu {
-RoutingScoresForward<float> routing_scores_forward;
-RoutingScoresBackward<float> routing_scores_backward;
-} // namespace cpu
+FCI_TWINS(RoutingScoresForward<float>, routing_scores_forward)
+FCI_TWINS(RoutingScoresBackward<float>, routing_scores_backward)
 
 // xq (b,r,d), x (b,n,d), wq and wk (d,d) -> (b,r,n)
 Tensor routing_scores(Tape&, Tensor xq, Tensor x, Tensor wq, Tensor wk, int heads);

@@ -53,8 +53,9 @@ Tensor segment_pool(Tape& tape, Tensor x, int segments, Pool pool) {
     const SegmentShape s{x.shape[0], x.shape[1], segments, x.shape[2]};
     Tensor y = tape.tensor({s.batch, s.segments, s.d});
     int32_t* argmax = pool == Pool::max ? tape.arena().array<int32_t>(s.size()) : nullptr;
-    cpu::segment_pool_forward(s, pool, x.data, y.data, argmax);
-    tape.append("segment_pool", y, [=] { cpu::segment_pool_backward(s, pool, argmax, y.grad, x.grad); });
+    const Device device = tape.device();
+    FCI_ON(device, segment_pool_forward)(s, pool, x.data, y.data, argmax);
+    tape.append("segment_pool", y, [=] { FCI_ON(device, segment_pool_backward)(s, pool, argmax, y.grad, x.grad); });
     return y;
 }
 

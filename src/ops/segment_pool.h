@@ -26,10 +26,8 @@ using SegmentPoolForward = void(SegmentShape, Pool, const T* x, T* y, int32_t* a
 template <class T>
 using SegmentPoolBackward = void(SegmentShape, Pool, const int32_t* argmax, const T* dy, T* dx);
 
-namespace cpu {
-SegmentPoolForward<float> segment_pool_forward;
-SegmentPoolBackward<float> segment_pool_backward;
-} // namespace cpu
+FCI_TWINS(SegmentPoolForward<float>, segment_pool_forward)
+FCI_TWINS(SegmentPoolBackward<float>, segment_pool_backward)
 
 // x (b,t,d) -> (b,segments,d)
 Tensor segment_pool(Tape&, Tensor x, int segments, Pool);

@@ -137,13 +137,15 @@ Tensor selective_scan(Tape& tape, Tensor u, Tensor dt, Tensor A, Tensor B, Tenso
     Arena& arena = tape.arena();
     float* saved = tape.recording() ? arena.floats(s.saved_size()) : nullptr;
     const Arena::Mark mark = arena.mark();
-    cpu::selective_scan_forward(s, u.data, dt.data, A.data, B.data, C.data, D.data, y.data, saved,
-                                arena.floats(s.forward_scratch()));
+    const Device device = tape.device();
+    FCI_ON(device, selective_scan_forward)
+    (s, u.data, dt.data, A.data, B.data, C.data, D.data, y.data, saved, arena.floats(s.forward_scratch()));
     arena.release(mark);
     tape.append("selective_scan", y, [=, arena = &arena] {
         const Arena::Mark mark = arena->mark();
-        cpu::selective_scan_backward(s, u.data, dt.data, A.data, B.data, C.data, D.data, saved, y.grad, u.grad, dt.grad,
-                                     A.grad, B.grad, C.grad, D.grad, arena->floats(s.backward_scratch()));
+        FCI_ON(device, selective_scan_backward)
+        (s, u.data, dt.data, A.data, B.data, C.data, D.data, saved, y.grad, u.grad, dt.grad, A.grad, B.grad, C.grad,
+         D.grad, arena->floats(s.backward_scratch()));
         arena->release(mark);
     });
     return y;

@@ -39,10 +39,8 @@ template <class T>
 using SelectiveScanBackward = void(ScanShape, const T* u, const T* dt, const T* A, const T* B, const T* C, const T* D,
                                    const T* saved, const T* dy, T* du, T* ddt, T* dA, T* dB, T* dC, T* dD, T* scratch);
 
-namespace cpu {
-SelectiveScanForward<float> selective_scan_forward;
-SelectiveScanBackward<float> selective_scan_backward;
-} // namespace cpu
+FCI_TWINS(SelectiveScanForward<float>, selective_scan_forward)
+FCI_TWINS(SelectiveScanBackward<float>, selective_scan_backward)
 
 Tensor selective_scan(Tape&, Tensor u, Tensor dt, Tensor A, Tensor B, Tensor C, Tensor D, bool reverse);
 

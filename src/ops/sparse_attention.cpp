@@ -190,15 +190,17 @@ Tensor sparse_attention(Tape& tape, Tensor qkv, IntTensor global, int heads) {
         check(global.data[g] >= 0 && global.data[g] < s.time,
               "sparse_attention: global position {} is outside the length {}", global.data[g], s.time);
     Tensor y = tape.tensor({s.batch, s.time, d});
+    const Device device = tape.device();
+    const int32_t* where = constant(device, global.data, s.globals);
     Arena& arena = tape.arena();
     float* lse = arena.floats(s.lse_size());
     const Arena::Mark mark = arena.mark();
-    cpu::sparse_attention_forward(s, qkv.data, global.data, y.data, lse, arena.floats(s.scratch()));
+    FCI_ON(device, sparse_attention_forward)(s, qkv.data, where, y.data, lse, arena.floats(s.scratch()));
     arena.release(mark);
     tape.append("sparse_attention", y, [=, arena = &arena] {
         const Arena::Mark mark = arena->mark();
-        cpu::sparse_attention_backward(s, qkv.data, global.data, y.data, lse, y.grad, qkv.grad,
-                                       arena->floats(s.scratch()));
+        FCI_ON(device, sparse_attention_backward)
+        (s, qkv.data, where, y.data, lse, y.grad, qkv.grad, arena->floats(s.scratch()));
         arena->release(mark);
     });
     return y;

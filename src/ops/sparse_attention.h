@@ -38,12 +38,10 @@ template <class T>
 using SparseAttentionBackward = void(SparseShape, const T* qkv, const int32_t* global, const T* y, const T* lse,
                                      const T* dy, T* dqkv, T* scratch);
 
-namespace cpu {
-SparseAttentionForward<float> sparse_attention_forward;
-SparseAttentionBackward<float> sparse_attention_backward;
-} // namespace cpu
+FCI_TWINS(SparseAttentionForward<float>, sparse_attention_forward)
+FCI_TWINS(SparseAttentionBackward<float>, sparse_attention_backward)
 
-// qkv (b,t,3d), columns q | k | v, global (g) -> (b,t,d)
+// qkv (b,t,3d), columns q | k | v, global (g), on the host -> (b,t,d)
 Tensor sparse_attention(Tape&, Tensor qkv, IntTensor global, int heads);
 
 // 16 distinct positions below `length` (all of them, if it is shorter), ascending, the same for the same seed.

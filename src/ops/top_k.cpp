@@ -29,7 +29,8 @@ IntTensor top_k(Tape& tape, Tensor scores, int k) {
     check(1 <= k && k <= s.n, "top_k: k is {}, expected 1 to {}, the length of a row of scores {}", k, s.n,
           scores.shape.text());
     int32_t* chosen = tape.arena().array<int32_t>(s.size());
-    cpu::top_k_forward(s, scores.data, chosen);
+    const Device device = tape.device();
+    FCI_ON(device, top_k_forward)(s, scores.data, chosen);
     Shape out = scores.shape;
     out.n[out.rank - 1] = 2 * k;
     return {chosen, out};

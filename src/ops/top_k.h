@@ -18,9 +18,7 @@ struct TopKShape {
 template <class T>
 using TopKForward = void(TopKShape, const T* scores, int32_t* chosen);
 
-namespace cpu {
-TopKForward<float> top_k_forward;
-} // namespace cpu
+FCI_TWINS(TopKForward<float>, top_k_forward)
 
 // scores (...,n) -> (...,2k)
 IntTensor top_k(Tape&, Tensor scores, int k);

@@ -5,6 +5,7 @@
 // with the Investigator's scale 1/(H sqrt(d/H)). The routing loss is the cross-entropy over the 16 segments.
 #pragma once
 #include "ops/dot_scores.h"
+#include "ops/indices.h"
 #include "ops/segment_pool.h"
 #include "routing/router.h"
 
@@ -24,7 +25,7 @@ struct SegmentRouter {
                 ? linear_scores(tape, x, xq)
                 : inner.scores(tape, xq, segment_pool(tape, x, segments, kind == Kind::mean ? Pool::mean : Pool::max));
         const IntTensor picked = top_k(tape, s, k);
-        return {s, picked, positions(tape, picked, k, x.shape[1] / segments)};
+        return {s, picked, expand_places(tape, picked, x.shape[1] / segments)};
     }
 
 private:
@@ -32,15 +33,6 @@ private:
         const RoutingShape shape{x.shape[0], segments, xq.shape[1], x.shape[2], inner.heads};
         const Tensor key = segment_pool(tape, elu_plus_one(tape, linear(tape, x, inner.wk, {})), segments, Pool::sum);
         return dot_scores(tape, elu_plus_one(tape, linear(tape, xq, inner.wq, {})), key, shape.scale());
-    }
-    // picked (b,r,2k), segments in its first k -> (b,r,k length), all positions of these
-    static IntTensor positions(Tape& tape, IntTensor picked, int k, int length) {
-        const int b = picked.shape[0], r = picked.shape[1];
-        int32_t *to = tape.arena().array<int32_t>(int64_t{b} * r * k * length), *begin = to;
-        for (int i = 0; i < b * r; ++i)
-            for (int s = 0; s < k; ++s)
-                for (int j = 0; j < length; ++j) *to++ = picked.data[i * 2 * k + s] * length + j;
-        return {begin, {b, r, k * length}};
     }
 };
 

@@ -1,0 +1,142 @@
+// common: what every CUDA twin is written with. Kernels are in a dialect that nvcc compiles for a GPU and g++ for the
+// emulator (tests/emulator), on which they run with no GPU; the macros below hide what g++ cannot parse.
+//
+//   FCI_SHARED(T, name, N)          static shared array         FCI_DYN_SHARED(T, name)   the launch's dynamic one
+//   FCI_LAUNCH(kernel, grid, block, shared_bytes, ...)          on the calling thread's stream
+//
+// Sums have a fixed order everywhere and there are no float atomics: same bits on every run.
+#pragma once
+#if defined(FCI_EMULATOR)
+#include "tests/emulator/emulator.h"
+#else
+#include <cuda_runtime.h>
+#define FCI_SHARED(T, name, N) __shared__ T name[N]
+#define FCI_DYN_SHARED(T, name)                                                                                        \
+    extern __shared__ float4 fci_dynamic_shared[];                                                                     \
+    T* name = reinterpret_cast<T*>(fci_dynamic_shared)
+#define FCI_LAUNCH(kernel, grid, block, shared_bytes, ...)                                                             \
+    ::fci::cuda::launch(kernel, #kernel, grid, block, shared_bytes, __VA_ARGS__)
+#endif
+
+#include "core/arena.h"
+#include "core/check.h"
+#include "core/scalar.h"
+
+namespace fci::cuda {
+
+// Temporary device memory, from here to the end of the block it is declared in. Given back in stream order: the next
+// kernel may have it while the last one that used it still runs before it.
+class Scratch {
+public:
+    Scratch();
+    ~Scratch();
+    float* floats(size_t n);
+
+private:
+    Arena& arena_;
+    Arena::Mark mark_;
+};
+
+int shared_limit(); // bytes of shared memory that one block may have
+
+#if !defined(FCI_EMULATOR)
+cudaStream_t stream();                          // the calling thread's own
+void expect(cudaError_t, const char* doing);    // Exit::internal unless it went well
+void allow_shared(const void* kernel, size_t bytes, const char* name); // more than 48 KB need a word
+
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), const char* name, dim3 grid, dim3 block, size_t shared_bytes,
+            Arguments... arguments) {
+    if (shared_bytes > 48 << 10) allow_shared(reinterpret_cast<const void*>(kernel), shared_bytes, name);
+    kernel<<<grid, block, shared_bytes, stream()>>>(arguments...);
+    expect(cudaPeekAtLastError(), name);
+}
+#endif
+
+constexpr unsigned all_lanes = 0xffffffffu;
+inline unsigned blocks_for(int64_t n, int each) { return static_cast<unsigned>((n + each - 1) / each); }
+
+// Sum and maximum over a warp, in every lane; all lanes take part.
+__device__ __forceinline__ float warp_sum(float v) {
+    for (int offset = 16; offset; offset /= 2) v += __shfl_xor_sync(all_lanes, v, offset);
+    return v;
+}
+__device__ __forceinline__ float warp_max(float v) {
+    for (int offset = 16; offset; offset /= 2) {
+        const float other = __shfl_xor_sync(all_lanes, v, offset);
+        v = other > v ? other : v;
+    }
+    return v;
+}
+
+// The same over a block of whole warps, in every thread; all threads take part. `partial`: 32 floats of shared memory,
+// free again after the next barrier.
+__device__ __forceinline__ float block_sum(float v, float* partial) {
+    const int thread = threadIdx.x, warps = blockDim.x / 32;
+    v = warp_sum(v);
+    __syncthreads(); // whoever still reads what the last call left
+    if (thread % 32 == 0) partial[thread / 32] = v;
+    __syncthreads();
+    float sum = 0;
+    for (int w = 0; w < warps; ++w) sum += partial[w];
+    return sum;
+}
+__device__ __forceinline__ float block_max(float v, float* partial) {
+    const int thread = threadIdx.x, warps = blockDim.x / 32;
+    v = warp_max(v);
+    __syncthreads();
+    if (thread % 32 == 0) partial[thread / 32] = v;
+    __syncthreads();
+    float most = partial[0];
+    for (int w = 1; w < warps; ++w) most = partial[w] > most ? partial[w] : most;
+    return most;
+}
+
+// f(i) for i = 0 .. n-1, a thread each.
+template <class F>
+__global__ void each_kernel(int64_t n, F f) {
+    const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+    if (i < n) f(i);
+}
+template <class F>
+void each(int64_t n, F f) {
+    constexpr int threads = 256;
+    if (n > 0) FCI_LAUNCH((each_kernel<F>), blocks_for(n, threads), threads, 0, n, f);
+}
+
+// to[c] += sum_r f(r,c) for c < columns, f a float: rows are cut into chunks, each summed by itself, top to bottom in 8
+// strands; then the chunks are added in order. The gradients of biases and of norms' weights.
+inline constexpr int column_chunk = 256; // rows
+template <class F>
+__global__ void column_partials(int rows, int columns, F f, float* partial) {
+    FCI_SHARED(float, strand, 8 * 32);
+    const int c = blockIdx.x * 32 + threadIdx.x, begin = blockIdx.y * column_chunk,
+              end = min(rows, begin + column_chunk);
+    float sum = 0;
+    if (c < columns)
+        for (int r = begin + threadIdx.y; r < end; r += 8) sum += f(r, c);
+    strand[threadIdx.y * 32 + threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y || c >= columns) return;
+    for (int s = 1; s < 8; ++s) sum += strand[s * 32 + threadIdx.x];
+    partial[int64_t{blockIdx.y} * columns + c] = sum;
+}
+template <class T>
+__global__ void add_partials(int parts, int columns, const T* partial, T* to) {
+    const int c = blockIdx.x * blockDim.x + threadIdx.x;
+    if (c >= columns) return;
+    T sum = 0;
+    for (int p = 0; p < parts; ++p) sum += partial[int64_t{p} * columns + c];
+    to[c] += sum;
+}
+template <class F>
+void add_column_sums(int rows, int columns, F f, float* to) {
+    if (rows <= 0 || columns <= 0) return;
+    const unsigned chunks = blocks_for(rows, column_chunk);
+    Scratch scratch;
+    float* partial = scratch.floats(size_t{chunks} * columns);
+    FCI_LAUNCH((column_partials<F>), dim3(blocks_for(columns, 32), chunks), dim3(32, 8), 0, rows, columns, f, partial);
+    FCI_LAUNCH(add_partials<float>, blocks_for(columns, 256), 256, 0, static_cast<int>(chunks), columns, partial, to);
+}
+
+} // namespace fci::cuda

@@ -1,0 +1,129 @@
+// The GPU's memory, streams and errors; in the emulator, the CPU's in their place.
+#include "cuda/common.cuh"
+
+#if defined(FCI_EMULATOR)
+
+#include <cstdlib>
+#include <cstring>
+
+namespace fci::cuda {
+
+namespace {
+Arena& scratch_arena() {
+    static thread_local Arena arena(Device::cuda);
+    return arena;
+}
+} // namespace
+
+void* allocate(size_t bytes) { return std::malloc(bytes); }
+void* allocate_managed(size_t bytes) { return std::malloc(bytes); }
+void release(void* p) { std::free(p); }
+void set_zero(void* p, size_t bytes) { std::memset(p, 0, bytes); }
+void copy_in(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+void copy_out(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+void synchronize() {}
+Gpu find_gpu() { return {true, "emulator", ""}; }
+int shared_limit() { return 227 << 10; }
+
+} // namespace fci::cuda
+
+#else
+
+#include "cuda/context.cuh"
+
+namespace fci::cuda {
+namespace {
+
+constexpr size_t blas_workspace = size_t{32} << 20; // as NVIDIA recommends for Hopper
+
+struct Context {
+    cudaStream_t stream = nullptr;
+    cublasHandle_t blas = nullptr;
+    void* workspace = nullptr;
+    Arena scratch{Device::cuda};
+
+    Context() {
+        expect(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
+        if (cublasCreate(&blas) != CUBLAS_STATUS_SUCCESS) fail(Exit::internal, "cuBLAS cannot start on this GPU");
+        expect(cudaMalloc(&workspace, blas_workspace), "allocating cuBLAS's workspace");
+        cublasSetStream(blas, stream);
+        cublasSetWorkspace(blas, workspace, blas_workspace);
+    }
+    ~Context() { // at the end of the program the driver may be gone already: nothing is reported
+        cublasDestroy(blas);
+        cudaFree(workspace);
+        cudaStreamDestroy(stream);
+    }
+};
+
+Context& context() {
+    static thread_local Context c;
+    return c;
+}
+Arena& scratch_arena() { return context().scratch; }
+
+} // namespace
+
+cudaStream_t stream() { return context().stream; }
+cublasHandle_t blas() { return context().blas; }
+
+void expect(cudaError_t error, const char* doing) {
+    if (error != cudaSuccess) fail(Exit::internal, "CUDA, {}: {}", doing, cudaGetErrorString(error));
+}
+
+void allow_shared(const void* kernel, size_t bytes, const char* name) {
+    expect(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)), name);
+}
+
+int shared_limit() {
+    int device = 0, bytes = 0;
+    expect(cudaGetDevice(&device), "asking for the device");
+    expect(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "asking for its limits");
+    return bytes;
+}
+
+void* allocate(size_t bytes) {
+    void* p = nullptr;
+    return cudaMalloc(&p, bytes) == cudaSuccess ? p : nullptr;
+}
+void* allocate_managed(size_t bytes) {
+    void* p = nullptr;
+    expect(cudaMallocManaged(&p, bytes), "allocating managed memory");
+    return p;
+}
+void release(void* p) { cudaFree(p); }
+void set_zero(void* p, size_t bytes) { expect(cudaMemsetAsync(p, 0, bytes, stream()), "clearing memory"); }
+void copy_in(void* to, const void* from, size_t bytes) {
+    expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream()), "copying to the GPU");
+}
+void copy_out(void* to, const void* from, size_t bytes) {
+    expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream()), "copying from the GPU");
+    synchronize();
+}
+void synchronize() { expect(cudaStreamSynchronize(stream()), "running kernels"); }
+
+Gpu find_gpu() {
+    int count = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    if (error == cudaErrorInsufficientDriver)
+        return {false, "",
+                "there is no NVIDIA driver, or one too old for CUDA " + std::to_string(CUDART_VERSION / 1000) + "." +
+                    std::to_string(CUDART_VERSION % 1000 / 10) + ": install or update it"};
+    if (error != cudaSuccess || count == 0)
+        return {false, "", std::string("no NVIDIA GPU can be used here: ") + cudaGetErrorString(error)};
+    cudaDeviceProp properties{};
+    expect(cudaGetDeviceProperties(&properties, 0), "asking for the device");
+    return {true, properties.name, ""};
+}
+
+} // namespace fci::cuda
+
+#endif
+
+namespace fci::cuda {
+
+Scratch::Scratch() : arena_(scratch_arena()), mark_(arena_.mark()) {}
+Scratch::~Scratch() { arena_.release(mark_); }
+float* Scratch::floats(size_t n) { return arena_.floats(n); }
+
+} // namespace fci::cuda

@@ -1,0 +1,67 @@
+#include "core/device.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <string_view>
+
+#include "core/check.h"
+
+namespace fci {
+
+void* allocate(Device device, size_t bytes, size_t alignment) {
+    void* p = device == Device::cuda ? cuda::allocate(bytes) : std::aligned_alloc(alignment, bytes);
+    if (!p)
+        fail(Exit::internal, "out of {}memory: an arena needs {} MiB more; try a smaller --batch or --length",
+             device == Device::cuda ? "GPU " : "", bytes >> 20);
+    if (device == Device::cpu) madvise(p, bytes, MADV_HUGEPAGE); // where the system gives them: fewer TLB misses
+    return p;
+}
+
+void release(Device device, void* p) { device == Device::cuda ? cuda::release(p) : std::free(p); }
+
+void set_zero(Device device, void* p, size_t bytes) {
+    if (device == Device::cuda)
+        cuda::set_zero(p, bytes);
+    else
+        std::memset(p, 0, bytes);
+}
+
+void copy_in(Device device, void* to, const void* from_host, size_t bytes) {
+    if (device == Device::cuda)
+        cuda::copy_in(to, from_host, bytes);
+    else
+        std::memcpy(to, from_host, bytes);
+}
+
+void copy_out(Device device, void* to_host, const void* from, size_t bytes) {
+    if (device == Device::cuda)
+        cuda::copy_out(to_host, from, bytes);
+    else
+        std::memcpy(to_host, from, bytes);
+}
+
+const void* constant_bytes(const void* host, size_t bytes) {
+    static std::mutex mutex;
+    static std::map<std::string, void*, std::less<>> known; // by contents
+    const std::lock_guard lock(mutex);
+    const std::string_view contents(static_cast<const char*>(host), bytes);
+    auto at = known.find(contents);
+    if (at == known.end()) {
+        void* p = allocate(Device::cuda, bytes, 64);
+        cuda::copy_in(p, host, bytes);
+        cuda::synchronize(); // other threads' streams may use it next
+        at = known.emplace(contents, p).first;
+    }
+    return at->second;
+}
+
+Gpu find_gpu() {
+    if (cuda::find_gpu) return cuda::find_gpu();
+    return {false, "", "this fci was built without CUDA: install the CUDA Toolkit (nvcc) and run make again"};
+}
+
+} // namespace fci

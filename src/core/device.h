@@ -1,0 +1,57 @@
+// Device: where numbers live and ops run. Every op has two twins of one signature, cpu::x and cuda::x, and the device
+// is chosen at run time. The CUDA twins are weak symbols: a program that is linked without them (no nvcc) has null in
+// their place and offers no GPU, and the tests link the same twins compiled for the emulator (tests/emulator).
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace fci {
+
+enum class Device { cpu, cuda };
+
+// Declares an op's function on both devices: FCI_TWINS(GatherForward<float>, gather_forward)
+#define FCI_TWINS(Type, name)                                                                                          \
+    namespace cpu {                                                                                                    \
+    Type name;                                                                                                         \
+    }                                                                                                                  \
+    namespace cuda {                                                                                                   \
+    [[gnu::weak]] Type name;                                                                                           \
+    }
+
+// The twin of a device: FCI_ON(device, gather_forward)(s, x, index, y)
+#define FCI_ON(device, name) ((device) == ::fci::Device::cuda ? cuda::name : cpu::name)
+
+// Memory of a device. On cuda, copies and fills are work on the calling thread's stream, in its order; copy_out waits.
+void* allocate(Device, size_t bytes, size_t alignment); // Exit::internal when there is no more
+void release(Device, void*);
+void set_zero(Device, void* p, size_t bytes);
+void copy_in(Device, void* to, const void* from_host, size_t bytes);
+void copy_out(Device, void* to_host, const void* from, size_t bytes);
+
+const void* constant_bytes(const void* host, size_t bytes);
+// The same numbers on the device, for as long as the program runs; equal contents are uploaded once. On the cpu: p.
+template <class T>
+const T* constant(Device device, const T* p, size_t n) {
+    return device == Device::cpu ? p : static_cast<const T*>(constant_bytes(p, n * sizeof(T)));
+}
+// The GPU, as the program finds it. `why`: what is missing when there is none, a sentence for people.
+struct Gpu {
+    bool present = false;
+    std::string name, why;
+};
+Gpu find_gpu();
+
+// What the runtime (cuda/runtime.cu) offers the rest of the program.
+namespace cuda {
+[[gnu::weak]] void* allocate(size_t bytes); // null when there is no more
+[[gnu::weak]] void* allocate_managed(size_t bytes); // readable on both sides; for tests
+[[gnu::weak]] void release(void*);
+[[gnu::weak]] void set_zero(void*, size_t bytes);
+[[gnu::weak]] void copy_in(void* to, const void* from_host, size_t bytes);
+[[gnu::weak]] void copy_out(void* to_host, const void* from, size_t bytes);
+[[gnu::weak]] void synchronize(); // waits for the calling thread's stream; reports what went wrong on it
+[[gnu::weak]] Gpu find_gpu();
+} // namespace cuda
+
+} // namespace fci
