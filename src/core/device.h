@@ -44,7 +44,7 @@ Gpu find_gpu();
 
 // What the runtime (cuda/runtime.cu) offers the rest of the program.
 namespace cuda {
-[[gnu::weak]] void* allocate(size_t bytes); // null when there is no more
+[[gnu::weak]] void* allocate(size_t bytes);         // null when there is no more
 [[gnu::weak]] void* allocate_managed(size_t bytes); // readable on both sides; for tests
 [[gnu::weak]] void release(void*);
 [[gnu::weak]] void set_zero(void*, size_t bytes);
