@@ -1,5 +1,5 @@
-// The training step around the ops: the batch, what counts as a hit, the sums for the log, AdamW. One pass each; sums in
-// a fixed order.
+// The training step around the ops: the batch, what counts as a hit, the sums for the log, AdamW. One pass each; sums
+// in a fixed order.
 #include "cuda/common.cuh"
 #include "train/gpu.h"
 
@@ -173,9 +173,7 @@ void* capture(void (*work)(void*), void* with) {
     cudaGraphDestroy(graph);
     return executable;
 }
-void replay(void* graph) {
-    expect(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), stream()), "replaying a step");
-}
+void replay(void* graph) { expect(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), stream()), "replaying a step"); }
 void drop(void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
 
 #endif

@@ -37,7 +37,7 @@ const T* constant(Device device, const T* p, size_t n) {
 }
 // The GPU, as the program finds it. `why`: what is missing when there is none, a sentence for people.
 struct Gpu {
-    bool present = false;
+    bool present = false, emulated = false; // emulated: for tests, not worth choosing
     std::string name, why;
 };
 Gpu find_gpu();
@@ -52,6 +52,7 @@ namespace cuda {
 [[gnu::weak]] void copy_out(void* to_host, const void* from, size_t bytes);
 [[gnu::weak]] void synchronize(); // waits for the calling thread's stream; reports what went wrong on it
 [[gnu::weak]] Gpu find_gpu();
+[[gnu::weak]] void allow_tf32(); // for all products from now on; before the first
 } // namespace cuda
 
 } // namespace fci
