@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 
 #include <atomic>
-#include <deque>
 #include <memory>
 #include <vector>
 
@@ -14,15 +13,14 @@
 #include "tests/emulator/fiber.h"
 #include "tests/emulator/sanitizers.h"
 
-// Under ThreadSanitizer this file is not instrumented, and must not call code that is: its containers hold types of
-// this file only, so that the linker cannot take a function of theirs from an instrumented file.
+// Under ThreadSanitizer this file is not instrumented, and what it does for a CUDA thread must not call what is: not
+// memset or malloc, and of containers only those of types of this file, or the linker might take an instrumented twin.
 namespace emulator {
 namespace {
 
 using fci::Error, fci::Exit, fci::fail;
 
-constexpr size_t most_threads = 1024, redzone = 256, arena_bytes = 1 << 20;
-constexpr unsigned char nan_byte = 0xff; // a float or double of such bytes is a NaN
+constexpr size_t most_threads = 1024, most_arrays = 32, redzone = 256, arena_bytes = 1 << 20;
 
 std::atomic<int> order = 0;
 std::atomic<size_t> shared_limit = 227 << 10;
@@ -58,6 +56,9 @@ struct SharedArray {
     char* data;
     size_t bytes;
 };
+struct SanitizedThread {
+    void* handle;
+};
 struct Turn {
     unsigned number;
 };
@@ -72,6 +73,11 @@ std::string text(const Thread& t) {
 }
 std::string where(const Thread& t) {
     return t.state == State::exited ? "has exited" : t.state == State::ready ? "runs" : "waits at " + text(t.site);
+}
+
+void fill_with_nan(char* from, size_t bytes) { // no memset: see above
+    volatile uint64_t* word = reinterpret_cast<uint64_t*>(from);
+    for (size_t i = 0; i < bytes / sizeof *word; ++i) word[i] = ~uint64_t(0);
 }
 
 // What a host thread keeps between launches: stacks and shared memory are mapped once.
@@ -111,6 +117,7 @@ private:
     bool take_turns();
     void open_barrier();
     void end_block();
+    void forget_sanitized();
     void arrange(std::vector<Turn>& turns, size_t n);
     void check_limits() const;
     void check_redzones();
@@ -125,7 +132,9 @@ private:
     std::vector<Turn> turns_, block_turns_;
     char* arena_;
     size_t arena_used_ = 0, static_bytes_ = 0, dynamic_bytes_ = 0;
-    std::deque<SharedArray> arrays_;
+    SharedArray arrays_[most_arrays];
+    size_t used_arrays_ = 0;
+    std::vector<SanitizedThread> sanitized_;
     unsigned size_ = 0, exited_ = 0; // threads of the block
     unsigned openings_ = 0;          // of the block's barrier
     char barrier_tag_[2] = {}, end_tag_ = 0;
@@ -186,6 +195,7 @@ void Machine::launch(const char* name, dim3 g, dim3 b, size_t dynamic_bytes) {
         run_block();
     }
     sanitizer::acquire(&end_tag_);
+    forget_sanitized();
     if (!failure_.empty()) throw Error(Exit::internal, failure_);
 }
 
@@ -250,13 +260,23 @@ void Machine::end_block() {
     else
         for (size_t w = 0; w < most_threads / 32; ++w) warps_[w] = Warp();
     sanitizer::poison(arena_, arena_used_);
-    arrays_.clear();
+    used_arrays_ = 0;
     arena_used_ = 0;
-    for (unsigned i = 0; i < size_; ++i) threads_[i].fiber.forget();
+    for (unsigned i = 0; i < size_; ++i) {
+        void* t = threads_[i].fiber.forget(&end_tag_);
+        if (t) sanitized_.push_back({t});
+    }
+    if (sanitized_.size() > 4000) forget_sanitized(); // ThreadSanitizer has room for 8000
     running = nullptr;
     // Nothing orders the next block's use of shared memory after this one's, and nothing needs to: it is new memory.
     if (sanitizer::thread)
         ::mmap(arena_, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+// Only now: ThreadSanitizer takes a new thread with an ended one's number for the same, and would not see their race.
+void Machine::forget_sanitized() {
+    for (const SanitizedThread t : sanitized_) sanitizer::delete_thread(t.handle);
+    sanitized_.clear();
 }
 
 // What keeps a block from going on; "" if all threads wait at one barrier.
@@ -296,7 +316,6 @@ void Machine::set_failure(const std::string& what) {
 
 void Machine::fail_here(const std::string& what) {
     set_failure(text(*running) + " " + what);
-    sanitizer::release(&end_tag_);
     running->fiber.suspend(); // for good: the launch throws
     __builtin_unreachable();
 }
@@ -361,16 +380,17 @@ char* Machine::place(const void* key, size_t bytes, Site name) {
     char* data = arena_ + arena_used_ + redzone;
     arena_used_ += redzone + room;
     sanitizer::unpoison(data - redzone, redzone + room + redzone);
-    std::memset(data - redzone, nan_byte, redzone + room + redzone);
+    fill_with_nan(data - redzone, redzone + room + redzone);
     sanitizer::poison(data - redzone, redzone + room + redzone);
     sanitizer::unpoison(data, bytes);
-    arrays_.push_back({key, name, data, bytes});
+    arrays_[used_arrays_++] = {key, name, data, bytes};
     return data;
 }
 
 void* Machine::shared(const void* key, size_t bytes, Site name) {
-    for (const SharedArray& a : arrays_)
-        if (a.key == key) return a.data;
+    for (size_t i = 0; i < used_arrays_; ++i)
+        if (arrays_[i].key == key) return arrays_[i].data;
+    if (used_arrays_ == most_arrays) fail_here(fmt::format("has more than {} shared arrays", most_arrays - 1));
     static_bytes_ += bytes;
     if (static_bytes_ > static_shared_limit || static_bytes_ + dynamic_bytes_ > shared_limit)
         fail_here(fmt::format("asks for {} bytes of shared memory for {}: of {} static and {} dynamic bytes a block "
@@ -385,10 +405,11 @@ void Machine::check_redzones() {
     if (sanitizer::address) return;
     const auto untouched = [](const char* from, size_t bytes) {
         for (size_t i = 0; i < bytes; ++i)
-            if (static_cast<unsigned char>(from[i]) != nan_byte) return false;
+            if (from[i] != '\xff') return false;
         return true;
     };
-    for (const SharedArray& a : arrays_) {
+    for (size_t i = 0; i < used_arrays_; ++i) {
+        const SharedArray& a = arrays_[i];
         const size_t rest = (a.bytes + 15) / 16 * 16 - a.bytes;
         for (const bool after : {false, true})
             if (!untouched(after ? a.data + a.bytes : a.data - redzone, after ? rest + redzone : redzone))
