@@ -5,6 +5,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <vector>
@@ -24,7 +25,7 @@ constexpr size_t most_threads = 1024, most_arrays = 32, redzone = 256, arena_byt
 
 std::atomic<int> order = 0;
 std::atomic<size_t> shared_limit = 227 << 10;
-thread_local Counters counted;
+constinit thread_local Counters counted;
 
 enum class State : uint8_t { ready, at_barrier, in_warp, exited };
 
@@ -64,7 +65,8 @@ struct Turn {
 };
 
 bool same(const Site& a, const Site& b) {
-    return a.line == b.line && std::strcmp(a.call, b.call) == 0 && std::strcmp(a.file, b.file) == 0;
+    const auto equal = [](const char* x, const char* y) { return x == y || std::strcmp(x, y) == 0; };
+    return a.line == b.line && equal(a.call, b.call) && equal(a.file, b.file);
 }
 std::string text(const Site& s) { return fmt::format("{} ({}:{})", s.call, s.file, s.line); }
 std::string text(const uint3& i) { return fmt::format("({},{},{})", i.x, i.y, i.z); }
@@ -100,12 +102,12 @@ public:
     void barrier(Site);
     uint64_t meet(unsigned mask, uint64_t value, int source, Site, bool orders_memory);
     void* shared(const void* key, size_t bytes, Site name);
+    void* dynamic(Site name);
 
     const char* kernel = nullptr; // null: no launch
     dim3 grid, block;
     uint3 block_index{};
     Thread* running = nullptr;
-    void* dynamic = nullptr;
     void (*body)(const void*) = nullptr;
     const void* with = nullptr;
 
@@ -122,7 +124,8 @@ private:
     void check_limits() const;
     void check_redzones();
     std::string diagnose();
-    [[noreturn]] void fail_here(const std::string& what);
+    void refuse(const std::string& what); // of the running thread: then it must stop(), with no string left to free
+    [[noreturn]] void stop();
     void set_failure(const std::string& what);
     void wait(State, Site);
     char* place(const void* key, size_t bytes, Site name);
@@ -130,7 +133,7 @@ private:
     std::unique_ptr<Thread[]> threads_;
     std::unique_ptr<Warp[]> warps_;
     std::vector<Turn> turns_, block_turns_;
-    char* arena_;
+    char *arena_, *dynamic_ = nullptr;
     size_t arena_used_ = 0, static_bytes_ = 0, dynamic_bytes_ = 0;
     SharedArray arrays_[most_arrays];
     size_t used_arrays_ = 0;
@@ -211,7 +214,7 @@ void Machine::enter() {
 void Machine::run_block() {
     exited_ = 0;
     static_bytes_ = 0;
-    dynamic = place(nullptr, dynamic_bytes_, Site("dynamic shared memory", "launch", 0));
+    dynamic_ = nullptr;
     for (unsigned i = 0; i < size_; ++i) {
         Thread& t = threads_[i];
         t.number = i;
@@ -314,8 +317,9 @@ void Machine::set_failure(const std::string& what) {
     failed(failure_.c_str());
 }
 
-void Machine::fail_here(const std::string& what) {
-    set_failure(text(*running) + " " + what);
+void Machine::refuse(const std::string& what) { set_failure(text(*running) + " " + what); }
+
+void Machine::stop() {
     running->fiber.suspend(); // for good: the launch throws
     __builtin_unreachable();
 }
@@ -337,12 +341,16 @@ void Machine::barrier(Site site) {
 uint64_t Machine::meet(unsigned mask, uint64_t value, int source, Site site, bool orders_memory) {
     Thread& me = *running;
     Thread* lanes = &me - me.number % 32;
-    if (!(mask >> (me.number % 32) & 1))
-        fail_here(fmt::format("is at {} with mask {:#010x}, which lacks its own lane", text(site), mask));
+    if (!(mask >> (me.number % 32) & 1)) {
+        refuse(fmt::format("is at {} with mask {:#010x}, which lacks its own lane", text(site), mask));
+        stop();
+    }
     const unsigned in_block = std::min(32u, size_ - lanes->number);
-    if (in_block < 32 && mask >> in_block)
-        fail_here(fmt::format("is at {} with mask {:#010x}, but its warp has {} lanes: the others never arrive",
-                              text(site), mask, in_block));
+    if (in_block < 32 && mask >> in_block) {
+        refuse(fmt::format("is at {} with mask {:#010x}, but its warp has {} lanes: the others never arrive",
+                           text(site), mask, in_block));
+        stop();
+    }
     Meeting* meeting = nullptr;
     for (Meeting& m : warps_[me.number / 32].meetings) {
         if (m.missing > 0 && m.mask == mask && same(m.site, site)) {
@@ -390,23 +398,33 @@ char* Machine::place(const void* key, size_t bytes, Site name) {
 void* Machine::shared(const void* key, size_t bytes, Site name) {
     for (size_t i = 0; i < used_arrays_; ++i)
         if (arrays_[i].key == key) return arrays_[i].data;
-    if (used_arrays_ == most_arrays) fail_here(fmt::format("has more than {} shared arrays", most_arrays - 1));
+    if (used_arrays_ == most_arrays) {
+        refuse(fmt::format("has more than {} shared arrays", most_arrays - 1));
+        stop();
+    }
     static_bytes_ += bytes;
-    if (static_bytes_ > static_shared_limit || static_bytes_ + dynamic_bytes_ > shared_limit)
-        fail_here(fmt::format("asks for {} bytes of shared memory for {}: of {} static and {} dynamic bytes a block "
-                              "can have {} static ones and {} in all",
-                              bytes, text(name), static_bytes_, dynamic_bytes_, static_shared_limit,
-                              shared_limit.load()));
+    if (static_bytes_ > static_shared_limit || static_bytes_ + dynamic_bytes_ > shared_limit) {
+        refuse(fmt::format("asks for {} bytes of shared memory for {}: of {} static and {} dynamic bytes a block "
+                           "can have {} static ones and {} in all",
+                           bytes, text(name), static_bytes_, dynamic_bytes_, static_shared_limit, shared_limit.load()));
+        stop();
+    }
     return place(key, bytes, name);
+}
+
+void* Machine::dynamic(Site name) {
+    if (!dynamic_) dynamic_ = place(nullptr, dynamic_bytes_, name);
+    return dynamic_;
 }
 
 // Without AddressSanitizer, a write just outside a shared array is found when the block ends.
 void Machine::check_redzones() {
     if (sanitizer::address) return;
     const auto untouched = [](const char* from, size_t bytes) {
-        for (size_t i = 0; i < bytes; ++i)
-            if (from[i] != '\xff') return false;
-        return true;
+        for (; bytes % sizeof(uint64_t); --bytes)
+            if (*from++ != '\xff') return false;
+        const uint64_t* word = reinterpret_cast<const uint64_t*>(from);
+        return std::all_of(word, word + bytes / sizeof *word, [](uint64_t w) { return w == ~uint64_t(0); });
     };
     for (size_t i = 0; i < used_arrays_; ++i) {
         const SharedArray& a = arrays_[i];
@@ -454,7 +472,7 @@ unsigned ballot(unsigned mask, bool predicate, Site site) {
     return static_cast<unsigned>(machine->meet(mask, predicate, -1, site, false));
 }
 void* shared_array(const void* key, size_t bytes, Site name) { return machine->shared(key, bytes, name); }
-void* dynamic_shared() { return machine->dynamic; }
+void* dynamic_shared(Site name) { return machine->dynamic(name); }
 
 void run(const char* kernel, dim3 grid, dim3 block, size_t dynamic_bytes, void (*body)(const void*), const void* with) {
     static thread_local Machine own;
