@@ -33,8 +33,10 @@ GIT_HASH  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)$
 
 ENGINE := $(wildcard src/*/*.cpp tasks/*.cpp)
 MAIN   := src/main.cpp
-TESTS  := $(wildcard tests/*.cpp tests/fuzz/*.cpp tests/faults/*.cpp)
+TESTS  := $(wildcard tests/*.cpp tests/fuzz/*.cpp tests/faults/*.cpp tests/emulator/*.cpp)
+KERNELS := $(wildcard cuda/*.cu cuda/ops/*.cu tests/emulator/*.cu)
 OBJ     = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
+EMULATED = $(patsubst %.cu,$(BUILD)/emulated/%.o,$(KERNELS))
 CATCH  := $(shell echo '\#include <catch2/catch.hpp>' | $(CXX) -E -x c++ - >/dev/null 2>&1 || echo -lCatch2Main -lCatch2)
 
 say     = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
@@ -48,7 +50,7 @@ fci: $(BUILD)/fci
 $(BUILD)/fci: $(call OBJ,$(ENGINE) $(MAIN))
 	$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
-$(BUILD)/tests/run: $(call OBJ,$(ENGINE) $(TESTS))
+$(BUILD)/tests/run: $(call OBJ,$(ENGINE) $(TESTS)) $(EMULATED)
 	$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(CATCH) $(LDLIBS) -o $@
 
 # Data and what BM25 chooses must be the same on every machine: no fused operations there.
@@ -56,6 +58,17 @@ $(BUILD)/tasks/%.o $(BUILD)/src/routing/bm25.o: CXXFLAGS += -ffp-contract=off
 $(BUILD)/src/ops/%.o $(BUILD)/src/core/%.o: CXXFLAGS += $(ARCH_WIDE)
 # Catch2 v2 is one large header: test code is compiled for checking, not for speed.
 $(BUILD)/tests/%.o: CXXFLAGS += -O1
+
+# The emulator (tests/emulator): every CUDA kernel compiled by g++, for the tests. The emulator itself must not be
+# instrumented by ThreadSanitizer: it is what runs the threads. -g3: gdb knows threadIdx.
+$(BUILD)/emulated/%.o: %.cu
+	@mkdir -p $(@D)
+	$(call say,c++,$<)$(CXX) $(CPPFLAGS) -DFCI_EMULATOR $(CXXFLAGS) -O1 -g3 -Wno-unknown-pragmas -x c++ -c $< -o $@
+$(BUILD)/tests/emulator/%.o: CXXFLAGS += -O2
+ifneq ($(findstring thread,$(SANITIZE)),)
+$(BUILD)/tests/emulator/%.o: override SANITIZE :=
+$(BUILD)/tests/emulator/%.o: CPPFLAGS += -DFCI_EMULATOR_TSAN
+endif
 
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
@@ -80,7 +93,7 @@ asan:
 	$(MAKE) test BUILD=build/asan OPT='-O1 -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
 
 tsan:
-	$(MAKE) test BUILD=build/tsan OPT='-O1' SANITIZE=-fsanitize=thread ONLY='[threads]'
+	$(MAKE) test BUILD=build/tsan OPT='-O1' SANITIZE=-fsanitize=thread ONLY='[threads],[emulator]'
 
 bench: fci
 	./fci bench
