@@ -77,7 +77,7 @@ void sync_warp(unsigned mask, Site);
 uint64_t exchange(unsigned mask, uint64_t value, int source_lane, Site); // all ones if the mask lacks the source
 unsigned ballot(unsigned mask, bool predicate, Site);
 void* shared_array(const void* key, size_t bytes, Site name);
-void* dynamic_shared();
+void* dynamic_shared(Site name);
 
 void run(const char* kernel, dim3 grid, dim3 block, size_t dynamic_bytes, void (*body)(const void*), const void* with);
 
@@ -109,7 +109,7 @@ T shuffle(unsigned mask, T value, int source_lane, Site site) {
 #define FCI_SHARED(T, name, N)                                                                                         \
     static char name##_key;                                                                                            \
     T(&name)[N] = *static_cast<T(*)[N]>(::emulator::shared_array(&name##_key, sizeof(T[N]), #name))
-#define FCI_DYN_SHARED(T, name) T* name = static_cast<T*>(::emulator::dynamic_shared())
+#define FCI_DYN_SHARED(T, name) T* name = static_cast<T*>(::emulator::dynamic_shared(#name))
 
 #define threadIdx (::emulator::thread_index())
 #define blockIdx (::emulator::block_index())

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <new>
+#include <utility>
 
 #include "tests/emulator/sanitizers.h"
 
@@ -124,9 +125,14 @@ void Fiber::finish() {
     __builtin_unreachable();
 }
 
-void Fiber::forget() {
-    if (own_thread_) sanitizer::delete_thread(own_thread_);
-    own_thread_ = nullptr;
+void* Fiber::forget(void* tag) {
+    if (own_thread_ && abandoned_) {
+        void* host = sanitizer::this_thread();
+        sanitizer::become(own_thread_);
+        sanitizer::release(tag);
+        sanitizer::become(host);
+    }
+    return std::exchange(own_thread_, nullptr);
 }
 
 } // namespace emulator

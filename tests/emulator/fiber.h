@@ -25,7 +25,9 @@ public:
     void resume();                               // runs the fiber until it suspends itself
     void suspend();                              // called by the fiber
     void finish();                               // called by the fiber, which will not be resumed
-    void forget();                               // after its last run, also if it has not finished
+    // After its last run. If it has not finished, all it did is now before tag. Gives ThreadSanitizer's view of it, if
+    // any, to be deleted.
+    void* forget(void* tag);
 
 private:
     static void enter();
