@@ -10,6 +10,7 @@ BUILD    ?= build/release
 OPT      ?= -O3
 WERROR   ?=
 SANITIZE ?=
+EMULATED_OPT ?= -O1
 
 # -ffp-contract is stated: a*b+c may become one fused operation, so bits belong to a compiler and an ARCH.
 # -Wno-stringop-overflow: g++ 12 at -O3 raises a false alarm inside fmt::join.
@@ -74,8 +75,8 @@ $(BUILD)/tests/%.o: CXXFLAGS += -O1
 # instrumented by ThreadSanitizer: it is what runs the threads. -g3: gdb knows threadIdx.
 $(BUILD)/emulated/%.o: %.cu
 	@mkdir -p $(@D)
-	$(call say,c++,$<)$(CXX) $(CPPFLAGS) -DFCI_EMULATOR $(CXXFLAGS) -O1 -g3 -Wno-unknown-pragmas -x c++ -c $< -o $@
-$(BUILD)/tests/emulator/%.o: CXXFLAGS += -O2
+	$(call say,c++,$<)$(CXX) $(CPPFLAGS) -DFCI_EMULATOR $(CXXFLAGS) $(EMULATED_OPT) -g3 -Wno-unknown-pragmas -x c++ -c $< -o $@
+$(BUILD)/tests/emulator/%.o: CXXFLAGS += -O2 -g
 ifneq ($(findstring thread,$(SANITIZE)),)
 $(BUILD)/tests/emulator/%.o: override SANITIZE :=
 $(BUILD)/tests/emulator/%.o: CPPFLAGS += -DFCI_EMULATOR_TSAN

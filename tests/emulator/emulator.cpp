@@ -5,8 +5,8 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
-#include <deque>
 #include <memory>
 #include <vector>
 
@@ -14,19 +14,18 @@
 #include "tests/emulator/fiber.h"
 #include "tests/emulator/sanitizers.h"
 
-// Under ThreadSanitizer this file is not instrumented, and must not call code that is: its containers hold types of
-// this file only, so that the linker cannot take a function of theirs from an instrumented file.
+// Under ThreadSanitizer this file is not instrumented, and what it does for a CUDA thread must not call what is: not
+// memset or malloc, and of containers only those of types of this file, or the linker might take an instrumented twin.
 namespace emulator {
 namespace {
 
 using fci::Error, fci::Exit, fci::fail;
 
-constexpr size_t most_threads = 1024, redzone = 256, arena_bytes = 1 << 20;
-constexpr unsigned char nan_byte = 0xff; // a float or double of such bytes is a NaN
+constexpr size_t most_threads = 1024, most_arrays = 32, redzone = 256, arena_bytes = 1 << 20;
 
 std::atomic<int> order = 0;
 std::atomic<size_t> shared_limit = 227 << 10;
-thread_local Counters counted;
+constinit thread_local Counters counted;
 
 enum class State : uint8_t { ready, at_barrier, in_warp, exited };
 
@@ -58,12 +57,16 @@ struct SharedArray {
     char* data;
     size_t bytes;
 };
+struct Handle { // ThreadSanitizer's, of a CUDA thread
+    void* thread;
+};
 struct Turn {
     unsigned number;
 };
 
 bool same(const Site& a, const Site& b) {
-    return a.line == b.line && std::strcmp(a.call, b.call) == 0 && std::strcmp(a.file, b.file) == 0;
+    const auto equal = [](const char* x, const char* y) { return x == y || std::strcmp(x, y) == 0; };
+    return a.line == b.line && equal(a.call, b.call) && equal(a.file, b.file);
 }
 std::string text(const Site& s) { return fmt::format("{} ({}:{})", s.call, s.file, s.line); }
 std::string text(const uint3& i) { return fmt::format("({},{},{})", i.x, i.y, i.z); }
@@ -72,6 +75,11 @@ std::string text(const Thread& t) {
 }
 std::string where(const Thread& t) {
     return t.state == State::exited ? "has exited" : t.state == State::ready ? "runs" : "waits at " + text(t.site);
+}
+
+void fill_with_nan(char* from, size_t bytes) { // no memset: see above
+    volatile uint64_t* word = reinterpret_cast<uint64_t*>(from);
+    for (size_t i = 0; i < bytes / sizeof *word; ++i) word[i] = ~uint64_t(0);
 }
 
 // What a host thread keeps between launches: stacks and shared memory are mapped once.
@@ -84,6 +92,7 @@ public:
         sanitizer::poison(arena_, arena_bytes);
     }
     ~Machine() {
+        for (const Handle h : spare_) sanitizer::delete_thread(h.thread);
         sanitizer::unpoison(arena_, arena_bytes);
         ::munmap(arena_, arena_bytes);
     }
@@ -94,12 +103,12 @@ public:
     void barrier(Site);
     uint64_t meet(unsigned mask, uint64_t value, int source, Site, bool orders_memory);
     void* shared(const void* key, size_t bytes, Site name);
+    void* dynamic(Site name);
 
     const char* kernel = nullptr; // null: no launch
     dim3 grid, block;
     uint3 block_index{};
     Thread* running = nullptr;
-    void* dynamic = nullptr;
     void (*body)(const void*) = nullptr;
     const void* with = nullptr;
 
@@ -109,26 +118,31 @@ private:
     static void enter();
     void run_block();
     bool take_turns();
+    void resume(Thread&);
     void open_barrier();
     void end_block();
+    void end_launch();
     void arrange(std::vector<Turn>& turns, size_t n);
     void check_limits() const;
     void check_redzones();
     std::string diagnose();
-    [[noreturn]] void fail_here(const std::string& what);
+    void refuse(const std::string& what); // of the running thread: then it must stop(), with no string left to free
+    [[noreturn]] void stop();
     void set_failure(const std::string& what);
-    void wait(State, Site);
+    void wait();
     char* place(const void* key, size_t bytes, Site name);
 
     std::unique_ptr<Thread[]> threads_;
     std::unique_ptr<Warp[]> warps_;
     std::vector<Turn> turns_, block_turns_;
-    char* arena_;
+    char *arena_, *dynamic_ = nullptr;
     size_t arena_used_ = 0, static_bytes_ = 0, dynamic_bytes_ = 0;
-    std::deque<SharedArray> arrays_;
-    unsigned size_ = 0, exited_ = 0; // threads of the block
-    unsigned openings_ = 0;          // of the block's barrier
-    char barrier_tag_[2] = {}, end_tag_ = 0;
+    SharedArray arrays_[most_arrays];
+    size_t used_arrays_ = 0;
+    std::vector<Handle> used_, spare_; // in this launch, and for the next
+    unsigned size_ = 0, exited_ = 0;   // threads of the block
+    unsigned openings_ = 0;            // of the block's barrier
+    char start_tag_ = 0, barrier_tag_[2] = {}, end_tag_ = 0;
     uint64_t random_ = 0;
     std::string failure_;
 };
@@ -185,12 +199,13 @@ void Machine::launch(const char* name, dim3 g, dim3 b, size_t dynamic_bytes) {
         block_index = {n % grid.x, n / grid.x % grid.y, n / grid.x / grid.y};
         run_block();
     }
-    sanitizer::acquire(&end_tag_);
+    end_launch();
     if (!failure_.empty()) throw Error(Exit::internal, failure_);
 }
 
 void Machine::enter() {
     Machine& m = *machine;
+    sanitizer::acquire(&m.start_tag_);
     m.body(m.with);
     m.running->state = State::exited;
     ++m.exited_;
@@ -201,26 +216,40 @@ void Machine::enter() {
 void Machine::run_block() {
     exited_ = 0;
     static_bytes_ = 0;
-    dynamic = place(nullptr, dynamic_bytes_, Site("dynamic shared memory", "launch", 0));
+    dynamic_ = nullptr;
+    here = {{}, block_index, block, grid, 0};
     for (unsigned i = 0; i < size_; ++i) {
         Thread& t = threads_[i];
         t.number = i;
         t.index = {i % block.x, i / block.x % block.y, i / block.x / block.y};
         t.state = State::ready;
-        t.fiber.prepare(&Machine::enter, i);
+        void* handle = nullptr;
+        if (!spare_.empty()) handle = spare_.back().thread, spare_.pop_back();
+        t.fiber.prepare(&Machine::enter, i, handle);
     }
+    sanitizer::release(&start_tag_);
     ++counted.blocks;
     counted.threads += size_;
     while (failure_.empty()) {
         while (take_turns()) {}
         if (!failure_.empty() || exited_ == size_) break;
         const std::string wrong = diagnose();
-        if (!wrong.empty())
-            set_failure(wrong);
-        else
+        if (wrong.empty()) {
             open_barrier();
+        } else {
+            set_failure(wrong);
+            resume(*running); // to stop() there, for a debugger
+        }
     }
     end_block();
+}
+
+void Machine::resume(Thread& t) {
+    running = &t;
+    here.thread = t.index;
+    here.lane = static_cast<int>(t.number % 32);
+    ++counted.switches;
+    t.fiber.resume();
 }
 
 // Every thread that can run does so once, so that none meets the next meeting's lanes before all have left the last.
@@ -230,9 +259,7 @@ bool Machine::take_turns() {
     for (const Turn turn : turns_) {
         Thread& t = threads_[turn.number];
         if (t.state != State::ready) continue;
-        running = &t;
-        ++counted.switches;
-        t.fiber.resume();
+        resume(t);
         if (!failure_.empty()) return false;
         ran = true;
     }
@@ -250,13 +277,24 @@ void Machine::end_block() {
     else
         for (size_t w = 0; w < most_threads / 32; ++w) warps_[w] = Warp();
     sanitizer::poison(arena_, arena_used_);
-    arrays_.clear();
+    used_arrays_ = 0;
     arena_used_ = 0;
-    for (unsigned i = 0; i < size_; ++i) threads_[i].fiber.forget();
+    for (unsigned i = 0; i < size_; ++i) {
+        void* t = threads_[i].fiber.forget(&end_tag_);
+        if (t) used_.push_back({t});
+    }
+    if (used_.size() > 4000) end_launch(); // ThreadSanitizer has room for 8000
     running = nullptr;
     // Nothing orders the next block's use of shared memory after this one's, and nothing needs to: it is new memory.
     if (sanitizer::thread)
         ::mmap(arena_, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+// ThreadSanitizer takes long to make a thread. A launch must not use one twice, or two blocks would seem to be ordered.
+void Machine::end_launch() {
+    sanitizer::acquire(&end_tag_);
+    for (const Handle h : used_) spare_.push_back(h);
+    used_.clear();
 }
 
 // What keeps a block from going on; "" if all threads wait at one barrier.
@@ -291,39 +329,44 @@ std::string Machine::diagnose() {
 
 void Machine::set_failure(const std::string& what) {
     failure_ = fmt::format("{}: block {}: {}", kernel, text(block_index), what);
-    failed(failure_.c_str());
 }
 
-void Machine::fail_here(const std::string& what) {
-    set_failure(text(*running) + " " + what);
-    sanitizer::release(&end_tag_);
+void Machine::refuse(const std::string& what) { set_failure(text(*running) + " " + what); }
+
+void Machine::stop() {
+    failed(failure_.c_str());
     running->fiber.suspend(); // for good: the launch throws
     __builtin_unreachable();
 }
 
-void Machine::wait(State state, Site site) {
-    running->state = state;
-    running->site = site;
+void Machine::wait() {
     running->fiber.suspend();
+    if (!failure_.empty()) stop();
 }
 
 void Machine::barrier(Site site) {
     // Two tags in turn: one thread's way from this barrier to the next must not seem to be before another's.
     char* tag = &barrier_tag_[openings_ & 1];
     sanitizer::release(tag);
-    wait(State::at_barrier, site);
+    running->state = State::at_barrier;
+    running->site = site;
+    wait();
     sanitizer::acquire(tag);
 }
 
 uint64_t Machine::meet(unsigned mask, uint64_t value, int source, Site site, bool orders_memory) {
     Thread& me = *running;
     Thread* lanes = &me - me.number % 32;
-    if (!(mask >> (me.number % 32) & 1))
-        fail_here(fmt::format("is at {} with mask {:#010x}, which lacks its own lane", text(site), mask));
+    if (!(mask >> (me.number % 32) & 1)) {
+        refuse(fmt::format("is at {} with mask {:#010x}, which lacks its own lane", text(site), mask));
+        stop();
+    }
     const unsigned in_block = std::min(32u, size_ - lanes->number);
-    if (in_block < 32 && mask >> in_block)
-        fail_here(fmt::format("is at {} with mask {:#010x}, but its warp has {} lanes: the others never arrive",
-                              text(site), mask, in_block));
+    if (in_block < 32 && mask >> in_block) {
+        refuse(fmt::format("is at {} with mask {:#010x}, but its warp has {} lanes: the others never arrive",
+                           text(site), mask, in_block));
+        stop();
+    }
     Meeting* meeting = nullptr;
     for (Meeting& m : warps_[me.number / 32].meetings) {
         if (m.missing > 0 && m.mask == mask && same(m.site, site)) {
@@ -334,7 +377,7 @@ uint64_t Machine::meet(unsigned mask, uint64_t value, int source, Site site, boo
     }
     if (meeting->inside == 0) meeting->mask = mask, meeting->site = site, meeting->missing = __builtin_popcount(mask);
     ++meeting->inside;
-    me.meeting = meeting, me.value = value, me.source = source, me.state = State::in_warp;
+    me.meeting = meeting, me.value = value, me.source = source, me.state = State::in_warp, me.site = site;
     if (orders_memory) sanitizer::release(&meeting->tag);
     if (--meeting->missing == 0) {
         unsigned votes = 0;
@@ -348,8 +391,7 @@ uint64_t Machine::meet(unsigned mask, uint64_t value, int source, Site site, boo
         for (unsigned lane = 0; lane < 32; ++lane)
             if (mask >> lane & 1) lanes[lane].state = State::ready;
     }
-    me.site = site;
-    me.fiber.suspend();
+    wait();
     if (orders_memory) sanitizer::acquire(&meeting->tag);
     --meeting->inside;
     return me.result;
@@ -361,34 +403,46 @@ char* Machine::place(const void* key, size_t bytes, Site name) {
     char* data = arena_ + arena_used_ + redzone;
     arena_used_ += redzone + room;
     sanitizer::unpoison(data - redzone, redzone + room + redzone);
-    std::memset(data - redzone, nan_byte, redzone + room + redzone);
+    fill_with_nan(data - redzone, redzone + room + redzone);
     sanitizer::poison(data - redzone, redzone + room + redzone);
     sanitizer::unpoison(data, bytes);
-    arrays_.push_back({key, name, data, bytes});
+    arrays_[used_arrays_++] = {key, name, data, bytes};
     return data;
 }
 
 void* Machine::shared(const void* key, size_t bytes, Site name) {
-    for (const SharedArray& a : arrays_)
-        if (a.key == key) return a.data;
+    for (size_t i = 0; i < used_arrays_; ++i)
+        if (arrays_[i].key == key) return arrays_[i].data;
+    if (used_arrays_ == most_arrays) {
+        refuse(fmt::format("has more than {} shared arrays", most_arrays - 1));
+        stop();
+    }
     static_bytes_ += bytes;
-    if (static_bytes_ > static_shared_limit || static_bytes_ + dynamic_bytes_ > shared_limit)
-        fail_here(fmt::format("asks for {} bytes of shared memory for {}: of {} static and {} dynamic bytes a block "
-                              "can have {} static ones and {} in all",
-                              bytes, text(name), static_bytes_, dynamic_bytes_, static_shared_limit,
-                              shared_limit.load()));
+    if (static_bytes_ > static_shared_limit || static_bytes_ + dynamic_bytes_ > shared_limit) {
+        refuse(fmt::format("asks for {} bytes of shared memory for {}: of {} static and {} dynamic bytes a block "
+                           "can have {} static ones and {} in all",
+                           bytes, text(name), static_bytes_, dynamic_bytes_, static_shared_limit, shared_limit.load()));
+        stop();
+    }
     return place(key, bytes, name);
+}
+
+void* Machine::dynamic(Site name) {
+    if (!dynamic_) dynamic_ = place(nullptr, dynamic_bytes_, name);
+    return dynamic_;
 }
 
 // Without AddressSanitizer, a write just outside a shared array is found when the block ends.
 void Machine::check_redzones() {
     if (sanitizer::address) return;
     const auto untouched = [](const char* from, size_t bytes) {
-        for (size_t i = 0; i < bytes; ++i)
-            if (static_cast<unsigned char>(from[i]) != nan_byte) return false;
-        return true;
+        for (; bytes % sizeof(uint64_t); --bytes)
+            if (*from++ != '\xff') return false;
+        const uint64_t* word = reinterpret_cast<const uint64_t*>(from);
+        return std::all_of(word, word + bytes / sizeof *word, [](uint64_t w) { return w == ~uint64_t(0); });
     };
-    for (const SharedArray& a : arrays_) {
+    for (size_t i = 0; i < used_arrays_; ++i) {
+        const SharedArray& a = arrays_[i];
         const size_t rest = (a.bytes + 15) / 16 * 16 - a.bytes;
         for (const bool after : {false, true})
             if (!untouched(after ? a.data + a.bytes : a.data - redzone, after ? rest + redzone : redzone))
@@ -406,23 +460,20 @@ void Machine::print() const {
 
 } // namespace
 
+constinit thread_local Coordinates here{};
+
 void set_order(int how) { order = how; }
-void set_shared_limit(size_t bytes) { shared_limit = bytes; }
+void set_shared_limit(size_t bytes) {
+    fci::check(bytes + most_arrays * (redzone + 16) + redzone <= arena_bytes,
+               "the emulator has no {} bytes of shared memory", bytes);
+    shared_limit = bytes;
+}
 Counters& counters() { return counted; }
 
 __attribute__((noinline)) void failed(const char* message) { asm volatile("" : : "r"(message) : "memory"); }
-bool at(unsigned b, unsigned t) {
-    return machine && machine->running && machine->block_index.x == b && machine->running->number == t;
-}
 void print_threads() {
     if (machine) machine->print();
 }
-
-const uint3& thread_index() { return machine->running->index; }
-const uint3& block_index() { return machine->block_index; }
-const dim3& block_size() { return machine->block; }
-const dim3& grid_size() { return machine->grid; }
-int lane() { return static_cast<int>(machine->running->number % 32); }
 
 void sync_threads(Site site) { machine->barrier(site); }
 void sync_warp(unsigned mask, Site site) { machine->meet(mask, 0, -1, site, true); }
@@ -433,7 +484,7 @@ unsigned ballot(unsigned mask, bool predicate, Site site) {
     return static_cast<unsigned>(machine->meet(mask, predicate, -1, site, false));
 }
 void* shared_array(const void* key, size_t bytes, Site name) { return machine->shared(key, bytes, name); }
-void* dynamic_shared() { return machine->dynamic; }
+void* dynamic_shared(Site name) { return machine->dynamic(name); }
 
 void run(const char* kernel, dim3 grid, dim3 block, size_t dynamic_bytes, void (*body)(const void*), const void* with) {
     static thread_local Machine own;

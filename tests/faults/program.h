@@ -38,8 +38,10 @@ struct Ran {
 class Child {
 public:
     // in_child: called in it before the program starts, e.g. to set limits. to: instead of catching standard output.
-    explicit Child(const Words& words, const std::function<void()>& in_child = {}, const std::string& to = "") {
-        Words all = Words{program()} + words;
+    // path: of another program.
+    explicit Child(const Words& words, const std::function<void()>& in_child = {}, const std::string& to = "",
+                   const std::string& path = program()) {
+        Words all = Words{path} + words;
         std::vector<char*> argv;
         for (std::string& w : all) argv.push_back(w.data());
         argv.push_back(nullptr);
