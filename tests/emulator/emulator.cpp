@@ -447,6 +447,7 @@ void Machine::print() const {
 
 void set_order(int how) { order = how; }
 void set_shared_limit(size_t bytes) { shared_limit = bytes; }
+size_t get_shared_limit() { return shared_limit; }
 Counters& counters() { return counted; }
 
 __attribute__((noinline)) void failed(const char* message) { asm volatile("" : : "r"(message) : "memory"); }
