@@ -23,7 +23,7 @@ void copy_in(void* to, const void* from, size_t bytes) { std::memcpy(to, from, b
 void copy_out(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
 void synchronize() {}
 Gpu find_gpu() { return {true, true, "emulator", ""}; }
-int shared_limit() { return 227 << 10; }
+int shared_limit() { return static_cast<int>(emulator::get_shared_limit()); }
 
 } // namespace fci::cuda
 
