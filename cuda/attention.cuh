@@ -257,21 +257,22 @@ __global__ void __launch_bounds__(most_warps * 32, 3)
     }
 }
 
-// How a launch is cut: warps in a block, others in shared memory at a time. `wanted` blocks are to find room on a
-// multiprocessor together; a head too wide for that gets fewer blocks, then smaller ones.
+// How a launch is cut: warps in a block, others in shared memory at a time. Blocks of `resident` warps together are to
+// find room on a multiprocessor; a head too wide for that gets fewer of them, then smaller blocks.
 struct Plan {
     int warps, chunk;
     size_t bytes;
 };
-inline Plan plan(int owners, int others, int warps, int wanted, int owner_floats, int other_floats) {
+inline Plan plan(int owners, int others, int warps, int resident, int owner_floats, int other_floats) {
     constexpr size_t reserved = 1024; // of each block, for the system
-    const size_t limit = shared_limit(), share = (limit + reserved) / wanted - reserved;
+    const size_t limit = shared_limit();
     warps = min(warps, (owners + tile - 1) / tile);
     for (; warps; --warps) {
+        const size_t share = (limit + reserved) * warps / resident, room = share > reserved ? share - reserved : 0;
         const size_t own = sizeof(float) * warps * tile * owner_floats, step = sizeof(float) * tile * other_floats;
         if (own + step > limit) continue;
-        const int room = share > own + step ? static_cast<int>((share - own) / step) : 1;
-        const int steps = min(room, max(1, (others + tile - 1) / tile));
+        const int fit = room > own + step ? static_cast<int>((room - own) / step) : 1;
+        const int steps = min(fit, max(1, (others + tile - 1) / tile));
         return {warps, steps * tile, own + steps * step};
     }
     fail(Exit::usage,
@@ -284,7 +285,7 @@ template <class Rule>
 void launch_forward(AttentionShape s, Rule rule, int owners, int others, int warps, const float* q, const float* k,
                     const float* v, float* y, float* lse) {
     const int w = s.value_width(), ld = row_stride(s.d_head), ldv = row_stride(min(w, tile));
-    const Plan p = plan(owners, others, warps, 4, ld + P_stride, ld + ldv);
+    const Plan p = plan(owners, others, warps, 16, ld + P_stride, ld + ldv);
     const int tiles = static_cast<int>(blocks_for(owners, p.warps * tile));
     const dim3 grid(static_cast<unsigned>(int64_t{s.batch} * s.heads * tiles), blocks_for(w, tile));
     FCI_LAUNCH(forward_kernel<Rule>, grid, p.warps * tile, p.bytes, s, rule, tiles, p.chunk, q, k, v, y, lse);
@@ -294,7 +295,7 @@ template <class Rule>
 void launch_dq(AttentionShape s, Rule rule, int owners, int others, int warps, const float* q, const float* k,
                const float* v, const float* y, const float* lse, const float* dy, float* dq, float* delta) {
     const int ld = row_stride(s.d_head), ldv = row_stride(s.value_width());
-    const Plan p = plan(owners, others, warps, 3, ld + ldv + P_stride, ld + ldv);
+    const Plan p = plan(owners, others, warps, 12, ld + ldv + P_stride, ld + ldv);
     const int tiles = static_cast<int>(blocks_for(owners, p.warps * tile));
     const dim3 grid(static_cast<unsigned>(int64_t{s.batch} * s.heads * tiles), blocks_for(s.d_head, tile));
     FCI_LAUNCH(dq_kernel<Rule>, grid, p.warps * tile, p.bytes, s, rule, tiles, p.chunk, q, k, v, y, lse, dy, dq, delta);
@@ -304,7 +305,7 @@ template <class Rule>
 void launch_dkv(AttentionShape s, Rule rule, int owners, int others, int warps, const float* q, const float* k,
                 const float* v, const float* lse, const float* delta, const float* dy, float* dk, float* dv) {
     const int ld = row_stride(s.d_head), ldv = row_stride(s.value_width());
-    const Plan p = plan(owners, others, warps, 3, ld + ldv + P_stride, ld + ldv + 2);
+    const Plan p = plan(owners, others, warps, 12, ld + ldv + P_stride, ld + ldv + 2);
     const int tiles = static_cast<int>(blocks_for(owners, p.warps * tile));
     const dim3 grid(static_cast<unsigned>(int64_t{s.batch} * s.heads * tiles),
                     blocks_for(max(s.d_head, s.value_width()), tile));

@@ -468,6 +468,7 @@ void set_shared_limit(size_t bytes) {
                "the emulator has no {} bytes of shared memory", bytes);
     shared_limit = bytes;
 }
+size_t get_shared_limit() { return shared_limit; }
 Counters& counters() { return counted; }
 
 __attribute__((noinline)) void failed(const char* message) { asm volatile("" : : "r"(message) : "memory"); }

@@ -53,6 +53,7 @@ struct Site {
 // by this seed. A right kernel gives the same bits in every order. Holds for all host threads.
 void set_order(int order);
 void set_shared_limit(size_t bytes); // of a block, static and dynamic: 227 KB at first, as sm_90 has
+size_t get_shared_limit();
 constexpr size_t static_shared_limit = 48 << 10;
 
 struct Counters { // of this host thread
