@@ -75,7 +75,8 @@ $(BUILD)/tests/%.o: CXXFLAGS += -O1
 # instrumented by ThreadSanitizer: it is what runs the threads. -g3: gdb knows threadIdx.
 $(BUILD)/emulated/%.o: %.cu
 	@mkdir -p $(@D)
-	$(call say,c++,$<)$(CXX) $(CPPFLAGS) -DFCI_EMULATOR $(CXXFLAGS) $(EMULATED_OPT) -g3 -Wno-unknown-pragmas -x c++ -c $< -o $@
+	$(call say,c++,$<)$(CXX) $(CPPFLAGS) -DFCI_EMULATOR $(CXXFLAGS) $(EMULATED_OPT) -g3 -Wno-unknown-pragmas \
+	    -x c++ -c $< -o $@
 $(BUILD)/tests/emulator/%.o: CXXFLAGS += -O2 -g
 ifneq ($(findstring thread,$(SANITIZE)),)
 $(BUILD)/tests/emulator/%.o: override SANITIZE :=

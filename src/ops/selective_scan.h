@@ -24,8 +24,8 @@ struct ScanShape {
     int batch, time, channels, states;
     bool reverse;
     static constexpr int chunk = 16;
-    int chunks() const { return (time + chunk - 1) / chunk; }
-    int64_t state_size() const { return int64_t{channels} * states; }
+    constexpr int chunks() const { return (time + chunk - 1) / chunk; }
+    constexpr int64_t state_size() const { return int64_t{channels} * states; }
     int64_t saved_size() const { return int64_t{batch} * chunks() * state_size(); }
     int64_t forward_scratch() const { return 2 * state_size() + channels; }
     int64_t backward_scratch() const { return (3 + 2 * chunk + 1) * state_size() + 2 * channels; }
