@@ -1,8 +1,8 @@
 #include "cuda/gemm.cuh"
 
 #if !defined(FCI_EMULATOR)
-#include "cuda/context.cuh"
 #include <cublas_v2.h>
+#include <dlfcn.h>
 #endif
 
 namespace fci::cuda {

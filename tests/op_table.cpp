@@ -288,8 +288,13 @@ std::vector<OpCase> make_table() {
         table.push_back(binary_case(FCI_POINTWISE(residual)));
     }
     for (bool reverse : {false, true}) {
-        for (const auto& [batch, time, channels, width] :
-             {std::array{1, 1, 1, 1}, {2, 1, 3, 4}, {2, 3, 5, 4}, {1, 4, 16, 4}, {3, 33, 17, 4}, {1, 7, 2, 9}})
+        for (const auto& [batch, time, channels, width] : {std::array{1, 1, 1, 1},
+                                                           {2, 1, 3, 4},
+                                                           {2, 3, 5, 4},
+                                                           {1, 4, 16, 4},
+                                                           {3, 33, 17, 4},
+                                                           {1, 7, 2, 9},
+                                                           {2, 257, 3, 2}})
             table.push_back(causal_conv1d_case({batch, time, channels, width, reverse}));
         const int chunk = ScanShape::chunk;
         for (const auto& [batch, time, channels, states] : {std::array{2, chunk + 1, 3, 5},
@@ -299,7 +304,8 @@ std::vector<OpCase> make_table() {
                                                             {2, chunk, 16, 1},
                                                             {1, 2 * chunk - 1, 17, 16},
                                                             {1, 2 * chunk + 1, 33, 3},
-                                                            {1, 3 * chunk, 2, 2}})
+                                                            {1, 3 * chunk, 2, 2},
+                                                            {2, chunk + 1, 5, 33}})
             table.push_back(selective_scan_case({batch, time, channels, states, reverse}));
     }
     const int block = AttentionShape::rows, tile = AttentionShape::tile;

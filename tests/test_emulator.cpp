@@ -178,6 +178,8 @@ TEST_CASE("emulator: launches beyond the limits are errors", "[emulator]") {
     expect_parts(error_of(static_array_of_50000_bytes), "asks for 50000 bytes of shared memory for array");
     CHECK(error_of([] { static_array_of_1000_bytes(226 << 10); }).empty());
     expect_parts(error_of([] { static_array_of_1000_bytes(227 << 10); }), "1000 static and 232448 dynamic bytes");
+    const auto nested = [] { emulator::launch("outer", 1, 1, 0, [] { emulator::launch("inner", 1, 1, 0, [] {}); }); };
+    expect_parts(error_of(nested), "outer: block (0,0,0)", "launches inner");
     emulator::set_shared_limit(10000);
     expect_parts(error(1, 1, 1, 1, 10001), "a block can have 10000");
     emulator::set_shared_limit(227 << 10);
