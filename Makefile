@@ -2,13 +2,15 @@
 # make deps       install what is missing        make asan    the tests under AddressSanitizer and UBSan
 # make bench      ./fci bench                    make tsan    the tests under ThreadSanitizer
 # make fmt        clang-format everything
-# Variables: ARCH (native; x86-64-v3 for a binary that travels), CXX, WERROR=1, V=1 (show commands)
+# Variables: NVCC= (no CUDA), CUDA_HOME, CUDA_ARCH,
+#            ARCH (native; x86-64-v3 for a binary that travels), CXX, WERROR=1, V=1 (show commands)
 CXX      ?= g++
 ARCH     ?= native
 BUILD    ?= build/release
 OPT      ?= -O3
 WERROR   ?=
 SANITIZE ?=
+EMULATED_OPT ?= -O1
 
 # -ffp-contract is stated: a*b+c may become one fused operation, so bits belong to a compiler and an ARCH.
 # -Wno-stringop-overflow: g++ 12 at -O3 raises a false alarm inside fmt::join.
@@ -28,6 +30,15 @@ CPPFLAGS += -isystem $(BREW)/include -isystem $(BREW)/opt/openblas/include
 LDFLAGS  += -L$(BREW)/lib -L$(BREW)/opt/openblas/lib
 endif
 
+# CUDA: with nvcc (on the PATH, in CUDA_HOME or /usr/local/cuda) fci gets its GPU half; without, it says so when asked.
+CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc 2>/dev/null)))
+NVCC      ?= $(wildcard $(CUDA_HOME)/bin/nvcc)
+CUDA_ARCH ?= 80 90 120
+NVCCFLAGS += -std=c++20 -DFCI_CUDA_HOME=\"$(CUDA_HOME)\" -O3 --extended-lambda --expt-relaxed-constexpr -Xcompiler -Wall,-Wextra \
+             $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a)) \
+             -gencode arch=compute_$(lastword $(CUDA_ARCH)),code=compute_$(lastword $(CUDA_ARCH)) $(if $(WERROR),-Werror all-warnings)
+CUDA_LIBS := $(if $(NVCC),-L$(CUDA_HOME)/lib64 -lcudart_static -lrt -ldl)
+
 # What is built, by the compiler's own word: the provenance of every result.
 GIT_HASH  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)$(shell test -z "$$(git status --porcelain -uno 2>/dev/null)" || echo -dirty)
 
@@ -36,6 +47,7 @@ MAIN   := src/main.cpp
 TESTS  := $(wildcard tests/*.cpp tests/fuzz/*.cpp tests/faults/*.cpp tests/emulator/*.cpp)
 KERNELS := $(wildcard cuda/*.cu cuda/ops/*.cu tests/emulator/*.cu)
 OBJ     = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
+TWINS    = $(if $(NVCC),$(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard cuda/*.cu cuda/ops/*.cu)))
 EMULATED = $(patsubst %.cu,$(BUILD)/emulated/%.o,$(KERNELS))
 CATCH  := $(shell echo '\#include <catch2/catch.hpp>' | $(CXX) -E -x c++ - >/dev/null 2>&1 || echo -lCatch2Main -lCatch2)
 
@@ -47,8 +59,8 @@ all: fci
 fci: $(BUILD)/fci
 	@test $(BUILD) != build/release || ln -sf $< $@
 
-$(BUILD)/fci: $(call OBJ,$(ENGINE) $(MAIN))
-	$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+$(BUILD)/fci: $(call OBJ,$(ENGINE) $(MAIN)) $(TWINS)
+	$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 
 $(BUILD)/tests/run: $(call OBJ,$(ENGINE) $(TESTS)) $(EMULATED)
 	$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(CATCH) $(LDLIBS) -o $@
@@ -63,12 +75,16 @@ $(BUILD)/tests/%.o: CXXFLAGS += -O1
 # instrumented by ThreadSanitizer: it is what runs the threads. -g3: gdb knows threadIdx.
 $(BUILD)/emulated/%.o: %.cu
 	@mkdir -p $(@D)
-	$(call say,c++,$<)$(CXX) $(CPPFLAGS) -DFCI_EMULATOR $(CXXFLAGS) -O1 -g3 -Wno-unknown-pragmas -x c++ -c $< -o $@
-$(BUILD)/tests/emulator/%.o: CXXFLAGS += -O2
+	$(call say,c++,$<)$(CXX) $(CPPFLAGS) -DFCI_EMULATOR $(CXXFLAGS) $(EMULATED_OPT) -g3 -Wno-unknown-pragmas -x c++ -c $< -o $@
+$(BUILD)/tests/emulator/%.o: CXXFLAGS += -O2 -g
 ifneq ($(findstring thread,$(SANITIZE)),)
 $(BUILD)/tests/emulator/%.o: override SANITIZE :=
 $(BUILD)/tests/emulator/%.o: CPPFLAGS += -DFCI_EMULATOR_TSAN
 endif
+
+$(BUILD)/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$(call say,nvcc,$<)$(NVCC) $(CPPFLAGS) $(NVCCFLAGS) -c $< -o $@
 
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)

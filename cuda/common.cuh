@@ -40,8 +40,8 @@ private:
 int shared_limit(); // bytes of shared memory that one block may have
 
 #if !defined(FCI_EMULATOR)
-cudaStream_t stream();                          // the calling thread's own
-void expect(cudaError_t, const char* doing);    // Exit::internal unless it went well
+cudaStream_t stream();                                                 // the calling thread's own
+void expect(cudaError_t, const char* doing);                           // Exit::internal unless it went well
 void allow_shared(const void* kernel, size_t bytes, const char* name); // more than 48 KB need a word
 
 template <class... Parameters, class... Arguments>

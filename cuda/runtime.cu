@@ -22,38 +22,23 @@ void set_zero(void* p, size_t bytes) { std::memset(p, 0, bytes); }
 void copy_in(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
 void copy_out(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
 void synchronize() {}
-Gpu find_gpu() { return {true, "emulator", ""}; }
-int shared_limit() { return 227 << 10; }
+Gpu find_gpu() { return {true, true, "emulator", ""}; }
+int shared_limit() { return static_cast<int>(emulator::get_shared_limit()); }
 
 } // namespace fci::cuda
 
 #else
 
-#include "cuda/context.cuh"
-
 namespace fci::cuda {
 namespace {
 
-constexpr size_t blas_workspace = size_t{32} << 20; // as NVIDIA recommends for Hopper
-
+// What one host thread needs to drive the GPU. Two threads share nothing, so two runs cannot disturb each other.
 struct Context {
     cudaStream_t stream = nullptr;
-    cublasHandle_t blas = nullptr;
-    void* workspace = nullptr;
     Arena scratch{Device::cuda};
 
-    Context() {
-        expect(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
-        if (cublasCreate(&blas) != CUBLAS_STATUS_SUCCESS) fail(Exit::internal, "cuBLAS cannot start on this GPU");
-        expect(cudaMalloc(&workspace, blas_workspace), "allocating cuBLAS's workspace");
-        cublasSetStream(blas, stream);
-        cublasSetWorkspace(blas, workspace, blas_workspace);
-    }
-    ~Context() { // at the end of the program the driver may be gone already: nothing is reported
-        cublasDestroy(blas);
-        cudaFree(workspace);
-        cudaStreamDestroy(stream);
-    }
+    Context() { expect(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream"); }
+    ~Context() { cudaStreamDestroy(stream); } // the driver may be gone already: nothing is reported
 };
 
 Context& context() {
@@ -65,7 +50,6 @@ Arena& scratch_arena() { return context().scratch; }
 } // namespace
 
 cudaStream_t stream() { return context().stream; }
-cublasHandle_t blas() { return context().blas; }
 
 void expect(cudaError_t error, const char* doing) {
     if (error != cudaSuccess) fail(Exit::internal, "CUDA, {}: {}", doing, cudaGetErrorString(error));
@@ -106,14 +90,14 @@ Gpu find_gpu() {
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error == cudaErrorInsufficientDriver)
-        return {false, "",
+        return {false, false, "",
                 "there is no NVIDIA driver, or one too old for CUDA " + std::to_string(CUDART_VERSION / 1000) + "." +
                     std::to_string(CUDART_VERSION % 1000 / 10) + ": install or update it"};
     if (error != cudaSuccess || count == 0)
-        return {false, "", std::string("no NVIDIA GPU can be used here: ") + cudaGetErrorString(error)};
+        return {false, false, "", std::string("no NVIDIA GPU can be used here: ") + cudaGetErrorString(error)};
     cudaDeviceProp properties{};
     expect(cudaGetDeviceProperties(&properties, 0), "asking for the device");
-    return {true, properties.name, ""};
+    return {true, false, properties.name, ""};
 }
 
 } // namespace fci::cuda

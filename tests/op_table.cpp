@@ -269,7 +269,7 @@ std::vector<OpCase> make_table() {
     for (const LinearShape& s :
          {LinearShape{1, 1, 1}, {1, 7, 5}, {2, 3, 9}, {4, 17, 33}, {5, 16, 1}, {5, 31, 6}, {63, 65, 13}, {33, 128, 96}})
         for (Bias bias : {Bias::yes, Bias::no}) table.push_back(linear_case(s, bias));
-    for (const EmbeddingShape& s : {EmbeddingShape{1, 1, 1}, {3, 5, 7}, {2, 33, 16}})
+    for (const EmbeddingShape& s : {EmbeddingShape{1, 1, 1}, {3, 5, 7}, {2, 33, 16}, {2, 150, 3}, {1, 9, 131}})
         for (Positions positions : {Positions::yes, Positions::no}) table.push_back(embedding_case(s, 6, positions));
     // The norm of 1 or 2 numbers has a gradient of 0 up to eps: rounding errors only, nothing to compare.
     for (const NormShape& s : {NormShape{3, 37}, {1, 3}, {5, 16}, {1, 17}, {2, 129}})
@@ -331,7 +331,7 @@ std::vector<OpCase> make_table() {
     };
     for (const TopKShape& s : {TopKShape{1, 1, 1}, {3, 2, 1}, {2, 9, 9}, {5, 31, 4}, {2, 129, 64}})
         for (const Fill& fill : {uniform(-1, 1), with_ties, with_nan}) table.push_back(top_k_case(s, fill));
-    for (const GatherShape& s : {GatherShape{1, 1, 1, 1}, {2, 5, 3, 7}, {3, 4, 9, 5}, {1, 33, 2, 17}})
+    for (const GatherShape& s : {GatherShape{1, 1, 1, 1}, {2, 5, 3, 7}, {3, 4, 9, 5}, {1, 33, 2, 17}, {2, 3, 260, 3}})
         table.push_back(gather_case(s));
     for (const CrossEntropyShape& s : {CrossEntropyShape{1, 1}, {3, 2}, {5, 17}, {2, 129}})
         for (float range : {2.f, 100.f}) table.push_back(cross_entropy_case(s, range));

@@ -155,6 +155,12 @@ TEST_CASE("emulator: meetings that cannot take place are errors that name both s
     CHECK(softmax_error(Bug::none).empty()); // and the next launch is whole
 }
 
+TEST_CASE("emulator: shared memory starts as NaN in each block", "[emulator]") {
+    std::vector<float> y(2 * 32 * 2, 0.0f);
+    unwritten(y.data());
+    CHECK(std::all_of(y.begin(), y.end(), [](float v) { return std::isnan(v); }));
+}
+
 TEST_CASE("emulator: launches beyond the limits are errors", "[emulator]") {
     const auto error = [](auto... with) { return error_of([&] { nothing(with...); }); };
     CHECK(error(1, 1, 1024).empty());

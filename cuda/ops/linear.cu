@@ -8,7 +8,8 @@ namespace fci::cuda {
 void linear_forward(LinearShape s, const float* x, const float* w, const float* b, float* y) {
     const int out = s.out;
     if (b) each(int64_t{s.rows} * out, [=] __device__(int64_t i) { y[i] = b[i % out]; });
-    device_gemm(Transpose::no, Transpose::yes, s.rows, s.out, s.in, 1.f, x, s.in, w, s.in, b ? 1.f : 0.f, y, s.out); // (1)
+    device_gemm(Transpose::no, Transpose::yes, s.rows, s.out, s.in, 1.f, x, s.in, w, s.in, b ? 1.f : 0.f, y,
+                s.out); // (1)
 }
 
 void linear_backward(LinearShape s, const float* x, const float* w, const float* dy, float* dx, float* dw, float* db) {

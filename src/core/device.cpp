@@ -61,7 +61,7 @@ const void* constant_bytes(const void* host, size_t bytes) {
 
 Gpu find_gpu() {
     if (cuda::find_gpu) return cuda::find_gpu();
-    return {false, "", "this fci was built without CUDA: install the CUDA Toolkit (nvcc) and run make again"};
+    return {false, false, "", "this fci was built without CUDA: install the CUDA Toolkit (nvcc) and run make again"};
 }
 
 } // namespace fci

@@ -37,14 +37,14 @@ const T* constant(Device device, const T* p, size_t n) {
 }
 // The GPU, as the program finds it. `why`: what is missing when there is none, a sentence for people.
 struct Gpu {
-    bool present = false;
+    bool present = false, emulated = false; // emulated: for tests, not worth choosing
     std::string name, why;
 };
 Gpu find_gpu();
 
 // What the runtime (cuda/runtime.cu) offers the rest of the program.
 namespace cuda {
-[[gnu::weak]] void* allocate(size_t bytes); // null when there is no more
+[[gnu::weak]] void* allocate(size_t bytes);         // null when there is no more
 [[gnu::weak]] void* allocate_managed(size_t bytes); // readable on both sides; for tests
 [[gnu::weak]] void release(void*);
 [[gnu::weak]] void set_zero(void*, size_t bytes);
@@ -52,6 +52,7 @@ namespace cuda {
 [[gnu::weak]] void copy_out(void* to_host, const void* from, size_t bytes);
 [[gnu::weak]] void synchronize(); // waits for the calling thread's stream; reports what went wrong on it
 [[gnu::weak]] Gpu find_gpu();
+[[gnu::weak]] void allow_tf32(); // for all products from now on; before the first
 } // namespace cuda
 
 } // namespace fci

@@ -26,8 +26,8 @@ struct AttentionShape {
     bool causal;                               // needs queries == keys
     int d_value = 0, v_stride = 0;             // 0: d_head, kv_stride
     static constexpr int rows = 24, tile = 64; // query rows in a block, keys in a tile
-    int value_width() const { return d_value ? d_value : d_head; }
-    int value_stride() const { return v_stride ? v_stride : kv_stride; }
+    constexpr int value_width() const { return d_value ? d_value : d_head; }
+    constexpr int value_stride() const { return v_stride ? v_stride : kv_stride; }
     static int64_t padded(int n, int to) { return int64_t{(n + to - 1) / to} * to; }
     int64_t scratch() const {
         const int64_t q = padded(queries, rows), k = padded(keys, tile), d = padded(d_head, 16),

@@ -19,8 +19,8 @@ namespace fci {
 
 struct LinearAttentionShape {
     int batch, time, heads, d_head;
-    int d() const { return heads * d_head; }
-    int64_t sums() const { return int64_t{d_head} * (d_head + 1); } // S and z of a head
+    constexpr int d() const { return heads * d_head; }
+    constexpr int64_t sums() const { return int64_t{d_head} * (d_head + 1); } // S and z of a head
     int64_t saved_size() const { return batch * heads * sums(); }
     int64_t scratch() const { return int64_t{4} * time * d_head + sums(); }
 };

@@ -24,7 +24,7 @@ namespace fci {
 struct SparseShape {
     int batch, time, heads, d_head, globals;
     static constexpr int reach = 16, rows = 16, most_globals = 16; // the window is [i - reach, i + reach)
-    int d() const { return heads * d_head; }
+    constexpr int d() const { return heads * d_head; }
     int64_t lse_size() const { return int64_t{batch} * heads * time; }
     int64_t scratch() const { // see Scratch in the .cpp
         return int64_t{3} * rows * d_head + int64_t{2} * rows * (rows + 2 * reach + globals) +

@@ -17,25 +17,27 @@ OneCycle::Point OneCycle::at(int64_t step) const {
     return {between(max_rate, last, part), between(low, high, part)};
 }
 
-void AdamW::step(int64_t s, OneCycle::Point at, float factor, const float* grad, float* parameters, Workers& workers) {
+AdamWRates AdamW::rates(int64_t s, OneCycle::Point at) const {
     const double correction1 = 1 - std::pow(at.beta1, static_cast<double>(s));
     const double correction2 = 1 - std::pow(beta2, static_cast<double>(s));
-    const float decay = static_cast<float>(1 - at.rate * weight_decay),
-                step_size = static_cast<float>(at.rate / correction1);
-    const float b1 = static_cast<float>(at.beta1), c1 = static_cast<float>(1 - at.beta1);
-    const float b2 = static_cast<float>(beta2), c2 = static_cast<float>(1 - beta2);
-    const float root2 = static_cast<float>(std::sqrt(correction2)), e = static_cast<float>(eps);
+    return {static_cast<float>(1 - at.rate * weight_decay),
+            static_cast<float>(at.rate / correction1),
+            static_cast<float>(at.beta1),
+            static_cast<float>(1 - at.beta1),
+            static_cast<float>(beta2),
+            static_cast<float>(1 - beta2),
+            static_cast<float>(std::sqrt(correction2)),
+            static_cast<float>(eps)};
+}
+
+void AdamW::step(int64_t s, OneCycle::Point at, float factor, const float* grad, float* parameters, Workers& workers) {
+    const AdamWRates r = rates(s, at);
     const int64_t size = static_cast<int64_t>(m.size());
     workers.run(slices(size), [&](int i, int) {
         const int64_t end = std::min(size, (i + 1) * slice);
         float *ms = m.data(), *vs = v.data();
 #pragma omp simd
-        for (int64_t j = i * slice; j < end; ++j) {
-            const float g = grad[j] * factor;
-            ms[j] = b1 * ms[j] + c1 * g;
-            vs[j] = b2 * vs[j] + c2 * g * g;
-            parameters[j] = parameters[j] * decay - step_size * ms[j] / (std::sqrt(vs[j]) / root2 + e);
-        }
+        for (int64_t j = i * slice; j < end; ++j) adamw_update(r, grad[j] * factor, parameters[j], ms[j], vs[j]);
     });
 }
 

@@ -10,6 +10,7 @@
 #pragma once
 #include <vector>
 
+#include "core/scalar.h"
 #include "core/workers.h"
 
 namespace fci {
@@ -23,11 +24,23 @@ struct OneCycle {
     Point at(int64_t step) const; // step from 0
 };
 
+// What the update of step s multiplies by, the same for all numbers and on every device.
+struct AdamWRates {
+    float decay, step_size, b1, c1, b2, c2, root2, eps;
+};
+FCI_HD void adamw_update(const AdamWRates& r, float g, float& p, float& m, float& v) {
+    m = r.b1 * m + r.c1 * g;
+    v = r.b2 * v + r.c2 * g * g;
+    p = p * r.decay - r.step_size * m / (sqrtf(v) / r.root2 + r.eps);
+}
+
 struct AdamW {
     double weight_decay = 0.01, beta2 = 0.999, eps = 1e-8;
     std::vector<float> m, v;
 
     explicit AdamW(int64_t size) : m(size, 0.f), v(size, 0.f) {}
+
+    AdamWRates rates(int64_t s, OneCycle::Point at) const; // s from 1
 
     // One step, s from 1. grad is first multiplied by `factor` (clipping).
     void step(int64_t s, OneCycle::Point at, float factor, const float* grad, float* parameters, Workers&);

@@ -211,6 +211,24 @@ std::string write_toml(Options o, bool with_run) {
     return text;
 }
 
+namespace {
+
+// "auto" takes a GPU where there is one and the model can use it.
+void choose_device(Options& o) {
+    if (o.run.device == "cpu") return;
+    // Its bandit solves a system on the host after every step.
+    const bool on_host = o.model.representation.starts_with("budgeted-attention");
+    const Gpu gpu = find_gpu();
+    if (o.run.device == "cuda" && on_host)
+        fail(Exit::usage, "--device cuda: --representation {} trains on the CPU only; use --device cpu",
+             o.model.representation);
+    if (o.run.device == "cuda" && !gpu.present)
+        fail(Exit::usage, "--device cuda: {}. Without a GPU use --device cpu (or leave it out)", gpu.why);
+    if (o.run.device == "auto") o.run.device = gpu.present && !gpu.emulated && !on_host ? "cuda" : "cpu";
+}
+
+} // namespace
+
 void resolve(Options& o) {
     for (std::string* folder : {&o.train.data, &o.train.test_data}) // a run may be resumed from anywhere
         if (!folder->empty()) *folder = std::filesystem::absolute(*folder).lexically_normal().string();
@@ -232,9 +250,7 @@ void resolve(Options& o) {
     if (o.run.stop_after > o.train.epochs)
         fail(Exit::usage, "--stop-after {} is more than --epochs {}", o.run.stop_after, o.train.epochs);
     if (o.run.threads == 0) o.run.threads = Workers::available();
-    if (o.run.device == "cuda")
-        fail(Exit::usage, "--device cuda: this build has no CUDA kernels yet; use --device cpu (or leave it out)");
-    o.run.device = "cpu";
+    choose_device(o);
 }
 
 } // namespace fci

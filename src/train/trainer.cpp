@@ -8,7 +8,6 @@
 #include "core/files.h"
 #include "core/gemm.h"
 #include "core/signals.h"
-#include "ops/cross_entropy.h"
 #include "tasks/npy.h"
 
 namespace fci {
@@ -133,6 +132,7 @@ Trainer::Trainer(TrainerData data)
         experience_.emplace_back((g + 1) * batch / groups - g * batch / groups, options_.model.d_model);
     }
     for (int w = 0; w < workers_.count(); ++w) lanes_.push_back(std::make_unique<Lane>());
+    if (options_.run.device == "cuda") gpu_ = std::make_unique<GpuTrainer>(options_, train_, infos_);
     partial_.resize(slices(size));
     order_.resize(train_.count);
 }
@@ -156,6 +156,7 @@ void Trainer::set_test_set(Dataset test, const TaskOptions& task, const std::str
         fail(Exit::bad_data, "{}: length {}, {} queries and a vocabulary of {}; the model is made for {}, {} and {}",
              name, test.length, test.queries, test.vocab, train_.length, train_.queries, train_.vocab);
     test_ = std::move(test);
+    if (gpu_) gpu_->forget_test_set();
     chance_ = chance_on(task);
 }
 
@@ -178,7 +179,7 @@ void Trainer::shuffle(int epoch, Stream stream) {
 }
 
 template <class F>
-Trainer::Batch Trainer::gather_sequences(Arena& arena, const Dataset& d, int n, F index_of) const {
+Batch Trainer::gather_sequences(Arena& arena, const Dataset& d, int n, F index_of) const {
     const auto rows = [&](const std::vector<int32_t>& from, int width) {
         int32_t* to = arena.array<int32_t>(int64_t{n} * width);
         for (int i = 0; i < n; ++i)
@@ -231,15 +232,12 @@ void Trainer::run_group(int g, Lane& lane) {
     each_tape(g, lane, steps_done_ % steps_per_epoch_, [&](const Batch& b, int first) {
         const Model::Output out = (*group.model)(lane.tape, b.tokens, b.query);
         Counts counts = count(out, b);
-        const Tensor answer_loss = cross_entropy(lane.tape, out.logits, b.label, weight);
-        for (int64_t i = 0; i < answer_loss.size(); ++i) counts.answer_loss += answer_loss.data[i];
-        const int rounds = out.earlier[0] ? static_cast<int>(out.earlier.size()) + 1 : 1; // their mean is the loss
-        for (int round = 0; round < rounds && out.scores; ++round) {
-            const Tensor scores = round + 1 < rounds ? out.earlier[round] : out.scores;
-            const Tensor loss = cross_entropy(lane.tape, scores, b.place, w * weight / static_cast<float>(rounds));
-            for (int64_t i = 0; i < loss.size(); ++i) counts.routing_loss += loss.data[i] / rounds;
-            if (out.mixed.taking_part.data) learn_budget(g, out, first, loss);
-        }
+        const Losses l = losses(lane.tape, out, b, weight, w);
+        for (int64_t i = 0; i < l.answer.size(); ++i) counts.answer_loss += l.answer.data[i];
+        for (int round = 0; round < l.rounds; ++round)
+            for (int64_t i = 0; i < l.routing[round].size(); ++i)
+                counts.routing_loss += l.routing[round].data[i] / l.rounds;
+        if (out.mixed.taking_part.data && l.rounds) learn_budget(g, out, first, l.routing[l.rounds - 1]);
         group.counts.add(counts);
     });
 }
@@ -298,46 +296,90 @@ void Trainer::pretrain() {
     adamw.weight_decay = options_.train.weight_decay;
     const int64_t steps = epochs * steps_per_epoch_;
     const float weight = 1.f / (static_cast<float>(options_.train.batch) * static_cast<float>(train_.queries));
+    const auto look_up = [](int64_t step, double norm) {
+        if (!std::isfinite(norm))
+            fail(Exit::non_finite, "contrastive pretraining, step {}: the gradient has a NaN or Inf", step + 1);
+    };
     for (int64_t step = 0; step < steps; ++step) {
         if (stop_asked())
             fail(Exit::interrupted, "stopped amid contrastive pretraining, which starts over with the run");
         shuffle(static_cast<int>(step / steps_per_epoch_), Stream::contrastive);
+        if (gpu_) {
+            const GpuTrainer::Phase phase{GpuTrainer::Objective::contrastive, steps, others.ranges, &order_, 1};
+            const int64_t left = steps_per_epoch_ - step % steps_per_epoch_;
+            const auto logs =
+                gpu_->run(phase, step, static_cast<int>(std::min<int64_t>(left, GpuTrainer::most_steps)), data_, adamw);
+            for (const GpuLog& log : logs) look_up(step++, log.routing_loss + log.grad_norm);
+            --step;
+            continue;
+        }
         workers_.run(static_cast<int>(groups_.size()), [&](int g, int worker) {
             Lane& lane = *lanes_[worker];
-            each_tape(g, lane, step % steps_per_epoch_, [&](const Batch& b, int) {
-                cross_entropy(lane.tape, groups_[g].model->contrastive_scores(lane.tape, b.tokens, b.query), b.place,
-                              weight);
-            });
+            each_tape(g, lane, step % steps_per_epoch_,
+                      [&](const Batch& b, int) { contrastive_loss(lane.tape, *groups_[g].model, b, weight); });
         });
         const OneCycle::Point at = OneCycle{options_.train.learning_rate, steps}.at(step);
-        if (!std::isfinite(update(adamw, step + 1, at, others)))
-            fail(Exit::non_finite, "contrastive pretraining, step {}: the gradient has a NaN or Inf", step + 1);
+        look_up(step, update(adamw, step + 1, at, others));
     }
 }
 
-Step Trainer::step() {
-    check(steps_done_ < steps_total(), "trainer: all {} steps are done", steps_total());
-    Step s{};
-    s.number = steps_done_ + 1;
-    s.epoch = static_cast<int>(steps_done_ / steps_per_epoch_);
+std::span<const Step> Trainer::advance(int64_t until) {
+    check(steps_done_ < until && until <= steps_total(), "trainer: step {} of {}, with {} done", until, steps_total(),
+          steps_done_);
     if (steps_done_ == 0 && options_.train.contrastive != "none") pretrain();
-    shuffle(s.epoch);
+    shuffle(static_cast<int>(steps_done_ / steps_per_epoch_));
+    if (gpu_) return steps_on_gpu(until);
+    made_.assign(1, step_on_cpu());
+    return made_;
+}
+
+Step Trainer::describe(int64_t number, const Counts& counts) const {
+    Step s{};
+    s.number = number;
+    s.epoch = static_cast<int>((number - 1) / steps_per_epoch_);
+    s.counts = counts;
+    s.answer_loss = counts.answer_loss / static_cast<double>(counts.queries);
+    s.routing_loss = counts.routing_loss / static_cast<double>(counts.queries);
+    s.loss = s.answer_loss + routing_weight(s.epoch) * s.routing_loss;
+    s.learning_rate = OneCycle{options_.train.learning_rate, steps_total()}.at(number - 1).rate;
+    return s;
+}
+
+Step Trainer::step_on_cpu() {
     workers_.run(static_cast<int>(groups_.size()), [&](int g, int worker) { run_group(g, *lanes_[worker]); });
     // A worker that got no group so far takes its memory now: from the second step on there is no allocation.
     for (const auto& lane : lanes_) lanes_[0]->arena.grow_like(lane->arena);
     for (const auto& lane : lanes_) lane->arena.grow_like(lanes_[0]->arena);
-    for (const Group& g : groups_) s.counts.add(g.counts);
-    s.answer_loss = s.counts.answer_loss / static_cast<double>(s.counts.queries);
-    s.routing_loss = s.counts.routing_loss / static_cast<double>(s.counts.queries);
-    s.loss = s.answer_loss + routing_weight(s.epoch) * s.routing_loss;
-    const OneCycle::Point at = OneCycle{options_.train.learning_rate, steps_total()}.at(steps_done_);
-    s.learning_rate = at.rate;
+    Counts counts;
+    for (const Group& g : groups_) counts.add(g.counts);
+    Step s = describe(steps_done_ + 1, counts);
     if (!std::isfinite(s.loss)) diagnose();
-    s.grad_norm = update(adamw_, s.number, at, frozen_);
+    s.grad_norm =
+        update(adamw_, s.number, OneCycle{options_.train.learning_rate, steps_total()}.at(steps_done_), frozen_);
     if (!std::isfinite(s.grad_norm)) diagnose();
     if (const Budget* budget = forward_model_->budget()) budget->learn(experience_, budget_work_);
     ++steps_done_;
     return s;
+}
+
+std::span<const Step> Trainer::steps_on_gpu(int64_t until) {
+    const int64_t epoch = steps_done_ / steps_per_epoch_;
+    const int64_t end = std::min({until, (epoch + 1) * steps_per_epoch_, steps_done_ + GpuTrainer::most_steps});
+    const GpuTrainer::Phase phase{GpuTrainer::Objective::training, steps_total(), frozen_.ranges, &order_,
+                                  routing_weight(static_cast<int>(epoch))};
+    made_.clear();
+    for (const GpuLog& log : gpu_->run(phase, steps_done_, static_cast<int>(end - steps_done_), data_, adamw_)) {
+        const int64_t queries = int64_t{options_.train.batch} * train_.queries;
+        Step s = describe(steps_done_ + 1, {queries, log.at_k, log.at_1, log.right, log.answer_loss, log.routing_loss});
+        s.grad_norm = log.grad_norm;
+        if (!std::isfinite(s.loss) || !std::isfinite(s.grad_norm)) {
+            if (made_.empty()) diagnose(); // else the next call finds it again
+            break;
+        }
+        made_.push_back(s);
+        ++steps_done_;
+    }
+    return made_;
 }
 
 // The step again, with every number looked at: slow, but it names the op.
@@ -362,6 +404,10 @@ void Trainer::diagnose() {
 }
 
 Counts Trainer::evaluate() {
+    if (gpu_) {
+        const GpuTrainer::Hits hits = gpu_->evaluate(test_, data_);
+        return {int64_t{test_.count} * test_.queries, hits.at_k, hits.at_1, hits.right};
+    }
     const int per_tape = sequences_per_tape(test_.length);
     evaluation_.assign((test_.count + per_tape - 1) / per_tape, {});
     workers_.run(static_cast<int>(evaluation_.size()), [&](int i, int worker) {

@@ -5,14 +5,14 @@
 // gradient block; then group blocks are added in fixed order. Nothing depends on which worker took which group, so
 // the bits are the same for 1, 2 or 64 threads.
 //
-//   loss = mean over queries of CE(logits, label) + w mean over queries of CE(scores, answer)
-//   w = 1 - 0.9 e/(E-1) in epoch e of E
+// The loss is that of train/losses.h, with w = 1 - 0.9 e/(E-1) in epoch e of E. With --device cuda steps and evaluation
+// run on the GPU (train/gpu_trainer.h), all else here.
 #pragma once
 #include <memory>
 
 #include "train/adamw.h"
 #include "train/chance.h"
-#include "train/options.h"
+#include "train/gpu_trainer.h"
 
 namespace fci {
 
@@ -50,7 +50,10 @@ public:
     // The next step. Exit::non_finite if a loss or gradient is NaN or Inf: names the step and the first op that made
     // one; parameters and optimiser are then still those of the step before. The first step pretrains, if that is asked
     // for; a SignalGuard's stop_asked() ends that with Exit::interrupted.
-    Step step();
+    Step step() { return advance(steps_done_ + 1).front(); }
+    // Steps towards number `until`: one on the CPU, up to 64 of one epoch on the GPU. The first step that fails throws
+    // only when those before it have been returned.
+    std::span<const Step> advance(int64_t until);
     Counts evaluate(); // on the test set
 
     int64_t steps_done() const { return steps_done_; }
@@ -99,10 +102,6 @@ private:
         std::vector<std::pair<int64_t, int64_t>> ranges; // (offset, size)
         std::vector<float> kept;
     };
-    struct Batch {                             // a few sequences, gathered
-        IntTensor tokens, query, place, label; // place: the answer's
-    };
-
     template <class F>
     void each_tape(int g, Lane& lane, int64_t step_of_epoch, F f);
     void run_group(int g, Lane& lane);
@@ -111,6 +110,9 @@ private:
     Frozen freeze(Keep keep) const;                                // the parameters for which keep(info) is true
     double update(AdamW&, int64_t step, OneCycle::Point, Frozen&); // all groups' gradients; returns their norm
     void pretrain();
+    Step step_on_cpu();
+    Step describe(int64_t number, const Counts&) const; // all but the norm of its gradient
+    std::span<const Step> steps_on_gpu(int64_t until);
     void diagnose();
     Counts count(const Model::Output&, const Batch&) const;
     template <class F>
@@ -141,6 +143,8 @@ private:
     std::vector<int> order_;
     Stream order_stream_ = Stream::order;
     int order_epoch_ = -1;
+    std::unique_ptr<GpuTrainer> gpu_; // null: on the CPU
+    std::vector<Step> made_;
 };
 
 } // namespace fci

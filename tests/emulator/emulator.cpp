@@ -57,8 +57,8 @@ struct SharedArray {
     char* data;
     size_t bytes;
 };
-struct SanitizedThread {
-    void* handle;
+struct Handle { // ThreadSanitizer's, of a CUDA thread
+    void* thread;
 };
 struct Turn {
     unsigned number;
@@ -92,6 +92,7 @@ public:
         sanitizer::poison(arena_, arena_bytes);
     }
     ~Machine() {
+        for (const Handle h : spare_) sanitizer::delete_thread(h.thread);
         sanitizer::unpoison(arena_, arena_bytes);
         ::munmap(arena_, arena_bytes);
     }
@@ -117,9 +118,10 @@ private:
     static void enter();
     void run_block();
     bool take_turns();
+    void resume(Thread&);
     void open_barrier();
     void end_block();
-    void forget_sanitized();
+    void end_launch();
     void arrange(std::vector<Turn>& turns, size_t n);
     void check_limits() const;
     void check_redzones();
@@ -127,7 +129,7 @@ private:
     void refuse(const std::string& what); // of the running thread: then it must stop(), with no string left to free
     [[noreturn]] void stop();
     void set_failure(const std::string& what);
-    void wait(State, Site);
+    void wait();
     char* place(const void* key, size_t bytes, Site name);
 
     std::unique_ptr<Thread[]> threads_;
@@ -137,10 +139,10 @@ private:
     size_t arena_used_ = 0, static_bytes_ = 0, dynamic_bytes_ = 0;
     SharedArray arrays_[most_arrays];
     size_t used_arrays_ = 0;
-    std::vector<SanitizedThread> sanitized_;
-    unsigned size_ = 0, exited_ = 0; // threads of the block
-    unsigned openings_ = 0;          // of the block's barrier
-    char barrier_tag_[2] = {}, end_tag_ = 0;
+    std::vector<Handle> used_, spare_; // in this launch, and for the next
+    unsigned size_ = 0, exited_ = 0;   // threads of the block
+    unsigned openings_ = 0;            // of the block's barrier
+    char start_tag_ = 0, barrier_tag_[2] = {}, end_tag_ = 0;
     uint64_t random_ = 0;
     std::string failure_;
 };
@@ -197,13 +199,13 @@ void Machine::launch(const char* name, dim3 g, dim3 b, size_t dynamic_bytes) {
         block_index = {n % grid.x, n / grid.x % grid.y, n / grid.x / grid.y};
         run_block();
     }
-    sanitizer::acquire(&end_tag_);
-    forget_sanitized();
+    end_launch();
     if (!failure_.empty()) throw Error(Exit::internal, failure_);
 }
 
 void Machine::enter() {
     Machine& m = *machine;
+    sanitizer::acquire(&m.start_tag_);
     m.body(m.with);
     m.running->state = State::exited;
     ++m.exited_;
@@ -215,25 +217,39 @@ void Machine::run_block() {
     exited_ = 0;
     static_bytes_ = 0;
     dynamic_ = nullptr;
+    here = {{}, block_index, block, grid, 0};
     for (unsigned i = 0; i < size_; ++i) {
         Thread& t = threads_[i];
         t.number = i;
         t.index = {i % block.x, i / block.x % block.y, i / block.x / block.y};
         t.state = State::ready;
-        t.fiber.prepare(&Machine::enter, i);
+        void* handle = nullptr;
+        if (!spare_.empty()) handle = spare_.back().thread, spare_.pop_back();
+        t.fiber.prepare(&Machine::enter, i, handle);
     }
+    sanitizer::release(&start_tag_);
     ++counted.blocks;
     counted.threads += size_;
     while (failure_.empty()) {
         while (take_turns()) {}
         if (!failure_.empty() || exited_ == size_) break;
         const std::string wrong = diagnose();
-        if (!wrong.empty())
-            set_failure(wrong);
-        else
+        if (wrong.empty()) {
             open_barrier();
+        } else {
+            set_failure(wrong);
+            resume(*running); // to stop() there, for a debugger
+        }
     }
     end_block();
+}
+
+void Machine::resume(Thread& t) {
+    running = &t;
+    here.thread = t.index;
+    here.lane = static_cast<int>(t.number % 32);
+    ++counted.switches;
+    t.fiber.resume();
 }
 
 // Every thread that can run does so once, so that none meets the next meeting's lanes before all have left the last.
@@ -243,9 +259,7 @@ bool Machine::take_turns() {
     for (const Turn turn : turns_) {
         Thread& t = threads_[turn.number];
         if (t.state != State::ready) continue;
-        running = &t;
-        ++counted.switches;
-        t.fiber.resume();
+        resume(t);
         if (!failure_.empty()) return false;
         ran = true;
     }
@@ -267,19 +281,20 @@ void Machine::end_block() {
     arena_used_ = 0;
     for (unsigned i = 0; i < size_; ++i) {
         void* t = threads_[i].fiber.forget(&end_tag_);
-        if (t) sanitized_.push_back({t});
+        if (t) used_.push_back({t});
     }
-    if (sanitized_.size() > 4000) forget_sanitized(); // ThreadSanitizer has room for 8000
+    if (used_.size() > 4000) end_launch(); // ThreadSanitizer has room for 8000
     running = nullptr;
     // Nothing orders the next block's use of shared memory after this one's, and nothing needs to: it is new memory.
     if (sanitizer::thread)
         ::mmap(arena_, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 }
 
-// Only now: ThreadSanitizer takes a new thread with an ended one's number for the same, and would not see their race.
-void Machine::forget_sanitized() {
-    for (const SanitizedThread t : sanitized_) sanitizer::delete_thread(t.handle);
-    sanitized_.clear();
+// ThreadSanitizer takes long to make a thread. A launch must not use one twice, or two blocks would seem to be ordered.
+void Machine::end_launch() {
+    sanitizer::acquire(&end_tag_);
+    for (const Handle h : used_) spare_.push_back(h);
+    used_.clear();
 }
 
 // What keeps a block from going on; "" if all threads wait at one barrier.
@@ -314,27 +329,28 @@ std::string Machine::diagnose() {
 
 void Machine::set_failure(const std::string& what) {
     failure_ = fmt::format("{}: block {}: {}", kernel, text(block_index), what);
-    failed(failure_.c_str());
 }
 
 void Machine::refuse(const std::string& what) { set_failure(text(*running) + " " + what); }
 
 void Machine::stop() {
+    failed(failure_.c_str());
     running->fiber.suspend(); // for good: the launch throws
     __builtin_unreachable();
 }
 
-void Machine::wait(State state, Site site) {
-    running->state = state;
-    running->site = site;
+void Machine::wait() {
     running->fiber.suspend();
+    if (!failure_.empty()) stop();
 }
 
 void Machine::barrier(Site site) {
     // Two tags in turn: one thread's way from this barrier to the next must not seem to be before another's.
     char* tag = &barrier_tag_[openings_ & 1];
     sanitizer::release(tag);
-    wait(State::at_barrier, site);
+    running->state = State::at_barrier;
+    running->site = site;
+    wait();
     sanitizer::acquire(tag);
 }
 
@@ -361,7 +377,7 @@ uint64_t Machine::meet(unsigned mask, uint64_t value, int source, Site site, boo
     }
     if (meeting->inside == 0) meeting->mask = mask, meeting->site = site, meeting->missing = __builtin_popcount(mask);
     ++meeting->inside;
-    me.meeting = meeting, me.value = value, me.source = source, me.state = State::in_warp;
+    me.meeting = meeting, me.value = value, me.source = source, me.state = State::in_warp, me.site = site;
     if (orders_memory) sanitizer::release(&meeting->tag);
     if (--meeting->missing == 0) {
         unsigned votes = 0;
@@ -375,8 +391,7 @@ uint64_t Machine::meet(unsigned mask, uint64_t value, int source, Site site, boo
         for (unsigned lane = 0; lane < 32; ++lane)
             if (mask >> lane & 1) lanes[lane].state = State::ready;
     }
-    me.site = site;
-    me.fiber.suspend();
+    wait();
     if (orders_memory) sanitizer::acquire(&meeting->tag);
     --meeting->inside;
     return me.result;
@@ -445,23 +460,21 @@ void Machine::print() const {
 
 } // namespace
 
+constinit thread_local Coordinates here{};
+
 void set_order(int how) { order = how; }
-void set_shared_limit(size_t bytes) { shared_limit = bytes; }
+void set_shared_limit(size_t bytes) {
+    fci::check(bytes + most_arrays * (redzone + 16) + redzone <= arena_bytes,
+               "the emulator has no {} bytes of shared memory", bytes);
+    shared_limit = bytes;
+}
+size_t get_shared_limit() { return shared_limit; }
 Counters& counters() { return counted; }
 
 __attribute__((noinline)) void failed(const char* message) { asm volatile("" : : "r"(message) : "memory"); }
-bool at(unsigned b, unsigned t) {
-    return machine && machine->running && machine->block_index.x == b && machine->running->number == t;
-}
 void print_threads() {
     if (machine) machine->print();
 }
-
-const uint3& thread_index() { return machine->running->index; }
-const uint3& block_index() { return machine->block_index; }
-const dim3& block_size() { return machine->block; }
-const dim3& grid_size() { return machine->grid; }
-int lane() { return static_cast<int>(machine->running->number % 32); }
 
 void sync_threads(Site site) { machine->barrier(site); }
 void sync_warp(unsigned mask, Site site) { machine->meet(mask, 0, -1, site, true); }

@@ -53,6 +53,7 @@ struct Site {
 // by this seed. A right kernel gives the same bits in every order. Holds for all host threads.
 void set_order(int order);
 void set_shared_limit(size_t bytes); // of a block, static and dynamic: 227 KB at first, as sm_90 has
+size_t get_shared_limit();
 constexpr size_t static_shared_limit = 48 << 10;
 
 struct Counters { // of this host thread
@@ -60,17 +61,17 @@ struct Counters { // of this host thread
 };
 Counters& counters();
 
-// For a debugger: break on failed(); break where at(block, thread); call print_threads().
+// For a debugger: break on failed(), which is called where a kernel is found wrong; call print_threads().
 void failed(const char* message);
-bool at(unsigned block, unsigned thread);
 void print_threads();
 
-// Constant for the code of one CUDA thread, which is all that can call them.
-[[gnu::const]] const uint3& thread_index();
-[[gnu::const]] const uint3& block_index();
-[[gnu::const]] const dim3& block_size();
-[[gnu::const]] const dim3& grid_size();
-[[gnu::const]] int lane();
+// The CUDA thread that this host thread runs.
+struct Coordinates {
+    uint3 thread, block;
+    dim3 block_size, grid_size;
+    int lane;
+};
+extern constinit thread_local Coordinates here;
 
 void sync_threads(Site);
 void sync_warp(unsigned mask, Site);
@@ -111,10 +112,10 @@ T shuffle(unsigned mask, T value, int source_lane, Site site) {
     T(&name)[N] = *static_cast<T(*)[N]>(::emulator::shared_array(&name##_key, sizeof(T[N]), #name))
 #define FCI_DYN_SHARED(T, name) T* name = static_cast<T*>(::emulator::dynamic_shared(#name))
 
-#define threadIdx (::emulator::thread_index())
-#define blockIdx (::emulator::block_index())
-#define blockDim (::emulator::block_size())
-#define gridDim (::emulator::grid_size())
+#define threadIdx (static_cast<const uint3&>(::emulator::here.thread))
+#define blockIdx (static_cast<const uint3&>(::emulator::here.block))
+#define blockDim (static_cast<const dim3&>(::emulator::here.block_size))
+#define gridDim (static_cast<const dim3&>(::emulator::here.grid_size))
 constexpr int warpSize = 32;
 
 inline void __syncthreads(emulator::Site site = "__syncthreads") { emulator::sync_threads(site); }
@@ -123,22 +124,22 @@ inline void __syncwarp(unsigned mask = ~0u, emulator::Site site = "__syncwarp") 
 // A warp is cut into parts of `width` lanes. A lane whose source is beyond its part keeps its own value.
 template <class T>
 T __shfl_sync(unsigned mask, T value, int from, int width = 32, emulator::Site site = "__shfl_sync") {
-    return emulator::shuffle(mask, value, (emulator::lane() & -width) | (from & (width - 1)), site);
+    return emulator::shuffle(mask, value, (emulator::here.lane & -width) | (from & (width - 1)), site);
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, emulator::Site site = "__shfl_xor_sync") {
-    const int from = emulator::lane() ^ bits, beyond = (emulator::lane() & -width) + width;
-    return emulator::shuffle(mask, value, from < beyond ? from : emulator::lane(), site);
+    const int from = emulator::here.lane ^ bits, beyond = (emulator::here.lane & -width) + width;
+    return emulator::shuffle(mask, value, from < beyond ? from : emulator::here.lane, site);
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32, emulator::Site site = "__shfl_down_sync") {
-    const int from = emulator::lane() + static_cast<int>(by), beyond = (emulator::lane() & -width) + width;
-    return emulator::shuffle(mask, value, from < beyond ? from : emulator::lane(), site);
+    const int from = emulator::here.lane + static_cast<int>(by), beyond = (emulator::here.lane & -width) + width;
+    return emulator::shuffle(mask, value, from < beyond ? from : emulator::here.lane, site);
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32, emulator::Site site = "__shfl_up_sync") {
-    const int from = emulator::lane() - static_cast<int>(by), first = emulator::lane() & -width;
-    return emulator::shuffle(mask, value, from >= first ? from : emulator::lane(), site);
+    const int from = emulator::here.lane - static_cast<int>(by), first = emulator::here.lane & -width;
+    return emulator::shuffle(mask, value, from >= first ? from : emulator::here.lane, site);
 }
 inline unsigned __ballot_sync(unsigned mask, int predicate, emulator::Site site = "__ballot_sync") {
     return emulator::ballot(mask, predicate, site);

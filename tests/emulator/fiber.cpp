@@ -56,7 +56,7 @@ Fiber::~Fiber() {
     if (stack_) ::munmap(stack_ - guard_bytes, guard_bytes + stack_bytes);
 }
 
-void Fiber::prepare(void (*body)(), size_t number) {
+void Fiber::prepare(void (*body)(), size_t number, void* thread) {
     if (!stack_) {
         stack_ = map(nullptr, guard_bytes + stack_bytes, 0) + guard_bytes;
         ::mprotect(stack_ - guard_bytes, guard_bytes, PROT_NONE);
@@ -66,7 +66,7 @@ void Fiber::prepare(void (*body)(), size_t number) {
     if (abandoned_) sanitizer::unpoison(stack_, stack_bytes);
     abandoned_ = true; // until it finishes
     body_ = body;
-    own_thread_ = sanitizer::new_thread();
+    own_thread_ = thread ? thread : sanitizer::new_thread();
 #if defined(FCI_EMULATOR_UCONTEXT)
     static_cast<void>(number);
     ::getcontext(&own_);
@@ -131,6 +131,7 @@ void* Fiber::forget(void* tag) {
         sanitizer::become(own_thread_);
         sanitizer::release(tag);
         sanitizer::become(host);
+        sanitizer::delete_thread(std::exchange(own_thread_, nullptr)); // it is within functions that will not end
     }
     return std::exchange(own_thread_, nullptr);
 }

@@ -21,12 +21,14 @@ public:
     Fiber& operator=(const Fiber&) = delete;
     ~Fiber();
 
-    void prepare(void (*body)(), size_t number); // the next resume() starts the body, which must not return
-    void resume();                               // runs the fiber until it suspends itself
-    void suspend();                              // called by the fiber
-    void finish();                               // called by the fiber, which will not be resumed
-    // After its last run. If it has not finished, all it did is now before tag. Gives ThreadSanitizer's view of it, if
-    // any, to be deleted.
+    // The next resume() starts the body, which must not return. thread: ThreadSanitizer's for it, if there is a spare
+    // one.
+    void prepare(void (*body)(), size_t number, void* thread);
+    void resume();  // runs the fiber until it suspends itself
+    void suspend(); // called by the fiber
+    void finish();  // called by the fiber, which will not be resumed
+    // After its last run. If it has not finished, all it did is now before tag. Gives ThreadSanitizer's thread back if
+    // it can be used again.
     void* forget(void* tag);
 
 private:

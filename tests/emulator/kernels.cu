@@ -108,6 +108,16 @@ __global__ void warp_functions_kernel(int64_t* y) {
     }
 }
 
+// What shared memory holds before anything is written; the block leaves numbers there.
+__global__ void unwritten_kernel(float* y) {
+    FCI_SHARED(float, fixed, 32);
+    FCI_DYN_SHARED(float, dynamic);
+    float* out = y + (blockIdx.x * blockDim.x + threadIdx.x) * 2;
+    out[0] = fixed[threadIdx.x];
+    out[1] = dynamic[threadIdx.x];
+    fixed[threadIdx.x] = dynamic[threadIdx.x] = 1;
+}
+
 __global__ void nothing_kernel() {}
 
 template <int bytes>
@@ -169,6 +179,8 @@ void race(Bug bug, float* y) {
 }
 
 void warp_functions(int64_t* y) { FCI_LAUNCH(warp_functions_kernel, 1, 32, 0, y); }
+
+void unwritten(float* y) { FCI_LAUNCH(unwritten_kernel, 2, 32, 32 * sizeof(float), y); }
 
 void nothing(unsigned grid_x, unsigned grid_y, unsigned block_x, unsigned block_z, int64_t dynamic_bytes) {
     FCI_LAUNCH(nothing_kernel, dim3(grid_x, grid_y), dim3(block_x, 1, block_z), dynamic_bytes);

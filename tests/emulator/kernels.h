@@ -34,6 +34,9 @@ void race(Bug, float* y);
 constexpr int warp_results = 14;
 void warp_functions(int64_t* y);
 
+// y (2, 32, 2) = what two blocks find in static and in dynamic shared memory that they have not written
+void unwritten(float* y);
+
 // Launches that use nothing, to try the limits.
 void nothing(unsigned grid_x, unsigned grid_y, unsigned block_x, unsigned block_z = 1, int64_t dynamic_bytes = 0);
 void static_array_of_50000_bytes();

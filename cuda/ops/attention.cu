@@ -1,0 +1,143 @@
+// attention on the GPU; the mathematics is in src/ops/attention.h. A warp owns 32 query rows of a head and meets the
+// keys 32 at a time; the backward pass does so once for owners of queries and once for owners of keys
+// (cuda/attention.cuh). Where a sequence has only a few query rows (the Council's one row and 8 keys), a row's block
+// has as many warps as pay: a warp a key for the scores, a lane a column for the sums; that is bound by reading k and
+// v.
+#include "cuda/attention.cuh"
+
+namespace fci::cuda {
+namespace {
+
+struct AllKeys {
+    int queries, keys;
+    bool causal;
+    __device__ int own(int slot) const { return slot < queries ? slot : -1; }
+    __device__ Range others(int first, int count) const { return {0, causal ? min(first + count, keys) : keys}; }
+    __device__ int other(int, int slot) const { return slot < keys ? slot : -1; }
+    __device__ bool sees(int query, int, int key) const { return !causal || key <= query; }
+};
+struct AllQueries {
+    int queries, keys;
+    bool causal;
+    __device__ int own(int slot) const { return slot < keys ? slot : -1; }
+    __device__ Range others(int first, int) const { return {causal ? first : 0, queries}; }
+    __device__ int other(int, int slot) const { return slot < queries ? slot : -1; }
+    __device__ bool sees(int key, int, int query) const { return !causal || key <= query; }
+};
+
+// Few queries
+constexpr int few_queries = 4, few_warps = 8, few_keys = 4096;
+bool few(const AttentionShape& s) { return s.queries <= few_queries && s.keys <= few_keys; }
+int warps_for(const AttentionShape& s) { return min(few_warps, max(1, s.keys / 8)); }
+
+// sum_c x[c] y[c] in every lane of a warp
+__device__ __forceinline__ float dot(int n, const float* x, const float* y) {
+    float sum = 0;
+    for (int c = threadIdx.x % 32; c < n; c += 32) sum += x[c] * y[c];
+    return warp_sum(sum);
+}
+
+// f(c, sum_j weight[j] row[j][c]) for c < columns: keys by warps, their sums in order; all threads take part.
+template <class F>
+__device__ __forceinline__ void weighted_rows(int keys, const float* weight, const float* rows, int stride, int columns,
+                                              float* partial, F f) {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
+    for (int c = lane; c - lane < columns; c += 32) {
+        float sum = 0;
+        for (int j = warp; j < keys && c < columns; j += warps) sum += weight[j] * rows[int64_t{j} * stride + c];
+        partial[threadIdx.x] = sum;
+        __syncthreads();
+        if (warp == 0 && c < columns) {
+            for (int other = 1; other < warps; ++other) sum += partial[other * 32 + lane];
+            f(c, sum);
+        }
+        __syncthreads();
+    }
+}
+
+__global__ void few_forward_kernel(AttentionShape s, const float* q, const float* k, const float* v, float* y,
+                                   float* lse) {
+    FCI_DYN_SHARED(float, P); // (keys)
+    FCI_SHARED(float, partial, few_warps * 32);
+    const int i = blockIdx.x % s.queries, width = s.value_width(), warps = blockDim.x / 32;
+    const int keys = s.causal ? i + 1 : s.keys;
+    const Head at(s, blockIdx.x / s.queries);
+    const float* q_row = q + at.q + int64_t{i} * s.q_stride;
+    const float factor = attention_scale(s) * log2_e;
+    for (int j = threadIdx.x / 32; j < keys; j += warps) {
+        const float score = factor * dot(s.d_head, q_row, k + at.k + int64_t{j} * s.kv_stride); // (1), base 2
+        if (threadIdx.x % 32 == 0) P[j] = score;
+    }
+    __syncthreads();
+    float most = -FLT_MAX, sum = 0;
+    for (int j = threadIdx.x; j < keys; j += blockDim.x) most = max(most, P[j]);
+    most = block_max(most, partial);
+    for (int j = threadIdx.x; j < keys; j += blockDim.x) {
+        P[j] = exp2(P[j] - most);
+        sum += P[j];
+    }
+    const float total = block_sum(sum, partial);
+    if (threadIdx.x == 0) lse[at.lse + i] = most + log2f(total); // (2)
+    __syncthreads();
+    float* y_row = y + at.y + int64_t{i} * s.heads * width;
+    weighted_rows(keys, P, v + at.v, s.value_stride(), width, partial,
+                  [&](int c, float weighted) { y_row[c] = weighted / total; }); // (3)
+}
+
+// A block takes a whole head, row after row, so that dk and dv have one owner.
+__global__ void few_backward_kernel(AttentionShape s, const float* q, const float* k, const float* v, const float* y,
+                                    const float* lse, const float* dy, float* dq, float* dk, float* dv) {
+    FCI_DYN_SHARED(float, dS); // (keys)
+    FCI_SHARED(float, partial, few_warps * 32);
+    const Head at(s, blockIdx.x);
+    const int width = s.value_width(), warps = blockDim.x / 32, lane = threadIdx.x % 32;
+    const float scale = attention_scale(s);
+    for (int i = 0; i < s.queries; ++i) {
+        const int keys = s.causal ? i + 1 : s.keys;
+        const float* q_row = q + at.q + int64_t{i} * s.q_stride;
+        const int64_t row = at.y + int64_t{i} * s.heads * width;
+        const float delta = dot(width, y + row, dy + row); // (delta)
+        for (int j = threadIdx.x / 32; j < keys; j += warps) {
+            const int64_t to_k = at.k + int64_t{j} * s.kv_stride, to_v = at.v + int64_t{j} * s.value_stride();
+            const float p = exp2(scale * log2_e * dot(s.d_head, q_row, k + to_k) - lse[at.lse + i]); // (2)
+            const float ds = p * (dot(width, dy + row, v + to_v) - delta);                           // (dS)
+            for (int c = lane; c < s.d_head; c += 32) dk[to_k + c] += scale * ds * q_row[c];         // (dk)
+            for (int c = lane; c < width; c += 32) dv[to_v + c] += p * dy[row + c];                  // (dv)
+            if (lane == 0) dS[j] = ds;
+        }
+        __syncthreads();
+        float* dq_row = dq + at.q + int64_t{i} * s.q_stride;
+        weighted_rows(keys, dS, k + at.k, s.kv_stride, s.d_head, partial,
+                      [&](int c, float weighted) { dq_row[c] += scale * weighted; }); // (dq)
+    }
+}
+
+} // namespace
+
+void attention_forward(AttentionShape s, const float* q, const float* k, const float* v, float* y, float* lse, float*) {
+    const unsigned heads = static_cast<unsigned>(s.batch) * s.heads;
+    if (heads == 0 || s.queries == 0) return;
+    if (few(s))
+        FCI_LAUNCH(few_forward_kernel, heads * s.queries, warps_for(s) * 32, s.keys * sizeof(float), s, q, k, v, y,
+                   lse);
+    else
+        launch_forward(s, AllKeys{s.queries, s.keys, s.causal}, s.queries, s.keys, most_warps, q, k, v, y, lse);
+}
+
+void attention_backward(AttentionShape s, const float* q, const float* k, const float* v, const float* y,
+                        const float* lse, const float* dy, float* dq, float* dk, float* dv, float*) {
+    const unsigned heads = static_cast<unsigned>(s.batch) * s.heads;
+    if (heads == 0 || s.queries == 0 || s.keys == 0) return;
+    if (few(s)) {
+        FCI_LAUNCH(few_backward_kernel, heads, warps_for(s) * 32, s.keys * sizeof(float), s, q, k, v, y, lse, dy, dq,
+                   dk, dv);
+        return;
+    }
+    Scratch scratch;
+    float* delta = scratch.floats(s.lse_size());
+    launch_dq(s, AllKeys{s.queries, s.keys, s.causal}, s.queries, s.keys, most_warps, q, k, v, y, lse, dy, dq, delta);
+    launch_dkv(s, AllQueries{s.queries, s.keys, s.causal}, s.keys, s.queries, most_warps, q, k, v, lse, delta, dy, dk,
+               dv);
+}
+
+} // namespace fci::cuda

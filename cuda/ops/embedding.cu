@@ -1,0 +1,25 @@
+// embedding on the GPU; the mathematics is in src/ops/embedding.h. A thread takes a number of y; dE, a scatter with
+// many repeats, is in cuda/rows.cuh; dP is a sum over the batch. All bound by memory.
+#include "ops/embedding.h"
+
+#include "cuda/rows.cuh"
+
+namespace fci::cuda {
+
+void embedding_forward(EmbeddingShape s, const int32_t* id, const float* e, const float* p, float* y) {
+    const int64_t sequence = int64_t{s.time} * s.d;
+    each(s.batch * sequence, [=] __device__(int64_t i) {
+        const float position = p ? p[i % sequence] : 0.f;
+        y[i] = e[int64_t{id[i / s.d]} * s.d + i % s.d] + position; // (1)
+    });
+}
+
+void embedding_backward(EmbeddingShape s, const int32_t* id, const float* dy, float* de, float* dp) {
+    scatter_add({1, s.batch * s.time, s.d, 0}, id, dy, de); // (dE)
+    const int sequence = s.time * s.d;
+    if (dp)
+        add_column_sums(
+            s.batch, sequence, [=] __device__(int b, int tc) { return dy[int64_t{b} * sequence + tc]; }, dp); // (dP)
+}
+
+} // namespace fci::cuda

@@ -1,0 +1,20 @@
+// gather on the GPU; the mathematics is in src/ops/gather.h. A thread takes a number of y; dx, a scatter with repeats
+// within each sequence, is in cuda/rows.cuh. Bound by memory.
+#include "ops/gather.h"
+
+#include "cuda/rows.cuh"
+
+namespace fci::cuda {
+
+void gather_forward(GatherShape s, const float* x, const int32_t* index, float* y) {
+    each(int64_t{s.batch} * s.rows * s.d, [=] __device__(int64_t i) {
+        const int64_t row = i / s.d;
+        y[i] = x[(row / s.rows * s.time + index[row]) * s.d + i % s.d]; // (1)
+    });
+}
+
+void gather_backward(GatherShape s, const int32_t* index, const float* dy, float* dx) {
+    scatter_add({s.batch, s.rows, s.d, s.time}, index, dy, dx); // (dx)
+}
+
+} // namespace fci::cuda

@@ -1,0 +1,181 @@
+// The training step around the ops: the batch, what counts as a hit, the sums for the log, AdamW. One pass each; sums
+// in a fixed order.
+#include "cuda/common.cuh"
+#include "train/gpu.h"
+
+namespace fci::cuda {
+namespace {
+
+constexpr int slice = 1024; // numbers whose squares one block adds up
+constexpr int threads = 256;
+
+// A block a sequence.
+__global__ void gather_kernel(GpuSequences from, const GpuStep* step, int64_t per_epoch, int first, GpuBatch to) {
+    const int i = blockIdx.x;
+    const int64_t at = step ? from.order[step->next % per_epoch * to.batch + i] : first + i;
+    for (int j = threadIdx.x; j < from.length; j += blockDim.x)
+        to.tokens[int64_t{i} * from.length + j] = from.tokens[at * from.length + j];
+    for (int j = threadIdx.x; j < from.queries; j += blockDim.x) {
+        const int64_t source = at * from.queries + j, target = int64_t{i} * from.queries + j;
+        to.query[target] = from.query[source];
+        if (from.label) to.label[target] = from.label[source];
+        if (from.answer) to.place[target] = from.answer[source] / from.place_length;
+    }
+}
+
+// Several right positions a query: their places, each once, one query after the other. A thread for all: they are few.
+__global__ void gather_right_kernel(GpuSequences from, const GpuStep* step, int64_t per_epoch, int first, GpuBatch to) {
+    int filled = 0;
+    for (int i = 0; i < to.batch; ++i) {
+        const int64_t at = step ? from.order[step->next % per_epoch * to.batch + i] : first + i;
+        for (int j = 0; j < from.queries; ++j) {
+            const int64_t source = at * from.queries + j;
+            const int begin = filled;
+            to.bounds[i * from.queries + j] = begin;
+            for (int r = from.begin[source]; r < from.begin[source + 1]; ++r) {
+                const int place = from.right[r] / from.place_length;
+                if (filled == begin || to.place[filled - 1] != place) to.place[filled++] = place;
+            }
+        }
+    }
+    to.bounds[to.batch * from.queries] = filled;
+}
+
+// A warp a query. The highest logit, ties to the lower index.
+__global__ void count_kernel(GpuCount c) {
+    const int q = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (q >= c.queries) return;
+    float most = 0;
+    int best = c.classes;
+    for (int i = lane; c.label && i < c.classes; i += 32) {
+        const float z = c.logits[int64_t{q} * c.classes + i];
+        if (best == c.classes || z > most) most = z, best = i;
+    }
+    for (int offset = 16; offset; offset /= 2) {
+        const float z = __shfl_xor_sync(all_lanes, most, offset);
+        const int i = __shfl_xor_sync(all_lanes, best, offset);
+        if (i < c.classes && (best == c.classes || z > most || (z == most && i < best))) most = z, best = i;
+    }
+    if (lane) return;
+    int at_1 = 0, found = 0, wanted = 0;
+    if (c.picked) {
+        const int32_t* picked = c.picked + int64_t{q} * 2 * c.k;
+        const int begin = c.bounds ? c.bounds[q] : q, end = c.bounds ? c.bounds[q + 1] : q + 1;
+        for (int r = begin; r < end; ++r) {
+            bool is_picked = false;
+            for (int i = 0; i < c.k; ++i) is_picked |= picked[i] == c.place[r];
+            ++wanted, found += is_picked, at_1 |= picked[0] == c.place[r];
+        }
+    }
+    c.hits[q] = found > 0;
+    c.hits[c.queries + q] = at_1;
+    c.hits[2 * c.queries + q] = c.label && best == c.label[q];
+    c.hits[3 * c.queries + q] = c.picked && found == wanted;
+}
+
+// The sum over a block, by halves: thread 0 gets it.
+template <class T>
+__device__ T add_up(T v, T* shared) {
+    __syncthreads();
+    shared[threadIdx.x] = v;
+    for (int half = threads / 2; half; half /= 2) {
+        __syncthreads();
+        if (static_cast<int>(threadIdx.x) < half) shared[threadIdx.x] += shared[threadIdx.x + half];
+    }
+    return threadIdx.x ? T{} : shared[0];
+}
+
+__global__ void squares_kernel(GpuUpdate u, double* partial) {
+    FCI_SHARED(double, shared, threads);
+    const int64_t begin = int64_t{blockIdx.x} * slice, end = begin + slice < u.size ? begin + slice : u.size;
+    double sum = 0;
+    for (int64_t j = begin + threadIdx.x; j < end; j += threads)
+        if (!u.frozen || !u.frozen[j]) sum += static_cast<double>(u.grad[j]) * u.grad[j];
+    sum = add_up(sum, &shared[0]);
+    if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+
+// One block. Everything that a step shows, and whether it may be made.
+__global__ void judge_kernel(GpuUpdate u, GpuLosses losses, GpuCount c, GpuStep* step, GpuLog* log, int log_size,
+                             const double* partial, int partials) {
+    FCI_SHARED(double, shared, threads);
+    FCI_SHARED(int, counted, threads);
+    const auto sum_of = [&](const float* x) {
+        double sum = 0;
+        for (int i = threadIdx.x; x && i < c.queries; i += threads) sum += x[i];
+        return add_up(sum, &shared[0]);
+    };
+    const auto hits = [&](int kind) {
+        int sum = 0;
+        for (int i = threadIdx.x; i < c.queries; i += threads) sum += c.hits[kind * c.queries + i];
+        return add_up(sum, &counted[0]);
+    };
+    GpuLog seen{};
+    seen.answer_loss = sum_of(losses.answer);
+    for (int r = 0; r < losses.rounds; ++r) seen.routing_loss += sum_of(losses.routing[r]) / losses.rounds;
+    double squares = 0;
+    for (int i = threadIdx.x; i < partials; i += threads) squares += partial[i];
+    seen.grad_norm = sqrt(add_up(squares, &shared[0]));
+    seen.at_k = hits(0), seen.at_1 = hits(1), seen.right = hits(2), seen.all = hits(3);
+    if (threadIdx.x || step->stopped) return;
+    log[step->next % log_size] = seen;
+    if (!isfinite(seen.answer_loss + seen.routing_loss) || !isfinite(seen.grad_norm)) {
+        step->stopped = 1;
+        return;
+    }
+    const double factor = u.clip / (seen.grad_norm + 1e-6);
+    step->factor = static_cast<float>(u.clip > 0 && factor < 1 ? factor : 1);
+    step->row = step->next++;
+}
+
+__global__ void adamw_kernel(GpuUpdate u, const GpuStep* step) {
+    const int64_t j = int64_t{blockIdx.x} * threads + threadIdx.x;
+    if (j >= u.size) return;
+    const float g = u.grad[j];
+    u.grad[j] = 0;
+    if (step->stopped || (u.frozen && u.frozen[j])) return;
+    adamw_update(u.schedule[step->row], g * step->factor, u.parameters[j], u.m[j], u.v[j]);
+}
+
+} // namespace
+
+void gather_batch(GpuSequences from, const GpuStep* step, int64_t per_epoch, int first, GpuBatch to) {
+    FCI_LAUNCH(gather_kernel, static_cast<unsigned>(to.batch), threads, 0, from, step, per_epoch, first, to);
+    if (!from.answer) FCI_LAUNCH(gather_right_kernel, 1, 1, 0, from, step, per_epoch, first, to);
+}
+
+void count_hits(GpuCount c) { FCI_LAUNCH(count_kernel, blocks_for(c.queries, threads / 32), threads, 0, c); }
+
+void finish_step(GpuUpdate u, GpuLosses losses, GpuCount c, GpuStep* step, GpuLog* log, int log_size) {
+    const int partials = static_cast<int>(blocks_for(u.size, slice));
+    Scratch scratch;
+    double* partial = reinterpret_cast<double*>(scratch.floats(size_t{2} * partials));
+    FCI_LAUNCH(squares_kernel, static_cast<unsigned>(partials), threads, 0, u, partial);
+    FCI_LAUNCH(judge_kernel, 1, threads, 0, u, losses, c, step, log, log_size, partial, partials);
+    FCI_LAUNCH(adamw_kernel, blocks_for(u.size, threads), threads, 0, u, step);
+}
+
+#if defined(FCI_EMULATOR)
+
+void* capture(void (*)(void*), void*) { return nullptr; }
+void replay(void*) {}
+void drop(void*) {}
+
+#else
+
+void* capture(void (*work)(void*), void* with) {
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t executable = nullptr;
+    expect(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "capturing a step");
+    work(with);
+    expect(cudaStreamEndCapture(stream(), &graph), "capturing a step");
+    expect(cudaGraphInstantiate(&executable, graph, 0), "making a graph of the step");
+    cudaGraphDestroy(graph);
+    return executable;
+}
+void replay(void* graph) { expect(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), stream()), "replaying a step"); }
+void drop(void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
+
+#endif
+
+} // namespace fci::cuda

@@ -1,0 +1,207 @@
+#include "train/gpu_trainer.h"
+
+#include <algorithm>
+
+namespace fci {
+namespace {
+
+// The CPU's ops look at every index; on the GPU they are looked at once, before they are uploaded.
+void expect_below(const std::vector<int32_t>& v, const char* what, int limit) {
+    for (size_t i = 0; i < v.size(); ++i)
+        if (v[i] < 0 || v[i] >= limit)
+            fail(Exit::bad_data, "{} {} at {} of the data is outside 0 to {}", what, v[i], i, limit - 1);
+}
+
+int64_t floats_of(const std::vector<ParameterInfo>& infos) {
+    ParameterBinder layout;
+    for (const ParameterInfo& p : infos) layout.add(p.name, p.shape, p.init, p.learned);
+    return layout.block_size();
+}
+
+} // namespace
+
+template <class T>
+T* GpuTrainer::upload(const std::vector<T>& v, Arena& arena) {
+    if (v.empty()) return nullptr;
+    T* p = arena.array<T>(v.size());
+    copy_in(Device::cuda, p, v.data(), v.size() * sizeof(T));
+    return p;
+}
+
+GpuSequences GpuTrainer::upload(const Dataset& d, Arena& arena) {
+    expect_below(d.tokens, "token", d.vocab);
+    expect_below(d.query, "query row", d.length);
+    expect_below(d.answer, "answer position", d.length);
+    expect_below(d.label, "label", d.vocab);
+    GpuSequences s{};
+    s.tokens = upload(d.tokens, arena), s.query = upload(d.query, arena), s.label = upload(d.label, arena);
+    s.answer = upload(d.answer, arena);
+    s.length = d.length, s.queries = d.queries, s.place_length = place_length_;
+    return s;
+}
+
+GpuTrainer::GpuTrainer(const Options& o, const Dataset& train, const std::vector<ParameterInfo>& infos)
+    : options_(o), size_(floats_of(infos)), per_epoch_(train.count / o.train.batch) {
+    gradients_.keep_zeroed();
+    parameters_ = memory_.floats(size_), grad_ = memory_.floats(size_);
+    m_ = memory_.floats(size_), v_ = memory_.floats(size_);
+    set_zero(Device::cuda, grad_, size_ * sizeof(float));
+    ParameterBinder with_gradients(parameters_, grad_), without(parameters_, nullptr);
+    model_ = std::make_unique<Model>(with_gradients, o.model, train.vocab, train.length);
+    forward_model_ = std::make_unique<Model>(without, o.model, train.vocab, train.length);
+    place_length_ = model_->place_length();
+    train_ = upload(train, memory_);
+    train_.order = order_ = memory_.array<int32_t>(train.count);
+    const int64_t queries = int64_t{o.train.batch} * train.queries;
+    batch_ = {memory_.array<int32_t>(int64_t{o.train.batch} * train.length),
+              memory_.array<int32_t>(queries),
+              train_.label ? memory_.array<int32_t>(queries) : nullptr,
+              memory_.array<int32_t>(queries),
+              nullptr,
+              o.train.batch};
+    hits_ = memory_.array<int32_t>(4 * queries);
+    set_zero(Device::cuda, hits_, 4 * queries * sizeof(int32_t));
+    routing_weight_ = memory_.floats(1);
+    at_ = memory_.array<GpuStep>(1);
+    log_ = memory_.array<GpuLog>(most_steps);
+    seen_.resize(most_steps);
+    cuda::synchronize();
+}
+
+GpuTrainer::~GpuTrainer() {
+    for (const Prepared& p : prepared_)
+        if (p.graph) cuda::drop(p.graph);
+}
+
+// The schedule and the frozen parameters go up once.
+const GpuTrainer::Prepared& GpuTrainer::prepare(const Phase& phase, const AdamW& adamw) {
+    Prepared& p = prepared_[static_cast<int>(phase.objective)];
+    if (p.schedule) return p;
+    const OneCycle cycle{options_.train.learning_rate, phase.steps};
+    std::vector<AdamWRates> schedule;
+    for (int64_t s = 0; s < phase.steps; ++s) schedule.push_back(adamw.rates(s + 1, cycle.at(s)));
+    p.schedule = upload(schedule, memory_);
+    std::vector<uint8_t> frozen(phase.frozen.empty() ? 0 : size_);
+    for (const auto& [offset, size] : phase.frozen) std::fill_n(frozen.begin() + offset, size, uint8_t{1});
+    p.frozen = upload(frozen, memory_);
+    return p;
+}
+
+GpuCount GpuTrainer::count_of(const Model::Output& out, const Batch& b, int32_t* hits) const {
+    return {static_cast<int>(b.query.shape.size()),
+            options_.model.top_k,
+            out.logits.cols(),
+            out.picked.data,
+            b.place.data,
+            nullptr,
+            b.label.data,
+            out.logits.data,
+            hits};
+}
+
+// Everything in here is launched on the stream, and the same each time.
+void GpuTrainer::step(Objective objective) {
+    tape_.reset();
+    cuda::gather_batch(train_, at_, per_epoch_, 0, batch_);
+    const int n = batch_.batch, q = train_.queries;
+    const Batch b{
+        {batch_.tokens, {n, train_.length}}, {batch_.query, {n, q}}, {batch_.place, {n, q}}, {batch_.label, {n, q}}};
+    const float weight = 1.f / (static_cast<float>(n) * static_cast<float>(q));
+    GpuLosses minimised{};
+    GpuCount count{n * q, 0, 0, nullptr, nullptr, nullptr, nullptr, nullptr, hits_};
+    if (objective == Objective::training) {
+        const Model::Output out = (*model_)(tape_, b.tokens, b.query);
+        const Losses l = losses(tape_, out, b, weight, 1.f, routing_weight_);
+        minimised.answer = l.answer.data;
+        for (int r = 0; r < l.rounds; ++r) minimised.routing[r] = l.routing[r].data;
+        minimised.rounds = l.rounds;
+        cuda::count_hits(count = count_of(out, b, hits_));
+    } else {
+        minimised.routing[0] = contrastive_loss(tape_, *model_, b, weight).data;
+        minimised.rounds = 1;
+    }
+    tape_.backward();
+    const Prepared& p = prepared_[static_cast<int>(objective)];
+    const GpuUpdate update{size_, parameters_, grad_, m_, v_, p.frozen, options_.train.clip, p.schedule};
+    cuda::finish_step(update, minimised, count, at_, log_, most_steps);
+}
+
+std::span<const GpuLog> GpuTrainer::run(const Phase& phase, int64_t first, int n, std::vector<float>& parameters,
+                                        AdamW& adamw) {
+    check(0 < n && n <= most_steps && first + n <= phase.steps, "GpuTrainer: steps {} to {} of {}", first, first + n,
+          phase.steps);
+    constexpr Device gpu = Device::cuda;
+    const size_t bytes = size_ * sizeof(float);
+    prepare(phase, adamw);
+    copy_in(gpu, parameters_, parameters.data(), bytes);
+    copy_in(gpu, m_, adamw.m.data(), bytes);
+    copy_in(gpu, v_, adamw.v.data(), bytes);
+    copy_in(gpu, order_, phase.order->data(), phase.order->size() * sizeof(int32_t));
+    const auto w = static_cast<float>(phase.routing_weight);
+    copy_in(gpu, routing_weight_, &w, sizeof w);
+    GpuStep at{first, 0, 1.f, 0};
+    copy_in(gpu, at_, &at, sizeof at);
+
+    Prepared& p = prepared_[static_cast<int>(phase.objective)];
+    struct Work {
+        GpuTrainer* trainer;
+        Objective objective;
+    } work{this, phase.objective};
+    const auto make = [](void* with) {
+        const Work& w = *static_cast<Work*>(with);
+        w.trainer->step(w.objective);
+    };
+    for (int i = 0; i < n; ++i, ++p.steps) {
+        if (p.steps > 0 && !p.graph) p.graph = cuda::capture(make, &work); // the first time took the memory
+        if (p.graph)
+            cuda::replay(p.graph);
+        else
+            make(&work);
+    }
+
+    copy_out(gpu, &at, at_, sizeof at);
+    copy_out(gpu, seen_.data(), log_, most_steps * sizeof(GpuLog));
+    copy_out(gpu, parameters.data(), parameters_, bytes);
+    copy_out(gpu, adamw.m.data(), m_, bytes);
+    copy_out(gpu, adamw.v.data(), v_, bytes);
+    const auto shown = static_cast<size_t>(at.next - first + at.stopped);
+    std::rotate(seen_.begin(), seen_.begin() + first % most_steps, seen_.end());
+    return {seen_.data(), shown};
+}
+
+GpuTrainer::Hits GpuTrainer::evaluate(const Dataset& test, const std::vector<float>& parameters) {
+    constexpr Device gpu = Device::cuda;
+    if (tested_ != &test) {
+        test_memory_.reset();
+        test_ = upload(test, test_memory_);
+        tested_ = &test;
+    }
+    copy_in(gpu, parameters_, parameters.data(), size_ * sizeof(float));
+    const int q = test.queries, most = options_.train.batch;
+    const int64_t all = 4 * int64_t{test.count} * q;
+    const Arena::Mark mark = test_memory_.mark();
+    int32_t* hits = test_memory_.array<int32_t>(all);
+    for (int first = 0; first < test.count; first += most) {
+        const int n = std::min(most, test.count - first);
+        forward_only_.reset();
+        GpuBatch to = batch_;
+        to.batch = n;
+        cuda::gather_batch(test_, nullptr, 0, first, to);
+        const Batch b{{to.tokens, {n, test.length}}, {to.query, {n, q}}, {to.place, {n, q}}, {to.label, {n, q}}};
+        const Model::Output out = (*forward_model_)(forward_only_, b.tokens, b.query);
+        cuda::count_hits(count_of(out, b, hits + 4 * int64_t{first} * q));
+    }
+    std::vector<int32_t> on_host(all);
+    copy_out(gpu, on_host.data(), hits, all * sizeof(int32_t));
+    test_memory_.release(mark);
+    Hits sum;
+    for (int first = 0; first < test.count; first += most) {
+        const int n = std::min(most, test.count - first) * q;
+        const int32_t* h = on_host.data() + 4 * int64_t{first} * q;
+        for (int i = 0; i < n; ++i)
+            sum.at_k += h[i], sum.at_1 += h[n + i], sum.right += h[2 * n + i], sum.all += h[3 * n + i];
+    }
+    return sum;
+}
+
+} // namespace fci

@@ -1,0 +1,75 @@
+// GpuTrainer: the trainer's step and evaluation on the GPU. The whole batch is one tape; from its third time on a step
+// is a replayed graph (the first takes the memory, the second is recorded), and many steps are made between two looks
+// at the log. What a run is (parameters, optimiser) lives with the Trainer, in the host's memory: it goes in and comes
+// out with each call, so checkpoints, resuming and looking at a model know nothing of the device.
+#pragma once
+#include <memory>
+#include <span>
+
+#include "train/gpu.h"
+#include "train/losses.h"
+#include "train/options.h"
+
+namespace fci {
+
+class GpuTrainer {
+public:
+    GpuTrainer(const Options&, const Dataset& train, const std::vector<ParameterInfo>&);
+    ~GpuTrainer();
+
+    enum class Objective { training, contrastive };
+    struct Phase { // a stretch of steps with one objective, schedule and set of frozen parameters
+        Objective objective;
+        int64_t steps;                                   // of the whole schedule
+        std::vector<std::pair<int64_t, int64_t>> frozen; // (offset, size)
+        const std::vector<int>* order;                   // of this epoch
+        double routing_weight;                           // in this epoch
+    };
+    // Makes the steps first .. first + n - 1, all of one epoch, and returns what each showed. The last one may have
+    // shown a loss or gradient that is not finite: then it was not made, nor those after it.
+    std::span<const GpuLog> run(const Phase&, int64_t first, int n, std::vector<float>& parameters, AdamW&);
+
+    struct Hits {
+        int64_t at_k = 0, at_1 = 0, right = 0, all = 0;
+    };
+    Hits evaluate(const Dataset& test, const std::vector<float>& parameters);
+    void forget_test_set() { tested_ = nullptr; } // the same Dataset holds other sequences now
+
+    static constexpr int most_steps = 64; // in one run: so that progress is seen and a signal heard
+
+private:
+    struct Prepared { // of an objective
+        const AdamWRates* schedule = nullptr;
+        const uint8_t* frozen = nullptr;
+        int steps = 0;         // made so far
+        void* graph = nullptr; // of the step
+    };
+    template <class T>
+    T* upload(const std::vector<T>&, Arena&);
+    GpuSequences upload(const Dataset&, Arena&);
+    const Prepared& prepare(const Phase&, const AdamW&);
+    GpuCount count_of(const Model::Output&, const Batch&, int32_t* hits) const;
+    void step(Objective);
+
+    const Options options_;
+    const int64_t size_, per_epoch_;  // floats; steps
+    Arena memory_{Device::cuda};      // what stays
+    Arena test_memory_{Device::cuda}; // the test set
+    Arena activations_{Device::cuda}, gradients_{Device::cuda};
+    Tape tape_{activations_, true, &gradients_}, forward_only_{activations_, false};
+    std::unique_ptr<Model> model_, forward_model_;
+    int place_length_;
+    // On the device:
+    float *parameters_, *grad_, *m_, *v_, *routing_weight_;
+    int32_t *order_, *hits_;
+    GpuStep* at_;
+    GpuLog* log_;
+    GpuSequences train_;
+    GpuBatch batch_;
+    GpuSequences test_{};
+    const Dataset* tested_ = nullptr; // what test_ is a copy of
+    Prepared prepared_[2];
+    std::vector<GpuLog> seen_;
+};
+
+} // namespace fci

@@ -1,0 +1,47 @@
+// What the op table cannot reach: the twins' other paths, which depend on the device.
+#include "tests/catch.h"
+#include "tests/op_table.h"
+
+namespace emulator {
+struct Counters {
+    uint64_t launches, blocks, threads, switches;
+};
+[[gnu::weak]] void set_shared_limit(size_t bytes);
+[[gnu::weak]] Counters& counters();
+} // namespace emulator
+
+namespace fci::test {
+namespace {
+
+constexpr size_t usual = 227 << 10;
+struct SharedLimit {
+    explicit SharedLimit(size_t bytes) { emulator::set_shared_limit(bytes); }
+    ~SharedLimit() { emulator::set_shared_limit(usual); }
+};
+
+uint64_t switches(const OpCase& op) {
+    const uint64_t before = emulator::counters().switches;
+    CHECK(check_twin(op) == "");
+    return emulator::counters().switches - before;
+}
+
+} // namespace
+
+// With less shared memory keys pass in several chunks: more barriers, the same results. With less still, a message.
+TEST_CASE("attention streams keys that do not fit in shared memory", "[twin]") {
+    if (!emulator::set_shared_limit) return; // a GPU's memory is what it is
+    for (const char* name :
+         {"self_attention batch=1 time=65 heads=1 d_head=4 full", "query_attention batch=2 queries=25",
+          "rank1_attention batch=1 time=65", "sparse_attention batch=2 time=67"}) {
+        const OpCase& op = row_of(name);
+        const uint64_t at_once = switches(op);
+        {
+            const SharedLimit few(16 << 10);
+            CHECK(switches(op) > at_once);
+        }
+        const SharedLimit none(2 << 10);
+        CHECK_THROWS_WITH(check_twin(op), Catch::Matchers::Contains("use more heads"));
+    }
+}
+
+} // namespace fci::test
