@@ -81,9 +81,13 @@ double seconds(const std::function<void()>& launch); // of one call: the best of
 // The ladders, at the size of the distant-evidence task (batch 32, length 512, width 128) or at a tiny one.
 void add_attention_forward(std::deque<Ladder>&, bool tiny);
 void add_attention_backward(std::deque<Ladder>&, bool tiny);
+void add_selective_scan_forward(std::deque<Ladder>&, bool tiny);
+void add_selective_scan_backward(std::deque<Ladder>&, bool tiny);
 inline void add_ladders(std::deque<Ladder>& ladders, bool tiny) {
     add_attention_forward(ladders, tiny);
     add_attention_backward(ladders, tiny);
+    add_selective_scan_forward(ladders, tiny);
+    add_selective_scan_backward(ladders, tiny);
 }
 
 } // namespace fci::cuda
