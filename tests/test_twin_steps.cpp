@@ -187,8 +187,8 @@ TEST_CASE("twins: the root of the tape, with and without a factor on the device"
 // budgeted-attention chooses on the host: it is not for a GPU.
 TEST_CASE("twins: a step of every representation on the GPU against the CPU", "[twin]") {
     for (const char* representation :
-         {"transformer:1", "raw", "content-only", "causal-transformer:2", "sparse-transformer", "rank1-attention",
-          "perceiver:3", "fourier", "global-mean", "flow", "bidir-flow:2"})
+         {"transformer:1", "raw", "content-only", "causal-transformer:2", "sparse-transformer", "linear-attention",
+          "rank1-attention", "perceiver:3", "fourier", "global-mean", "flow", "bidir-flow:2"})
         compare(small_model(representation, "investigator"));
 }
 
