@@ -81,8 +81,8 @@ __global__ void __launch_bounds__(threads)
             float4 Bi = Bt[i * lanes + p.quarter], Ci = Ct[i * lanes + p.quarter];
             float sum = skip * ui;
             for (int j = 0; j < each_lane; ++j) {
-                h[j] = fci::exp2(dti * A2[j]) * h[j] + dtu * as_array(Bi)[j]; // (1)
-                sum += as_array(Ci)[j] * h[j];                                // (2)
+                h[j] = exp2(dti * A2[j]) * h[j] + dtu * as_array(Bi)[j]; // (1)
+                sum += as_array(Ci)[j] * h[j];                           // (2)
             }
             sum += __shfl_xor_sync(all_lanes, sum, 1);
             sum += __shfl_xor_sync(all_lanes, sum, 2);
@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(threads)
             const float dti = at.dt[i * pitch + p.column], dtu = dti * at.u[i * pitch + p.column];
             float4 Bi = at.B[i * lanes + p.quarter], ai, hi;
             for (int j = 0; j < each_lane; ++j) {
-                as_array(ai)[j] = fci::exp2(dti * (log2_e * Ad[j]));
+                as_array(ai)[j] = exp2(dti * (log2_e * Ad[j]));
                 as_array(hi)[j] = h[j] = as_array(ai)[j] * h[j] + dtu * as_array(Bi)[j]; // (1)
             }
             at.ag[i * history_pitch + t] = ai;
