@@ -5,8 +5,8 @@
 // Backward, a chunk at a time from the end: a and h again from the saved h, into shared memory; then g backwards, which
 // takes the place of a; then dB and dC, whose sums over the block's channels are small products with what lies there.
 // Sums over blocks (dB, dC: channels; dA, dD: sequences) are left as parts and added in order.
-// Bound by arithmetic: of about 22 instructions a state and step 15 are exp2; u, dt and y are only 12 bytes per 16
-// states.
+// Bound by arithmetic: of about 22 instructions a state and step 15 are exp2, while u, dt and y are 12 bytes for all 16
+// states. Two blocks on each of an H100's SMs at batch 32 and 256 channels: few, so the loads must be out early.
 #include "ops/selective_scan.h"
 
 #include "cuda/common.cuh"
@@ -36,11 +36,14 @@ __device__ int64_t row(const ScanShape& s, int b, int i) {
 // the chunk before is worked on, and puts it into shared memory when that is done. Steps behind the end and channels or
 // states that are not there are zeros, which change nothing.
 constexpr int pitch = channels + 1; // a column to spare, so that a column's reads go to many banks
+constexpr int channel_tile = steps_max * pitch, state_tile = steps_max * lanes; // the latter in float4
 constexpr int channel_share = steps_max * channels / threads, state_share = steps_max * states / threads;
 struct Share {
     int i, column; // step and column of a thread's k-th number
-    __device__ Share(int k, int columns)
-        : i((threadIdx.x + k * threads) / columns), column((threadIdx.x + k * threads) % columns) {}
+    __device__ Share(int k, int columns) {
+        const int e = threadIdx.x + k * threads;
+        i = e / columns, column = e % columns;
+    }
 };
 __device__ void fetch_channels(const ScanShape& s, const Place& p, int first, const float* from,
                                float (&v)[channel_share]) {
@@ -79,10 +82,10 @@ __device__ float* as_array(float4& v) { return &v.x; }
 __global__ void __launch_bounds__(threads)
     forward_kernel(ScanShape s, int first_state, const float* u, const float* dt, const float* A, const float* B,
                    const float* C, const float* D, float* y, float* saved) {
-    FCI_SHARED(float, ut, steps_max* pitch);
-    FCI_SHARED(float, dtt, steps_max* pitch);
-    FCI_SHARED(float4, Bt, steps_max * lanes);
-    FCI_SHARED(float4, Ct, steps_max * lanes);
+    FCI_SHARED(float, ut, channel_tile);
+    FCI_SHARED(float, dtt, channel_tile);
+    FCI_SHARED(float4, Bt, state_tile);
+    FCI_SHARED(float4, Ct, state_tile);
     const Place p(s);
     const int n0 = first_state + p.quarter * each_lane;
     const float skip = first_state == 0 && p.quarter == 0 && p.inside ? D[p.d] : 0.f;
@@ -136,9 +139,9 @@ constexpr int history_pitch = threads + lanes;
 struct Tiles {
     float4 h[steps_max * history_pitch];  // [i]: after step i
     float4 ag[steps_max * history_pitch]; // a, then g
-    float4 B[steps_max * lanes], C[steps_max * lanes];
-    float u[steps_max * pitch], dt[steps_max * pitch], dy[steps_max * pitch];
-    float du[steps_max * pitch], ddt[steps_max * pitch]; // what is added to them
+    float4 B[state_tile], C[state_tile];
+    float u[channel_tile], dt[channel_tile], dy[channel_tile];
+    float du[channel_tile], ddt[channel_tile]; // what is added to them
 };
 
 __global__ void __launch_bounds__(threads)
@@ -223,7 +226,7 @@ __global__ void __launch_bounds__(threads)
         add_channels(s, p, first, at.ddt, ddt);
         add_channels(s, p, first, at.du, du);
         // Half of the threads sum dC, half dB: each for one step and four states, over the channels in order.
-        static_assert(threads == 2 * steps_max * lanes);
+        static_assert(threads == 2 * state_tile);
         const bool is_B = t >= threads / 2;
         const int i = t / lanes % steps_max;
         if (first + i >= s.time) continue;
