@@ -89,8 +89,9 @@ void naive_backward(ScanShape s, const float* u, const float* dt, const float* A
 }
 
 // Step 2, forward: a thread takes a channel and has its states in registers (lanes = 1): memory holds no h. But there
-// are few threads: 8192 at batch 32 and 256 channels, two warps for an SM that can issue four at a time.
-// Step 3, forward: `lanes` neighbours share a channel's states, which makes as many times more threads; y is their sum.
+// are few threads: 8192 at batch 32 and 256 channels, two warps for each of an H100's SMs, which can issue four at a
+// time. Step 3, forward: `lanes` neighbours share a channel's states, which makes as many times more threads; y is
+// their sum.
 template <int lanes>
 __global__ void register_kernel(ScanShape s, const float* u, const float* dt, const float* A, const float* B,
                                 const float* C, const float* D, float* y) {
@@ -126,8 +127,8 @@ void in_registers(ScanShape s, const float* u, const float* dt, const float* A, 
 // Step 2, backward: h only at the chunks' beginnings in memory; a chunk's h and a are computed again, into registers. A
 // thread takes a state, a block 16 channels; every step of time it adds the channels' parts of dB and dC in shared
 // memory, between two barriers, and 16 lanes add their states' parts of ddt and du.
-constexpr int columns = 16, chunk = ScanShape::chunk;
-__global__ void __launch_bounds__(columns* N)
+constexpr int columns = 16, chunk = ScanShape::chunk, block = columns * N;
+__global__ void __launch_bounds__(block)
     checkpoint_kernel(ScanShape s, const float* u, const float* dt, const float* A, const float* B, const float* C,
                       const float* D, const float* saved, const float* dy, float* du, float* ddt, float* part_A,
                       float* part_B, float* part_C, float* part_D) {
@@ -195,8 +196,8 @@ void checkpoint_backward(ScanShape s, const float* u, const float* dt, const flo
     Scratch scratch;
     float *part_A = scratch.floats(s.batch * s.state_size()), *part_D = scratch.floats(int64_t{s.batch} * s.channels);
     float *part_B = scratch.floats(blocks * btn), *part_C = scratch.floats(blocks * btn);
-    FCI_LAUNCH(checkpoint_kernel, dim3(s.batch, blocks), columns * N, 0, s, u, dt, A, B, C, D, saved, dy, du, ddt,
-               part_A, part_B, part_C, part_D);
+    FCI_LAUNCH(checkpoint_kernel, dim3(s.batch, blocks), block, 0, s, u, dt, A, B, C, D, saved, dy, du, ddt, part_A,
+               part_B, part_C, part_D);
     add(s.batch, s.state_size(), part_A, dA);
     add(blocks, btn, part_B, dB);
     add(blocks, btn, part_C, dC);
@@ -243,8 +244,7 @@ void add_selective_scan_forward(std::deque<Ladder>& ladders, bool tiny) {
                 [=] { in_registers<1>(s, u, dt, A, B, C, D, y); });
     ladder.step("four lanes", "four lanes a channel: four times the warps to hide what each waits for",
                 [=] { in_registers<4>(s, u, dt, A, B, C, D, y); });
-    ladder.step("chunks (shipped)",
-                "16 steps of u, dt, B, C loaded at once into shared memory, B and C for 32 channels",
+    ladder.step("chunks (shipped)", "loads of 16 steps at once, ahead of their use; 32 channels share B and C",
                 [=] { selective_scan_forward(s, u, dt, A, B, C, D, y, nullptr, nullptr); });
 }
 
@@ -269,10 +269,9 @@ void add_selective_scan_backward(std::deque<Ladder>& ladders, bool tiny) {
     float *H = ladder.scratch(all), *G = ladder.scratch(all), *R = ladder.scratch(all);
     ladder.step("naive", "the equations, a thread a state; all of h, g and r in memory",
                 [=] { naive_backward(s, u, dt, A, B, C, D, dy, du, ddt, dA, dB, dC, dD, H, G, R); });
-    ladder.step("checkpoints", "h and a again from every 16th h, in registers; a block adds its channels' dB and dC",
+    ladder.step("checkpoints", "h and a again from every 16th h; a block adds its channels' dB and dC",
                 [=] { checkpoint_backward(s, u, dt, A, B, C, D, saved, dy, du, ddt, dA, dB, dC, dD); });
-    ladder.step("chunks (shipped)",
-                "inputs, h and g of 16 steps in shared memory: dB and dC once a chunk, no barrier a step",
+    ladder.step("chunks (shipped)", "four states a lane; h and g of 16 steps in shared memory: dB, dC once a chunk",
                 [=] { selective_scan_backward(s, u, dt, A, B, C, D, saved, dy, du, ddt, dA, dB, dC, dD, nullptr); });
 }
 
