@@ -132,22 +132,6 @@ void show_one(const HotpotExample& x, int64_t index, const std::string& title, c
 
 } // namespace
 
-HotpotFile load_reported(const std::string& path, Workers& workers) {
-    HotpotFile file = load_hotpot(path, workers);
-    for (const HotpotProblem& p : file.problems)
-        fmt::print(stderr, "{}: example {}{}, at byte {}: {}\n", path, p.index,
-                   p.id.empty() ? "" : fmt::format(" (id {})", p.id), p.offset, p.what);
-    if (file.malformed > static_cast<int64_t>(file.problems.size()))
-        fmt::print(stderr, "{}: and {} more\n", path, file.malformed - static_cast<int64_t>(file.problems.size()));
-    if (file.malformed)
-        fmt::print(stderr, "{}: {} malformed example{} skipped, {} read\n", path, file.malformed,
-                   file.malformed == 1 ? "" : "s", file.examples.size());
-    if (file.lost_facts)
-        fmt::print(stderr, "{}: {} supporting fact{} no sentence\n", path, file.lost_facts,
-                   file.lost_facts == 1 ? " names" : "s name");
-    return file;
-}
-
 void eval_hotpot(const HotpotCommand& c) {
     check_hotpot(c.options);
     if (c.data.empty())

@@ -5,6 +5,7 @@
 #include "core/rng.h"
 #include "study/hotpot_eval.h"
 #include "tasks/show.h"
+#include "train/data.h"
 
 namespace fci {
 
@@ -14,9 +15,6 @@ struct HotpotCommand {
     int threads = 0, count = 1;    // threads 0: one a processor
     bool json = false, quiet = false;
 };
-
-// Loads, and says on standard error what was left out and why.
-HotpotFile load_reported(const std::string& path, Workers&);
 
 void eval_hotpot(const HotpotCommand&);
 void show_hotpot(const HotpotCommand&, const ShowStyle&); // without data: generated examples

@@ -7,18 +7,21 @@
 //
 //   loss = mean over queries of CE(logits, label) + w mean over queries of CE(scores, answer)
 //   w = 1 - 0.9 e/(E-1) in epoch e of E
+// Where several positions are right and there is no label (hotpotqa):
+//   loss = mean over queries of -log of the sum over the right ones of softmax(scores)     ops/set_cross_entropy.h
 #pragma once
 #include <memory>
 
 #include "train/adamw.h"
 #include "train/chance.h"
-#include "train/options.h"
+#include "train/data.h"
 
 namespace fci {
 
 // Sums over queries.
 struct Counts {
     int64_t queries = 0, at_k = 0, at_1 = 0, right = 0;
+    int64_t all = 0; // where several positions are right, at_k and at_1 count any of them, this all of them among the k
     double answer_loss = 0, routing_loss = 0;
     void add(const Counts& o);
     double percent(int64_t n) const {
@@ -32,16 +35,6 @@ struct Step {
     double loss, answer_loss, routing_loss, grad_norm, learning_rate;
     Counts counts; // on the batch, before the update
 };
-
-struct TrainerData {
-    Options options;
-    Dataset train, test;
-};
-// Generates the data, or reads --data, whose description then replaces the task's options.
-TrainerData make_data(const Options& resolved);
-uint64_t hash_of(const Dataset& train, const Dataset& test); // the data_hash of every record
-// A folder's sequences, and its task: task "other" where dataset.json does not say. Exit::bad_data if the two disagree.
-Dataset load_described(const std::string& folder, TaskOptions& task);
 
 class Trainer {
 public:
@@ -99,9 +92,14 @@ private:
         std::vector<std::pair<int64_t, int64_t>> ranges; // (offset, size)
         std::vector<float> kept;
     };
-    struct Batch {                             // a few sequences, gathered
-        IntTensor tokens, query, place, label; // place: the answer's
+    struct Batch { // a few sequences, gathered
+        IntTensor tokens, query, label;
+        IntTensor place; // of the answer; or, where several are right, those of query i at bounds[i] to bounds[i+1]
+        IntTensor bounds;
+
+        std::span<const int32_t> right(int64_t query) const;
     };
+    static Tensor routing_loss(Tape&, Tensor scores, const Batch&, float weight);
 
     template <class F>
     void each_tape(int g, Lane& lane, int64_t step_of_epoch, F f);
