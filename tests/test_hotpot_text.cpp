@@ -1,10 +1,10 @@
 // HotpotQA as sequences for routers that learn: the layout by hand, what the cut takes away, generated and read data,
 // chance by enumeration, and a router that learns them.
 #include <algorithm>
-#include <numeric>
+#include <bit>
 
+#include "core/files.h"
 #include "core/words.h"
-#include "study/index_run.h"
 #include "tasks/hotpot_text.h"
 #include "tasks/npy.h"
 #include "tests/catch.h"
@@ -152,6 +152,14 @@ TEST_CASE("hotpot text: generated data are the same for any number of threads, a
     const Dataset start = made_text(o, 100); // fewer are the first of more
     CHECK(std::equal(start.tokens.begin(), start.tokens.end(), d.tokens.begin()));
     expect_error(error_of([&] { save_dataset(scratch / "folder", d, o, 1); }), Exit::internal, "several");
+    TaskOptions mqar; // a folder that says it is of this task is refused
+    mqar = resolve(mqar);
+    save_dataset(scratch / "folder", generate(mqar, 2, 1, Stream::train_data, workers), mqar, 1);
+    std::string json = read_file(scratch / "folder/dataset.json");
+    json.replace(json.find("\"mqar\""), 6, "\"hotpotqa\"");
+    write_file_atomically(scratch / "folder/dataset.json", json);
+    expect_error(error_of([&] { load_dataset(scratch / "folder"); }), Exit::bad_data,
+                 "its task is hotpotqa, which is kept as a file of examples");
 }
 
 TEST_CASE("hotpot text: chance is what enumeration gives", "[hotpot][trainer]") {

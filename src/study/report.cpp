@@ -276,9 +276,9 @@ std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
     s += "ours: mean ± standard deviation over seeds (their number); chance: the best rule that never looks at the "
          "content; at 1: routing by the first choice alone (rank: that of Wq^T Wk)\n";
     if (own)
-        s += "hotpotqa: routing to any supporting sentence, and to all that stand before the cut: rows beyond the "
-             "paper, "
-             "which ran BM25 only\n";
+        s += "hotpotqa: routing to any supporting sentence, and to all that start before the cut; chance: the same, or "
+             "a rule "
+             "that knows where sentences start. These rows go beyond the paper, which ran BM25 only\n";
     for (const auto& [hash, text] : files) s += fmt::format("on {}\n", text);
     if (!files.empty()) s += "[ ]: 95% interval, over seeds and examples\n";
     if (o.scale != "paper")

@@ -47,6 +47,10 @@ std::string metrics_json(const Counts& c, const Chance& chance, const Meaning& h
     return fmt::format("{}\"chance\":{{{}}}", ours, blind);
 }
 
+std::string cut_json(const Dataset& d) {
+    return d.right.empty() ? "" : fmt::format("\"left_out\":{},\"right_cut\":{},", d.left_out, d.right_cut);
+}
+
 // "routing@4 99.3% (chance 25.0)  @1 98.1% (6.2)  accuracy 51.9% (6.2)"
 std::string metrics_text(const Counts& c, const Chance& chance, const Options& o, const Meaning& has) {
     std::string s;
@@ -369,11 +373,11 @@ Exit evaluate(const std::string& checkpoint, const std::string& data, const RunO
     if (const std::string text = cut_text(trainer.test_set()); !text.empty()) progress.line(text);
     progress.line(metrics_text(c, trainer.chance(), trainer.options(), has));
     if (how.json)
-        fmt::print("{{{},\"epochs\":{},\"steps\":{},\"seconds\":{:.3f},\"peak_rss_mb\":{:.1f},\"parameters\":{},"
+        fmt::print("{{{},{}\"epochs\":{},\"steps\":{},\"seconds\":{:.3f},\"peak_rss_mb\":{:.1f},\"parameters\":{},"
                    "\"provenance\":{}}}\n",
-                   metrics_json(c, trainer.chance(), has), trainer.steps_done() / trainer.steps_per_epoch(),
-                   trainer.steps_done(), seconds_since(start), peak_rss_mb(), trainer.parameter_count(),
-                   provenance_json(trainer.options(), trainer.data_hash()));
+                   metrics_json(c, trainer.chance(), has), cut_json(trainer.test_set()),
+                   trainer.steps_done() / trainer.steps_per_epoch(), trainer.steps_done(), seconds_since(start),
+                   peak_rss_mb(), trainer.parameter_count(), provenance_json(trainer.options(), trainer.data_hash()));
     return Exit::ok;
 }
 

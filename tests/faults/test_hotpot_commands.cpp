@@ -139,6 +139,7 @@ TEST_CASE("cli: a router is trained on text, measured on a file, and shown", "[c
     CHECK(measured.out.find("test sequences of " + golden) != std::string::npos);
     CHECK(measured.out.find("  all ") != std::string::npos);
     expect_ran(run({"eval", checkpoint}), 0, "10 test sequences");
+    expect_ran(run({"eval", checkpoint, "--data", golden, "--json"}), 0, "\"left_out\":");
     const Ran shown = run({"show", "--checkpoint", checkpoint, "--count", "2"});
     expect_ran(shown, 0, "the router, from the separator at ");
     CHECK(shown.out.find("Test example 2: id generated-0-2-") != std::string::npos);
