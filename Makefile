@@ -44,8 +44,8 @@ GIT_HASH  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)$
 
 ENGINE := $(wildcard src/*/*.cpp tasks/*.cpp)
 MAIN   := src/main.cpp
-TESTS  := $(wildcard tests/*.cpp tests/fuzz/*.cpp tests/faults/*.cpp tests/emulator/*.cpp)
-KERNELS := $(wildcard cuda/*.cu cuda/ops/*.cu tests/emulator/*.cu)
+TESTS  := $(wildcard tests/*.cpp tests/fuzz/*.cpp tests/faults/*.cpp tests/emulator/*.cpp) cuda/ladder/ladder.cpp
+KERNELS := $(wildcard cuda/*.cu cuda/*/*.cu tests/emulator/*.cu)
 OBJ     = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 TWINS    = $(if $(NVCC),$(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard cuda/*.cu cuda/ops/*.cu)))
 EMULATED = $(patsubst %.cu,$(BUILD)/emulated/%.o,$(KERNELS))
@@ -120,5 +120,12 @@ fmt:
 
 clean:
 	rm -rf build fci
+
+# Kernels from the naive one to the shipped one, measured on this machine's GPU.
+$(BUILD)/ladder: $(call OBJ,$(ENGINE) $(wildcard cuda/ladder/*.cpp)) $(TWINS) $(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard cuda/ladder/*.cu))
+	$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
+ladder: $(BUILD)/ladder
+	$<
+.PHONY: ladder
 
 -include $(shell find build -name '*.d' 2>/dev/null)

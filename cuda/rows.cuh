@@ -1,5 +1,7 @@
-// rows: which positions name a row. A scatter with repeats is turned round, so that it needs no atomics: the first
-// position that names a row adds everything that goes to it, in order.
+// rows: kernels that go row by row, and which positions name a row.
+//
+// A scatter with repeats is turned round, so that it needs no atomics: the first position that names a row adds
+// everything that goes to it, in order.
 //
 //   to[g,id[g,i],:] += dy[g,i,:],   i = 0 .. n-1
 //
@@ -9,6 +11,21 @@
 #include "cuda/common.cuh"
 
 namespace fci::cuda {
+
+// f(r,c) for r < rows, c < n, a warp a row: what depends on r alone is worked out once, and no index is divided for
+// each number.
+constexpr int row_warps = 4;
+template <class F>
+__global__ void each_row_kernel(int64_t rows, int n, F f) {
+    const int64_t r = int64_t{blockIdx.x} * row_warps + threadIdx.x / 32;
+    if (r >= rows) return;
+#pragma unroll 4
+    for (int c = threadIdx.x % 32; c < n; c += 32) f(r, c);
+}
+template <class F>
+void each_row(int64_t rows, int n, F f) {
+    if (rows > 0) FCI_LAUNCH((each_row_kernel<F>), blocks_for(rows, row_warps), 32 * row_warps, 0, rows, n, f);
+}
 
 // The first i in begin .. end-1 with id[i] = row, else end. All lanes of a warp ask for the same; 128 ids at a time.
 __device__ __forceinline__ int first_place(const int32_t* id, int begin, int end, int32_t row) {

@@ -155,7 +155,7 @@ void add_study_flags(const std::vector<CLI::App*>& apps, StudyOptions& study) {
         app->add_option("--scale", study.scale, "paper, small (default) or smoke: runs/scales.toml");
         app->add_option("--results", study.results, "folder of the results (default runs/out/results)")
             ->check(not_empty);
-        app->add_option("--threads", study.threads, "0: one for each processor")->check(CLI::Range(0, 1024));
+        app->add_option("--threads", study.how.threads, "0: one for each processor")->check(CLI::Range(0, 1024));
     }
 }
 
@@ -279,6 +279,13 @@ int run(int argc, char** argv) {
                           "  fci table\n"
                           "  fci table figure4 --scale paper --format md\n");
     add_study_flags({r, w, p, k}, study);
+    for (CLI::App* runs : {w, p}) {
+        runs->add_option("--device", study.how.device, "auto (default: on a GPU where there is one), cpu or cuda")
+            ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+        runs->add_flag("--tf32", study.how.tf32, "on a GPU: products in TF32");
+        runs->add_option("--jobs", study.jobs, "runs at once, in this process; the same bits as one by one")
+            ->check(CLI::Range(1, 64));
+    }
     w->add_option("--shard", study.shard,
                   "i/N: the i-th of N parts; without it a SLURM or Kubernetes array's index "
                   "(one run a job where no number of jobs is set)")

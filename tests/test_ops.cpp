@@ -318,6 +318,6 @@ TEST_CASE("ops name the shapes that do not fit", "[ops]") {
     CHECK_THROWS_WITH(top_k(tape, make({2, 3}), 4), Contains("k is 4, expected 1 to 3"));
     const int32_t three = 3;
     CHECK_THROWS_WITH(cross_entropy(tape, make({1, 3}), {&three, {1}}, 1.f),
-                      Contains("target 3 of row 0 is outside the 3 classes"));
-    CHECK_THROWS_WITH(gather(tape, make({1, 3, 2}), {&three, {1, 1}}), "gather: index 3 is outside the length 3");
+                      Contains("target 3 at 0 is outside 0 to 2"));
+    CHECK_THROWS_WITH(gather(tape, make({1, 3, 2}), {&three, {1, 1}}), "gather: index 3 at 0 is outside 0 to 2");
 }

@@ -1,47 +1,104 @@
-// The ladder of selective_scan: the forward pass from the obvious kernel to the shipped one; the mathematics is in
-// src/ops/selective_scan.h. Every step has the op's signature and gives its result; saved stays unwritten below the
-// top. What bounds them at (batch 32, time 512, channels 256, states 16), where there are 8192 channels to compute:
-//   1 a thread a channel, h in memory     8 bytes of h and 12 of A, B, C a state and step, by loads that wait in line
-//   2 h and A in registers, exp2          memory no more; but 8192 threads are two warps an SM, and an SM runs four
-//   3 four lanes a channel                four times the warps; each step still waits for its own loads
-//   4 time in chunks (cuda/ops)           16 steps' loads wait together, and channels share B and C: arithmetic is left
+// selective_scan's ladder, to be read from top to bottom; the mathematics is in src/ops/selective_scan.h, the last step
+// in cuda/ops/selective_scan.cu. At most 16 states.
 #include "ops/selective_scan.h"
 
 #include "cuda/common.cuh"
+#include "cuda/ladder/ladder.cuh"
 
-namespace fci::cuda::ladder {
+namespace fci::cuda {
 namespace {
 
-constexpr int threads = 128, most_states = 16;
+constexpr int N = 16, threads = 128;
 
 __device__ int64_t row(const ScanShape& s, int64_t b, int i) { return b * s.time + (s.reverse ? s.time - 1 - i : i); }
 
-// h (b,d,n), zero at first
-__global__ void memory_kernel(ScanShape s, const float* u, const float* dt, const float* A, const float* B,
-                              const float* C, const float* D, float* y, float* h) {
-    const int64_t bd = int64_t{blockIdx.x} * threads + threadIdx.x, b = bd / s.channels;
-    const int d = static_cast<int>(bd % s.channels);
-    if (b >= s.batch) return;
-    for (int i = 0; i < s.time; ++i) {
-        const int64_t bt = row(s, b, i), btd = bt * s.channels + d;
-        float sum = D[d] * u[btd];
-        for (int n = 0; n < s.states; ++n) {
-            float& hn = h[bd * s.states + n];
-            hn = expf(dt[btd] * A[int64_t{d} * s.states + n]) * hn + dt[btd] * B[bt * s.states + n] * u[btd]; // (1)
-            sum += C[bt * s.states + n] * hn;                                                                 // (2)
+// Step 1: the equations as they stand, a thread for each state, then one for each number of the results. All of h, and
+// backward all of g and a g, goes through memory: n times the size of u.
+__device__ float decay(float dt, float A) { return exp2(dt * (log2_e * A)); }
+
+void all_states(ScanShape s, const float* u, const float* dt, const float* A, const float* B, float* H) { // H (b,t,d,n)
+    each(s.batch * s.state_size(), [=] __device__(int64_t e) {
+        const int64_t b = e / s.state_size(), dn = e % s.state_size(), d = dn / s.states, n = dn % s.states;
+        float h = 0;
+        for (int i = 0; i < s.time; ++i) {
+            const int64_t bt = row(s, b, i), btd = bt * s.channels + d;
+            h = decay(dt[btd], A[dn]) * h + dt[btd] * B[bt * s.states + n] * u[btd]; // (1)
+            H[bt * s.state_size() + dn] = h;
         }
-        y[btd] = sum;
-    }
+    });
 }
 
-// A channel's states are shared by `lanes` neighbours; each keeps its own in registers.
+void naive_forward(ScanShape s, const float* u, const float* dt, const float* A, const float* B, const float* C,
+                   const float* D, float* y, float* H) {
+    all_states(s, u, dt, A, B, H);
+    each(int64_t{s.batch} * s.time * s.channels, [=] __device__(int64_t btd) {
+        const int64_t bt = btd / s.channels, d = btd % s.channels;
+        float sum = D[d] * u[btd];
+        for (int n = 0; n < s.states; ++n) sum += C[bt * s.states + n] * H[btd * s.states + n]; // (2)
+        y[btd] = sum;
+    });
+}
+
+void naive_backward(ScanShape s, const float* u, const float* dt, const float* A, const float* B, const float* C,
+                    const float* D, const float* dy, float* du, float* ddt, float* dA, float* dB, float* dC, float* dD,
+                    float* H, float* G, float* R) {
+    const int64_t rows = int64_t{s.batch} * s.time;
+    all_states(s, u, dt, A, B, H);
+    each(s.batch * s.state_size(), [=] __device__(int64_t e) {
+        const int64_t b = e / s.state_size(), dn = e % s.state_size(), d = dn / s.states, n = dn % s.states;
+        float next = 0; // a[t+1] g[t+1]
+        for (int i = s.time - 1; i >= 0; --i) {
+            const int64_t bt = row(s, b, i), btd = bt * s.channels + d;
+            const float g = C[bt * s.states + n] * dy[btd] + next; // (g)
+            next = g * decay(dt[btd], A[dn]);
+            G[bt * s.state_size() + dn] = g;
+            R[bt * s.state_size() + dn] = i ? next * H[row(s, b, i - 1) * s.state_size() + dn] : 0.f; // r
+        }
+    });
+    each(rows * s.channels, [=] __device__(int64_t btd) {
+        const int64_t bt = btd / s.channels, d = btd % s.channels;
+        float sum_gB = 0, sum_rA = 0;
+        for (int n = 0; n < s.states; ++n) {
+            sum_gB += G[btd * s.states + n] * B[bt * s.states + n];
+            sum_rA += R[btd * s.states + n] * A[d * s.states + n];
+        }
+        ddt[btd] += sum_rA + sum_gB * u[btd];         // (ddt)
+        du[btd] += sum_gB * dt[btd] + D[d] * dy[btd]; // (du)
+    });
+    each(rows * s.states, [=] __device__(int64_t btn) {
+        const int64_t bt = btn / s.states, n = btn % s.states;
+        float sum_B = 0, sum_C = 0;
+        for (int d = 0; d < s.channels; ++d) {
+            const int64_t btd = bt * s.channels + d;
+            sum_B += G[btd * s.states + n] * dt[btd] * u[btd];
+            sum_C += H[btd * s.states + n] * dy[btd];
+        }
+        dB[btn] += sum_B; // (dB)
+        dC[btn] += sum_C; // (dC)
+    });
+    each(s.state_size(), [=] __device__(int64_t dn) { // (dA)
+        float sum = 0;
+        for (int64_t bt = 0; bt < rows; ++bt) sum += R[bt * s.state_size() + dn] * dt[bt * s.channels + dn / s.states];
+        dA[dn] += sum;
+    });
+    each(s.channels, [=] __device__(int64_t d) { // (dD)
+        float sum = 0;
+        for (int64_t bt = 0; bt < rows; ++bt) sum += dy[bt * s.channels + d] * u[bt * s.channels + d];
+        dD[d] += sum;
+    });
+}
+
+// Step 2, forward: a thread takes a channel and has its states in registers (lanes = 1): memory holds no h. But there
+// are few threads: 8192 at batch 32 and 256 channels, two warps for each of an H100's SMs, which can issue four at a
+// time. Step 3, forward: `lanes` neighbours share a channel's states, which makes as many times more threads; y is
+// their sum.
 template <int lanes>
 __global__ void register_kernel(ScanShape s, const float* u, const float* dt, const float* A, const float* B,
                                 const float* C, const float* D, float* y) {
-    constexpr int each_lane = most_states / lanes;
+    constexpr int each_lane = N / lanes;
     const int64_t thread = int64_t{blockIdx.x} * threads + threadIdx.x, bd = thread / lanes, b = bd / s.channels;
     const int lane = static_cast<int>(thread % lanes), d = static_cast<int>(bd % s.channels), n0 = lane * each_lane;
-    const bool inside = b < s.batch; // who is not must still take part in the warp's sums
+    const bool inside = b < s.batch; // who is not still takes part in the warp's sums
     float A2[each_lane], h[each_lane] = {};
     for (int j = 0; j < each_lane; ++j)
         A2[j] = inside && n0 + j < s.states ? log2_e * A[int64_t{d} * s.states + n0 + j] : 0.f;
@@ -52,8 +109,8 @@ __global__ void register_kernel(ScanShape s, const float* u, const float* dt, co
         for (int j = 0; j < each_lane; ++j) {
             const int64_t btn = bt * s.states + n0 + j;
             const bool there = n0 + j < s.states;
-            h[j] = fci::exp2(dti * A2[j]) * h[j] + dtu * (there ? B[btn] : 0.f); // (1)
-            sum += (there ? C[btn] : 0.f) * h[j];                                // (2)
+            h[j] = exp2(dti * A2[j]) * h[j] + dtu * (there ? B[btn] : 0.f); // (1)
+            sum += (there ? C[btn] : 0.f) * h[j];                           // (2)
         }
         for (int other = 1; other < lanes; other *= 2) sum += __shfl_xor_sync(all_lanes, sum, other);
         if (lane == 0 && inside) y[btd] = sum;
@@ -63,31 +120,159 @@ __global__ void register_kernel(ScanShape s, const float* u, const float* dt, co
 template <int lanes>
 void in_registers(ScanShape s, const float* u, const float* dt, const float* A, const float* B, const float* C,
                   const float* D, float* y) {
-    check(s.states <= most_states, "this step of the ladder has at most {} states, not {}", most_states, s.states);
     FCI_LAUNCH(register_kernel<lanes>, blocks_for(int64_t{s.batch} * s.channels * lanes, threads), threads, 0, s, u, dt,
                A, B, C, D, y);
 }
 
+// Step 2, backward: h only at the chunks' beginnings in memory; a chunk's h and a are computed again, into registers. A
+// thread takes a state, a block 16 channels; every step of time it adds the channels' parts of dB and dC in shared
+// memory, between two barriers, and 16 lanes add their states' parts of ddt and du.
+constexpr int columns = 16, chunk = ScanShape::chunk, block = columns * N;
+__global__ void __launch_bounds__(block)
+    checkpoint_kernel(ScanShape s, const float* u, const float* dt, const float* A, const float* B, const float* C,
+                      const float* D, const float* saved, const float* dy, float* du, float* ddt, float* part_A,
+                      float* part_B, float* part_C, float* part_D) {
+    FCI_SHARED(float, to_B, columns* N);
+    FCI_SHARED(float, to_C, columns* N);
+    const int t = threadIdx.x, n = t % N, d = blockIdx.y * columns + t / N, b = blockIdx.x;
+    const bool inside = d < s.channels, there = inside && n < s.states;
+    const float Ad = there ? A[int64_t{d} * s.states + n] : 0.f;
+    float g = 0, dA = 0, dD = 0; // g: a[t+1] g[t+1]
+    for (int number = s.chunks() - 1; number >= 0; --number) {
+        const int first = number * chunk;
+        float a[chunk], h[chunk + 1];
+        h[0] = there ? saved[(int64_t{b} * s.chunks() + number) * s.state_size() + int64_t{n} * s.channels + d] : 0.f;
+#pragma unroll
+        for (int i = 0; i < chunk; ++i) {
+            const int64_t bt = row(s, b, min(first + i, s.time - 1)), btd = bt * s.channels + d;
+            const float dti = there && first + i < s.time ? dt[btd] : 0.f;
+            a[i] = decay(dti, Ad);
+            h[i + 1] = a[i] * h[i] + (there ? dti * u[btd] * B[bt * s.states + n] : 0.f); // (1)
+        }
+#pragma unroll
+        for (int i = chunk - 1; i >= 0; --i) {
+            if (first + i >= s.time) continue;
+            const int64_t bt = row(s, b, first + i), btd = bt * s.channels + d;
+            const float ui = inside ? u[btd] : 0.f, dti = inside ? dt[btd] : 0.f, dyi = inside ? dy[btd] : 0.f;
+            const float gt = (there ? C[bt * s.states + n] : 0.f) * dyi + g; // (g)
+            g = gt * a[i];
+            const float r = g * h[i];
+            dA += r * dti;  // (dA)
+            dD += dyi * ui; // (dD)
+            float sum_gB = there ? gt * B[bt * s.states + n] : 0.f, sum_rA = r * Ad;
+            for (int other = 1; other < N; other *= 2) {
+                sum_gB += __shfl_xor_sync(all_lanes, sum_gB, other);
+                sum_rA += __shfl_xor_sync(all_lanes, sum_rA, other);
+            }
+            if (inside && n == 0) {
+                ddt[btd] += sum_rA + sum_gB * ui;     // (ddt)
+                du[btd] += sum_gB * dti + D[d] * dyi; // (du)
+            }
+            to_B[t] = gt * dti * ui;
+            to_C[t] = dyi * h[i + 1];
+            __syncthreads();
+            if (t < 2 * N && n < s.states) {
+                float sum = 0;
+                for (int column = 0; column < columns; ++column) sum += (t < N ? to_B : to_C)[column * N + n];
+                const int64_t rows = int64_t{s.batch} * s.time;
+                (t < N ? part_B : part_C)[(blockIdx.y * rows + bt) * s.states + n] = sum; // (dB) (dC)
+            }
+            __syncthreads();
+        }
+    }
+    if (there) part_A[b * s.state_size() + int64_t{d} * s.states + n] = dA;
+    if (inside && n == 0) part_D[int64_t{b} * s.channels + d] = dD;
+}
+
+void checkpoint_backward(ScanShape s, const float* u, const float* dt, const float* A, const float* B, const float* C,
+                         const float* D, const float* saved, const float* dy, float* du, float* ddt, float* dA,
+                         float* dB, float* dC, float* dD) {
+    const unsigned blocks = blocks_for(s.channels, columns);
+    const int64_t btn = int64_t{s.batch} * s.time * s.states;
+    const auto add = [](int64_t parts, int64_t n, const float* part, float* to) {
+        FCI_LAUNCH(add_partials<float>, blocks_for(n, 256), 256, 0, static_cast<int>(parts), static_cast<int>(n), part,
+                   to);
+    };
+    Scratch scratch;
+    float *part_A = scratch.floats(s.batch * s.state_size()), *part_D = scratch.floats(int64_t{s.batch} * s.channels);
+    float *part_B = scratch.floats(blocks * btn), *part_C = scratch.floats(blocks * btn);
+    FCI_LAUNCH(checkpoint_kernel, dim3(s.batch, blocks), block, 0, s, u, dt, A, B, C, D, saved, dy, du, ddt, part_A,
+               part_B, part_C, part_D);
+    add(s.batch, s.state_size(), part_A, dA);
+    add(blocks, btn, part_B, dB);
+    add(blocks, btn, part_C, dC);
+    add(s.batch, s.channels, part_D, dD);
+}
+
+// The last step is the shipped one, selective_scan_forward and selective_scan_backward.
+
+// Flops of one state's step: those of exp2 as core/scalar.h has it, and the rest.
+constexpr double exp2_flops = 20, forward_flops = 6 + exp2_flops, backward_flops = 20 + exp2_flops;
+
+struct Problem {
+    ScanShape s;
+    std::vector<float> u, dt, A, B, C, D, y, saved;
+
+    Problem(Ladder& ladder, ScanShape shape) : s(shape) {
+        const int64_t rows = int64_t{s.batch} * s.time;
+        u = ladder.random(rows * s.channels), dt = ladder.random(rows * s.channels, 0.001f, 0.1f);
+        A = ladder.random(s.state_size(), -16, -1);
+        B = ladder.random(rows * s.states), C = ladder.random(rows * s.states), D = ladder.random(s.channels);
+        y.resize(u.size()), saved.resize(s.saved_size());
+        std::vector<float> work(s.forward_scratch());
+        cpu::selective_scan_forward(s, u.data(), dt.data(), A.data(), B.data(), C.data(), D.data(), y.data(),
+                                    saved.data(), work.data());
+    }
+};
+
+ScanShape shape(bool tiny) { return tiny ? ScanShape{2, 37, 35, 15, true} : ScanShape{32, 512, 256, N, false}; }
+double state_steps(const ScanShape& s) { return double(s.batch) * s.time * s.state_size(); }
+
 } // namespace
 
-void scan_in_memory(ScanShape s, const float* u, const float* dt, const float* A, const float* B, const float* C,
-                    const float* D, float* y, float*, float*) {
-    Scratch scratch;
-    const int64_t size = int64_t{s.batch} * s.state_size();
-    float* h = scratch.floats(size);
-    set_zero(h, size * sizeof(float));
-    FCI_LAUNCH(memory_kernel, blocks_for(int64_t{s.batch} * s.channels, threads), threads, 0, s, u, dt, A, B, C, D, y,
-               h);
+void add_selective_scan_forward(std::deque<Ladder>& ladders, bool tiny) {
+    const ScanShape s = shape(tiny);
+    Ladder& ladder = ladders.emplace_back("selective_scan, forward", forward_flops * state_steps(s));
+    const Problem p(ladder, s);
+    const float *u = ladder.input(p.u), *dt = ladder.input(p.dt), *A = ladder.input(p.A), *B = ladder.input(p.B),
+                *C = ladder.input(p.C), *D = ladder.input(p.D);
+    float *y = ladder.result("y", p.y, s.time + s.states),
+          *H = ladder.scratch(size_t(s.batch) * s.time * s.state_size());
+    ladder.step("naive", "the equations, a thread a state; all of h in memory",
+                [=] { naive_forward(s, u, dt, A, B, C, D, y, H); });
+    ladder.step("registers", "a thread a channel, its states in registers: h never leaves the chip",
+                [=] { in_registers<1>(s, u, dt, A, B, C, D, y); });
+    ladder.step("four lanes", "four lanes a channel: four times the warps to hide what each waits for",
+                [=] { in_registers<4>(s, u, dt, A, B, C, D, y); });
+    ladder.step("chunks (shipped)", "loads of 16 steps at once, ahead of their use; 32 channels share B and C",
+                [=] { selective_scan_forward(s, u, dt, A, B, C, D, y, nullptr, nullptr); });
 }
 
-void scan_in_registers(ScanShape s, const float* u, const float* dt, const float* A, const float* B, const float* C,
-                       const float* D, float* y, float*, float*) {
-    in_registers<1>(s, u, dt, A, B, C, D, y);
+void add_selective_scan_backward(std::deque<Ladder>& ladders, bool tiny) {
+    const ScanShape s = shape(tiny);
+    Ladder& ladder = ladders.emplace_back("selective_scan, backward", backward_flops * state_steps(s));
+    const Problem p(ladder, s);
+    const std::vector<float> host_dy = ladder.random(p.u.size());
+    std::vector<float> e_du(p.u.size()), e_ddt(p.u.size()), e_dA(p.A.size()), e_dB(p.B.size()), e_dC(p.B.size()),
+        e_dD(p.D.size()), work(s.backward_scratch());
+    cpu::selective_scan_backward(s, p.u.data(), p.dt.data(), p.A.data(), p.B.data(), p.C.data(), p.D.data(),
+                                 p.saved.data(), host_dy.data(), e_du.data(), e_ddt.data(), e_dA.data(), e_dB.data(),
+                                 e_dC.data(), e_dD.data(), work.data());
+    const float *u = ladder.input(p.u), *dt = ladder.input(p.dt), *A = ladder.input(p.A), *B = ladder.input(p.B),
+                *C = ladder.input(p.C), *D = ladder.input(p.D), *saved = ladder.input(p.saved),
+                *dy = ladder.input(host_dy);
+    const int by_time = s.time + s.states, by_channel = s.time + s.channels, by_row = s.batch * s.time;
+    float *du = ladder.result("du", e_du, by_time, true), *ddt = ladder.result("ddt", e_ddt, by_time, true),
+          *dA = ladder.result("dA", e_dA, by_row, true), *dB = ladder.result("dB", e_dB, by_channel, true),
+          *dC = ladder.result("dC", e_dC, by_channel, true), *dD = ladder.result("dD", e_dD, by_row, true);
+    const size_t all = size_t(s.batch) * s.time * s.state_size();
+    float *H = ladder.scratch(all), *G = ladder.scratch(all), *R = ladder.scratch(all);
+    ladder.step("naive", "the equations, a thread a state; all of h, g and r in memory",
+                [=] { naive_backward(s, u, dt, A, B, C, D, dy, du, ddt, dA, dB, dC, dD, H, G, R); });
+    ladder.step("checkpoints", "h and a again from every 16th h; a block adds its channels' dB and dC",
+                [=] { checkpoint_backward(s, u, dt, A, B, C, D, saved, dy, du, ddt, dA, dB, dC, dD); });
+    ladder.step("chunks (shipped)", "four states a lane; h and g of 16 steps in shared memory: dB, dC once a chunk",
+                [=] { selective_scan_backward(s, u, dt, A, B, C, D, saved, dy, du, ddt, dA, dB, dC, dD, nullptr); });
 }
 
-void scan_by_four_lanes(ScanShape s, const float* u, const float* dt, const float* A, const float* B, const float* C,
-                        const float* D, float* y, float*, float*) {
-    in_registers<4>(s, u, dt, A, B, C, D, y);
-}
-
-} // namespace fci::cuda::ladder
+} // namespace fci::cuda

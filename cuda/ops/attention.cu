@@ -1,8 +1,7 @@
 // attention on the GPU; the mathematics is in src/ops/attention.h. A warp owns 32 query rows of a head and meets the
 // keys 32 at a time; the backward pass does so once for owners of queries and once for owners of keys
-// (cuda/attention.cuh). Where a sequence has only a few query rows (the Council's one row and 8 keys), a row's block
-// has as many warps as pay: a warp a key for the scores, a lane a column for the sums; that is bound by reading k and
-// v.
+// (cuda/attention.cuh). Where a sequence has only a few query rows (the Council's one row and 8 keys), a block takes a
+// row (backward: a head), its warps share the keys, and lanes are columns; that is bound by reading k and v.
 #include "cuda/attention.cuh"
 
 namespace fci::cuda {
@@ -28,13 +27,34 @@ struct AllQueries {
 // Few queries
 constexpr int few_queries = 4, few_warps = 8, few_keys = 4096;
 bool few(const AttentionShape& s) { return s.queries <= few_queries && s.keys <= few_keys; }
-int warps_for(const AttentionShape& s) { return min(few_warps, max(1, s.keys / 8)); }
+int warps_for(const AttentionShape& s) { return min(few_warps, max(1, s.keys / 8)); } // two times four keys a warp
 
 // sum_c x[c] y[c] in every lane of a warp
 __device__ __forceinline__ float dot(int n, const float* x, const float* y) {
     float sum = 0;
     for (int c = threadIdx.x % 32; c < n; c += 32) sum += x[c] * y[c];
     return warp_sum(sum);
+}
+// The same for up to four rows y, so that a warp has four reads under way: what bounds it is waiting for them.
+constexpr int together = 4;
+__device__ __forceinline__ void dots(int n, const float* x, const float* rows, int stride, int count,
+                                     float (&sum)[together]) {
+    for (float& s : sum) s = 0;
+    for (int c = threadIdx.x % 32; c < n; c += 32)
+        for (int u = 0; u < together; ++u)
+            if (u < count) sum[u] += x[c] * rows[int64_t{u} * stride + c];
+    for (float& s : sum) s = warp_sum(s);
+}
+// rows[u] += factor weight[u] x
+__device__ __forceinline__ void add_to_rows(int n, float factor, const float (&weight)[together], const float* x,
+                                            int count, float* rows, int stride) {
+    for (int c = threadIdx.x % 32; c < n; c += 32) {
+        float old[together];
+        for (int u = 0; u < together; ++u)
+            if (u < count) old[u] = rows[int64_t{u} * stride + c];
+        for (int u = 0; u < together; ++u)
+            if (u < count) rows[int64_t{u} * stride + c] = old[u] + factor * weight[u] * x[c];
+    }
 }
 
 // f(c, sum_j weight[j] row[j][c]) for c < columns: keys by warps, their sums in order; all threads take part.
@@ -44,7 +64,8 @@ __device__ __forceinline__ void weighted_rows(int keys, const float* weight, con
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
     for (int c = lane; c - lane < columns; c += 32) {
         float sum = 0;
-        for (int j = warp; j < keys && c < columns; j += warps) sum += weight[j] * rows[int64_t{j} * stride + c];
+        if (c < columns)
+            for (int j = warp; j < keys; j += warps) sum += weight[j] * rows[int64_t{j} * stride + c];
         partial[threadIdx.x] = sum;
         __syncthreads();
         if (warp == 0 && c < columns) {
@@ -60,13 +81,15 @@ __global__ void few_forward_kernel(AttentionShape s, const float* q, const float
     FCI_DYN_SHARED(float, P); // (keys)
     FCI_SHARED(float, partial, few_warps * 32);
     const int i = blockIdx.x % s.queries, width = s.value_width(), warps = blockDim.x / 32;
-    const int keys = s.causal ? i + 1 : s.keys;
+    const int keys = s.causal ? i + 1 : s.keys, lane = threadIdx.x % 32;
     const Head at(s, blockIdx.x / s.queries);
     const float* q_row = q + at.q + int64_t{i} * s.q_stride;
     const float factor = attention_scale(s) * log2_e;
-    for (int j = threadIdx.x / 32; j < keys; j += warps) {
-        const float score = factor * dot(s.d_head, q_row, k + at.k + int64_t{j} * s.kv_stride); // (1), base 2
-        if (threadIdx.x % 32 == 0) P[j] = score;
+    for (int j = threadIdx.x / 32 * together; j < keys; j += warps * together) {
+        float score[together];
+        dots(s.d_head, q_row, k + at.k + int64_t{j} * s.kv_stride, s.kv_stride, keys - j, score); // (1), base 2
+        for (int u = 0; u < together; ++u)
+            if (lane == 0 && j + u < keys) P[j + u] = factor * score[u];
     }
     __syncthreads();
     float most = -FLT_MAX, sum = 0;
@@ -85,8 +108,9 @@ __global__ void few_forward_kernel(AttentionShape s, const float* q, const float
 }
 
 // A block takes a whole head, row after row, so that dk and dv have one owner.
-__global__ void few_backward_kernel(AttentionShape s, const float* q, const float* k, const float* v, const float* y,
-                                    const float* lse, const float* dy, float* dq, float* dk, float* dv) {
+__global__ void __launch_bounds__(few_warps * 32, 3)
+    few_backward_kernel(AttentionShape s, const float* q, const float* k, const float* v, const float* y,
+                        const float* lse, const float* dy, float* dq, float* dk, float* dv) {
     FCI_DYN_SHARED(float, dS); // (keys)
     FCI_SHARED(float, partial, few_warps * 32);
     const Head at(s, blockIdx.x);
@@ -96,14 +120,19 @@ __global__ void few_backward_kernel(AttentionShape s, const float* q, const floa
         const int keys = s.causal ? i + 1 : s.keys;
         const float* q_row = q + at.q + int64_t{i} * s.q_stride;
         const int64_t row = at.y + int64_t{i} * s.heads * width;
-        const float delta = dot(width, y + row, dy + row); // (delta)
-        for (int j = threadIdx.x / 32; j < keys; j += warps) {
+        const float delta = dot(width, y + row, dy + row), l = lse[at.lse + i]; // (delta)
+        for (int j = threadIdx.x / 32 * together; j < keys; j += warps * together) {
             const int64_t to_k = at.k + int64_t{j} * s.kv_stride, to_v = at.v + int64_t{j} * s.value_stride();
-            const float p = exp2(scale * log2_e * dot(s.d_head, q_row, k + to_k) - lse[at.lse + i]); // (2)
-            const float ds = p * (dot(width, dy + row, v + to_v) - delta);                           // (dS)
-            for (int c = lane; c < s.d_head; c += 32) dk[to_k + c] += scale * ds * q_row[c];         // (dk)
-            for (int c = lane; c < width; c += 32) dv[to_v + c] += p * dy[row + c];                  // (dv)
-            if (lane == 0) dS[j] = ds;
+            float p[together], ds[together];
+            dots(s.d_head, q_row, k + to_k, s.kv_stride, keys - j, p);       // (1)
+            dots(width, dy + row, v + to_v, s.value_stride(), keys - j, ds); // dP
+            for (int u = 0; u < together; ++u) {
+                p[u] = exp2(scale * log2_e * p[u] - l); // (2)
+                ds[u] = p[u] * (ds[u] - delta);         // (dS)
+                if (lane == 0 && j + u < keys) dS[j + u] = ds[u];
+            }
+            add_to_rows(s.d_head, scale, ds, q_row, keys - j, dk + to_k, s.kv_stride);   // (dk)
+            add_to_rows(width, 1.f, p, dy + row, keys - j, dv + to_v, s.value_stride()); // (dv)
         }
         __syncthreads();
         float* dq_row = dq + at.q + int64_t{i} * s.q_stride;

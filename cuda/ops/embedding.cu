@@ -1,4 +1,4 @@
-// embedding on the GPU; the mathematics is in src/ops/embedding.h. A thread takes a number of y; dE, a scatter with
+// embedding on the GPU; the mathematics is in src/ops/embedding.h. A warp takes a row of y; dE, a scatter with
 // many repeats, is in cuda/rows.cuh; dP is a sum over the batch. All bound by memory.
 #include "ops/embedding.h"
 
@@ -7,10 +7,9 @@
 namespace fci::cuda {
 
 void embedding_forward(EmbeddingShape s, const int32_t* id, const float* e, const float* p, float* y) {
-    const int64_t sequence = int64_t{s.time} * s.d;
-    each(s.batch * sequence, [=] __device__(int64_t i) {
-        const float position = p ? p[i % sequence] : 0.f;
-        y[i] = e[int64_t{id[i / s.d]} * s.d + i % s.d] + position; // (1)
+    each_row(int64_t{s.batch} * s.time, s.d, [=] __device__(int64_t bt, int c) {
+        const float position = p ? p[bt % s.time * s.d + c] : 0.f;
+        y[bt * s.d + c] = e[int64_t{id[bt]} * s.d + c] + position; // (1)
     });
 }
 

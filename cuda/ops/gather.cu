@@ -1,4 +1,4 @@
-// gather on the GPU; the mathematics is in src/ops/gather.h. A thread takes a number of y; dx, a scatter with repeats
+// gather on the GPU; the mathematics is in src/ops/gather.h. A warp takes a row of y; dx, a scatter with repeats
 // within each sequence, is in cuda/rows.cuh. Bound by memory.
 #include "ops/gather.h"
 
@@ -7,9 +7,8 @@
 namespace fci::cuda {
 
 void gather_forward(GatherShape s, const float* x, const int32_t* index, float* y) {
-    each(int64_t{s.batch} * s.rows * s.d, [=] __device__(int64_t i) {
-        const int64_t row = i / s.d;
-        y[i] = x[(row / s.rows * s.time + index[row]) * s.d + i % s.d]; // (1)
+    each_row(int64_t{s.batch} * s.rows, s.d, [=] __device__(int64_t i, int c) {
+        y[i * s.d + c] = x[(i / s.rows * s.time + index[i]) * s.d + c]; // (1)
     });
 }
 

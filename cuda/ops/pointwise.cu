@@ -68,11 +68,11 @@ void softplus_backward(int64_t n, const float* x, const float* dy, float* dx) {
 
 void negative_exp_forward(int64_t n, const float* x, float* y) {
     map<Write::set>(
-        n, [=] __device__(float x) { return -fci::exp(x); }, y, x);
+        n, [=] __device__(float x) { return -exp(x); }, y, x);
 }
 void negative_exp_backward(int64_t n, const float* x, const float* dy, float* dx) {
     map<Write::add>(
-        n, [=] __device__(float x, float dy) { return dy * -fci::exp(x); }, dx, x, dy); // (dx)
+        n, [=] __device__(float x, float dy) { return dy * -exp(x); }, dx, x, dy); // (dx)
 }
 
 void elu_plus_one_forward(int64_t n, const float* x, float* y) {

@@ -1,8 +1,8 @@
-// rank1_scores on the GPU; the mathematics is in src/ops/rank1_scores.h. A warp takes a row of x for f and a row of
-// scores for the sum in df; everything else is a number a thread. Bound by memory.
+// rank1_scores on the GPU; the mathematics is in src/ops/rank1_scores.h. A warp takes a row of x, or of
+// scores; a thread takes a number of df. Bound by memory.
 #include "ops/rank1_scores.h"
 
-#include "cuda/common.cuh"
+#include "cuda/rows.cuh"
 
 namespace fci::cuda {
 namespace {
@@ -29,10 +29,9 @@ void dots(int rows, int n, int share, const float* a, const float* b, float* y) 
 void rank1_scores_forward(Rank1Shape s, const float* x, const int32_t* query, const float* v, float* scores, float* f) {
     const int n = s.batch * s.time;
     dots(n, s.d, n, x, v, f); // (1)
-    each(int64_t{s.batch} * s.rows * s.time, [=] __device__(int64_t i) {
-        const int64_t row = i / s.time;
+    each_row(int64_t{s.batch} * s.rows, s.time, [=] __device__(int64_t row, int j) {
         const float* fb = f + row / s.rows * s.time;
-        scores[i] = fb[query[row]] * fb[i % s.time]; // (2)
+        scores[row * s.time + j] = fb[query[row]] * fb[j]; // (2)
     });
 }
 
@@ -54,7 +53,7 @@ void rank1_scores_backward(Rank1Shape s, const float* x, const int32_t* query, c
         df[i] = total;
     });
     const int d = s.d;
-    each(int64_t{n} * d, [=] __device__(int64_t i) { dx[i] += df[i / d] * v[i % d]; }); // (dx)
+    each_row(n, d, [=] __device__(int64_t j, int c) { dx[j * d + c] += df[j] * v[c]; }); // (dx)
     add_column_sums(
         n, d, [=] __device__(int j, int c) { return df[j] * x[int64_t{j} * d + c]; }, dv); // (dv)
 }

@@ -3,7 +3,7 @@
 // loads on their way; then the 8 are joined in order. Bound by memory.
 #include "ops/segment_pool.h"
 
-#include "cuda/common.cuh"
+#include "cuda/rows.cuh"
 
 namespace fci::cuda {
 namespace {
@@ -74,9 +74,9 @@ void segment_pool_backward(SegmentShape s, Pool pool, const int32_t* argmax, con
         return;
     }
     const float share = pool == Pool::mean ? 1.f / static_cast<float>(s.length()) : 1.f;
-    const int64_t segment = int64_t{s.length()} * s.d;
-    each(s.batch * s.segments * segment, [=] __device__(int64_t i) {
-        dx[i] += share * dy[i / segment * s.d + i % s.d]; // (dx)
+    const int n = s.length();
+    each_row(int64_t{s.batch} * s.time, s.d, [=] __device__(int64_t bt, int c) {
+        dx[bt * s.d + c] += share * dy[bt / n * s.d + c]; // (dx)
     });
 }
 

@@ -46,7 +46,8 @@ void copy_out(Device device, void* to_host, const void* from, size_t bytes) {
 
 const void* constant_bytes(const void* host, size_t bytes) {
     static std::mutex mutex;
-    static std::map<std::string, void*, std::less<>> known; // by contents
+    // By contents. Never destroyed: streams may use what it points to until the program ends.
+    static auto& known = *new std::map<std::string, void*, std::less<>>;
     const std::lock_guard lock(mutex);
     const std::string_view contents(static_cast<const char*>(host), bytes);
     auto at = known.find(contents);

@@ -2,11 +2,14 @@
 
 #include <signal.h>
 
+#include <atomic>
+
 namespace fci {
 namespace {
 
-volatile sig_atomic_t stop_signal = 0;
-int guards = 0;
+// Any thread may ask; a handler may write what is lock-free.
+std::atomic<int> stop_signal = 0, guards = 0;
+static_assert(std::atomic<int>::is_always_lock_free);
 struct sigaction old_int, old_term;
 
 } // namespace

@@ -85,8 +85,8 @@ public:
     void expect_indices(const char* op, const char* what, IntTensor index, int below) const {
         if (device() != Device::cpu) return;
         for (int64_t i = 0; i < index.shape.size(); ++i)
-            check(index.data[i] >= 0 && index.data[i] < below, "{}: {} {} at {} is outside the {}", op, what,
-                  index.data[i], i, below);
+            check(index.data[i] >= 0 && index.data[i] < below, "{}: {} {} at {} is outside 0 to {}", op, what,
+                  index.data[i], i, below - 1);
     }
 
     static bool finite(const float* x, int64_t n) {

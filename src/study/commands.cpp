@@ -35,7 +35,7 @@ Results read(const std::string& folder, const std::string& scale) {
 
 SweepOptions sweep_options(const StudyOptions& o, int64_t seeds) {
     SweepOptions s;
-    s.scale = o.scale, s.results = o.results, s.seeds = seeds, s.threads = o.threads, s.quiet = o.quiet;
+    s.scale = o.scale, s.results = o.results, s.seeds = seeds, s.how = o.how, s.jobs = o.jobs, s.quiet = o.quiet;
     return s;
 }
 
@@ -63,7 +63,7 @@ Exit list_rows(const StudyOptions& o) {
     const Loaded l(o);
     Results known = read(o.results, o.scale);
     if (known.all().empty()) known = read(l.recorded(), o.scale);
-    fmt::print("{}", rows_text(l.rows, *l.scale, known, o.threads));
+    fmt::print("{}", rows_text(l.rows, *l.scale, known, o.how.threads));
     if (o.words.empty())
         fmt::print("and {} rows of readings, one open option at a time: ./fci rows readings\n",
                    l.study.variants.size());
@@ -102,7 +102,7 @@ Exit reproduce(const StudyOptions& o) {
     if (hotpot.empty() && !o.data.empty())
         fail(Exit::usage, "--data {}: none of these rows is on HotpotQA: leave it out", o.data);
     if (l.rows.empty()) {
-        print_hotpot_rows(hotpot, o.data, o.threads);
+        print_hotpot_rows(hotpot, o.data, o.how.threads);
         return Exit::ok;
     }
     const int64_t seeds = o.seeds ? o.seeds : 3;
@@ -114,7 +114,7 @@ Exit reproduce(const StudyOptions& o) {
     const Results own = read(o.results, o.scale);
     fmt::print("\n{}", table_text(lines_of(cases, own, {}, seeds), table_options(o)));
     if (const std::string text = not_run(l.rows); !text.empty()) fmt::print("{}\n", text);
-    if (!hotpot.empty()) print_hotpot_rows(hotpot, o.data, o.threads);
+    if (!hotpot.empty()) print_hotpot_rows(hotpot, o.data, o.how.threads);
     int compared = 0;
     const std::vector<std::string> found = differences(cases, own, recorded, seeds, compared);
     if (compared == 0)

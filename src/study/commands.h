@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "train/options.h"
 
 namespace fci {
 
@@ -12,7 +13,8 @@ struct StudyOptions {
     std::string scale = "small", results = "runs/out/results", shard, format = "text";
     std::string data;  // reproduce: a HotpotQA file
     int64_t seeds = 0; // 0: the command's own
-    int threads = 0;
+    RunOptions how;    // threads, device, tf32
+    int jobs = 1;
     bool status = false, quiet = false;
 };
 

@@ -37,13 +37,13 @@ void read_log(const std::string& path, Result& r) {
 }
 
 // Where a run that goes on here was started, if by another build or on another processor: a member of its provenance.
-std::string other_origin(const std::string& folder) {
+std::string other_origin(const std::string& folder, const RunOptions& run) {
     const std::string path = folder + "/config.toml";
     if (!std::filesystem::exists(path)) return "";
     const toml::table config = parse_toml(read_file(path), path, Exit::bad_data);
     std::string members;
     bool differs = false;
-    for (const auto& [key, now] : provenance()) {
+    for (const auto& [key, now] : provenance(run)) {
         const std::string then = config["provenance"][key].value_or(std::string());
         differs |= then != now;
         members += fmt::format("{}{}:{}", members.empty() ? "" : ",", json_quote(key), json_quote(then));
@@ -53,10 +53,10 @@ std::string other_origin(const std::string& folder) {
 
 } // namespace
 
-std::optional<Result> execute(const PlannedRun& run, const std::string& scale, const std::string& folder, int threads,
-                              Progress& progress) {
+std::optional<Result> execute(const PlannedRun& run, const std::string& scale, const std::string& folder,
+                              const RunOptions& how, Progress& progress) {
     Options o = run.options;
-    o.run.threads = threads;
+    o.run.threads = how.threads, o.run.device = how.device, o.run.tf32 = how.tf32;
     resolve(o);
     Result r;
     r.hash = run.hash, r.scale = scale, r.seed = o.train.seed;
@@ -71,7 +71,7 @@ std::optional<Result> execute(const PlannedRun& run, const std::string& scale, c
         return r;
     }
 
-    const std::string origin = other_origin(folder);
+    const std::string origin = other_origin(folder, o.run);
     const bool routes = o.model.router != "none";
     const Exit exit = carry_out(o, folder, progress, [&](Trainer& trainer, const Counts& c, int transition_epoch) {
         const Chance& chance = trainer.chance();

@@ -7,7 +7,7 @@
 namespace fci {
 
 // Starts the run in `folder`, or goes on with it there. Nothing: SIGINT or SIGTERM stopped it, a checkpoint is written.
-std::optional<Result> execute(const PlannedRun&, const std::string& scale, const std::string& folder, int threads,
-                              Progress&);
+std::optional<Result> execute(const PlannedRun&, const std::string& scale, const std::string& folder,
+                              const RunOptions& how, Progress&);
 
 } // namespace fci

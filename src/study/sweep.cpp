@@ -1,9 +1,12 @@
 #include "study/sweep.h"
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <chrono>
 #include <filesystem>
+#include <memory>
+#include <mutex>
 #include <set>
 #include <thread>
 
@@ -105,7 +108,7 @@ class Sweep {
 public:
     Sweep(const std::vector<PlannedRun>& runs, const SweepOptions& o)
         : options_(o), progress_(stdout, o.quiet), known_(read_results(o, progress_, said_)),
-          estimates_(known_, o.threads), total_(runs.size()) {
+          estimates_(known_, o.how.threads), total_(runs.size()) {
         for (const PlannedRun& r : runs)
             if (!known_.find(r.hash)) left_.push_back(&r);
         done_ = total_ - left_.size();
@@ -118,20 +121,50 @@ public:
     Exit all() {
         const SignalGuard guard;
         if (!left_.empty()) require_writable(options_.results, options_.scale);
+        std::vector<std::exception_ptr> errors(options_.jobs);
+        std::vector<std::thread> others;
+        const auto job = [&](int j) {
+            try {
+                work();
+            } catch (...) {
+                errors[j] = std::current_exception();
+                halted_ = true;
+            }
+        };
+        for (int j = 1; j < options_.jobs; ++j) others.emplace_back(job, j);
+        job(0);
+        for (std::thread& t : others) t.join();
+        for (const std::exception_ptr& e : errors)
+            if (e) std::rethrow_exception(e);
+        if (halted_) return stopped();
+        if (failed_) progress_.line(fmt::format("{} of {} runs failed", failed_, total_));
+        return worst_;
+    }
+
+private:
+    // One job: run after run, until none is left that nobody is at.
+    void work() {
+        std::unique_lock lock(mutex_); // of everything here; let go while a run is made
         while (!left_.empty()) {
             bool moved = false;
             for (size_t i = 0; i < left_.size();) {
-                if (stop_asked()) return stopped();
+                if (halted_ || stop_asked()) {
+                    halted_ = true;
+                    return;
+                }
                 const PlannedRun& r = *left_[i];
-                const FolderLock lock(folder_of(r, options_));
-                if (!lock.held()) { // another process is at it
+                const FolderLock folder(folder_of(r, options_));
+                if (!folder.held()) { // another process is at it
                     ++i;
                     continue;
                 }
                 moved = true;
-                const std::optional<std::string> text = one(r);
-                if (!text) return stopped();
                 left_.erase(left_.begin() + static_cast<int64_t>(i));
+                const std::optional<std::string> text = one(r, lock);
+                if (!text) {
+                    halted_ = true;
+                    return;
+                }
                 const std::string eta = left_.empty() ? "" : "  ETA " + duration(expected(left_, estimates_));
                 progress_.line(fmt::format("{:>3}/{}  {}  {}{}", done_ + failed_, total_, r.label, *text, eta));
             }
@@ -139,25 +172,29 @@ public:
             if (said_.insert("waiting").second)
                 progress_.line(fmt::format("waiting for {} run{} that other processes are at", left_.size(),
                                            left_.size() == 1 ? "" : "s"));
+            lock.unlock();
             std::this_thread::sleep_for(300ms);
+            lock.lock();
         }
-        if (failed_) progress_.line(fmt::format("{} of {} runs failed", failed_, total_));
-        return worst_;
     }
 
-private:
     // What came of it, in words; nothing if a signal stopped it.
-    std::optional<std::string> one(const PlannedRun& r) {
+    std::optional<std::string> one(const PlannedRun& r, std::unique_lock<std::mutex>& lock) {
         known_ = read_results(options_, progress_, said_); // it may have been finished since
         if (known_.find(r.hash)) {
             ++done_;
             return "done by another process";
         }
         try {
-            Progress part = Progress::part_of(stdout, options_.quiet,
+            // Of several jobs each would draw over the others' status.
+            Progress part = Progress::part_of(stdout, options_.quiet || options_.jobs > 1,
                                               fmt::format("{}/{}  {}  ", done_ + failed_ + 1, total_, r.label));
-            const std::optional<Result> result =
-                execute(r, options_.scale, folder_of(r, options_), options_.threads, part);
+            lock.unlock();
+            const std::optional<Result> result = [&] {
+                const auto again = [&](void*) { lock.lock(); };
+                const std::unique_ptr<Sweep, decltype(again)> relock(this, again); // also after an exception
+                return execute(r, options_.scale, folder_of(r, options_), options_.how, part);
+            }();
             if (!result) return std::nullopt;
             check(run_hash(result->options) == r.hash, "the result of {} has the options of another run", r.hash);
             append_result(options_.results, *result);
@@ -192,6 +229,8 @@ private:
     std::vector<const PlannedRun*> left_;
     size_t total_, done_ = 0, failed_ = 0;
     Exit worst_ = Exit::ok;
+    std::mutex mutex_;
+    std::atomic<bool> halted_ = false; // by a signal, or by what stops all jobs
 };
 
 } // namespace
@@ -200,6 +239,7 @@ Exit sweep(const std::vector<PlannedRun>& all, const SweepOptions& asked) {
     SweepOptions o = asked;
     o.shard.of = static_cast<int64_t>(all.size());
     const std::vector<PlannedRun> mine = part(all, o.shard);
+    if (o.how.threads == 0) o.how.threads = std::max(1, Workers::available() / o.jobs);
     return Sweep(mine, o).all();
 }
 
@@ -208,7 +248,7 @@ void print_status(const std::vector<PlannedRun>& all, const SweepOptions& o) {
     Progress progress(stdout);
     std::set<std::string> said;
     const Results known = read_results(o, progress, said);
-    const Estimates estimates(known, o.threads);
+    const Estimates estimates(known, o.how.threads);
     static const char* const states[] = {"done", "running", "unfinished", "waiting"};
     int counts[4] = {};
     std::vector<const PlannedRun*> left;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "study/plan.h"
+#include "train/options.h"
 
 namespace fci {
 
@@ -23,7 +24,8 @@ Shard shard_from(const std::string& flag); // Exit::usage: not i/N, or out of ra
 struct SweepOptions {
     std::string scale = "small", results = "runs/out/results", folder = "runs/out/sweep";
     int64_t seeds = 1;
-    int threads = 0;
+    RunOptions how; // threads, device, tf32
+    int jobs = 1;   // runs at once, in one process: on a GPU each has a stream of its own
     bool quiet = false;
     Shard shard;
 };

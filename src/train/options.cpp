@@ -79,7 +79,8 @@ std::vector<Option> table(Options& o) {
     group = Option::run;
     RunOptions& r = o.run;
     number("threads", &r.threads, 0, 1024, "worker threads; 0: one a processor; changes no bit of the result");
-    word("device", &r.device, {"auto", "cpu", "cuda"}, "where to compute");
+    word("device", &r.device, {"auto", "cpu", "cuda"}, "where to compute; auto: on a GPU where there is one");
+    any("tf32", &r.tf32, "on a GPU: products in TF32, with 10 bits after the point");
     number("stop_after", &r.stop_after, 0, size, "stop after this many epochs, schedules unchanged; 0: run all");
     number("checkpoint_every", &r.checkpoint_every, 0, many, "steps between checkpoints; 0: one epoch");
     any("out", &r.out, "run folder; default: a new one in runs/out");
@@ -225,6 +226,7 @@ void choose_device(Options& o) {
     if (o.run.device == "cuda" && !gpu.present)
         fail(Exit::usage, "--device cuda: {}. Without a GPU use --device cpu (or leave it out)", gpu.why);
     if (o.run.device == "auto") o.run.device = gpu.present && !gpu.emulated && !on_host ? "cuda" : "cpu";
+    if (o.run.tf32 && o.run.device == "cuda") cuda::allow_tf32();
 }
 
 } // namespace

@@ -20,10 +20,12 @@ struct TrainOptions {
     std::string data, test_data;                    // folders; empty: generate
 };
 
-// How a run is carried out: changes no number of it, so it may differ between a run and its resumption.
+// How a run is carried out: changes no number of it (a device: none but the last digits), so it may differ between a
+// run and its resumption.
 struct RunOptions {
     int threads = 0; // 0: one for each processor
     std::string device = "auto";
+    bool tf32 = false;        // on the GPU: products of 10-bit mantissas, faster
     int stop_after = 0;       // epochs; 0: all
     int checkpoint_every = 0; // steps; 0: one epoch
     std::string out, resume;

@@ -12,7 +12,11 @@
 
 namespace fci {
 
-std::vector<std::pair<std::string, std::string>> provenance() {
+std::string device_name(const RunOptions& run) {
+    return run.device == "cuda" ? find_gpu().name + (run.tf32 ? " (TF32)" : "") : "cpu";
+}
+
+std::vector<std::pair<std::string, std::string>> provenance(const RunOptions& run) {
     std::string cpu = "unknown", line;
     for (std::ifstream info("/proc/cpuinfo"); std::getline(info, line);)
         if (line.rfind("model name", 0) == 0) {
@@ -25,7 +29,8 @@ std::vector<std::pair<std::string, std::string>> provenance() {
             {"compiler", fmt::format("{} {}", __VERSION__, FCI_FLAGS)},
             {"blas_core", blas_core()},
             {"cpu", cpu},
-            {"system", fmt::format("{} {} {}", system.sysname, system.release, system.machine)}};
+            {"system", fmt::format("{} {} {}", system.sysname, system.release, system.machine)},
+            {"device", device_name(run)}};
 }
 
 std::string json_quote(const std::string& s) {

@@ -4,11 +4,15 @@
 #include <utility>
 #include <vector>
 
+#include "train/options.h"
+
 namespace fci {
 
 // (name, value): git commit (-dirty if the tree had changes), compiler and its flags, the CPU kernels that
-// OpenBLAS chose, processor, system.
-std::vector<std::pair<std::string, std::string>> provenance();
+// OpenBLAS chose, processor, system, and the device that computed.
+std::vector<std::pair<std::string, std::string>> provenance(const RunOptions& = {});
+
+std::string device_name(const RunOptions&); // of resolved ones: "cpu", or the GPU's name
 
 std::string json_quote(const std::string&); // "text" with what JSON wants escaped
 

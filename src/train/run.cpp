@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <optional>
+#include <span>
 
 #include "core/files.h"
 #include "core/signals.h"
@@ -100,7 +101,8 @@ public:
         std::string text =
             "# What this run was started with; `fci train --config` reads it, `--resume` continues it.\n" +
             write_toml(trainer_.options()) + "\n[provenance]\n";
-        for (const auto& [key, value] : provenance()) text += key + " = " + json_quote(value) + "\n";
+        for (const auto& [key, value] : provenance(trainer_.options().run))
+            text += key + " = " + json_quote(value) + "\n";
         text += fmt::format("data_hash = \"{:016x}\"\n", trainer_.data_hash());
         write_file_atomically(folder_ + "/config.toml", text);
         log_.emplace(folder_ + "/log.jsonl");
@@ -133,9 +135,14 @@ public:
         start_ = std::chrono::steady_clock::now();
         while (trainer_.steps_done() < end) {
             const auto step_start = std::chrono::steady_clock::now();
-            const Step s = step();
-            step_ms_.push_back(static_cast<float>(1e3 * seconds_since(step_start)));
-            log_step(s);
+            const int64_t done = trainer_.steps_done();
+            const std::span<const Step> made = advance(std::min(end, (done / every + 1) * every));
+            const double ms = 1e3 * seconds_since(step_start) / static_cast<double>(made.size());
+            for (const Step& s : made) {
+                step_ms_.push_back(static_cast<float>(ms));
+                log_step(s);
+            }
+            const Step s = made.back();
             if (progress_.due()) progress_.status(status(s, end));
             if (s.number % per_epoch == 0) finish_epoch(s, end);
             const bool stop = stop_asked();
@@ -158,9 +165,9 @@ public:
 private:
     std::string checkpoint() const { return folder_ + "/checkpoint.safetensors"; }
 
-    Step step() {
+    std::span<const Step> advance(int64_t until) {
         try {
-            return trainer_.step();
+            return trainer_.advance(until);
         } catch (const Error& e) {
             if (e.exit != Exit::non_finite) throw;
             const bool kept = std::filesystem::exists(checkpoint());
@@ -177,10 +184,11 @@ private:
     void announce(int64_t end) {
         const Options& o = trainer_.options();
         progress_.line(fmt::format(
-            "{}  {}  router {}  {} parameters  L {}  {} sequences  {} epochs of {} steps  batch {}  {} thread{}",
-            o.task.task, o.model.representation, o.model.router, trainer_.parameter_count(), o.task.length,
-            o.train.sequences, o.train.epochs, trainer_.steps_per_epoch(), o.train.batch, o.run.threads,
-            o.run.threads == 1 ? "" : "s"));
+            "{}  {}  router {}  {} parameters  L {}  {} sequences  {} epochs of {} steps  batch {}  {}", o.task.task,
+            o.model.representation, o.model.router, trainer_.parameter_count(), o.task.length, o.train.sequences,
+            o.train.epochs, trainer_.steps_per_epoch(), o.train.batch,
+            o.run.device == "cuda" ? device_name(o.run)
+                                   : fmt::format("{} thread{}", o.run.threads, o.run.threads == 1 ? "" : "s")));
         progress_.line(fmt::format("run folder {}   (Ctrl-C writes a checkpoint)", folder_));
         if (end < trainer_.steps_total())
             progress_.line(fmt::format("stops after epoch {} of {}", o.run.stop_after, o.train.epochs));
@@ -271,7 +279,7 @@ private:
 
 std::string provenance_json(const Options& options, uint64_t data_hash) {
     std::string s = "{";
-    for (const auto& [key, value] : provenance()) s += json_quote(key) + ":" + json_quote(value) + ",";
+    for (const auto& [key, value] : provenance(options.run)) s += json_quote(key) + ":" + json_quote(value) + ",";
     s += fmt::format("\"seed\":{},\"data_hash\":\"{:016x}\",\"options\":{{", options.train.seed, data_hash);
     Options o = options;
     bool first = true;

@@ -1,0 +1,93 @@
+// ladder: kernels step by step, from the naive one to the shipped one. A ladder is one operation at one size with its
+// inputs, the CPU op's results and a list of steps; each step computes the same results. The harness checks every step
+// against the CPU op (on the emulator, as a test, at a small size) and, on a GPU, measures it (`make ladder`):
+//
+//   step             what it adds                                          time      share of the limit
+//
+// The limit is what the GPU can do at best: the larger of bytes / measured copy bandwidth and flops / measured rate of
+// fused multiply-adds. bytes: every input read once, every result written once.
+#pragma once
+#include <deque>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/rng.h"
+
+namespace fci::cuda {
+
+struct Limits {
+    double bytes_per_s = 0, flops_per_s = 0;
+};
+
+class Ladder {
+public:
+    struct Step {
+        std::string name, adds;
+        std::function<void()> launch;
+    };
+
+    Ladder(std::string what, double flops) : what_(std::move(what)), flops_(flops) {}
+
+    // Uniform random numbers on the host, the same for the same ladder.
+    std::vector<float> random(size_t n, float low = -1, float high = 1);
+    // The same numbers on the device.
+    float* input(const std::vector<float>& host);
+    // A result on the device: what the CPU op made of it, and the number of terms in its longest sum. Before each step
+    // it is NaN; added_to: zero.
+    float* result(const char* name, std::vector<float> expected, int terms, bool added_to = false);
+    float* scratch(size_t n);
+    void step(const char* name, const char* adds, std::function<void()> launch) {
+        steps_.push_back({name, adds, std::move(launch)});
+    }
+
+    // Runs a step and compares: "" or what is wrong. Sums of n terms in any order differ by at most about n eps of the
+    // largest result; the op table judges the shipped kernels more strictly.
+    std::string check(const Step&);
+    const std::vector<Step>& steps() const { return steps_; }
+    const std::string& what() const { return what_; }
+    double bytes() const { return bytes_; }
+    double flops() const { return flops_; }
+
+private:
+    struct Buffer {
+        explicit Buffer(size_t n);
+        ~Buffer();
+        Buffer(const Buffer&) = delete;
+        float* data;
+        size_t size;
+    };
+    struct Result {
+        const char* name;
+        float* data;
+        std::vector<float> expected;
+        int terms;
+        bool added_to;
+    };
+    void clear();
+
+    std::string what_;
+    double bytes_ = 0, flops_;
+    std::deque<Buffer> buffers_;
+    std::vector<Result> results_;
+    std::vector<Step> steps_;
+    uint64_t drawn_ = 0;
+};
+
+// Of the GPU; zeros on the emulator.
+Limits measure_limits();
+double seconds(const std::function<void()>& launch); // of one call: the best of three rounds of at least 20 ms
+
+// The ladders, at the size of the distant-evidence task (batch 32, length 512, width 128) or at a tiny one.
+void add_attention_forward(std::deque<Ladder>&, bool tiny);
+void add_attention_backward(std::deque<Ladder>&, bool tiny);
+void add_selective_scan_forward(std::deque<Ladder>&, bool tiny);
+void add_selective_scan_backward(std::deque<Ladder>&, bool tiny);
+inline void add_ladders(std::deque<Ladder>& ladders, bool tiny) {
+    add_attention_forward(ladders, tiny);
+    add_attention_backward(ladders, tiny);
+    add_selective_scan_forward(ladders, tiny);
+    add_selective_scan_backward(ladders, tiny);
+}
+
+} // namespace fci::cuda

@@ -1,0 +1,203 @@
+// What no row of the op table reaches of the CUDA twins: arrays of positions, the root of the tape, and the step of a
+// whole model on a GPU's tape against the CPU's. On the emulator, or on a GPU.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "model/fci.h"
+#include "ops/cross_entropy.h"
+#include "ops/indices.h"
+#include "tests/catch.h"
+
+using namespace fci;
+
+namespace {
+
+// A tape on a device, and numbers to it and from it.
+struct Side {
+    Arena arena, gradients;
+    Tape tape;
+
+    explicit Side(Device device)
+        : arena(device), gradients(device), tape(arena, true, device == Device::cpu ? nullptr : &gradients) {
+        gradients.keep_zeroed();
+    }
+    Device device() const { return arena.device(); }
+
+    template <class T>
+    T* in(const std::vector<T>& x) {
+        T* p = arena.array<T>(x.size());
+        copy_in(device(), p, x.data(), x.size() * sizeof(T));
+        return p;
+    }
+    template <class T>
+    std::vector<T> out(const T* p, int64_t n) {
+        std::vector<T> x(n);
+        copy_out(device(), x.data(), p, n * sizeof(T));
+        return x;
+    }
+    std::vector<float> out(Tensor x) { return out(x.data, x.size()); }
+    std::vector<int32_t> out(IntTensor x) { return out(x.data, x.shape.size()); }
+};
+
+struct Step {
+    std::vector<ParameterInfo> infos;
+    std::vector<float> scores, logits, losses, grad;
+    std::vector<int32_t> picked, chosen;
+};
+
+constexpr int vocab = 40, length = 32, batch = 2, queries = 2;
+
+enum class Loss { routing_and_answer, contrastive };
+
+// Forward and backward of the same parameters on the same tokens. No token occurs twice in a sequence: equal scores
+// would leave the choice to rounding.
+Step step_on(Device device, const ModelOptions& o, Loss loss = Loss::routing_and_answer) {
+    Side side(device);
+    Tape& tape = side.tape;
+    Step step;
+    ParameterBinder layout;
+    const Model measure(layout, o, vocab, length);
+    step.infos = layout.infos();
+    std::vector<float> start(layout.block_size());
+    initialise(step.infos, 1, start.data());
+    for (const ParameterInfo& p : step.infos) // embeddings of order 1: attention that is not uniform, whose gradients
+        for (int64_t i = 0; p.init.kind == Init::normal && i < p.shape.size(); ++i) // are not all cancellation
+            start[p.offset + i] *= 50;
+    float *data = side.in(start), *grad = side.in(std::vector<float>(start.size(), 0.f));
+    ParameterBinder binder(data, grad);
+    const Model model(binder, o, vocab, length);
+
+    std::vector<int32_t> token(batch * length), answer(batch * queries);
+    for (int i = 0; i < batch * length; ++i) token[i] = i * 7 % 37;
+    const int places = length / model.place_length();
+    for (int i = 0; i < batch * queries; ++i) answer[i] = (5 * i + 3) % places;
+    const IntTensor tokens{side.in(token), {batch, length}},
+        query{side.in(std::vector{3, 30, 17, 3}), {batch, queries}}, target{side.in(answer), {batch, queries}};
+    const auto add_loss = [&](Tensor z) {
+        const std::vector<float> l = side.out(cross_entropy(tape, z, target, 0.25f));
+        step.losses.insert(step.losses.end(), l.begin(), l.end());
+    };
+    if (loss == Loss::contrastive) {
+        const Tensor scores = model.contrastive_scores(tape, tokens, query);
+        add_loss(scores);
+        step.scores = side.out(scores);
+    } else {
+        const Model::Output out = model(tape, tokens, query);
+        if (out.scores) {
+            add_loss(out.scores);
+            step.scores = side.out(out.scores), step.picked = side.out(out.picked), step.chosen = side.out(out.chosen);
+        }
+        add_loss(out.logits);
+        step.logits = side.out(out.logits);
+    }
+    tape.backward();
+    step.grad = side.out(grad, static_cast<int64_t>(start.size()));
+    return step;
+}
+
+// The largest difference, as a share of the largest entry.
+double difference(const float* x, const float* y, int64_t n) {
+    double most = 0, scale = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        if (!std::isfinite(y[i])) return INFINITY;
+        most = std::max(most, std::abs(double{x[i]} - y[i]));
+        scale = std::max(scale, std::abs(double{x[i]}));
+    }
+    return scale > 0 ? most / scale : most;
+}
+
+// Both sides evaluate the same formulas in float and differ in the order of sums alone. A sum of n numbers is off by
+// about sqrt(n) eps/2 of their size; here n <= 200 and some 20 sums follow one another: 1.7e-5, of the largest entry.
+void compare(const ModelOptions& o, Loss loss = Loss::routing_and_answer) {
+    INFO(o.representation << " " << o.router << " " << o.embeddings);
+    const Step cpu = step_on(Device::cpu, o, loss), gpu = step_on(Device::cuda, o, loss);
+    constexpr double tolerance = 3e-5;
+    const auto close = [&](const std::vector<float>& x, const std::vector<float>& y) {
+        return x.size() == y.size() && difference(x.data(), y.data(), static_cast<int64_t>(x.size())) < tolerance;
+    };
+    CHECK(close(cpu.scores, gpu.scores));
+    CHECK(close(cpu.logits, gpu.logits));
+    CHECK(close(cpu.losses, gpu.losses));
+    CHECK(cpu.picked == gpu.picked);
+    CHECK(cpu.chosen == gpu.chosen);
+    for (const ParameterInfo& p : cpu.infos) {
+        INFO(p.name);
+        const float* expected = cpu.grad.data() + p.offset;
+        CHECK(difference(expected, gpu.grad.data() + p.offset, p.shape.size()) < tolerance);
+        const bool learns = std::any_of(expected, expected + p.shape.size(), [](float g) { return g != 0; });
+        CHECK((learns || loss == Loss::contrastive)); // there the mixing and the head take no part
+    }
+    CHECK(step_on(Device::cuda, o, loss).grad == gpu.grad); // the same bits again
+}
+
+ModelOptions small_model(const std::string& representation, const std::string& router) {
+    ModelOptions o;
+    o.representation = representation, o.router = router;
+    o.d_model = 16, o.heads = 2, o.top_k = 3;
+    o.mean_residual = true; // else global-mean makes all positions alike, and the choice has no reason
+    return o;
+}
+
+} // namespace
+
+TEST_CASE("twins: arrays of positions", "[twin]") {
+    for (const auto& [n, period] : {std::pair{1, 1}, {300, 1}, {257, 3}, {6, 9}}) {
+        Side cpu(Device::cpu), gpu(Device::cuda);
+        CHECK(gpu.out(cycle(gpu.tape, {n}, period)) == cpu.out(cycle(cpu.tape, {n}, period)));
+    }
+    for (const auto& [rows, k, size] : {std::array{1, 1, 1}, {3, 2, 5}, {40, 3, 4}}) {
+        std::vector<int32_t> picked(2 * rows * 2 * k);
+        for (size_t i = 0; i < picked.size(); ++i) picked[i] = static_cast<int32_t>(i * 5 % 16);
+        std::vector<int32_t> places[2];
+        for (const Device device : {Device::cpu, Device::cuda}) {
+            Side side(device);
+            const IntTensor of{side.in(picked), {2, rows, 2 * k}};
+            places[device == Device::cuda] = side.out(expand_places(side.tape, of, size));
+        }
+        CHECK(places[0] == places[1]);
+        CHECK(places[0][size - 1] == picked[0] * size + size - 1);
+    }
+}
+
+TEST_CASE("twins: the root of the tape, with and without a factor on the device", "[twin]") {
+    const int rows = 5, classes = 130;
+    std::vector<float> z(rows * classes);
+    for (size_t i = 0; i < z.size(); ++i) z[i] = std::sin(static_cast<float>(i) * 0.7f) * 4;
+    for (const bool with_factor : {false, true}) {
+        std::vector<float> loss[2], dloss[2], dz[2];
+        for (const Device device : {Device::cpu, Device::cuda}) {
+            Side side(device);
+            const float* factor = side.in(std::vector{0.375f});
+            const Tensor scores{side.in(z), side.in(std::vector<float>(z.size(), 0.f)), {rows, classes}};
+            const IntTensor target{side.in(std::vector{0, 129, 64, 31, 32}), {rows}};
+            const Tensor y = cross_entropy(side.tape, scores, target, 0.5f, with_factor ? factor : nullptr);
+            side.tape.backward();
+            const int at = device == Device::cuda;
+            loss[at] = side.out(y), dloss[at] = side.out(y.grad, rows);
+            dz[at] = side.out(scores.grad, static_cast<int64_t>(z.size()));
+        }
+        CHECK(dloss[1] == std::vector<float>(rows, with_factor ? 0.1875f : 0.5f));
+        CHECK(dloss[0] == dloss[1]);
+        CHECK(difference(loss[0].data(), loss[1].data(), rows) < 1e-6);
+        CHECK(difference(dz[0].data(), dz[1].data(), rows * classes) < 1e-6);
+    }
+}
+
+// budgeted-attention chooses on the host: it is not for a GPU.
+TEST_CASE("twins: a step of every representation on the GPU against the CPU", "[twin]") {
+    for (const char* representation :
+         {"transformer:1", "raw", "content-only", "causal-transformer:2", "sparse-transformer", "linear-attention",
+          "rank1-attention", "perceiver:3", "fourier", "global-mean", "flow", "bidir-flow:2"})
+        compare(small_model(representation, "investigator"));
+}
+
+TEST_CASE("twins: a step of every router on the GPU against the CPU", "[twin]") {
+    for (const std::string& router : routers())
+        if (router_kind(router) == RouterKind::in_model && router != "investigator")
+            compare(small_model("transformer:1", router));
+    ModelOptions anchored = small_model("raw", "investigator");
+    anchored.embeddings = "anchors";
+    compare(anchored);
+    compare(small_model("raw", "investigator"), Loss::contrastive);
+}
