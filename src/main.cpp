@@ -250,6 +250,7 @@ int run(int argc, char** argv) {
     CLI::App* b = command("bench", "measure the speed of each op and of whole steps on this machine",
                           "  fci bench\n"
                           "  fci bench --task der --representation bidir-flow:1\n"
+                          "  fci bench --device cuda --json\n"
                           "  fci bench --scaling --out scaling.tsv\n");
     CLI::Option* scaling = b->add_flag("--scaling", bench.scaling, "routing against the length, up to 1,000,000");
     b->add_option("--out", bench.out, "with --scaling: also write the table here, tab-separated")->needs(scaling);
@@ -259,7 +260,11 @@ int run(int argc, char** argv) {
     b->add_option("--threads", bench.threads, "0: one for each processor")->check(CLI::Range(0, 1024));
     b->add_option("--steps", bench.steps, "timed steps of each")->check(CLI::Range(1, 100000));
     b->add_flag("--json", bench.json, "end with one JSON object on standard output");
-    for (const char* other : {"--task", "--representation", "--threads", "--steps", "--json"})
+    CLI::Option* device = b->add_option("--device", bench.device, "cpu or cuda")->check(CLI::IsMember({"cpu", "cuda"}));
+    b->add_flag("--tf32", bench.tf32, "cuda: products with 10 bits of mantissa instead of 23")->needs(device);
+    b->add_flag("--runs", bench.runs, "cuda: also the paper's runs from start to end, seconds each")->needs(device);
+    for (const char* other :
+         {"--task", "--representation", "--threads", "--steps", "--json", "--device", "--tf32", "--runs"})
         scaling->excludes(b->get_option(other));
 
     CLI::App* r = command("rows", "list the paper's rows, and how long they take here",

@@ -158,9 +158,10 @@ std::string json(const std::vector<Row>& rows) {
 void run_bench(const BenchOptions& b) {
     if (b.scaling) return run_scaling(b.out);
     if (!b.representation.empty()) parse_representation(b.representation);
+    if (b.device == "cuda") return run_gpu_bench(b);
     const int threads = b.threads ? b.threads : Workers::available(), batch = TrainOptions{}.batch;
     std::FILE* out = b.json ? stderr : stdout;
-    const std::vector<BenchOp> ops = b.representation.empty() ? bench_ops() : std::vector<BenchOp>{};
+    const std::vector<BenchOp> ops = b.representation.empty() ? bench_ops(Device::cpu, 1) : std::vector<BenchOp>{};
     std::vector<OpRow> op_rows;
     const Limits limits = measure_ops(ops, threads, batch, out, op_rows);
     const auto source = provenance();

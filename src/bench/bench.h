@@ -16,9 +16,12 @@ struct BenchOptions {
     bool json = false;                // end with one JSON object on standard output, the tables on standard error
     bool scaling = false;             // routing against the length instead, see scaling.cpp
     std::string out;                  // scaling: the same as a file of tab-separated columns
+    std::string device = "cpu";       // cuda: see gpu.cpp
+    bool tf32 = false, runs = false;  // cuda: products in TF32; whole runs, too, not only their steps
 };
 
 void run_bench(const BenchOptions&);
 void run_scaling(const std::string& out);
+void run_gpu_bench(const BenchOptions&);
 
 } // namespace fci

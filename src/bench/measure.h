@@ -1,6 +1,7 @@
 // What both halves of the benchmark measure with: all workers doing the same at once, medians, and the limits.
 #pragma once
 #include <algorithm>
+#include <array>
 #include <barrier>
 #include <chrono>
 #include <cstdio>
@@ -121,6 +122,11 @@ private:
 // at the end.
 std::vector<double> copy_rates(Together&, int samples);
 
+// The steps for which the calls of each op are known, at the options' defaults; the CPU's table shows the first three.
+inline constexpr const char* op_steps[] = {"raw",          "transformer:1",        "bidir-flow:1",
+                                           "content-only", "causal-transformer:1", "flow:2",
+                                           "perceiver:16", "sparse-transformer:1"};
+
 // One op at the sizes of a DER step: L 512, d 128, feed-forward 512, Mamba inner 256, state 16.
 struct BenchOp {
     struct Cost {
@@ -129,13 +135,14 @@ struct BenchOp {
     struct Lane; // what one worker runs on
     std::string name, sizes;
     Cost forward, backward;
-    double calls[3]; // a sequence (once: a step) of raw, transformer:1, bidir-flow:1
+    std::array<double, std::size(op_steps)> calls; // a sequence (once, or on a GPU: a step) of each of op_steps
     bool once = false;
     std::function<void(Lane&)> run_forward, run_backward; // empty: there is none
 };
-inline constexpr const char* op_steps[3] = {"raw", "transformer:1", "bidir-flow:1"};
 
-std::vector<BenchOp> bench_ops();
+// For the CPU one sequence, for a GPU the whole batch.
+std::vector<BenchOp> bench_ops(Device, int batch);
+std::shared_ptr<BenchOp::Lane> make_lane(Device, int batch);
 
 // Seconds forward, seconds backward of each op, one after another; between() is called now and then.
 std::vector<double> time_ops(Together&, const std::vector<BenchOp>&,

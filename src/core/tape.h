@@ -4,7 +4,8 @@
 //
 //   f = loss(x_n),  x_i = op_i(x_j, j < i):   dx_j += (d op_i / d x_j)^T dx_i,   i = n .. 1
 //
-// Closures live in the arena, are trivially destructible and capture handles and sizes only.
+// Closures live in the arena (on a GPU in one on the host, which calls them), are trivially destructible and capture
+// handles and sizes only.
 #pragma once
 #include <cmath>
 #include <new>
@@ -22,7 +23,8 @@ public:
     // gradients: a zeroed arena for the activations' gradients (on a GPU, where one fill is better than many); null:
     // they lie in `arena` too.
     explicit Tape(Arena& arena, bool recording = true, Arena* gradients = nullptr)
-        : arena_(arena), gradients_(gradients), recording_(recording) {
+        : arena_(arena), gradients_(gradients), closures_(arena.device() == Device::cpu ? arena : on_host_),
+          recording_(recording) {
         nodes_.reserve(256);
         made_.reserve(512);
     }
@@ -51,7 +53,7 @@ public:
         if (checked_ && !finite(output.data, output.size()))
             fail(Exit::non_finite, "{}: the output {} has a NaN or Inf", op, output.shape.text());
         if (!recording_) return;
-        void* closure = new (arena_.bytes(sizeof(F))) F(backward);
+        void* closure = new (closures_.bytes(sizeof(F))) F(backward);
         nodes_.push_back({op, [](void* c) { (*static_cast<F*>(c))(); }, closure});
         if (checked_) made_.push_back(output);
     }
@@ -72,6 +74,7 @@ public:
         nodes_.clear();
         made_.clear();
         arena_.reset();
+        on_host_.reset();
         if (gradients_) gradients_->reset();
     }
 
@@ -101,6 +104,8 @@ private:
     };
     Arena& arena_;
     Arena* gradients_;
+    Arena on_host_;
+    Arena& closures_;
     bool recording_, checked_ = false;
     std::vector<Node> nodes_;
     std::vector<Tensor> made_; // checked mode only
