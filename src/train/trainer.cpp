@@ -191,7 +191,7 @@ void Trainer::run_group(int g, Lane& lane) {
         const Model::Output out = (*group.model)(lane.tape, b.tokens, b.query);
         Counts counts = count(out, b);
         const Losses l = losses(lane.tape, out, b, weight, w);
-        for (int64_t i = 0; i < l.answer.size(); ++i) counts.answer_loss += l.answer.data[i];
+        for (int64_t i = 0; l.answer && i < l.answer.size(); ++i) counts.answer_loss += l.answer.data[i];
         for (int round = 0; round < l.rounds; ++round)
             for (int64_t i = 0; i < l.routing[round].size(); ++i)
                 counts.routing_loss += l.routing[round].data[i] / l.rounds;
