@@ -121,7 +121,7 @@ StepRow measure_step(const std::string& task, const std::string& representation,
     o.model.representation = representation;
     o.train.sequences = 8 * o.train.batch, o.train.test_sequences = 8;
     o.train.epochs = 1 << 20; // more steps than there is time for
-    o.run.threads = threads;
+    o.run.threads = threads, o.run.device = "cpu";
     resolve(o);
     try {
         row.n = measured_in_child<StepNumbers>([&] {
