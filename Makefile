@@ -115,11 +115,12 @@ $(BUILD)/tests/run_gpu: $(call OBJ,$(ENGINE) $(ON_GPU)) $(TWINS) $(LADDERS)
 gpu-test: $(BUILD)/tests/run_gpu
 	tools/run_tests.sh $< '[twin],[gpu],[gpu-curves]'
 
+# Without nvcc: what it compiles is not instrumented.
 asan:
-	$(MAKE) test BUILD=build/asan OPT='-O1 -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
+	$(MAKE) test BUILD=build/asan NVCC= OPT='-O1 -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
 
 tsan:
-	$(MAKE) test BUILD=build/tsan OPT='-O1' SANITIZE=-fsanitize=thread ONLY='[threads],[emulator]'
+	$(MAKE) test BUILD=build/tsan NVCC= OPT='-O1' SANITIZE=-fsanitize=thread ONLY='[threads],[emulator]'
 
 bench: fci
 	./fci bench
