@@ -19,7 +19,9 @@ void* allocate(size_t bytes) { return std::malloc(bytes); }
 void* allocate_managed(size_t bytes) { return std::malloc(bytes); }
 void release(void* p) { std::free(p); }
 void set_zero(void* p, size_t bytes) { std::memset(p, 0, bytes); }
-void copy_in(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+void copy_in(void* to, const void* from, size_t bytes) {
+    if (bytes) std::memcpy(to, from, bytes);
+}
 void copy_out(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
 void synchronize() {}
 Gpu find_gpu() { return {true, true, "emulator", ""}; }

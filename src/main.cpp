@@ -104,6 +104,7 @@ void show(const Options& given, const Given& set, const std::string& checkpoint,
     resolve(o);
     Trainer trainer(make_data(o));
     load_checkpoint(checkpoint, trainer);
+    if (o.task.task == "hotpotqa") return show_text(trainer, count, style);
     const Dataset& test = trainer.test_set();
     std::vector<Annotation> notes;
     if (o.train.data.empty()) { // the test set again, with what stands where
@@ -194,6 +195,7 @@ int run(int argc, char** argv) {
                           "  fci train --task mqar\n"
                           "  fci train --task der --representation bidir-flow:1 --learning-rate 1e-3 --seed 2\n"
                           "  fci train --task mqar --length 128 --sequences 2000 --epochs 10 --out /tmp/try\n"
+                          "  fci train --task hotpotqa --length 512 --test-data hotpot_dev_distractor_v1.json\n"
                           "  fci train --config runs/out/NAME/config.toml --seed 3\n"
                           "  fci train --resume runs/out/NAME\n");
     add_flags(*t, options, given, {Option::task, Option::model, Option::train, Option::run});
@@ -202,8 +204,9 @@ int run(int argc, char** argv) {
     CLI::App* e = command("eval", "measure a checkpoint on its test set",
                           "  fci eval runs/out/NAME/checkpoint.safetensors\n"
                           "  fci eval runs/out/NAME/checkpoint.safetensors --data FOLDER --json\n"
+                          "  fci eval runs/out/NAME/checkpoint.safetensors --data hotpot_dev_distractor_v1.json\n"
                           "  fci eval --task hotpotqa --method bm25 --data hotpot_dev_distractor_v1.json\n");
-    e->add_option("checkpoint", checkpoint, "a checkpoint.safetensors");
+    e->add_option("checkpoint,--checkpoint", checkpoint, "a checkpoint.safetensors");
     e->add_option("--data", data, "measure on this folder of .npy files instead; hotpotqa: this file");
     e->add_option("--task", options.task.task, "hotpotqa: measure an index on it, no checkpoint")
         ->type_name("TASK")
@@ -274,7 +277,8 @@ int run(int argc, char** argv) {
     CLI::App* p = command("reproduce", "run rows, show them beside the paper's numbers, compare with the record",
                           "  fci reproduce table1 --scale smoke\n"
                           "  fci reproduce s46.bimamba --scale paper\n"
-                          "  fci reproduce t1.bm25 t1.random --data hotpot_dev_distractor_v1.json\n");
+                          "  fci reproduce t1.bm25 t1.random --data hotpot_dev_distractor_v1.json\n"
+                          "  fci reproduce own/text --data hotpot_dev_distractor_v1.json\n");
     CLI::App* k = command("table", "the paper's numbers, ours and the verdicts",
                           "  fci table\n"
                           "  fci table figure4 --scale paper --format md\n");

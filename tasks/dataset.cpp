@@ -5,6 +5,7 @@
 #include "core/check.h"
 #include "core/nearest.h"
 #include "tasks/distant_evidence.h"
+#include "tasks/hotpot_text.h"
 #include "tasks/mqar.h"
 
 namespace fci {
@@ -41,30 +42,25 @@ void fill(const Task& task, Dataset& data, uint64_t seed, Stream stream, Workers
 } // namespace
 
 TaskOptions resolve(TaskOptions o) {
-    if (o.task == "hotpotqa")
-        fail(Exit::usage, "--task hotpotqa: nothing learns on text in this version; "
-                          "fci eval --task hotpotqa --data FILE measures indices on it");
-    expect_one_of("--task", o.task, {"der", "mqar"});
+    expect_one_of("--task", o.task, {"der", "mqar", "hotpotqa"});
     expect_one_of("--variant", o.variant, {"far", "near", "semantic"});
     expect_one_of("--distractor-key", o.distractor_key, {"same", "other"});
     expect_one_of("--answer-side", o.answer_side, {"after", "either", "before"});
     expect_one_of("--query-row", o.query_row, {"key", "marker"});
     expect_one_of("--queries", o.queries, {"one", "many"});
-    const bool der = o.task == "der", many = o.queries == "many";
-    if (!der && o.query_row == "marker")
+    const bool der = o.task == "der", mqar = o.task == "mqar", many = o.queries == "many";
+    if (mqar && o.query_row == "marker")
         fail(Exit::usage, "--query-row marker: mqar has no marker before its query; take --query-row key");
-    if (der) {
-        refuse_changed(o, {"queries", "pairs", "random-non-queries"}, "--task mqar");
-    } else {
+    if (!mqar) refuse_changed(o, {"queries", "pairs", "random-non-queries"}, "--task mqar");
+    if (!der)
         refuse_changed(o,
-                       {"variant", "distractor-key", "answer-side", "filler-repeats-key", "n-distractors",
+                       {"variant", "distractor-key", "answer-side", "query-row", "filler-repeats-key", "n-distractors",
                         "min-distance", "near-window"},
                        "--task der");
-        if (!many) refuse_changed(o, {"random-non-queries"}, "--queries many");
-    }
+    if (!many) refuse_changed(o, {"random-non-queries"}, "--queries many");
 
-    if (o.length == 0) o.length = der ? 512 : 256;
-    if (o.vocab == 0) o.vocab = !der && many ? 8192 : 256;
+    if (o.length == 0) o.length = der ? 512 : mqar ? 256 : 1024;
+    if (o.vocab == 0) o.vocab = der || (mqar && !many) ? 256 : 8192;
     if (o.length < 1 || o.length > longest)
         fail(Exit::usage, "--length {}: from 1 to {}, or 0 for the task's own", o.length, longest);
     if (o.vocab < 1 || o.vocab > largest_vocab)
@@ -74,9 +70,10 @@ TaskOptions resolve(TaskOptions o) {
         for (const auto& [name, value] : sizes)
             if (value < 1 || value > longest) fail(Exit::usage, "--{} {}: from 1 to {}", name, value, longest);
         DistantEvidence::require(o);
-    } else {
+    } else if (mqar) {
         Mqar::require(o);
-    }
+    } else if (o.vocab <= text_first_word)
+        fail(Exit::usage, "--vocab {} leaves no token for a word: at least {}", o.vocab, text_first_word + 1);
     return o;
 }
 
@@ -85,11 +82,12 @@ Dataset generate(const TaskOptions& options, int count, uint64_t seed, Stream st
     const TaskOptions o = resolve(options);
     check(count >= 0, "generate: {} examples", count);
     const bool many = o.task == "mqar" && o.queries == "many";
+    if (annotations) annotations->assign(count, {});
+    if (o.task == "hotpotqa") return generate_hotpot_text(o, count, seed, stream, workers);
     Dataset data;
     data.count = count, data.length = o.length, data.queries = many ? o.pairs : 1, data.vocab = o.vocab;
     data.tokens.resize(size_t(count) * data.length);
     for (auto* column : {&data.query, &data.answer, &data.label}) column->resize(size_t(count) * data.queries);
-    if (annotations) annotations->assign(count, {});
     if (o.task == "der")
         fill(DistantEvidence(o), data, seed, stream, workers, annotations);
     else

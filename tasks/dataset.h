@@ -1,7 +1,9 @@
 // Dataset: what every task makes and the trainer eats. A sequence has `queries` query rows; each has one
-// right position (the router's target) and one right token (the answer).
+// right position (the router's target) and one right token (the answer); or, as hotpotqa, several right positions
+// and no token.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,8 +14,8 @@ namespace fci {
 
 // Every option of the tasks; the names are the command line's flags and the keys of a row, with '-'.
 struct TaskOptions {
-    std::string task = "mqar"; // der | mqar
-    int length = 0;            // L; 0: the task's own (der 512, mqar 256)
+    std::string task = "mqar"; // der | mqar | hotpotqa
+    int length = 0;            // L; 0: the task's own (der 512, mqar 256, hotpotqa 1024)
     // der
     std::string variant = "far";         // far | near | semantic
     std::string distractor_key = "same"; // same | other
@@ -26,8 +28,18 @@ struct TaskOptions {
     // mqar
     std::string queries = "one"; // one: the paper; many: Zoology's
     int pairs = 16;
-    int vocab = 0; // 0: the task's own (256; mqar with many queries 8192)
+    int vocab = 0; // 0: the task's own (256; mqar with many queries, and hotpotqa 8192)
     bool random_non_queries = false;
+};
+
+// Lists of positions, one a query, each ascending; list i is at[begin[i]] to at[begin[i+1]-1].
+struct PositionLists {
+    std::vector<int32_t> begin, at;
+
+    bool empty() const { return begin.empty(); }
+    std::span<const int32_t> operator[](size_t i) const {
+        return {at.data() + begin[i], static_cast<size_t>(begin[i + 1] - begin[i])};
+    }
 };
 
 struct Dataset {
@@ -35,7 +47,15 @@ struct Dataset {
     std::vector<int32_t> tokens; // (count, length)
     std::vector<int32_t> query;  // (count, queries): the query row
     std::vector<int32_t> answer; // (count, queries): the position that the router must choose
-    std::vector<int32_t> label;  // (count, queries): the token to answer with
+    std::vector<int32_t> label;  // (count, queries): the token to answer with; empty: there is none
+
+    // Of hotpotqa, else empty: every right position (`answer` is the first), and where sentences start.
+    PositionLists right = {}, starts = {};
+    int64_t left_out = 0, right_cut = 0; // examples, and right positions of the others, that the cut took away
+
+    std::span<const int32_t> right_of(size_t query) const {
+        return right.empty() ? std::span(&answer[query], 1) : right[query];
+    }
 };
 
 // What stands where in one example, for pictures and tests.
@@ -69,7 +89,8 @@ void each_task_option(Options& o, F f) {
 TaskOptions resolve(TaskOptions options);
 
 // The same dataset for the same options, seed and stream on every machine and for every number of workers:
-// example i is a function of (options, seed, stream, i). `annotations`, if given, gets one entry an example.
+// example i is a function of (options, seed, stream, i) (hotpotqa: see hotpot_text.h). `annotations`, if given, gets
+// one entry an example.
 Dataset generate(const TaskOptions& options, int count, uint64_t seed, Stream stream, Workers& workers,
                  std::vector<Annotation>* annotations = nullptr);
 

@@ -72,6 +72,11 @@ TaskOptions read_options(const std::string& path, simdjson::dom::object object) 
         });
         if (!known) fail(Exit::bad_data, "{}: unknown option \"{}\"{}", path, name, did_you_mean(name, names));
     }
+    if (o.task == "hotpotqa")
+        fail(Exit::bad_data,
+             "{}: its task is hotpotqa, which is kept as a file of examples: fci train --task hotpotqa "
+             "--data FILE",
+             path);
     try {
         return resolve(o);
     } catch (const Error& e) {
@@ -128,6 +133,7 @@ Description read_description(const std::string& path, TaskOptions* options) {
 } // namespace
 
 void save_dataset(const std::string& dir, const Dataset& data, const TaskOptions& options, uint64_t seed) {
+    check(data.right.empty(), "save_dataset: a folder holds one right position a query, and these data several");
     std::error_code error;
     fs::create_directories(dir, error);
     if (error) fail(Exit::internal, "{}: the folder cannot be made: {}", dir, error.message());

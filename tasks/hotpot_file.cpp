@@ -227,6 +227,7 @@ HotpotFile parse(const std::string& name, std::string_view bytes, Workers& worke
     std::vector<HotpotSplit::Piece> pieces;
     std::vector<Parsed> parsed;
     HotpotFile file;
+    file.bytes = bytes.size();
     int64_t index = 0;
     for (bool more = true; more;) {
         const size_t begin = split.position();

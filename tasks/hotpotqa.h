@@ -74,7 +74,16 @@ struct HotpotFile {
     int64_t malformed = 0;               // skipped
     int64_t lost_facts = 0;
     uint64_t hash = 0; // of the text, in the order of the file
+    size_t bytes = 0;
 };
+
+// The official dev file of the distractor setting, http://curtis.ml.cmu.edu/datasets/hotpot/NAME: size and SHA-256 of
+// the download, and how many examples it has [Yang et al. 2018].
+constexpr struct {
+    const char *name, *sha256;
+    size_t bytes, examples;
+} hotpot_dev{"hotpot_dev_distractor_v1.json", "4e9ecb5c8d3b719f624d66b60f8d56bf227f03914f5f0753d6fa1b359d7104ea",
+             46320117, 7405};
 
 constexpr size_t largest_hotpot_example = size_t{64} << 20; // bytes
 

@@ -7,6 +7,7 @@
 #include "tests/reference/memory_scores.h"
 #include "tests/reference/replace_rows.h"
 #include "tests/reference/segment_pool.h"
+#include "tests/reference/set_cross_entropy.h"
 
 namespace fci::test {
 namespace {
@@ -23,6 +24,26 @@ OpCase segment_pool_case(SegmentShape s, Pool pool, const char* pool_name) {
     op.node = [=](Tape& tape, auto& m) {
         return segment_pool(tape, m.tensor(x, {s.batch, s.time, s.d}), s.segments, pool);
     };
+    return op;
+}
+
+// The sets are of 1, 2, ... `most` classes and then of 1 again, spread over all.
+OpCase set_cross_entropy_case(SetCrossEntropyShape s, int most, float range) { // its node sets dloss itself
+    OpCase op{fmt::format("set_cross_entropy rows={} classes={} most={} range={}", s.rows, s.classes, most, range)};
+    std::vector<int32_t> begin{0}, target;
+    for (int r = 0; r < s.rows; ++r) {
+        const int size = 1 + r % most;
+        for (int i = 0; i < size; ++i) target.push_back((i * s.classes + r) / size % s.classes);
+        begin.push_back(static_cast<int32_t>(target.size()));
+    }
+    const Buffer z = op.input("z", s.rows * s.classes, uniform(-range, range)), loss = op.output("loss", s.rows),
+                 lse = op.saved("lse", s.rows), held = op.saved("held", s.rows);
+    op.forward = OpCase::calls(FCI_VERSIONS(set_cross_entropy_forward), [=](auto& m, auto f) {
+        f(s, m[z], begin.data(), target.data(), m[loss], m[lse], m[held]);
+    });
+    op.backward = OpCase::calls(FCI_VERSIONS(set_cross_entropy_backward), [=](auto& m, auto f) {
+        f(s, m[z], begin.data(), target.data(), m[lse], m[held], m.grad(loss), m.grad(z));
+    });
     return op;
 }
 
@@ -103,6 +124,8 @@ void add_routing_cases(std::vector<OpCase>& table) {
         table.push_back(anchors_case(s));
     for (const GatherShape& s : {GatherShape{1, 1, 1, 1}, {2, 5, 3, 7}, {3, 9, 9, 5}, {1, 33, 16, 17}})
         table.push_back(replace_rows_case(s));
+    for (const auto& [rows, classes, most] : {std::array{1, 1, 1}, {3, 2, 2}, {5, 17, 4}, {9, 17, 17}, {2, 129, 2}})
+        for (float range : {2.f, 100.f}) table.push_back(set_cross_entropy_case({rows, classes}, most, range));
 }
 
 } // namespace fci::test

@@ -63,6 +63,18 @@ TEST_CASE("on the GPU a run makes the CPU's steps", "[gpu]") {
     }
 }
 
+TEST_CASE("on the GPU text, of which several positions are right, is the CPU's", "[gpu]") {
+    const auto both = [](const char* device) {
+        Options o = tiny("transformer:1", device);
+        o.task = TaskOptions{};
+        o.task.task = "hotpotqa", o.task.length = 96, o.task.vocab = 256;
+        return train(o);
+    };
+    const Trained cpu = both("cpu"), gpu = both("cuda");
+    expect_close(cpu, gpu);
+    CHECK(gpu.counts.all <= gpu.counts.at_k);
+}
+
 TEST_CASE("on the GPU the number of steps in a call changes no bit, and a run repeats", "[gpu]") {
     const Options o = tiny("transformer:1", "cuda");
     const Trained whole = train(o), by_one = train(o, 1), by_four = train(o, 4);

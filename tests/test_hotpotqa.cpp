@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "core/files.h"
-#include "routing/words.h"
+#include "core/words.h"
 #include "tasks/hotpot_world.h"
 #include "tests/catch.h"
 #include "tests/hotpot.h"

@@ -13,6 +13,7 @@
 #include "ops/linear.h"
 #include "ops/pointwise.h"
 #include "ops/selective_scan.h"
+#include "ops/set_cross_entropy.h"
 #include "ops/top_k.h"
 #include "tests/catch.h"
 #include "tests/op_table.h"
@@ -303,6 +304,38 @@ TEST_CASE("cross_entropy is a root of the tape: weight times the sum of its rows
     }
 }
 
+TEST_CASE("set_cross_entropy: minus the log of the probability that the set holds", "[ops]") {
+    const int32_t begin[] = {0, 2, 5, 6}, target[] = {0, 3, 0, 1, 2, 1};
+    float z[] = {1, 2, 3, 4, 0, 0, 0, -90, 60, -60, 0, 0}, dz[12] = {};
+    Arena arena;
+    Tape tape(arena);
+    const Tensor loss = set_cross_entropy(tape, {z, dz, {3, 4}}, {begin, {4}}, {target, {6}}, 0.5f);
+    tape.backward();
+    const double sum = std::exp(1.) + std::exp(2.) + std::exp(3.) + std::exp(4.), held = std::exp(1.) + std::exp(4.);
+    CHECK(loss.shape == Shape{3});
+    CHECK(loss.data[0] == Approx(std::log(sum / held)));
+    CHECK(loss.data[1] == Approx(0).margin(1e-6)); // all that weighs anything
+    CHECK(loss.data[2] == Approx(120));            // far below the highest: no underflow
+    for (int c = 0; c < 4; ++c) {
+        const double p = std::exp(c + 1.);
+        CHECK(dz[c] == Approx(0.5 * (p / sum - (c % 3 == 0 ? p / held : 0))));
+    }
+    CHECK(dz[9] == Approx(-0.5));
+
+    // Of one class it is cross_entropy, bit for bit.
+    const OpCase& row = row_of("cross_entropy rows=5 classes=17");
+    Memory<float> memory(row, 3), other(row, 3);
+    const Buffer logits = row.buffer("z");
+    const int32_t one[] = {0, 1, 2, 3, 4, 5}, class_of[] = {3, 0, 16, 5, 5};
+    Tape a(arena), b(arena);
+    const Tensor x = cross_entropy(a, memory.tensor(logits, {5, 17}), {class_of, {5}}, 0.3f);
+    const Tensor y = set_cross_entropy(b, other.tensor(logits, {5, 17}), {one, {6}}, {class_of, {5}}, 0.3f);
+    a.backward(), b.backward();
+    CHECK(std::vector(x.data, x.data + 5) == std::vector(y.data, y.data + 5));
+    CHECK(std::vector(memory.grad(logits), memory.grad(logits) + 85) ==
+          std::vector(other.grad(logits), other.grad(logits) + 85));
+}
+
 TEST_CASE("ops that record nothing leave no gradient and give the same numbers", "[ops]") {
     const OpCase& op = row_of("selective_scan batch=2 time=17");
     Memory<float> memory(op, 3);
@@ -335,5 +368,12 @@ TEST_CASE("ops name the shapes that do not fit", "[ops]") {
     const int32_t three = 3;
     CHECK_THROWS_WITH(cross_entropy(tape, make({1, 3}), {&three, {1}}, 1.f),
                       Contains("target 3 at 0 is outside 0 to 2"));
+    const int32_t none[] = {0, 0}, one[] = {0, 1};
+    CHECK_THROWS_WITH(set_cross_entropy(tape, make({1, 3}), {none, {2}}, {&three, {1}}, 1.f),
+                      "set_cross_entropy: the set of row 0 is empty");
+    CHECK_THROWS_WITH(set_cross_entropy(tape, make({1, 3}), {one, {2}}, {&three, {1}}, 1.f),
+                      Contains("target 3 at 0 is outside 0 to 2"));
+    CHECK_THROWS_WITH(set_cross_entropy(tape, make({2, 3}), {one, {2}}, {&three, {1}}, 1.f),
+                      Contains("z is (2,3), but there are 2 bounds"));
     CHECK_THROWS_WITH(gather(tape, make({1, 3, 2}), {&three, {1, 1}}), "gather: index 3 at 0 is outside 0 to 2");
 }

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "core/files.h"
+#include "study/hotpot_rows.h"
 #include "study/report.h"
 #include "tests/catch.h"
 #include "tests/scratch.h"
@@ -153,6 +154,34 @@ TEST_CASE("results: a result reads back as it was written", "[study]") {
     CHECK(Results(scratch / "new/folder", "tiny", notes).find(later.hash)->seconds == 7);
 }
 
+TEST_CASE("results: what is measured on a file stands beside a run's own result", "[study]") {
+    const Scratch scratch;
+    std::vector<std::string> notes;
+    Result own = result(""), on = own, other = own, second = result("seed = 2");
+    on.on = MeasuredOn{"a \"b\".json", "00000000000000ff", 500, 3191224, false}, on.metrics.at_k = 30;
+    other.on = MeasuredOn{"c.json", "00000000000000aa", 7, 9, true}, other.metrics.at_k = 20;
+    second.on = on.on, second.metrics.at_k = 32;
+    for (const Result& r : {on, own, other, second}) append_result(scratch.path, r);
+    const Results read(scratch.path, "tiny", notes);
+    CHECK(notes.empty());
+    CHECK(read.all().size() == 4);
+    CHECK(to_json(*read.find(own.hash)) == to_json(own));
+    CHECK(to_json(*read.find(own.hash, "00000000000000ff")) == to_json(on));
+    CHECK_FALSE(read.find(own.hash, "0"));
+    CHECK(read.of_seeds(own.options, 0).size() == 1);
+    CHECK(read.of_seeds(own.options, 0, "00000000000000ff").size() == 2);
+    CHECK(read.of_seeds(own.options, 1, "00000000000000ff").size() == 1);
+    const std::vector<MeasuredOn> files = read.files(own.options);
+    REQUIRE(files.size() == 2);
+    CHECK(files[0].hash == "00000000000000aa");
+    CHECK(files[0].generated);
+    CHECK(files[1].name == "a \"b\".json");
+    CHECK(read.files(options("router = \"none\"")).empty());
+    std::string broken = to_json(on); // half of it is not a result
+    broken.replace(broken.find("\"examples\""), 10, "\"exampels\"");
+    expect_error(error_of([&] { from_json(broken, "here"); }), Exit::bad_data, "here: not a result");
+}
+
 TEST_CASE("results: results that are cut short, of another version or broken", "[study]") {
     const Scratch scratch;
     const std::string path = results_file(scratch.path, "tiny"), a = to_json(result("")),
@@ -259,6 +288,37 @@ TEST_CASE("results: the table has the paper's value, ours, chance and the verdic
           "routing 1e-3 100.0 not run - - not run", "t1.bm25 routing - 82.7 not run - - not run needs hotpotqa"}) {
         INFO(line << "\n" << table);
         CHECK(table.find(line) != std::string::npos);
+    }
+    // BM25 on a file: a verdict on the official one only, at any scale.
+    const auto bm25 = [&](int64_t examples, int64_t bytes, const std::string& scale) {
+        const Scratch there;
+        Result r = result("", "paper");
+        r.options = cases.back().options;
+        r.hash = run_hash(r.options), r.provenance = provenance_json(r.options, 0);
+        r.metrics = {82.1, {}, {}}, r.chance = {26.4, {}, {}}, r.queries = examples - 5;
+        r.analysis = {{"routing_all", 13.5}, {"chance_all", 0.9}};
+        r.on = MeasuredOn{"dev.json", "00000000000000ff", examples, bytes, false};
+        append_result(there.path, r);
+        Results mine;
+        mine.take_indices(Results(there.path, "paper", notes));
+        TableOptions to = o;
+        to.scale = scale;
+        return table_text(lines_of({cases.back()}, mine, {}, 0), to);
+    };
+    for (const char* scale : {"paper", "small"}) {
+        INFO(scale);
+        CHECK(bm25(7405, 46320117, scale).find("  reproduced") != std::string::npos);
+        const std::string sample = bm25(500, 3191224, scale), same_number = bm25(7405, 46320118, scale);
+        for (const std::string& t : {sample, same_number}) {
+            INFO(t);
+            CHECK(t.find("reproduced") == std::string::npos);
+            CHECK(t.find("a sample") != std::string::npos);
+            CHECK(t.find("not run") == std::string::npos);
+        }
+        CHECK(sample.find("500 examples (the official dev file has 7,405") != std::string::npos);
+        CHECK(sample.find("82.1 [78.7, 85.5] (1)") != std::string::npos);
+        CHECK(sample.find("13.5 [") != std::string::npos);
+        CHECK(same_number.find("of another size") != std::string::npos);
     }
     CHECK(table.find('*') == std::string::npos);
     CHECK(table.find('\x1b') == std::string::npos);

@@ -105,7 +105,7 @@ TEST_CASE("nearest: the word that was meant", "[tasks]") {
 TEST_CASE("resolve: what cannot be satisfied is refused, with the remedy", "[tasks]") {
     using O = TaskOptions;
     refused(
-        "derr", [](O&) {}, "--task derr: allowed are der, mqar; did you mean 'der'?");
+        "derr", [](O&) {}, "--task derr: allowed are der, mqar, hotpotqa; did you mean 'der'?");
     refused(
         "der", [](O& o) { o.variant = "fra"; }, "--variant fra: allowed are far, near, semantic; did you mean 'far'?");
     refused(

@@ -61,6 +61,14 @@ Options tiny(const std::string& representation, const std::string& router = "inv
     return o;
 }
 
+// The same on text, with several right positions of a number that differs.
+Options tiny_text(const std::string& representation, const std::string& router = "investigator") {
+    Options o = tiny(representation, router);
+    o.task = {};
+    o.task.task = "hotpotqa", o.task.length = 96, o.task.vocab = 64;
+    return o;
+}
+
 template <class F>
 Options with(Options o, F change) {
     change(o);
@@ -89,6 +97,8 @@ std::vector<Options> kinds() {
         tiny("transformer", "none"),
         tiny("transformer:1", "investigator", "many"),
         tiny("bidir-flow:1", "rank1", "many"),
+        tiny_text("transformer:1"),
+        tiny_text("flow:1", "segment-max"),
         tiny("global-mean"),
         tiny("budgeted-attention:0.5", "investigator", "many"),
         tiny("raw", "closed-loop"),
@@ -101,7 +111,9 @@ std::vector<Options> kinds() {
         with(tiny("raw"), [](Options& o) { o.train.contrastive = "finetuned", o.model.embeddings = "structured"; })};
 }
 
-std::string name_of(const Options& o) { return o.model.representation + " " + o.model.router + " " + o.task.queries; }
+std::string name_of(const Options& o) {
+    return o.model.representation + " " + o.model.router + " " + o.task.task + " " + o.task.queries;
+}
 
 bool same(const std::vector<float>& a, const std::vector<float>& b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;

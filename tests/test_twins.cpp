@@ -36,7 +36,7 @@ TEST_CASE("attention streams keys that do not fit in shared memory", "[twin]") {
         const OpCase& op = row_of(name);
         const uint64_t at_once = switches(op);
         {
-            const SharedLimit few(16 << 10);
+            const SharedLimit few(24 << 10);
             CHECK(switches(op) > at_once);
         }
         const SharedLimit none(2 << 10);

@@ -41,7 +41,7 @@ const std::vector<std::string>& routers() {
 
 RouterKind router_kind(const std::string& router) {
     if (router == "linucb" || router == "thompson" || router == "oful") return RouterKind::bandit;
-    if (router == "bloom" || router == "random" || router == "blind") return RouterKind::index;
+    if (router == "bloom" || router == "random" || router == "blind" || router == "bm25") return RouterKind::index;
     return RouterKind::in_model;
 }
 

@@ -43,7 +43,7 @@ struct RepresentationKind {
     std::string text() const; // in full: transformer:1, perceiver:16, budgeted-attention:0.5, raw
 };
 // A router is part of a model, or stands beside one: a bandit looks at a trained model's embeddings, an index at
-// tokens.
+// tokens. bm25 is no --router: it is how results name the index over text (study/hotpot_eval.h).
 enum class RouterKind { in_model, bandit, index };
 const std::vector<std::string>& routers(); // every name
 RouterKind router_kind(const std::string& router);

@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "routing/words.h"
+#include "core/words.h"
 
 namespace fci {
 

@@ -33,6 +33,14 @@ Results read(const std::string& folder, const std::string& scale) {
     return results;
 }
 
+// For tables: with them the results of indices on HotpotQA, which are those of scale paper at every scale.
+Results read_for_table(const std::string& folder, const std::string& scale, const std::vector<Row>& rows) {
+    Results results = read(folder, scale);
+    if (scale != "paper" && std::any_of(rows.begin(), rows.end(), on_hotpot))
+        results.take_indices(read(folder, "paper"));
+    return results;
+}
+
 SweepOptions sweep_options(const StudyOptions& o, int64_t seeds) {
     SweepOptions s;
     s.scale = o.scale, s.results = o.results, s.seeds = seeds, s.how = o.how, s.jobs = o.jobs, s.quiet = o.quiet;
@@ -96,13 +104,15 @@ Exit run_sweep(const StudyOptions& o) {
 Exit reproduce(const StudyOptions& o) {
     if (o.words.empty()) fail(Exit::usage, "fci reproduce: which rows? an id, a group or all (fci rows lists them)");
     Loaded l(o);
-    std::vector<Row> hotpot; // measured here, at no scale
-    std::copy_if(l.rows.begin(), l.rows.end(), std::back_inserter(hotpot), on_hotpot);
+    std::vector<Row> indices, text;
+    std::copy_if(l.rows.begin(), l.rows.end(), std::back_inserter(indices), on_hotpot);
+    std::copy_if(l.rows.begin(), l.rows.end(), std::back_inserter(text), learns_text);
     std::erase_if(l.rows, on_hotpot);
-    if (hotpot.empty() && !o.data.empty())
+    if (indices.empty() && text.empty() && !o.data.empty())
         fail(Exit::usage, "--data {}: none of these rows is on HotpotQA: leave it out", o.data);
+    const HotpotData data = load_hotpot_data(o.data, o.how.threads); // what is wrong with it is known before the work
     if (l.rows.empty()) {
-        print_hotpot_rows(hotpot, o.data, o.how.threads);
+        measure_index_rows(indices, data, o.results, o.how.threads);
         return Exit::ok;
     }
     const int64_t seeds = o.seeds ? o.seeds : 3;
@@ -110,11 +120,13 @@ Exit reproduce(const StudyOptions& o) {
     const Results recorded = read(l.recorded(), o.scale); // first: if it is broken, that is known before the work
     const Exit swept = sweep(runs_of(cases, seeds), sweep_options(o, seeds));
     if (swept == Exit::interrupted) return swept;
+    if (!o.data.empty() && !text.empty())
+        measure_text_runs(runs_of(plan(text, *l.scale), seeds), data, sweep_options(o, seeds));
 
     const Results own = read(o.results, o.scale);
     fmt::print("\n{}", table_text(lines_of(cases, own, {}, seeds), table_options(o)));
     if (const std::string text = not_run(l.rows); !text.empty()) fmt::print("{}\n", text);
-    if (!hotpot.empty()) print_hotpot_rows(hotpot, o.data, o.how.threads);
+    if (!indices.empty()) measure_index_rows(indices, data, o.results, o.how.threads);
     int compared = 0;
     const std::vector<std::string> found = differences(cases, own, recorded, seeds, compared);
     if (compared == 0)
@@ -132,10 +144,15 @@ Exit show_table(const StudyOptions& o) {
     const Loaded l(o);
     TableOptions t = table_options(o);
     t.recorded = l.recorded();
-    const Results own = read(o.results, o.scale), recorded = read(t.recorded, o.scale);
-    fmt::print("{}", table_text(lines_of(plan(l.rows, *l.scale), own, recorded, o.seeds), t));
+    const Results own = read_for_table(o.results, o.scale, l.rows),
+                  recorded = read_for_table(t.recorded, o.scale, l.rows);
+    const std::vector<Line> lines = lines_of(plan(l.rows, *l.scale), own, recorded, o.seeds);
+    fmt::print("{}", table_text(lines, t));
+    std::vector<Row> without = l.rows;
+    for (const Line& line : lines)
+        if (line.on) std::erase_if(without, [&](const Row& r) { return r.label() == line.of.row.label(); });
     if (t.format != "csv")
-        if (const std::string text = not_run(l.rows); !text.empty()) fmt::print("{}\n", text);
+        if (const std::string text = not_run(without); !text.empty()) fmt::print("{}\n", text);
     return Exit::ok;
 }
 

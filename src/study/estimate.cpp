@@ -35,7 +35,9 @@ Estimates::Estimates(const Results& results, int threads) : threads_(threads) {
     for (const auto& [hash, result] : results.all()) add(result);
 }
 
-void Estimates::add(const Result& r) { by_family_[family_hash(r.options)] = r.seconds; }
+void Estimates::add(const Result& r) {
+    if (!r.on) by_family_[family_hash(r.options)] = r.seconds;
+}
 
 double Estimates::seconds(const Options& o) const {
     if (const auto known = by_family_.find(family_hash(o)); known != by_family_.end()) return known->second;

@@ -53,6 +53,26 @@ std::string other_origin(const std::string& folder, const RunOptions& run) {
 
 } // namespace
 
+void set_numbers(Result& r, const Trainer& trainer, const Counts& c) {
+    const Chance& chance = trainer.chance();
+    const Dataset& test = trainer.test_set();
+    if (trainer.options().model.router != "none") {
+        r.metrics.at_k = c.percent(c.at_k), r.metrics.at_1 = c.percent(c.at_1);
+        r.chance.at_k = chance.at_k, r.chance.at_1 = chance.at_1;
+    }
+    if (!test.label.empty()) r.metrics.accuracy = c.percent(c.right), r.chance.accuracy = chance.accuracy;
+    if (!test.right.empty()) {
+        r.analysis["routing_all"] = c.percent(c.all), r.analysis["chance_all"] = chance.all;
+        r.analysis["chance_drawn_starts"] = chance.drawn_starts;
+        r.analysis["chance_drawn_positions"] = chance.drawn_positions;
+        r.analysis["left_out"] = static_cast<double>(test.left_out); // examples, of the test set
+        r.analysis["right_cut"] = static_cast<double>(test.right_cut);
+    }
+    r.queries = c.queries;
+    r.provenance = provenance_json(trainer.options(), trainer.data_hash());
+    r.options = trainer.options();
+}
+
 std::optional<Result> execute(const PlannedRun& run, const std::string& scale, const std::string& folder,
                               const RunOptions& how, Progress& progress) {
     Options o = run.options;
@@ -72,18 +92,10 @@ std::optional<Result> execute(const PlannedRun& run, const std::string& scale, c
     }
 
     const std::string origin = other_origin(folder, o.run);
-    const bool routes = o.model.router != "none";
     const Exit exit = carry_out(o, folder, progress, [&](Trainer& trainer, const Counts& c, int transition_epoch) {
-        const Chance& chance = trainer.chance();
-        if (routes) {
-            r.metrics.at_k = c.percent(c.at_k), r.metrics.at_1 = c.percent(c.at_1);
-            r.chance.at_k = chance.at_k, r.chance.at_1 = chance.at_1;
-        }
-        r.metrics.accuracy = c.percent(c.right), r.chance.accuracy = chance.accuracy;
-        r.queries = c.queries, r.transition_epoch = transition_epoch;
-        r.provenance = provenance_json(trainer.options(), trainer.data_hash());
-        r.options = trainer.options();
         r.analysis = analyse(trainer, rank_sequences, &c);
+        set_numbers(r, trainer, c);
+        r.transition_epoch = transition_epoch;
     });
     if (exit != Exit::ok) return std::nullopt;
     r.provenance.insert(1, origin);

@@ -3,8 +3,12 @@
 #include "study/plan.h"
 #include "study/results.h"
 #include "train/progress.h"
+#include "train/trainer.h"
 
 namespace fci {
+
+// What an evaluation of a trainer says, and where it comes from.
+void set_numbers(Result&, const Trainer&, const Counts&);
 
 // Starts the run in `folder`, or goes on with it there. Nothing: SIGINT or SIGTERM stopped it, a checkpoint is written.
 std::optional<Result> execute(const PlannedRun&, const std::string& scale, const std::string& folder,

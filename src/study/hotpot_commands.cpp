@@ -5,6 +5,7 @@
 
 #include "core/check.h"
 #include "core/files.h"
+#include "tasks/hotpot_text.h"
 #include "tasks/hotpot_world.h"
 #include "train/provenance.h"
 
@@ -87,28 +88,40 @@ void print_table(const HotpotCommand& c, const HotpotResult& r) {
     fmt::print("{} hold a supporting sentence: {:.2f} an example; {:.2f} s\n", o.unit, r.right_units, r.seconds);
 }
 
+std::string inked(const ShowStyle& style, const std::string& text, const char* code) {
+    return style.colour ? fmt::format("\x1b[{}m{}\x1b[0m", code, text) : text;
+}
+
+void print_line(const char* name, std::string_view text) { fmt::print("{:<10}{}\n", name, cut(text, 1 << 20)); }
+
+void print_heading(const HotpotExample& x, const std::string& title) {
+    fmt::print("{}: id {}, {}, {}, {} sentences in {} paragraphs\n", title, cut(x.id, 80), cut(x.type, 20),
+               cut(x.level, 20), x.sentences.size(), x.paragraphs.size());
+    print_line("question", x.question), print_line("answer", x.answer);
+    for (const HotpotExample::Fact& fact : x.facts)
+        print_line("fact", fmt::format("{}, sentence {}", fact.title, fact.index));
+}
+
+constexpr int margin = 30; // before a sentence
+void print_sentence(const HotpotExample& x, uint32_t s, const std::string& left, bool chosen, const ShowStyle& style) {
+    const bool supporting = std::binary_search(x.supporting.begin(), x.supporting.end(), s);
+    const std::string_view text = x.sentences[s];
+    const std::string shown = cut(text.substr(text.starts_with(' ')), std::max(20, style.width - margin));
+    fmt::print("{}{} {}\n", inked(style, left, chosen ? "1" : "2"), supporting ? "*" : " ",
+               supporting ? inked(style, shown, chosen ? "1;32" : "33") : shown);
+}
+
 void show_one(const HotpotExample& x, int64_t index, const std::string& title, const HotpotOptions& o,
               const ShowStyle& style) {
     WordIndex scratch(o.tokeniser == "letters" ? Tokeniser::letters : Tokeniser::whitespace);
     const HotpotFound f = find_hotpot(x, index, o, scratch);
-    const auto ink = [&](const std::string& text, const char* code) {
-        return style.colour ? fmt::format("\x1b[{}m{}\x1b[0m", code, text) : text;
-    };
-    const auto line = [&](const char* name, std::string_view text) { // long ones are not cut here
-        fmt::print("{:<10}{}\n", name, cut(text, 1 << 20));
-    };
-    fmt::print("{}: id {}, {}, {}, {} sentences in {} paragraphs\n", title, cut(x.id, 80), cut(x.type, 20),
-               cut(x.level, 20), x.sentences.size(), x.paragraphs.size());
-    line("question", x.question), line("answer", x.answer);
-    for (const HotpotExample::Fact& fact : x.facts)
-        line("fact", fmt::format("{}, sentence {}", fact.title, fact.index));
+    print_heading(x, title);
     if (f.begins.empty()) {
         const bool lost = x.supporting.empty();
         fmt::print("left out of measuring: {}\n", lost ? "no fact names a sentence" : "fewer sentences than segments");
         return;
     }
     const std::string unit = o.unit.substr(0, o.unit.size() - 1);
-    constexpr int margin = 30;
     fmt::print("{:>9} {:>7} {:>6}   * sentence (* supporting)\n", unit, "score", "choice");
     for (size_t u = 0; u + 1 < f.begins.size(); ++u) {
         const auto rank = std::find(f.chosen.begin(), f.chosen.end(), static_cast<int>(u));
@@ -118,11 +131,7 @@ void show_one(const HotpotExample& x, int64_t index, const std::string& title, c
             if (s == f.begins[u])
                 left = fmt::format("{:>9} {:>7} {:>6}  ", u, f.scores.empty() ? "" : fmt::format("{:.2f}", f.scores[u]),
                                    chosen ? fmt::format("#{}", rank - f.chosen.begin() + 1) : "");
-            const bool supporting = std::binary_search(x.supporting.begin(), x.supporting.end(), s);
-            const std::string_view text = x.sentences[s];
-            const std::string shown = cut(text.substr(text.starts_with(' ')), std::max(20, style.width - margin));
-            fmt::print("{}{} {}\n", ink(left, chosen ? "1" : "2"), supporting ? "*" : " ",
-                       supporting ? ink(shown, chosen ? "1;32" : "33") : shown);
+            print_sentence(x, s, left, chosen, style);
         }
     }
     const auto hit = [&](int u) { return std::binary_search(f.right.begin(), f.right.end(), u); };
@@ -131,22 +140,6 @@ void show_one(const HotpotExample& x, int64_t index, const std::string& title, c
 }
 
 } // namespace
-
-HotpotFile load_reported(const std::string& path, Workers& workers) {
-    HotpotFile file = load_hotpot(path, workers);
-    for (const HotpotProblem& p : file.problems)
-        fmt::print(stderr, "{}: example {}{}, at byte {}: {}\n", path, p.index,
-                   p.id.empty() ? "" : fmt::format(" (id {})", p.id), p.offset, p.what);
-    if (file.malformed > static_cast<int64_t>(file.problems.size()))
-        fmt::print(stderr, "{}: and {} more\n", path, file.malformed - static_cast<int64_t>(file.problems.size()));
-    if (file.malformed)
-        fmt::print(stderr, "{}: {} malformed example{} skipped, {} read\n", path, file.malformed,
-                   file.malformed == 1 ? "" : "s", file.examples.size());
-    if (file.lost_facts)
-        fmt::print(stderr, "{}: {} supporting fact{} no sentence\n", path, file.lost_facts,
-                   file.lost_facts == 1 ? " names" : "s name");
-    return file;
-}
 
 void eval_hotpot(const HotpotCommand& c) {
     check_hotpot(c.options);
@@ -175,6 +168,58 @@ void show_hotpot(const HotpotCommand& c, const ShowStyle& style) {
                                               : fmt::format("of {} in {}", examples.size(), c.data);
         show_one(examples[i], i, fmt::format("{}Example {} {}", i ? "\n" : "", i + 1, of), c.options, style);
     }
+}
+
+namespace {
+
+void show_routed(const HotpotExample& x, const HotpotSequence& s, const Trainer::Look& look, const std::string& title,
+                 const ShowStyle& style) {
+    print_heading(x, title);
+    fmt::print("{:>9} {:>7} {:>6}   * sentence (* supporting)\n", "position", "score", "choice");
+    for (size_t n = 0; n < s.starts.size(); ++n) {
+        const int begin = s.starts[n],
+                  end = n + 1 < s.starts.size() ? s.starts[n + 1] : static_cast<int>(s.tokens.size());
+        const auto place = static_cast<size_t>(begin / look.place_length);
+        std::string choice;
+        for (size_t c = 0; c < look.picked.size(); ++c)
+            if (look.picked[c] == static_cast<int>(place))
+                choice += fmt::format("#{}", c + 1);
+            else if (const int at = look.picked[c] * look.place_length; begin < at && at < end)
+                choice += fmt::format("({})", c + 1);
+        const std::string score = look.scores.empty() ? "" : fmt::format("{:.2f}", look.scores[place]);
+        print_sentence(x, s.sentence[n], fmt::format("{:>9} {:>7} {:>6}  ", begin, score, choice), !choice.empty(),
+                       style);
+    }
+    fmt::print("{} more sentences are behind the cut at {}, {} of them supporting\n",
+               x.sentences.size() - static_cast<size_t>(s.sentence.back()) - 1, s.tokens.size(), s.right_cut);
+    std::vector<int> positions;
+    for (const int32_t p : look.picked) positions.push_back(p * look.place_length);
+    fmt::print("the router, from the separator at {}, chose {}; supporting sentences start at {}\n", s.query,
+               numbers(positions), numbers({s.right.begin(), s.right.end()}));
+}
+
+} // namespace
+
+void show_text(Trainer& trainer, int count, const ShowStyle& style) {
+    const Options& o = trainer.options();
+    const TrainOptions& t = o.train;
+    const std::string& path = t.test_data.empty() ? t.data : t.test_data;
+    const bool held_out = t.test_data.empty() && !t.data.empty();
+    std::vector<HotpotExample> file;
+    if (!path.empty()) file = load_reported(path, trainer.workers()).examples;
+    const int first = held_out ? trainer.train_set().count : 0;
+    count = std::min(count, trainer.test_set().count);
+    for (int64_t i = 0, sequence = 0; sequence < first + count; ++i) { // the test set again, with its text
+        HotpotExample made;
+        if (path.empty()) made = make_hotpot_example(0, Stream::test_data, i);
+        const HotpotExample& x = path.empty() ? made : file[i];
+        const HotpotSequence s = hotpot_sequence(x, o.task);
+        if (!s.usable() || sequence++ < first) continue;
+        const int64_t n = sequence - 1 - first;
+        show_routed(x, s, trainer.look(trainer.test_set(), static_cast<int>(n)),
+                    fmt::format("{}Test example {}", n ? "\n" : "", n + 1), style);
+    }
+    fmt::print("#n: the n-th choice is where the sentence starts; (n): it is another word of the sentence\n");
 }
 
 void generate_hotpot(const std::string& out, int count, uint64_t seed, Stream stream, int threads) {

@@ -5,6 +5,7 @@
 #include "core/rng.h"
 #include "study/hotpot_eval.h"
 #include "tasks/show.h"
+#include "train/trainer.h"
 
 namespace fci {
 
@@ -15,11 +16,10 @@ struct HotpotCommand {
     bool json = false, quiet = false;
 };
 
-// Loads, and says on standard error what was left out and why.
-HotpotFile load_reported(const std::string& path, Workers&);
-
 void eval_hotpot(const HotpotCommand&);
 void show_hotpot(const HotpotCommand&, const ShowStyle&); // without data: generated examples
+// The first test examples of a trainer on text, and the sentences that its router chose.
+void show_text(Trainer&, int count, const ShowStyle&);
 void generate_hotpot(const std::string& out, int count, uint64_t seed, Stream, int threads);
 
 } // namespace fci

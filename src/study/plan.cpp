@@ -5,13 +5,14 @@
 #include <map>
 
 #include "core/files.h"
+#include "study/hotpot_rows.h"
 
 namespace fci {
 namespace {
 
 // The length and vocabulary that a task takes by itself are written 0.
 void reset_task(TaskOptions& t) {
-    const TaskOptions start;
+    const TaskOptions start, given = t;
     if (t.task == "der") {
         t.queries = start.queries, t.pairs = start.pairs, t.random_non_queries = start.random_non_queries;
         if (t.n_distractors == 0) t.distractor_key = start.distractor_key; // near_window still moves random numbers
@@ -20,6 +21,8 @@ void reset_task(TaskOptions& t) {
         t.query_row = start.query_row, t.filler_repeats_key = start.filler_repeats_key;
         t.n_distractors = start.n_distractors, t.min_distance = start.min_distance, t.near_window = start.near_window;
         if (t.queries == "one") t.random_non_queries = start.random_non_queries;
+    } else if (t.task == "hotpotqa") {
+        t = start, t.task = "hotpotqa", t.length = given.length, t.vocab = given.vocab;
     } else
         return;
     TaskOptions own;
@@ -91,7 +94,7 @@ std::vector<Case> plan(const std::vector<Row>& rows, const Scale& scale) {
     std::vector<Case> cases;
     for (const Row& row : rows) {
         if (!row.needs.empty()) {
-            cases.push_back({row, {}, {}});
+            cases.push_back({row, on_hotpot(row) ? index_options(row) : Options(), {}});
             continue;
         }
         Options o;

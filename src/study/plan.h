@@ -28,7 +28,8 @@ struct Case {
     Options seeded(int64_t seed) const;
 };
 
-// In the order of the rows, for each its learning rates; rows that need what is not here have one case without options.
+// In the order of the rows, for each its learning rates; rows that need what is not here have one case, which is not
+// run.
 std::vector<Case> plan(const std::vector<Row>&, const Scale&);
 
 // One run of a sweep, and the rows that it is of.

@@ -5,12 +5,22 @@
 #include <functional>
 
 #include "study/estimate.h"
+#include "study/hotpot_rows.h"
 #include "train/progress.h"
 
 namespace fci {
 namespace {
 
-bool percentage(const std::string& quantity) { return quantity == "routing" || quantity == "accuracy"; }
+bool percentage(const std::string& quantity) {
+    return quantity == "routing" || quantity == "all" || quantity == "accuracy";
+}
+
+std::optional<double> chance_of(const Result& r, const std::string& quantity) {
+    if (quantity == "routing") return r.chance.at_k;
+    if (quantity == "accuracy") return r.chance.accuracy;
+    const auto found = r.analysis.find("chance_all");
+    return found == r.analysis.end() ? std::nullopt : std::optional(found->second);
+}
 
 // The seeds 1, 2, ... that are there; of each what the row shows as this quantity.
 Ours over_seeds(const Case& of, const std::string& quantity, const std::vector<const Result*>& results) {
@@ -19,7 +29,10 @@ Ours over_seeds(const Case& of, const std::string& quantity, const std::vector<c
     int without = 0;
     for (const Result* r : results) {
         std::optional<double> x;
-        const std::string name = quantity == "routing" ? of.row.measure : percentage(quantity) ? "" : quantity;
+        const std::string name = quantity == "routing"  ? of.row.measure
+                                 : quantity == "all"    ? "routing_all"
+                                 : percentage(quantity) ? ""
+                                                        : quantity;
         if (quantity == "transition_epoch") {
             if (r->transition_epoch)
                 x = r->transition_epoch;
@@ -31,7 +44,7 @@ Ours over_seeds(const Case& of, const std::string& quantity, const std::vector<c
             x = quantity == "routing" ? r->metrics.at_k : r->metrics.accuracy;
         if (x) values.push_back(*x);
         if (percentage(quantity)) {
-            if (const auto c = quantity == "routing" ? r->chance.at_k : r->chance.accuracy) chances.push_back(*c);
+            if (const auto c = chance_of(*r, quantity)) chances.push_back(*c);
             queries = static_cast<double>(r->queries);
         }
     }
@@ -79,6 +92,7 @@ std::vector<const Result*> seeds_in(const Case& c, const Results& results, int64
 
 std::vector<std::pair<std::string, std::string>> shown(const Row& row) {
     if (!row.paper.empty()) return row.paper;
+    if (learns_text(row)) return {{"routing", ""}, {"all", ""}, {"transition_epoch", ""}};
     return {{"routing", ""}, {"accuracy", ""}, {"transition_epoch", ""}}; // of a file of one's own
 }
 
@@ -93,16 +107,23 @@ std::string ours_text(const Line& line) {
     const std::string mark = line.recorded ? "*" : "";
     if (o.seeds == 0) return fmt::format("none ({}){}", ran, mark);
     const std::string number = fmt::format("{:.{}f}", o.mean, decimals(line.quantity));
+    if (line.on) // of seeds and of a file's examples, which another file would replace
+        return fmt::format("{} [{:.1f}, {:.1f}] ({}){}", number, std::max(0.0, o.mean - o.half_width),
+                           std::min(100.0, o.mean + o.half_width), ran, mark);
     const std::string spread = o.seeds > 1 ? fmt::format(" ±{:.{}f}", o.sd, decimals(line.quantity)) : "";
     return fmt::format("{}{} ({}){}", number, spread,
                        o.without ? fmt::format("{} of {}", o.seeds, ran) : std::to_string(ran), mark);
 }
 
 std::string what_text(const Line& line) {
+    if (line.on) return fmt::format("{} on {}", line.quantity, line.on->name);
     return line.quantity == "routing" && !line.of.row.measure.empty() ? line.of.row.measure : line.quantity;
 }
 
 std::string verdict_text(const Line& line, const std::string& scale) {
+    if (on_hotpot(line.of.row) && line.on && !line.paper.empty()) // at no scale: nothing of it is smaller
+        return is_official(*line.on) ? name(judge(line.quantity, *parse_paper(line.paper), line.ours)) : "a sample";
+    if (line.on) return "-";
     if (!line.of.row.needs.empty() || line.ours.seeds + line.ours.without == 0) return name(Verdict::not_run);
     if (scale != "paper") return scale;
     if (line.paper.empty()) return "-";
@@ -110,9 +131,11 @@ std::string verdict_text(const Line& line, const std::string& scale) {
 }
 
 std::string command_text(const Line& line, const std::string& scale) {
-    if (!line.of.row.needs.empty()) return "needs " + line.of.row.needs;
     const Row& row = line.of.row;
-    return fmt::format("./fci reproduce {} --scale {}", row.foreign ? row.file : row.id, scale);
+    if (line.on && on_hotpot(row)) return fmt::format("./fci reproduce {} --data FILE", row.id);
+    if (!row.needs.empty()) return "needs " + row.needs;
+    return fmt::format("./fci reproduce {} --scale {}{}", row.foreign ? row.file : row.id, scale,
+                       line.on ? " --data FILE" : "");
 }
 
 std::string csv_field(const std::string& s) {
@@ -189,16 +212,35 @@ std::string markdown(const Cells& cells) {
 std::vector<Line> lines_of(const std::vector<Case>& cases, const Results& own, const Results& recorded, int64_t seeds) {
     std::vector<Line> lines;
     for (const Case& c : cases) {
+        const auto add = [&](const auto& quantities, const std::vector<const Result*>& results, bool from_record,
+                             const std::optional<MeasuredOn>& on) {
+            for (const auto& [quantity, paper] : quantities) {
+                Line line{c,  quantity,    paper,           over_seeds(c, quantity, results), {}, {},
+                          on, from_record, !results.empty()};
+                add_beside(line, results);
+                lines.push_back(line);
+            }
+        };
         std::vector<const Result*> results = seeds_in(c, own, seeds);
         bool from_record = false;
         if (results.empty()) {
             results = seeds_in(c, recorded, seeds);
             from_record = !results.empty();
         }
-        for (const auto& [quantity, paper] : shown(c.row)) {
-            Line line{c, quantity, paper, over_seeds(c, quantity, results), {}, {}, from_record, !results.empty()};
-            add_beside(line, results);
-            lines.push_back(line);
+        const bool index = on_hotpot(c.row);
+        std::vector<MeasuredOn> files;
+        if (index || learns_text(c.row)) {
+            files = own.files(c.options);
+            if (files.empty()) files = recorded.files(c.options);
+        }
+        if (!index || files.empty()) add(shown(c.row), results, from_record, std::nullopt);
+        for (const MeasuredOn& on : files) {
+            results = own.of_seeds(c.options, seeds, on.hash);
+            from_record = results.empty();
+            if (from_record) results = recorded.of_seeds(c.options, seeds, on.hash);
+            auto quantities = index ? c.row.paper : decltype(c.row.paper){{"routing", ""}};
+            quantities.emplace_back("all", "");
+            add(quantities, results, from_record, on);
         }
     }
     return lines;
@@ -208,9 +250,11 @@ std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
     if (o.format == "csv") return csv(lines, o);
     const size_t verdict = 7, command = 8;
     Cells cells{{"id", "what", "lr", "paper", "ours (seeds)", "chance", "at 1 (chance)", "verdict", "command"}};
-    bool recorded = false;
+    bool recorded = false, own = false;
+    std::map<std::string, std::string> files; // by hash
     for (const Line& l : lines) {
-        recorded |= l.recorded;
+        recorded |= l.recorded, own |= learns_text(l.of.row);
+        if (l.on) files[l.on->hash] = file_text(*l.on);
         cells.push_back({l.of.row.label(), what_text(l), rate_of(l.of), l.paper, ours_text(l),
                          l.ours.chance ? fmt::format("{:.1f}", *l.ours.chance) : "-", beside_text(l),
                          verdict_text(l, o.scale), command_text(l, o.scale)});
@@ -231,6 +275,12 @@ std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
         });
     s += "ours: mean ± standard deviation over seeds (their number); chance: the best rule that never looks at the "
          "content; at 1: routing by the first choice alone (rank: that of Wq^T Wk)\n";
+    if (own)
+        s += "hotpotqa: routing to any supporting sentence, and to all that start before the cut; chance: the same, or "
+             "a rule "
+             "that knows where sentences start. These rows go beyond the paper, which ran BM25 only\n";
+    for (const auto& [hash, text] : files) s += fmt::format("on {}\n", text);
+    if (!files.empty()) s += "[ ]: 95% interval, over seeds and examples\n";
     if (o.scale != "paper")
         s +=
             fmt::format("scale {}: smaller than the paper's, so without verdicts; --scale paper gives them\n", o.scale);

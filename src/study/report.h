@@ -23,6 +23,7 @@ struct Line {
     std::string quantity, paper; // paper: empty where it says nothing
     Ours ours;
     std::optional<double> beside, beside_chance; // of routing: at 1; of rank: that of Wq^T Wk
+    std::optional<MeasuredOn> on;                // the file that it was measured on
     bool recorded = false;                       // ours is not from here
     bool ran = false;                            // there are results, whether or not they have this quantity
 };

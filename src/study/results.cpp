@@ -59,6 +59,16 @@ Options options_in(const Json& json) {
     return o;
 }
 
+MeasuredOn measured_on(const Json& json) {
+    MeasuredOn on;
+    on.name = std::string(std::string_view(json["name"])), on.hash = std::string(std::string_view(json["data_hash"]));
+    on.examples = int64_t(json["examples"]), on.bytes = int64_t(json["bytes"]), on.generated = bool(json["generated"]);
+    return on;
+}
+
+std::string with_file(const std::string& hash, const std::string& on) { return on.empty() ? hash : hash + "@" + on; }
+std::string file_of(const Result& r) { return r.on ? r.on->hash : ""; }
+
 Result result_in(const Json& json, bool& renamed) {
     Result r;
     r.scale = std::string(std::string_view(json["scale"]));
@@ -83,6 +93,7 @@ Result result_in(const Json& json, bool& renamed) {
     }
     r.seconds = double(json["seconds"]);
     const Json provenance = json["provenance"];
+    if (Json on; json["on"].get(on) == simdjson::SUCCESS) r.on = measured_on(on);
     r.provenance = simdjson::minify(provenance);
     r.options = options_in(provenance["options"]);
     if (r.options.train.seed != r.seed)
@@ -121,17 +132,20 @@ private:
 } // namespace
 
 std::string to_json(const Result& r) {
-    std::string analysis, curve;
+    std::string analysis, curve, on;
+    if (r.on)
+        on = fmt::format("\"on\":{{\"name\":{},\"data_hash\":\"{}\",\"examples\":{},\"bytes\":{},\"generated\":{}}},",
+                         json_quote(r.on->name), r.on->hash, r.on->examples, r.on->bytes, r.on->generated);
     for (const auto& [key, value] : r.analysis)
         analysis += fmt::format("{}{}:{}", analysis.empty() ? "" : ",", json_quote(key), number(value));
     for (const auto& [epoch, at_k, at_1, accuracy] : r.curve)
         curve += fmt::format("{}[{},{},{},{}]", curve.empty() ? "" : ",", epoch, number(at_k), number(at_1),
                              number(accuracy));
     return fmt::format(
-        "{{\"version\":{},\"hash\":\"{}\",\"scale\":{},\"seed\":{},\"metrics\":{{{},\"queries\":{},"
+        "{{\"version\":{},\"hash\":\"{}\",\"scale\":{},\"seed\":{},{}\"metrics\":{{{},\"queries\":{},"
         "\"transition_epoch\":{}}},\"chance\":{{{}}},\"analysis\":{{{}}},\"curve\":[{}],\"seconds\":{:.3f},"
         "\"provenance\":{}}}",
-        results_version, r.hash, json_quote(r.scale), r.seed, metrics_text(r.metrics), r.queries,
+        results_version, r.hash, json_quote(r.scale), r.seed, on, metrics_text(r.metrics), r.queries,
         r.transition_epoch ? std::to_string(r.transition_epoch) : "null", metrics_text(r.chance), analysis, curve,
         r.seconds, r.provenance);
 }
@@ -187,12 +201,12 @@ Results::Results(const std::string& folder, const std::string& scale, std::vecto
             fail(Exit::bad_data, "{}:{}: a result of scale {} in a file of scale {}; move it", path, number, r->scale,
                  scale);
         if (r)
-            by_hash_[r->hash] = std::move(*r);
+            by_hash_[with_file(r->hash, file_of(*r))] = std::move(*r);
         else
             ++others[version];
         begin = std::min(end, text.size()) + 1;
     }
-    for (const auto& [hash, r] : by_hash_) by_family_[family_hash(r.options)][r.seed] = &r;
+    for (const auto& [hash, r] : by_hash_) by_family_[with_file(family_hash(r.options), file_of(r))][r.seed] = &r;
     if (other_names)
         notes.push_back(
             fmt::format("{}: {} result{} another hash than this version gives to their options, by which they "
@@ -203,17 +217,34 @@ Results::Results(const std::string& folder, const std::string& scale, std::vecto
                                     lines == 1 ? "" : "s", version, path, lines == 1 ? "is" : "are", results_version));
 }
 
-std::vector<const Result*> Results::of_seeds(const Options& o, int64_t seeds) const {
+std::vector<const Result*> Results::of_seeds(const Options& o, int64_t seeds, const std::string& on) const {
     std::vector<const Result*> found;
-    const auto family = by_family_.find(family_hash(o));
+    const auto family = by_family_.find(with_file(family_hash(o), on));
     if (family == by_family_.end()) return found;
     for (const auto& [seed, result] : family->second)
         if (seed >= 1 && (seeds == 0 || seed <= seeds)) found.push_back(result);
     return found;
 }
 
-const Result* Results::find(const std::string& hash) const {
-    const auto found = by_hash_.find(hash);
+std::vector<MeasuredOn> Results::files(const Options& o) const {
+    std::vector<MeasuredOn> files;
+    const std::string first = family_hash(o) + "@";
+    for (auto f = by_family_.lower_bound(first); f != by_family_.end() && f->first.starts_with(first); ++f)
+        files.push_back(*f->second.begin()->second->on);
+    return files;
+}
+
+void Results::take_indices(Results&& other) {
+    for (auto& [key, r] : other.by_hash_) {
+        if (!r.on || learns(r.options)) continue;
+        const auto [at, added] = by_hash_.try_emplace(key, std::move(r));
+        const Result& now = at->second;
+        by_family_[with_file(family_hash(now.options), file_of(now))][now.seed] = &now;
+    }
+}
+
+const Result* Results::find(const std::string& hash, const std::string& on) const {
+    const auto found = by_hash_.find(with_file(hash, on));
     return found == by_hash_.end() ? nullptr : &found->second;
 }
 

@@ -5,6 +5,8 @@
 //    "metrics":{"routing_at_k","routing_at_1","accuracy","queries","transition_epoch"},   percent; null: has none
 //    "chance":{"routing_at_k","routing_at_1","accuracy"}, "analysis":{NAME: number, ...},
 //    "curve":[[epoch,at_k,at_1,accuracy],...], "seconds", "provenance":{...,"data_hash","options":{...}}}
+// A line with "on":{"name","data_hash","examples","bytes","generated"} is not a run's own result but what its model, or
+// an index, does on a file of the user's; it counts beside it. Of one file there is one for each run.
 #pragma once
 #include <array>
 #include <map>
@@ -24,6 +26,13 @@ struct Metrics {
     std::optional<double> at_k, at_1, accuracy;
 };
 
+// A HotpotQA file.
+struct MeasuredOn {
+    std::string name, hash; // without its folders; of the text in it
+    int64_t examples = 0, bytes = 0;
+    bool generated = false;
+};
+
 struct Result {
     std::string hash, scale;
     int64_t seed = 1;
@@ -35,6 +44,7 @@ struct Result {
     double seconds = 0;
     std::string provenance = "{}"; // as JSON
     Options options;               // out of it
+    std::optional<MeasuredOn> on;  // none: the run's own test set
 };
 
 std::string to_json(const Result&); // one line
@@ -51,14 +61,17 @@ public:
     // FOLDER/SCALE.jsonl; none is an empty one. `notes` gets a sentence on what was left out.
     Results(const std::string& folder, const std::string& scale, std::vector<std::string>& notes);
 
-    const Result* find(const std::string& hash) const; // null: not there
+    // null: not there. on: of the file with this hash
+    const Result* find(const std::string& hash, const std::string& on = "") const;
     // Of these options with the seeds 1 to `seeds` (0: any), by seed.
-    std::vector<const Result*> of_seeds(const Options&, int64_t seeds) const;
+    std::vector<const Result*> of_seeds(const Options&, int64_t seeds, const std::string& on = "") const;
+    std::vector<MeasuredOn> files(const Options&) const; // on which these options were measured, any seed
+    void take_indices(Results&&);                        // adds of the other only what indices did on files
     const std::map<std::string, Result>& all() const { return by_hash_; }
 
 private:
-    std::map<std::string, Result> by_hash_;
-    std::map<std::string, std::map<int64_t, const Result*>> by_family_; // family_hash, seed
+    std::map<std::string, Result> by_hash_;                             // hash, and the file's
+    std::map<std::string, std::map<int64_t, const Result*>> by_family_; // family_hash, and the file's; seed
 };
 
 std::string results_file(const std::string& folder, const std::string& scale);

@@ -139,7 +139,7 @@ struct Reader {
     }
 
     std::vector<Scale> read_scales(const toml::table& doc) const {
-        const std::vector<std::string> tasks{"der", "mqar"};
+        const std::vector<std::string> tasks{"der", "mqar", "hotpotqa"};
         std::vector<Scale> scales;
         for (const auto& [name, node] : doc) {
             Scale scale;
@@ -217,7 +217,10 @@ std::vector<Row> Study::select(const std::vector<std::string>& words) const {
     const auto take = [&](const Row& r) {
         if (seen.insert(r.label()).second) chosen.push_back(r);
     };
-    for (const std::string& word : words) {
+    for (std::string word : words) {
+        if (const std::string file = folder + "/" + word + ".toml";
+            word.find('/') != std::string::npos && fs::exists(file))
+            word = file; // own/text
         if (word.ends_with(".toml")) {
             const std::string group = fs::path(word).stem().string();
             std::error_code error;

@@ -61,7 +61,8 @@ struct Study {
 
     const Scale& scale(const std::string& name) const; // Exit::usage with the nearest
 
-    // The rows that words name, in their order, each once: an id, a group (table1), a FILE.toml, or all (the paper's).
+    // The rows that words name, in their order, each once: an id, a group (table1), a FILE.toml, own/text for
+    // runs/own/text.toml, or all (the paper's).
     std::vector<Row> select(const std::vector<std::string>& words) const;
 };
 

@@ -36,10 +36,6 @@ std::optional<int64_t> variable(const char* name) {
     return value && *value ? std::optional(whole_number(value, name)) : std::nullopt;
 }
 
-std::string folder_of(const PlannedRun& r, const SweepOptions& o) {
-    return fmt::format("{}/{}-v{}-{}", o.folder, o.scale, results_version, r.hash);
-}
-
 std::vector<PlannedRun> part(const std::vector<PlannedRun>& runs, const Shard& shard) {
     const auto total = static_cast<int64_t>(runs.size());
     if (shard.count == 0 && shard.index >= total)
@@ -76,6 +72,10 @@ double expected(const std::vector<const PlannedRun*>& runs, const Estimates& est
 }
 
 } // namespace
+
+std::string run_folder(const PlannedRun& r, const SweepOptions& o) {
+    return fmt::format("{}/{}-v{}-{}", o.folder, o.scale, results_version, r.hash);
+}
 
 Shard shard_from(const std::string& flag) {
     if (!flag.empty()) {
@@ -153,7 +153,7 @@ private:
                     return;
                 }
                 const PlannedRun& r = *left_[i];
-                const FolderLock folder(folder_of(r, options_));
+                const FolderLock folder(run_folder(r, options_));
                 if (!folder.held()) { // another process is at it
                     ++i;
                     continue;
@@ -193,7 +193,7 @@ private:
             const std::optional<Result> result = [&] {
                 const auto again = [&](void*) { lock.lock(); };
                 const std::unique_ptr<Sweep, decltype(again)> relock(this, again); // also after an exception
-                return execute(r, options_.scale, folder_of(r, options_), options_.how, part);
+                return execute(r, options_.scale, run_folder(r, options_), options_.how, part);
             }();
             if (!result) return std::nullopt;
             check(run_hash(result->options) == r.hash, "the result of {} has the options of another run", r.hash);
@@ -209,7 +209,7 @@ private:
             ++failed_;
             if (worst_ == Exit::ok) worst_ = e.exit;
             const std::string remedy = e.exit == Exit::bad_data
-                                           ? fmt::format("; remove {} to start the run anew", folder_of(r, options_))
+                                           ? fmt::format("; remove {} to start the run anew", run_folder(r, options_))
                                            : "";
             if (options_.quiet) fmt::print(stderr, "{}  failed: {}{}\n", r.label, e.what(), remedy);
             return fmt::format("failed: {}{}", e.what(), remedy);
@@ -253,7 +253,7 @@ void print_status(const std::vector<PlannedRun>& all, const SweepOptions& o) {
     int counts[4] = {};
     std::vector<const PlannedRun*> left;
     for (const PlannedRun& r : runs) {
-        const std::string folder = folder_of(r, o);
+        const std::string folder = run_folder(r, o);
         const int state = known.find(r.hash)                    ? 0
                           : FolderLock::held_by_another(folder) ? 1
                           : fs::exists(folder + "/config.toml") ? 2

@@ -30,6 +30,8 @@ struct SweepOptions {
     Shard shard;
 };
 
+std::string run_folder(const PlannedRun&, const SweepOptions&);
+
 // Does them, all, and waits for those that other processes are at. Exit::interrupted after SIGINT or SIGTERM. A run
 // that cannot be done (an option that this version refuses, a NaN) is reported and the others go on; then the exit code
 // is the first such run's.

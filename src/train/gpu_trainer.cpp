@@ -18,6 +18,15 @@ int64_t floats_of(const std::vector<ParameterInfo>& infos) {
     return layout.block_size();
 }
 
+// n sequences as the model takes them.
+Batch batch_of(const GpuBatch& from, int n, const GpuSequences& of) {
+    const int q = of.queries;
+    Batch b{{from.tokens, {n, of.length}}, {from.query, {n, q}}, {}, {from.place, {n, q}}, {}};
+    if (of.label) b.label = {from.label, {n, q}};
+    if (of.begin) b.place.shape = {n * q * of.length}, b.bounds = {from.bounds, {n * q + 1}}; // as many as there may be
+    return b;
+}
+
 } // namespace
 
 template <class T>
@@ -35,7 +44,12 @@ GpuSequences GpuTrainer::upload(const Dataset& d, Arena& arena) {
     expect_below(d.label, "label", d.vocab);
     GpuSequences s{};
     s.tokens = upload(d.tokens, arena), s.query = upload(d.query, arena), s.label = upload(d.label, arena);
-    s.answer = upload(d.answer, arena);
+    if (d.right.empty()) {
+        s.answer = upload(d.answer, arena);
+    } else {
+        expect_below(d.right.at, "right position", d.length);
+        s.begin = upload(d.right.begin, arena), s.right = upload(d.right.at, arena);
+    }
     s.length = d.length, s.queries = d.queries, s.place_length = place_length_;
     return s;
 }
@@ -56,8 +70,8 @@ GpuTrainer::GpuTrainer(const Options& o, const Dataset& train, const std::vector
     batch_ = {memory_.array<int32_t>(int64_t{o.train.batch} * train.length),
               memory_.array<int32_t>(queries),
               train_.label ? memory_.array<int32_t>(queries) : nullptr,
-              memory_.array<int32_t>(queries),
-              nullptr,
+              memory_.array<int32_t>(train.right.empty() ? queries : queries * train.length),
+              train.right.empty() ? nullptr : memory_.array<int32_t>(queries + 1),
               o.train.batch};
     hits_ = memory_.array<int32_t>(4 * queries);
     set_zero(Device::cuda, hits_, 4 * queries * sizeof(int32_t));
@@ -93,7 +107,7 @@ GpuCount GpuTrainer::count_of(const Model::Output& out, const Batch& b, int32_t*
             out.logits.cols(),
             out.picked.data,
             b.place.data,
-            nullptr,
+            b.bounds.data,
             b.label.data,
             out.logits.data,
             hits};
@@ -104,8 +118,7 @@ void GpuTrainer::step(Objective objective) {
     tape_.reset();
     cuda::gather_batch(train_, at_, per_epoch_, 0, batch_);
     const int n = batch_.batch, q = train_.queries;
-    const Batch b{
-        {batch_.tokens, {n, train_.length}}, {batch_.query, {n, q}}, {batch_.place, {n, q}}, {batch_.label, {n, q}}};
+    const Batch b = batch_of(batch_, n, train_);
     const float weight = 1.f / (static_cast<float>(n) * static_cast<float>(q));
     GpuLosses minimised{};
     GpuCount count{n * q, 0, 0, nullptr, nullptr, nullptr, nullptr, nullptr, hits_};
@@ -187,7 +200,7 @@ GpuTrainer::Hits GpuTrainer::evaluate(const Dataset& test, const std::vector<flo
         GpuBatch to = batch_;
         to.batch = n;
         cuda::gather_batch(test_, nullptr, 0, first, to);
-        const Batch b{{to.tokens, {n, test.length}}, {to.query, {n, q}}, {to.place, {n, q}}, {to.label, {n, q}}};
+        const Batch b = batch_of(to, n, test_);
         const Model::Output out = (*forward_model_)(forward_only_, b.tokens, b.query);
         cuda::count_hits(count_of(out, b, hits + 4 * int64_t{first} * q));
     }

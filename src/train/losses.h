@@ -1,18 +1,29 @@
 // What is minimised, the same on every device: batches as the model takes them, and the losses of one.
 //   loss = mean over queries of CE(logits, label) + w mean over queries of CE(scores, answer)
-// With the closed loop the second is the mean over its rounds.
+// With the closed loop the second is the mean over its rounds. Where several positions are right and there is no label
+// (hotpotqa), w = 1 and
+//   loss = mean over queries of -log of the sum over the right ones of softmax(scores)     ops/set_cross_entropy.h
 #pragma once
+#include <span>
+
 #include "model/fci.h"
 
 namespace fci {
 
-struct Batch {                             // a few sequences, gathered
-    IntTensor tokens, query, place, label; // place: the answer's
+struct Batch { // a few sequences, gathered
+    IntTensor tokens, query, label;
+    IntTensor place; // of the answer; or, where several are right, those of query i at bounds[i] to bounds[i+1]
+    IntTensor bounds;
+
+    std::span<const int32_t> right(int64_t query) const { // the places; on the CPU
+        if (!bounds.data) return {place.data + query, 1};
+        return {place.data + bounds.data[query], place.data + bounds.data[query + 1]};
+    }
 };
 
 struct Losses { // one number a query
     static constexpr int most_rounds = 3;
-    Tensor answer;
+    Tensor answer; // empty without a label
     std::array<Tensor, most_rounds> routing;
     int rounds = 0; // of routing; 0 without a router
 };

@@ -28,8 +28,8 @@ std::vector<Option> table(Options& o) {
 
     TaskOptions& k = o.task;
     word("task", &k.task, {"der", "mqar", "hotpotqa", "other"},
-         "der (distant evidence retrieval) or mqar; hotpotqa: show, generate, eval; other: only what --data holds");
-    number("length", &k.length, 0, size, "sequence length L; 0: the task's own (der 512, mqar 256)");
+         "der (distant evidence retrieval), mqar or hotpotqa; other: only what --data holds");
+    number("length", &k.length, 0, size, "sequence length L; 0: the task's own (der 512, mqar 256, hotpotqa 1024)");
     word("variant", &k.variant, {"far", "near", "semantic"}, "der: where the answer is, how it matches");
     word("distractor_key", &k.distractor_key, {"same", "other"},
          "der: the distractors carry the query's key, or another");
@@ -42,7 +42,7 @@ std::vector<Option> table(Options& o) {
     number("near_window", &k.near_window, 1, size, "der: greatest distance of the distractors (near: of the answer)");
     word("queries", &k.queries, {"one", "many"}, "mqar: one (the paper) or many (Zoology)");
     number("pairs", &k.pairs, 1, size, "mqar: key-value pairs");
-    number("vocab", &k.vocab, 0, 1 << 24, "tokens; 0: the task's own (256; mqar with many queries 8192)");
+    number("vocab", &k.vocab, 0, 1 << 24, "tokens; 0: the task's own (256; mqar with many queries, and hotpotqa 8192)");
     any("random_non_queries", &k.random_non_queries, "mqar, many queries: the rest is random, not 0");
 
     group = Option::model;
@@ -73,8 +73,8 @@ std::vector<Option> table(Options& o) {
          "10 epochs of InfoNCE first; then Wq and Wk stay, or learn on");
     word("contrastive_target", &n.contrastive_target, {"projections", "embeddings"}, "what InfoNCE trains");
     word("bandit_context", &n.bandit_context, {"concat", "product"}, "of the embeddings of query and arm");
-    any("data", &n.data, "train on this folder of .npy files (fci generate makes one)");
-    any("test_data", &n.test_data, "test on this folder; without it the last of --data is held out");
+    any("data", &n.data, "train on this folder of .npy files (fci generate makes one); hotpotqa: on this file");
+    any("test_data", &n.test_data, "test on this folder, or file; without it the last of --data is held out");
 
     group = Option::run;
     RunOptions& r = o.run;
@@ -234,15 +234,21 @@ void choose_device(Options& o) {
 void resolve(Options& o) {
     for (std::string* folder : {&o.train.data, &o.train.test_data}) // a run may be resumed from anywhere
         if (!folder->empty()) *folder = std::filesystem::absolute(*folder).lexically_normal().string();
-    if (o.train.data.empty()) {
-        if (!o.train.test_data.empty()) fail(Exit::usage, "--test-data needs --data too");
+    const bool text = o.task.task == "hotpotqa";
+    if (o.train.data.empty() || text) {
+        if (!o.train.test_data.empty() && !text) fail(Exit::usage, "--test-data needs --data too");
         o.task = resolve(o.task);
         check_model(o.model, o.task.vocab, o.task.length);
-        if (o.train.batch > o.train.sequences)
+        if (o.train.data.empty() && o.train.batch > o.train.sequences)
             fail(Exit::usage, "--batch {} is more than --sequences {}: there would be no whole batch", o.train.batch,
                  o.train.sequences);
     } else
         check_model(o.model, 1 << 24, no_length); // again, by the trainer, once the data is read
+    if (text && (o.model.router == "none" || router_kind(o.model.router) != RouterKind::in_model))
+        fail(Exit::usage,
+             "--router {}: hotpotqa is learned by routing alone, to several right positions and no answer token, which "
+             "this router cannot; fci eval --task hotpotqa --method bm25 (bloom, random) measures indices",
+             o.model.router);
     if (o.train.contrastive != "none" && o.model.router != "investigator")
         fail(Exit::usage, "--contrastive {} trains Wq and Wk: it needs --router investigator, not {}",
              o.train.contrastive, o.model.router);

@@ -17,7 +17,7 @@ struct TrainOptions {
     std::string contrastive = "none";               // none | frozen | finetuned: InfoNCE first, then what becomes of it
     std::string contrastive_target = "projections"; // projections | embeddings: what InfoNCE trains
     std::string bandit_context = "concat";          // concat | product: of the embeddings of q and j
-    std::string data, test_data;                    // folders; empty: generate
+    std::string data, test_data;                    // folders, or HotpotQA files; empty: generate
 };
 
 // How a run is carried out: changes no number of it (a device: none but the last digits), so it may differ between a

@@ -27,20 +27,41 @@ float median(std::vector<float> v) {
     return v[v.size() / 2];
 }
 
-std::string metrics_json(const Counts& c, const Chance& chance, bool routes) {
-    const std::string routing =
-        routes ? fmt::format("\"routing_at_k\":{},\"routing_at_1\":{},", c.percent(c.at_k), c.percent(c.at_1)) : "";
-    return fmt::format("{}\"accuracy\":{},\"chance\":{{\"routing_at_k\":{},\"routing_at_1\":{},\"accuracy\":{}}}",
-                       routing, c.percent(c.right), chance.at_k, chance.at_1, chance.accuracy);
+// What the numbers of a run mean.
+struct Meaning {
+    bool routes, answers, several; // has a router; has labels; has several right positions
+
+    explicit Meaning(const Trainer& t)
+        : routes(t.options().model.router != "none"), answers(!t.train_set().label.empty()),
+          several(!t.train_set().right.empty()) {}
+};
+
+std::string metrics_json(const Counts& c, const Chance& chance, const Meaning& has) {
+    std::string ours, blind;
+    const auto add = [&](bool there, const char* name, int64_t n, double by_chance) {
+        if (there) ours += fmt::format("\"{}\":{},", name, c.percent(n));
+        blind += fmt::format("{}\"{}\":{}", blind.empty() ? "" : ",", name, by_chance);
+    };
+    add(has.routes, "routing_at_k", c.at_k, chance.at_k), add(has.routes, "routing_at_1", c.at_1, chance.at_1);
+    if (has.several) add(true, "routing_all", c.all, chance.all);
+    if (has.answers) add(true, "accuracy", c.right, chance.accuracy);
+    return fmt::format("{}\"chance\":{{{}}}", ours, blind);
+}
+
+std::string cut_json(const Dataset& d) {
+    return d.right.empty() ? "" : fmt::format("\"left_out\":{},\"right_cut\":{},", d.left_out, d.right_cut);
 }
 
 // "routing@4 99.3% (chance 25.0)  @1 98.1% (6.2)  accuracy 51.9% (6.2)"
-std::string metrics_text(const Counts& c, const Chance& chance, const Options& o) {
+std::string metrics_text(const Counts& c, const Chance& chance, const Options& o, const Meaning& has) {
     std::string s;
-    if (o.model.router != "none")
-        s = fmt::format("routing@{} {:5.1f}% (chance {:.1f})  @1 {:5.1f}% ({:.1f})  ", o.model.top_k, c.percent(c.at_k),
+    if (has.routes)
+        s = fmt::format("routing@{} {:5.1f}% (chance {:.1f})  @1 {:5.1f}% ({:.1f})", o.model.top_k, c.percent(c.at_k),
                         chance.at_k, c.percent(c.at_1), chance.at_1);
-    return s + fmt::format("accuracy {:5.1f}% ({:.1f})", c.percent(c.right), chance.accuracy);
+    if (has.several) s += fmt::format("  all {:5.1f}% ({:.1f})", c.percent(c.all), chance.all);
+    if (has.answers)
+        s += fmt::format("{}accuracy {:5.1f}% ({:.1f})", s.empty() ? "" : "  ", c.percent(c.right), chance.accuracy);
+    return s;
 }
 
 // Options of a run that is to be continued: those that it was started with; flags given now may only repeat them,
@@ -69,8 +90,7 @@ Options resumed_options(const std::string& folder, const Options& now, const Giv
 
 class Run {
 public:
-    Run(const Options& o, Progress& progress)
-        : progress_(progress), trainer_(make_data(o)), routes_(o.model.router != "none") {
+    Run(const Options& o, Progress& progress) : progress_(progress), trainer_(make_data(o)), has_(trainer_) {
         step_ms_.reserve(static_cast<size_t>(trainer_.steps_total()));
     }
 
@@ -189,6 +209,9 @@ private:
             o.train.epochs, trainer_.steps_per_epoch(), o.train.batch,
             o.run.device == "cuda" ? device_name(o.run)
                                    : fmt::format("{} thread{}", o.run.threads, o.run.threads == 1 ? "" : "s")));
+        for (const auto& [name, data] : {std::pair("training", &trainer_.train_set()), {"test", &trainer_.test_set()}})
+            if (const std::string text = cut_text(*data); !text.empty())
+                progress_.line(fmt::format("{} set, {}", name, text));
         progress_.line(fmt::format("run folder {}   (Ctrl-C writes a checkpoint)", folder_));
         if (end < trainer_.steps_total())
             progress_.line(fmt::format("stops after epoch {} of {}", o.run.stop_after, o.train.epochs));
@@ -223,14 +246,14 @@ private:
         const Chance& chance = trainer_.chance();
         const int epoch = s.epoch + 1;
         const bool transition =
-            routes_ && !progressed_.transition_epoch && last_.percent(last_.at_k) >= (chance.at_k + 100) / 2;
+            has_.routes && !progressed_.transition_epoch && last_.percent(last_.at_k) >= (chance.at_k + 100) / 2;
         if (transition) progressed_.transition_epoch = epoch;
         log_->line(
             fmt::format("{{\"type\":\"epoch\",\"epoch\":{},\"step\":{},{},\"transition\":{},\"seconds\":{:.3f}}}",
-                        epoch, s.number, metrics_json(last_, chance, routes_), transition, seconds_since(start_)));
+                        epoch, s.number, metrics_json(last_, chance, has_), transition, seconds_since(start_)));
         progress_.line(fmt::format("epoch {:3}/{}  loss {:.4f}  {}  ETA {}{}", epoch, trainer_.options().train.epochs,
                                    epoch_loss_ / static_cast<double>(epoch_steps_),
-                                   metrics_text(last_, chance, trainer_.options()), eta(end),
+                                   metrics_text(last_, chance, trainer_.options(), has_), eta(end),
                                    transition ? progress_.bold("  <- the transition") : ""));
         epoch_loss_ = 0;
         epoch_steps_ = 0;
@@ -241,8 +264,9 @@ private:
         const Options& o = trainer_.options();
         const double seconds = seconds_since(start_);
         const int64_t epochs = trainer_.steps_done() / trainer_.steps_per_epoch();
-        progress_.line(fmt::format("done in {}: {}", duration(seconds), metrics_text(last_, trainer_.chance(), o)));
-        if (routes_)
+        progress_.line(
+            fmt::format("done in {}: {}", duration(seconds), metrics_text(last_, trainer_.chance(), o, has_)));
+        if (has_.routes)
             progress_.line(progressed_.transition_epoch
                                ? fmt::format("the transition was in epoch {}", progressed_.transition_epoch)
                                : "no transition: routing stayed below half way from chance to 100%");
@@ -254,7 +278,7 @@ private:
             fmt::print("{{{},\"transition_epoch\":{},\"epochs\":{},\"steps\":{},\"seconds\":{:.3f},\"ms_per_step_"
                        "median\":{:.3f},"
                        "\"peak_rss_mb\":{:.1f},\"parameters\":{},\"folder\":{},\"provenance\":{}}}\n",
-                       metrics_json(last_, trainer_.chance(), routes_),
+                       metrics_json(last_, trainer_.chance(), has_),
                        progressed_.transition_epoch ? std::to_string(progressed_.transition_epoch) : "null", epochs,
                        trainer_.steps_done(), seconds, median(step_ms_), peak_rss_mb(), trainer_.parameter_count(),
                        json_quote(folder_), provenance_json(o, trainer_.data_hash()));
@@ -265,7 +289,7 @@ private:
     std::string folder_;
     std::optional<FolderLock> lock_;
     std::optional<LogFile> log_;
-    bool routes_;
+    Meaning has_;
     Progressed progressed_;
     Counts last_;
     double epoch_loss_ = 0; // of the epoch, or of its part since this process resumed it
@@ -293,7 +317,7 @@ std::string provenance_json(const Options& options, uint64_t data_hash) {
 
 Options options_to_train(const Options& asked, const Given& given) {
     Options o = asked;
-    if (!o.train.data.empty())
+    if (!o.train.data.empty() && o.task.task != "hotpotqa") // a file of text can be cut at any length
         for (const Option& entry : table(o))
             for (const auto& [key, word] : given)
                 if (key == entry.key && entry.group == Option::task)
@@ -344,23 +368,24 @@ Exit evaluate(const std::string& checkpoint, const std::string& data, const RunO
     std::string note;
     load_checkpoint(checkpoint, trainer, &note);
     if (!data.empty()) {
-        TaskOptions task;
-        Dataset other = load_described(data, task);
+        TaskOptions task = o.task;
+        Dataset other = task.task == "hotpotqa" ? load_text(data, task, trainer.workers()) : load_described(data, task);
         trainer.set_test_set(std::move(other), task, data);
     }
     const auto start = std::chrono::steady_clock::now();
     const Counts c = trainer.evaluate();
-    const bool routes = o.model.router != "none";
+    const Meaning has(trainer);
     progress.line(fmt::format("{}  {}  router {}  step {}  {} test sequences{}", o.task.task, o.model.representation,
                               o.model.router, trainer.steps_done(), trainer.test_set().count,
                               data.empty() ? "" : " of " + data));
-    progress.line(metrics_text(c, trainer.chance(), trainer.options()));
+    if (const std::string text = cut_text(trainer.test_set()); !text.empty()) progress.line(text);
+    progress.line(metrics_text(c, trainer.chance(), trainer.options(), has));
     if (how.json)
-        fmt::print("{{{},\"epochs\":{},\"steps\":{},\"seconds\":{:.3f},\"peak_rss_mb\":{:.1f},\"parameters\":{},"
+        fmt::print("{{{},{}\"epochs\":{},\"steps\":{},\"seconds\":{:.3f},\"peak_rss_mb\":{:.1f},\"parameters\":{},"
                    "\"provenance\":{}}}\n",
-                   metrics_json(c, trainer.chance(), routes), trainer.steps_done() / trainer.steps_per_epoch(),
-                   trainer.steps_done(), seconds_since(start), peak_rss_mb(), trainer.parameter_count(),
-                   provenance_json(trainer.options(), trainer.data_hash()));
+                   metrics_json(c, trainer.chance(), has), cut_json(trainer.test_set()),
+                   trainer.steps_done() / trainer.steps_per_epoch(), trainer.steps_done(), seconds_since(start),
+                   peak_rss_mb(), trainer.parameter_count(), provenance_json(trainer.options(), trainer.data_hash()));
     return Exit::ok;
 }
 

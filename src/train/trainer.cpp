@@ -5,10 +5,8 @@
 #include <cstring>
 #include <numeric>
 
-#include "core/files.h"
 #include "core/gemm.h"
 #include "core/signals.h"
-#include "tasks/npy.h"
 
 namespace fci {
 namespace {
@@ -16,81 +14,19 @@ namespace {
 constexpr int gradient_groups = 8;   // at most; more than that many threads do not help a step
 constexpr int tokens_per_tape = 512; // few enough that an op's operands stay in cache, enough for efficient products
 
+// Of a query; the rest of what gather_sequences takes from the arena does not depend on the data either.
+int most_right(const Dataset& d) {
+    int most = 1;
+    for (size_t i = 1; i < d.right.begin.size(); ++i) most = std::max(most, d.right.begin[i] - d.right.begin[i - 1]);
+    return most;
+}
+
 int sequences_per_tape(int length) { return std::max(1, tokens_per_tape / length); }
-
-uint64_t hash_of(const std::vector<int32_t>& v, uint64_t seed) {
-    return hash64({reinterpret_cast<const char*>(v.data()), v.size() * sizeof v[0]}, seed);
-}
-
-uint64_t hash_of(const Dataset& d, uint64_t h) {
-    for (const auto* v : {&d.tokens, &d.query, &d.answer, &d.label}) h = hash_of(*v, h);
-    return h;
-}
-
-// The last `count` sequences of `data` become a dataset of their own.
-Dataset hold_out(Dataset& data, int count) {
-    Dataset held{count, data.length, data.queries, data.vocab, {}, {}, {}, {}};
-    const auto move_tail = [&](std::vector<int32_t>& from, std::vector<int32_t>& to, int width) {
-        const auto cut = from.end() - int64_t{count} * width;
-        to.assign(cut, from.end());
-        from.erase(cut, from.end());
-    };
-    move_tail(data.tokens, held.tokens, data.length);
-    move_tail(data.query, held.query, data.queries);
-    move_tail(data.answer, held.answer, data.queries);
-    move_tail(data.label, held.label, data.queries);
-    data.count -= count;
-    return held;
-}
 
 } // namespace
 
-uint64_t hash_of(const Dataset& train, const Dataset& test) { return hash_of(test, hash_of(train, 0)); }
-
-Dataset load_described(const std::string& folder, TaskOptions& task) {
-    TaskOptions described;
-    described.task = "other";
-    Dataset data = load_dataset(folder, &described);
-    if (described.task != "other" && (described.length != data.length || described.vocab != data.vocab))
-        fail(Exit::bad_data, "{}/dataset.json: its options say length {} and vocab {}, its arrays have {} and {}",
-             folder, described.length, described.vocab, data.length, data.vocab);
-    task = described;
-    return data;
-}
-
-TrainerData make_data(const Options& o) {
-    if (o.train.data.empty()) {
-        Workers workers(o.run.threads);
-        // The test set is the same for all seeds.
-        return {o, generate(o.task, o.train.sequences, o.train.seed, Stream::train_data, workers),
-                generate(o.task, o.train.test_sequences, 0, Stream::test_data, workers)};
-    }
-    TrainerData d{o, {}, {}};
-    d.train = load_described(o.train.data, d.options.task);
-    if (!o.train.test_data.empty()) {
-        d.test = load_dataset(o.train.test_data);
-        if (d.test.length != d.train.length || d.test.queries != d.train.queries)
-            fail(Exit::bad_data, "{} has length {} and {} queries, {} has {} and {}", o.train.test_data, d.test.length,
-                 d.test.queries, o.train.data, d.train.length, d.train.queries);
-        d.train.vocab = d.test.vocab = std::max(d.train.vocab, d.test.vocab);
-    } else {
-        if (d.train.count < 2)
-            fail(Exit::bad_data, "{}: {} sequence is too few to hold some out as a test set", o.train.data,
-                 d.train.count);
-        d.test = hold_out(d.train, std::min(o.train.test_sequences, std::max(1, d.train.count / 5)));
-    }
-    d.options.task.length = d.train.length;
-    d.options.task.vocab = d.train.vocab;
-    d.options.train.sequences = d.train.count;
-    d.options.train.test_sequences = d.test.count;
-    if (o.train.batch > d.train.count)
-        fail(Exit::usage, "--batch {} is more than the {} training sequences in {}", o.train.batch, d.train.count,
-             o.train.data);
-    return d;
-}
-
 void Counts::add(const Counts& o) {
-    queries += o.queries, at_k += o.at_k, at_1 += o.at_1, right += o.right;
+    queries += o.queries, at_k += o.at_k, at_1 += o.at_1, right += o.right, all += o.all;
     answer_loss += o.answer_loss, routing_loss += o.routing_loss;
 }
 
@@ -152,6 +88,7 @@ Tensor Trainer::parameter(const std::string& name) {
 void Trainer::set_steps_done(int64_t steps) { steps_done_ = steps; }
 
 void Trainer::set_test_set(Dataset test, const TaskOptions& task, const std::string& name) {
+    check(test.right.empty() == train_.right.empty(), "{}: not of the task that the model is for", name);
     if (test.length != train_.length || test.queries != train_.queries || test.vocab > train_.vocab)
         fail(Exit::bad_data, "{}: length {}, {} queries and a vocabulary of {}; the model is made for {}, {} and {}",
              name, test.length, test.queries, test.vocab, train_.length, train_.queries, train_.vocab);
@@ -165,6 +102,7 @@ Chance Trainer::chance_on(const TaskOptions& task) const {
 }
 
 double Trainer::routing_weight(int epoch) const {
+    if (train_.label.empty()) return 1; // it is the whole loss
     return options_.train.epochs > 1 ? 1 - 0.9 * epoch / (options_.train.epochs - 1) : 1;
 }
 
@@ -186,23 +124,43 @@ Batch Trainer::gather_sequences(Arena& arena, const Dataset& d, int n, F index_o
             std::memcpy(to + int64_t{i} * width, from.data() + int64_t{index_of(i)} * width, width * sizeof(int32_t));
         return IntTensor{to, {n, width}};
     };
-    const IntTensor answer = rows(d.answer, d.queries);
-    int32_t* place = arena.array<int32_t>(answer.shape.size());
-    for (int64_t i = 0; i < answer.shape.size(); ++i) place[i] = answer.data[i] / forward_model_->place_length();
-    return {rows(d.tokens, d.length), rows(d.query, d.queries), {place, answer.shape}, rows(d.label, d.queries)};
+    Batch b{rows(d.tokens, d.length), rows(d.query, d.queries), {}, {}, {}};
+    if (!d.label.empty()) b.label = rows(d.label, d.queries);
+    const int place_length = forward_model_->place_length(), queries = n * d.queries;
+    int32_t* place = arena.array<int32_t>(int64_t{queries} * most_right(d)); // as much in every step
+    if (d.right.empty()) {
+        const IntTensor answer = rows(d.answer, d.queries);
+        for (int64_t i = 0; i < queries; ++i) place[i] = answer.data[i] / place_length;
+        b.place = {place, answer.shape};
+        return b;
+    }
+    int32_t *bounds = arena.array<int32_t>(queries + 1), *to = place;
+    for (int i = 0; i < queries; ++i) {
+        bounds[i] = static_cast<int32_t>(to - place);
+        for (const int32_t p : d.right[int64_t{index_of(i / d.queries)} * d.queries + i % d.queries])
+            if (to == place + bounds[i] || to[-1] != p / place_length) *to++ = p / place_length; // each once
+    }
+    bounds[queries] = static_cast<int32_t>(to - place);
+    b.place = {place, {bounds[queries]}}, b.bounds = {bounds, {queries + 1}};
+    return b;
 }
 
-// Is the answer among the k chosen (neighbours not counted), is it the first, is the highest logit the label?
+// Is a right place among the k chosen (neighbours not counted), is the first one right, are all right ones among them;
+// is the highest logit the label?
 Counts Trainer::count(const Model::Output& out, const Batch& batch) const {
     Counts c;
-    c.queries = batch.place.shape.size();
+    c.queries = batch.query.shape.size();
     const int k = options_.model.top_k, classes = out.logits.cols();
     for (int64_t i = 0; i < c.queries; ++i) {
         if (out.picked.data) {
-            const int32_t* picked = out.picked.data + i * 2 * k;
-            c.at_1 += picked[0] == batch.place.data[i];
-            c.at_k += std::find(picked, picked + k, batch.place.data[i]) != picked + k;
+            const int32_t *picked = out.picked.data + i * 2 * k, *end = picked + k;
+            const std::span<const int32_t> right = batch.right(i);
+            const auto is_picked = [&](int32_t place) { return std::find(picked, end, place) != end; };
+            c.at_1 += std::find(right.begin(), right.end(), picked[0]) != right.end();
+            c.at_k += std::any_of(right.begin(), right.end(), is_picked);
+            c.all += std::all_of(right.begin(), right.end(), is_picked);
         }
+        if (!batch.label.data) continue;
         const float* z = out.logits.data + i * classes;
         c.right += std::max_element(z, z + classes) - z == batch.label.data[i];
     }
@@ -233,7 +191,7 @@ void Trainer::run_group(int g, Lane& lane) {
         const Model::Output out = (*group.model)(lane.tape, b.tokens, b.query);
         Counts counts = count(out, b);
         const Losses l = losses(lane.tape, out, b, weight, w);
-        for (int64_t i = 0; i < l.answer.size(); ++i) counts.answer_loss += l.answer.data[i];
+        for (int64_t i = 0; l.answer && i < l.answer.size(); ++i) counts.answer_loss += l.answer.data[i];
         for (int round = 0; round < l.rounds; ++round)
             for (int64_t i = 0; i < l.routing[round].size(); ++i)
                 counts.routing_loss += l.routing[round].data[i] / l.rounds;
@@ -370,7 +328,8 @@ std::span<const Step> Trainer::steps_on_gpu(int64_t until) {
     made_.clear();
     for (const GpuLog& log : gpu_->run(phase, steps_done_, static_cast<int>(end - steps_done_), data_, adamw_)) {
         const int64_t queries = int64_t{options_.train.batch} * train_.queries;
-        Step s = describe(steps_done_ + 1, {queries, log.at_k, log.at_1, log.right, log.answer_loss, log.routing_loss});
+        Counts counts{queries, log.at_k, log.at_1, log.right, log.all, log.answer_loss, log.routing_loss};
+        Step s = describe(steps_done_ + 1, counts);
         s.grad_norm = log.grad_norm;
         if (!std::isfinite(s.loss) || !std::isfinite(s.grad_norm)) {
             if (made_.empty()) diagnose(); // else the next call finds it again
@@ -406,7 +365,7 @@ void Trainer::diagnose() {
 Counts Trainer::evaluate() {
     if (gpu_) {
         const GpuTrainer::Hits hits = gpu_->evaluate(test_, data_);
-        return {int64_t{test_.count} * test_.queries, hits.at_k, hits.at_1, hits.right};
+        return {int64_t{test_.count} * test_.queries, hits.at_k, hits.at_1, hits.right, hits.all};
     }
     const int per_tape = sequences_per_tape(test_.length);
     evaluation_.assign((test_.count + per_tape - 1) / per_tape, {});

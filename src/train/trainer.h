@@ -12,6 +12,7 @@
 
 #include "train/adamw.h"
 #include "train/chance.h"
+#include "train/data.h"
 #include "train/gpu_trainer.h"
 
 namespace fci {
@@ -19,6 +20,7 @@ namespace fci {
 // Sums over queries.
 struct Counts {
     int64_t queries = 0, at_k = 0, at_1 = 0, right = 0;
+    int64_t all = 0; // where several positions are right, at_k and at_1 count any of them, this all of them among the k
     double answer_loss = 0, routing_loss = 0;
     void add(const Counts& o);
     double percent(int64_t n) const {
@@ -32,16 +34,6 @@ struct Step {
     double loss, answer_loss, routing_loss, grad_norm, learning_rate;
     Counts counts; // on the batch, before the update
 };
-
-struct TrainerData {
-    Options options;
-    Dataset train, test;
-};
-// Generates the data, or reads --data, whose description then replaces the task's options.
-TrainerData make_data(const Options& resolved);
-uint64_t hash_of(const Dataset& train, const Dataset& test); // the data_hash of every record
-// A folder's sequences, and its task: task "other" where dataset.json does not say. Exit::bad_data if the two disagree.
-Dataset load_described(const std::string& folder, TaskOptions& task);
 
 class Trainer {
 public:

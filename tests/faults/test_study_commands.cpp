@@ -228,6 +228,52 @@ TEST_CASE("table: own results before recorded ones, which are marked", "[cli]") 
     CHECK(list.out.find("5 rows; time: of one seed at each learning rate of scale tiny") != std::string::npos);
 }
 
+TEST_CASE("reproduce: rows on HotpotQA are measured on a file and recorded beside their own results", "[cli][hotpot]") {
+    const Place place;
+    fs::create_directories(place.scratch / "runs/own");
+    place.write("runs/own/text.toml", "[[row]]\nid = \"own.text\"\ntask = \"hotpotqa\"\nlength = 96\nvocab = 64\n");
+    place.write("runs/index.toml", "[[row]]\nid = \"t1.bm25\"\ntask = \"hotpotqa\"\nrouter = \"bm25\"\n"
+                                   "needs = \"hotpotqa\"\npaper = { routing = \"82.7\" }\n");
+    std::string real = read_file("tests/golden/hotpotqa.json"); // passed off as real: by other ids
+    place.write("generated.json", real);
+    for (size_t at; (at = real.find("generated-")) != std::string::npos;) real.replace(at, 10, "x");
+    place.write("real.json", real);
+    const auto on_files = [&](const std::string& path) {
+        int n = 0;
+        if (!fs::exists(path)) return n;
+        std::istringstream in(read_file(path));
+        for (std::string line; std::getline(in, line);) n += from_json(line, "test")->on.has_value();
+        return n;
+    };
+
+    const Ran first = place({"reproduce", "own/text", "--seeds", "2", "--data", "real.json"});
+    expect_ran(first, 0, "own.text lr 1e-2 seed 1  on real.json: routing");
+    CHECK(first.out.find("routing on real.json") != std::string::npos);
+    CHECK(first.out.find("real.json: 12 examples (the official dev file has 7,405") != std::string::npos);
+    CHECK(first.out.find("beyond the paper") != std::string::npos);
+    CHECK(on_files(place.results()) == 2);
+    expect_ran(place({"reproduce", "own/text", "--seeds", "2", "--data", "real.json"}), 0, "routing on real.json");
+    CHECK(on_files(place.results()) == 2); // once
+    expect_ran(place({"table", "own/text"}), 0, "all on real.json");
+    fs::remove_all(place.scratch / "runs/out/sweep");
+    const Ran gone = place({"reproduce", "own/text", "--seeds", "1", "--data", "generated.json"});
+    expect_ran(gone, 0);
+    CHECK(gone.err.find("not measured on generated.json: its result is known, but ") != std::string::npos);
+
+    const std::string paper = place.scratch / "runs/out/results/paper.jsonl";
+    expect_ran(place({"reproduce", "t1.bm25"}), 0, "46,320,117 bytes, SHA-256 4e9ecb5c");
+    expect_ran(place({"reproduce", "t1.bm25", "--data", "generated.json"}), 0, "t1.bm25 (generated)");
+    CHECK(on_files(paper) == 0);
+    expect_ran(place({"table", "t1.bm25"}), 0, "1 row is not run: 1 for want of hotpotqa");
+    expect_ran(place({"reproduce", "t1.bm25", "--data", "real.json"}), 0, "recorded in runs/out/results/paper.jsonl");
+    CHECK(on_files(paper) == 1);
+    const Ran table = place({"table", "t1.bm25"});
+    expect_ran(table, 0, "a sample");
+    CHECK(table.out.find("not run") == std::string::npos);
+    CHECK(table.out.find("reproduced") == std::string::npos);
+    expect_refused(place({"reproduce", "own/text", "--data", "nowhere.json"}), 3, "nowhere.json: cannot be read");
+}
+
 TEST_CASE("study commands: what cannot be used is refused", "[cli]") {
     const Place place;
     const struct {

@@ -1,4 +1,4 @@
-#include "routing/words.h"
+#include "core/words.h"
 
 #include <algorithm>
 #include <array>

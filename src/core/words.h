@@ -1,4 +1,4 @@
-// Words of a text, lower-cased, for indices over words.
+// Words of a text, lower-cased, for indices over words and for sequences of them.
 //   whitespace   what stands between white space, punctuation and all, as Python's text.lower().split() has it
 //   letters      runs of letters and digits; every character outside ASCII counts as a letter, except spaces, U+00A0 to
 //                U+00BF and the punctuation from U+2000 to U+206F

@@ -1,0 +1,55 @@
+// set_cross_entropy on the GPU; the mathematics is in src/ops/set_cross_entropy.h. A block takes a row, as in
+// cross_entropy; its set is small, so one thread reads it. Bound by memory.
+#include "ops/set_cross_entropy.h"
+
+#include "cuda/common.cuh"
+
+namespace fci::cuda {
+namespace {
+
+constexpr int threads = 128;
+
+__global__ void forward_kernel(SetCrossEntropyShape s, const float* z, const int32_t* begin, const int32_t* target,
+                               float* loss, float* lse, float* held) {
+    FCI_SHARED(float, partial, 32);
+    const int64_t r = blockIdx.x;
+    const float* row = z + r * s.classes;
+    float highest = row[0], sum = 0;
+    for (int c = threadIdx.x; c < s.classes; c += threads) highest = row[c] > highest ? row[c] : highest;
+    highest = block_max(highest, partial);
+    for (int c = threadIdx.x; c < s.classes; c += threads) sum += exp(row[c] - highest);
+    sum = block_sum(sum, partial);
+    if (threadIdx.x) return;
+    lse[r] = highest + logf(sum); // (1)
+    const int32_t *first = target + begin[r], *last = target + begin[r + 1];
+    float highest_held = row[*first], sum_held = 0; // its own: the set may lie far below the highest of all
+    for (const int32_t* c = first; c < last; ++c) highest_held = row[*c] > highest_held ? row[*c] : highest_held;
+    for (const int32_t* c = first; c < last; ++c) sum_held += exp(row[*c] - highest_held);
+    held[r] = highest_held + logf(sum_held); // (2)
+    loss[r] = lse[r] - held[r];              // (3)
+}
+
+__global__ void backward_kernel(SetCrossEntropyShape s, const float* z, const int32_t* begin, const int32_t* target,
+                                const float* lse, const float* held, const float* dloss, float* dz) {
+    const int64_t r = blockIdx.x;
+    const float *row = z + r * s.classes, l = lse[r], weight = dloss[r];
+    float* drow = dz + r * s.classes;
+    for (int c = threadIdx.x; c < s.classes; c += threads) drow[c] += weight * exp(row[c] - l); // (dz)
+    __syncthreads();
+    for (int i = begin[r] + threadIdx.x; i < begin[r + 1]; i += threads)
+        drow[target[i]] -= weight * exp(row[target[i]] - held[r]);
+}
+
+} // namespace
+
+void set_cross_entropy_forward(SetCrossEntropyShape s, const float* z, const int32_t* begin, const int32_t* target,
+                               float* loss, float* lse, float* held) {
+    if (s.rows) FCI_LAUNCH(forward_kernel, s.rows, threads, 0, s, z, begin, target, loss, lse, held);
+}
+
+void set_cross_entropy_backward(SetCrossEntropyShape s, const float* z, const int32_t* begin, const int32_t* target,
+                                const float* lse, const float* held, const float* dloss, float* dz) {
+    if (s.rows) FCI_LAUNCH(backward_kernel, s.rows, threads, 0, s, z, begin, target, lse, held, dloss, dz);
+}
+
+} // namespace fci::cuda

@@ -1,0 +1,60 @@
+#include "ops/set_cross_entropy.h"
+
+#include <algorithm>
+
+#include "core/scalar.h"
+
+namespace fci {
+namespace cpu {
+
+void set_cross_entropy_forward(SetCrossEntropyShape s, const float* z, const int32_t* begin, const int32_t* target,
+                               float* loss, float* lse, float* held) {
+    for (int r = 0; r < s.rows; ++r) {
+        const float* row = z + int64_t{r} * s.classes;
+        float highest = row[0], sum = 0;
+#pragma omp simd reduction(max : highest)
+        for (int c = 0; c < s.classes; ++c) highest = row[c] > highest ? row[c] : highest;
+#pragma omp simd reduction(+ : sum)
+        for (int c = 0; c < s.classes; ++c) sum += exp(row[c] - highest);
+        lse[r] = highest + std::log(sum); // (1)
+        const int32_t *first = target + begin[r], *last = target + begin[r + 1];
+        float highest_held = row[*first], sum_held = 0; // its own: the set may lie far below the highest of all
+        for (const int32_t* c = first; c < last; ++c) highest_held = std::max(highest_held, row[*c]);
+        for (const int32_t* c = first; c < last; ++c) sum_held += exp(row[*c] - highest_held);
+        held[r] = highest_held + std::log(sum_held); // (2)
+        loss[r] = lse[r] - held[r];                  // (3)
+    }
+}
+
+void set_cross_entropy_backward(SetCrossEntropyShape s, const float* z, const int32_t* begin, const int32_t* target,
+                                const float* lse, const float* held, const float* dloss, float* dz) {
+    for (int r = 0; r < s.rows; ++r) {
+        const float *row = z + int64_t{r} * s.classes, l = lse[r], weight = dloss[r];
+        float* drow = dz + int64_t{r} * s.classes;
+#pragma omp simd
+        for (int c = 0; c < s.classes; ++c) drow[c] += weight * exp(row[c] - l); // (dz)
+        for (int i = begin[r]; i < begin[r + 1]; ++i) drow[target[i]] -= weight * exp(row[target[i]] - held[r]);
+    }
+}
+
+} // namespace cpu
+
+Tensor set_cross_entropy(Tape& tape, Tensor z, IntTensor begin, IntTensor target, float weight, const float* factor) {
+    const SetCrossEntropyShape s{z.rows(), z.cols()};
+    check(begin.shape.size() == s.rows + 1, "set_cross_entropy: z is {}, but there are {} bounds of sets",
+          z.shape.text(), begin.shape.size());
+    const Device device = tape.device();
+    for (int r = 0; device == Device::cpu && r < s.rows; ++r)
+        check(begin.data[r] < begin.data[r + 1], "set_cross_entropy: the set of row {} is empty", r);
+    tape.expect_indices("set_cross_entropy", "target", target, s.classes);
+    Tensor loss = tape.tensor({s.rows});
+    float *lse = tape.arena().floats(s.rows), *held = tape.arena().floats(s.rows);
+    FCI_ON(device, set_cross_entropy_forward)(s, z.data, begin.data, target.data, loss.data, lse, held);
+    tape.append("set_cross_entropy", loss, [=] {
+        FCI_ON(device, fill_forward)(s.rows, weight, factor, loss.grad);
+        FCI_ON(device, set_cross_entropy_backward)(s, z.data, begin.data, target.data, lse, held, loss.grad, z.grad);
+    });
+    return loss;
+}
+
+} // namespace fci

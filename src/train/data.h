@@ -1,0 +1,26 @@
+// The data of a run: generated, read from a folder of .npy files, or made of a HotpotQA file (tasks/hotpot_text.h).
+#pragma once
+#include "tasks/hotpotqa.h"
+#include "train/options.h"
+
+namespace fci {
+
+struct TrainerData {
+    Options options;
+    Dataset train, test;
+};
+// Generates the data, or reads --data, whose description then replaces the task's options. hotpotqa: either set is
+// read from its file where one is named, else generated; a file without --test-data is split.
+TrainerData make_data(const Options& resolved);
+uint64_t hash_of(const Dataset& train, const Dataset& test); // the data_hash of every record
+// A folder's sequences, and its task: task "other" where dataset.json does not say. Exit::bad_data if the two disagree.
+Dataset load_described(const std::string& folder, TaskOptions& task);
+
+// A HotpotQA file; what cannot be used is said on standard error.
+HotpotFile load_reported(const std::string& path, Workers&);
+Dataset load_text(const std::string& path, const TaskOptions& resolved, Workers&); // as sequences
+
+// "left out ..." of a dataset that a cut has shortened, for people; empty where nothing is missing.
+std::string cut_text(const Dataset&);
+
+} // namespace fci

@@ -1,0 +1,41 @@
+// set_cross_entropy, straight from the equations of ops/set_cross_entropy.h.
+#pragma once
+#include <cmath>
+
+#include "ops/set_cross_entropy.h"
+
+namespace fci::reference {
+
+template <class T>
+void set_cross_entropy_forward(SetCrossEntropyShape s, const T* z, const int32_t* begin, const int32_t* target, T* loss,
+                               T* lse, T* held) {
+    using std::exp, std::log;
+    for (int r = 0; r < s.rows; ++r) {
+        const T* row = z + r * s.classes;
+        T highest = row[0], sum = 0; // taken out before exp, which would overflow
+        for (int c = 1; c < s.classes; ++c) highest = row[c] > highest ? row[c] : highest;
+        for (int c = 0; c < s.classes; ++c) sum += exp(row[c] - highest);
+        lse[r] = highest + log(sum); // (1)
+        T highest_held = row[target[begin[r]]], sum_held = 0;
+        for (int i = begin[r]; i < begin[r + 1]; ++i)
+            highest_held = row[target[i]] > highest_held ? row[target[i]] : highest_held;
+        for (int i = begin[r]; i < begin[r + 1]; ++i) sum_held += exp(row[target[i]] - highest_held);
+        held[r] = highest_held + log(sum_held); // (2)
+        loss[r] = lse[r] - held[r];             // (3)
+    }
+}
+
+template <class T>
+void set_cross_entropy_backward(SetCrossEntropyShape s, const T* z, const int32_t* begin, const int32_t* target,
+                                const T* lse, const T* held, const T* dloss, T* dz) {
+    using std::exp;
+    for (int r = 0; r < s.rows; ++r)
+        for (int c = 0; c < s.classes; ++c) {
+            const T x = z[r * s.classes + c];
+            bool in_set = false;
+            for (int i = begin[r]; i < begin[r + 1]; ++i) in_set |= target[i] == c;
+            dz[r * s.classes + c] += dloss[r] * (exp(x - lse[r]) - (in_set ? exp(x - held[r]) : T(0))); // (dz)
+        }
+}
+
+} // namespace fci::reference
