@@ -27,7 +27,7 @@ std::map<std::string, double> calls_in_step(const std::string& representation) {
     Tape tape(arena);
     std::vector<int32_t> zeros(length, 0);
     const IntTensor one{zeros.data(), {1, 1}};
-    const Batch b{{zeros.data(), {1, length}}, one, one, one};
+    const Batch b{{zeros.data(), {1, length}}, one, one, one, {}};
     losses(tape, model(tape, b.tokens, b.query), b, 1.f, 1.f);
     std::map<std::string, double> calls;
     for (size_t i = 0; i < tape.size(); ++i) ++calls[tape.op(i)];
