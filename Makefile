@@ -1,7 +1,7 @@
 # make            build ./fci                    make test    build and run the tests
 # make deps       install what is missing        make asan    the tests under AddressSanitizer and UBSan
 # make bench      ./fci bench                    make tsan    the tests under ThreadSanitizer
-# make fmt        clang-format everything
+# make fmt        clang-format everything        make gpu-test   tests of CUDA code on this machine's GPU
 # Variables: NVCC= (no CUDA), CUDA_HOME, CUDA_ARCH,
 #            ARCH (native; x86-64-v3 for a binary that travels), CXX, WERROR=1, V=1 (show commands)
 CXX      ?= g++
@@ -53,7 +53,7 @@ CATCH  := $(shell echo '\#include <catch2/catch.hpp>' | $(CXX) -E -x c++ - >/dev
 
 say     = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all deps test asan tsan bench fmt clean FORCE
+.PHONY: all deps test gpu-test asan tsan bench fmt clean FORCE
 all: fci
 
 fci: $(BUILD)/fci
@@ -106,11 +106,21 @@ deps:
 test: fci $(BUILD)/tests/run
 	FCI_BIN=$(BUILD)/fci tools/run_tests.sh $(BUILD)/tests/run $(ONLY)
 
+# The tests of CUDA code with nvcc's kernels in the emulator's place, on this machine's GPU: see tools/gpu_check.sh.
+ON_GPU  := $(wildcard tests/main.cpp tests/op_*.cpp tests/test_ops.cpp tests/test_twin*.cpp tests/test_gpu*.cpp \
+             tests/test_ladder.cpp) cuda/ladder/ladder.cpp
+LADDERS  = $(if $(NVCC),$(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard cuda/ladder/*.cu)))
+$(BUILD)/tests/run_gpu: $(call OBJ,$(ENGINE) $(ON_GPU)) $(TWINS) $(LADDERS)
+	$(if $(NVCC),,$(error the tests on a GPU need nvcc))$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(CATCH) $(LDLIBS) $(CUDA_LIBS) -o $@
+gpu-test: $(BUILD)/tests/run_gpu
+	tools/run_tests.sh $< '[twin],[gpu],[gpu-curves]'
+
+# Without nvcc: what it compiles is not instrumented.
 asan:
-	$(MAKE) test BUILD=build/asan OPT='-O1 -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
+	$(MAKE) test BUILD=build/asan NVCC= OPT='-O1 -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
 
 tsan:
-	$(MAKE) test BUILD=build/tsan OPT='-O1' SANITIZE=-fsanitize=thread ONLY='[threads],[emulator]'
+	$(MAKE) test BUILD=build/tsan NVCC= OPT='-O1' SANITIZE=-fsanitize=thread ONLY='[threads],[emulator]'
 
 bench: fci
 	./fci bench
@@ -122,7 +132,7 @@ clean:
 	rm -rf build fci
 
 # Kernels from the naive one to the shipped one, measured on this machine's GPU.
-$(BUILD)/ladder: $(call OBJ,$(ENGINE) $(wildcard cuda/ladder/*.cpp)) $(TWINS) $(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard cuda/ladder/*.cu))
+$(BUILD)/ladder: $(call OBJ,$(ENGINE) $(wildcard cuda/ladder/*.cpp)) $(TWINS) $(LADDERS)
 	$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 ladder: $(BUILD)/ladder
 	$<

@@ -69,6 +69,9 @@ public:
         }
     }
 
+    size_t size() const { return nodes_.size(); }
+    const char* op(size_t i) const { return nodes_[i].op; } // in the order of appending
+
     // Empties the tape and the arena under it: the next step starts at the same addresses.
     void reset() {
         nodes_.clear();

@@ -1,0 +1,43 @@
+// --device cuda where there is no GPU: refused before anything is done, and what is missing is named. GPUs of this
+// machine are hidden from the program.
+#include <cstdlib>
+
+#include "tests/catch.h"
+#include "tests/faults/program.h"
+
+using namespace fci;
+namespace fs = std::filesystem;
+
+namespace {
+
+void hide_gpus() { ::setenv("CUDA_VISIBLE_DEVICES", "-1", 1); }
+
+// One of: no nvcc when it was built; no driver; no GPU.
+bool says_what_is_missing(const std::string& message) {
+    for (const char* what : {"built without CUDA: install the CUDA Toolkit (nvcc)", "there is no NVIDIA driver",
+                             "no NVIDIA GPU can be used here"})
+        if (message.find(what) != std::string::npos) return true;
+    return false;
+}
+
+} // namespace
+
+TEST_CASE("device: without a GPU --device cuda is refused and says what is missing", "[cli][device]") {
+    const Scratch scratch;
+    const std::string out = scratch / "run";
+    for (const Words& words : {tiny_run(out) + Words{"--device", "cuda"}, Words{"bench", "--device", "cuda"}}) {
+        const Ran r = run(words, hide_gpus);
+        expect_refused(r, 2, "--device cuda: ");
+        INFO(r.err);
+        CHECK(says_what_is_missing(r.err));
+    }
+    CHECK(!fs::exists(out));
+}
+
+TEST_CASE("device: without a GPU auto is the CPU, with the same bits", "[cli][device]") {
+    const Scratch scratch;
+    const std::string chosen = scratch / "auto", cpu = scratch / "cpu";
+    expect_ran(run(tiny_run(chosen) + Words{"--device", "auto"}, hide_gpus), 0);
+    expect_ran(run(tiny_run(cpu) + Words{"--device", "cpu"}, hide_gpus), 0);
+    CHECK(same_tensors(chosen, cpu));
+}

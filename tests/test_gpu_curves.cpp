@@ -1,0 +1,64 @@
+// 200 steps on a GPU against the CPU's. Rounding makes two trainings part in time, on whatever they run: how far is
+// measured by trainings on the CPU that start one ulp apart, every parameter up or down by chance. The GPU's, which
+// starts from the same bits but adds up in another order, may be twice as far from the CPU's as the farthest of four
+// of those.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "core/rng.h"
+#include "tests/catch.h"
+#include "train/trainer.h"
+
+using namespace fci;
+
+namespace {
+
+// On the emulator, which runs a thread at a time, only that it can be done: FCI_CURVE_STEPS.
+int64_t steps_wanted() {
+    const char* fewer = std::getenv("FCI_CURVE_STEPS");
+    return fewer ? std::atoll(fewer) : 200;
+}
+
+std::vector<double> curve(const std::string& representation, const std::string& device, uint64_t moved = 0) {
+    Options o;
+    o.task.task = "mqar", o.task.length = 64;
+    o.model.representation = representation;
+    o.train.sequences = 1024, o.train.test_sequences = 8, o.train.learning_rate = 1e-3;
+    o.run.device = device;
+    resolve(o);
+    Trainer trainer(make_data(o));
+    Rng rng(moved, Stream::pattern, 0);
+    for (float& p : trainer.parameters())
+        if (moved) p = std::nextafter(p, rng.below(2) ? INFINITY : -INFINITY);
+    std::vector<double> loss;
+    while (std::ssize(loss) < steps_wanted())
+        for (const Step& s : trainer.advance(steps_wanted())) loss.push_back(s.loss);
+    return loss;
+}
+
+double distance(const std::vector<double>& x, const std::vector<double>& y) { // root mean square
+    double sum = 0;
+    for (size_t i = 0; i < x.size(); ++i) sum += (x[i] - y[i]) * (x[i] - y[i]);
+    return std::sqrt(sum / static_cast<double>(x.size()));
+}
+
+} // namespace
+
+// Hidden: minutes on the emulator. tools/gpu_check.sh runs it.
+TEST_CASE("on the GPU losses part from the CPU's as those of two CPU runs one ulp apart", "[.][gpu-curves]") {
+    fmt::print("{:<24}{:>14}{:>14}{:>12}\n", "distance from the CPU", "an ulp apart", "GPU", "last loss");
+    for (const char* representation :
+         {"raw", "content-only", "transformer:1", "causal-transformer:1", "sparse-transformer:1", "linear-attention:1",
+          "rank1-attention:1", "perceiver:16", "fourier:1", "global-mean", "flow:2", "bidir-flow:1"}) {
+        const std::vector<double> cpu = curve(representation, "cpu");
+        double apart = 0;
+        for (uint64_t moved = 1; moved <= 4; ++moved)
+            apart = std::max(apart, distance(cpu, curve(representation, "cpu", moved)));
+        const double gpu = distance(cpu, curve(representation, "cuda"));
+        fmt::print("{:<24}{:>14.3g}{:>14.3g}{:>12.4f}\n", representation, apart, gpu, cpu.back());
+        std::fflush(stdout);
+        INFO(representation << ": GPU " << gpu << ", CPU an ulp apart " << apart);
+        CHECK(gpu <= 2 * apart);
+    }
+}
