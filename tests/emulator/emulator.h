@@ -65,13 +65,14 @@ Counters& counters();
 void failed(const char* message);
 void print_threads();
 
-// The CUDA thread that this host thread runs.
+// The CUDA thread that this host thread runs. local-exec: for the model that g++ takes by itself the linker rewrites an
+// addition whose flags UBSan's test for null pointers reads, and that test then fails by chance.
 struct Coordinates {
     uint3 thread, block;
     dim3 block_size, grid_size;
     int lane;
 };
-extern constinit thread_local Coordinates here;
+extern constinit thread_local Coordinates here __attribute__((tls_model("local-exec")));
 
 void sync_threads(Site);
 void sync_warp(unsigned mask, Site);
