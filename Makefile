@@ -120,7 +120,7 @@ asan:
 	$(MAKE) test BUILD=build/asan NVCC= OPT='-O1 -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
 
 tsan:
-	$(MAKE) test BUILD=build/tsan NVCC= OPT='-O1' SANITIZE=-fsanitize=thread ONLY='[threads],[emulator]'
+	FCI_TWIN_DRAWS=1 FCI_TWIN_ROWS=2 $(MAKE) test BUILD=build/tsan NVCC= OPT='-O1' SANITIZE=-fsanitize=thread ONLY='[threads],[emulator],[twin]'
 
 bench: fci
 	./fci bench

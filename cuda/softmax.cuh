@@ -7,7 +7,7 @@ namespace fci::cuda {
 // p = softmax(z); p may be z
 __device__ __forceinline__ void warp_softmax(int n, const float* z, float* p) {
     const int lane = threadIdx.x % 32;
-    float high = z[0], sum = 0;
+    float high = -INFINITY, sum = 0; // not z[0]: where p is z, its owner may have written it by now
     for (int m = lane; m < n; m += 32) high = z[m] > high ? z[m] : high;
     high = warp_max(high);
     for (int m = lane; m < n; m += 32) sum += p[m] = exp(z[m] - high);
