@@ -15,14 +15,22 @@ Arena& scratch_arena() {
 }
 } // namespace
 
-void* allocate(size_t bytes) { return std::malloc(bytes); }
-void* allocate_managed(size_t bytes) { return std::malloc(bytes); }
-void release(void* p) { std::free(p); }
-void set_zero(void* p, size_t bytes) { std::memset(p, 0, bytes); }
+// Closed to the host (tests/emulator/device_memory.h), but for kernels and for these:
+void* allocate(size_t bytes) { return emulator::device_allocate(bytes); }
+void* allocate_managed(size_t bytes) { return emulator::managed_allocate(bytes); }
+void release(void* p) { emulator::device_release(p); }
+void set_zero(void* p, size_t bytes) {
+    const emulator::OpenDeviceMemory open;
+    std::memset(p, 0, bytes);
+}
 void copy_in(void* to, const void* from, size_t bytes) {
+    const emulator::OpenDeviceMemory open;
     if (bytes) std::memcpy(to, from, bytes);
 }
-void copy_out(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+void copy_out(void* to, const void* from, size_t bytes) {
+    const emulator::OpenDeviceMemory open;
+    if (bytes) std::memcpy(to, from, bytes);
+}
 void synchronize() {}
 Gpu find_gpu() { return {true, true, "emulator", ""}; }
 int shared_limit() { return static_cast<int>(emulator::get_shared_limit()); }

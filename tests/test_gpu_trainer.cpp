@@ -63,6 +63,24 @@ TEST_CASE("on the GPU a run makes the CPU's steps", "[gpu]") {
     }
 }
 
+// Sizes and routers at the edges: more choices than lanes, a test set smaller than a batch, many queries a sequence.
+TEST_CASE("on the GPU every router trains as on the CPU, at unusual sizes too", "[gpu]") {
+    const auto both = [](const char* name, auto change) {
+        INFO(name);
+        const auto on = [&](const char* device) {
+            Options o = tiny("raw", device);
+            o.train.sequences = 12, o.train.epochs = 1, o.train.test_sequences = 3;
+            change(o);
+            return train(o);
+        };
+        expect_close(on("cpu"), on("cuda"));
+    };
+    for (const char* router : {"rank1", "segment-max", "segment-linear", "memory-bank", "closed-loop", "none"})
+        both(router, [&](Options& o) { o.model.router = router; });
+    both("many queries", [](Options& o) { o.task.queries = "many", o.task.length = 64, o.task.vocab = 8192; });
+    both("top-k 40", [](Options& o) { o.task.length = 64, o.model.top_k = 40; });
+}
+
 TEST_CASE("on the GPU text, of which several positions are right, is the CPU's", "[gpu]") {
     const auto both = [](const char* device) {
         Options o = tiny("transformer:1", device);

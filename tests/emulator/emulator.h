@@ -15,6 +15,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "tests/emulator/device_memory.h"
+
 #define __global__
 #define __device__
 #define __host__
@@ -103,9 +105,16 @@ T shuffle(unsigned mask, T value, int source_lane, Site site) {
 
 } // namespace emulator
 
+// With FCI_ANY_MEMORY before the #include a file's kernels may work on ordinary memory.
+#if defined(FCI_ANY_MEMORY)
+#define FCI_POINTERS(kernel, ...) void()
+#else
+#define FCI_POINTERS(kernel, ...) ::emulator::expect_device_pointers(#kernel __VA_OPT__(, ) __VA_ARGS__)
+#endif
 #define FCI_LAUNCH(kernel, grid, block, dyn_bytes, ...)                                                                \
-    ::emulator::launch(#kernel, grid, block, dyn_bytes,                                                                \
-                       [=](auto... with) { kernel(with...); } __VA_OPT__(, ) __VA_ARGS__)
+    (FCI_POINTERS(kernel, __VA_ARGS__), ::emulator::launch(#kernel, grid, block, dyn_bytes, [=](auto... with) {        \
+         kernel(with...);                                                                                              \
+     } __VA_OPT__(, ) __VA_ARGS__))
 // A reference to an array, as in CUDA: sizeof, UBSan's bounds check and the debugger know its size.
 #define FCI_SHARED(T, name, N)                                                                                         \
     static char name##_key;                                                                                            \
