@@ -74,6 +74,7 @@ struct Handle {
     void* workspace = nullptr;
 
     Handle() {
+        const std::lock_guard alone(whole_device());
         constexpr size_t bytes = size_t{32} << 20; // as NVIDIA recommends for Hopper
         if (cublas().create(&handle) != CUBLAS_STATUS_SUCCESS) fail(Exit::internal, "cuBLAS cannot start on this GPU");
         workspace = allocate(Device::cuda, bytes, 256);
@@ -82,6 +83,7 @@ struct Handle {
         cublas().set_math_mode(handle, use_tf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH);
     }
     ~Handle() {
+        const std::lock_guard alone(whole_device());
         cublas().destroy(handle);
         release(Device::cuda, workspace);
     }

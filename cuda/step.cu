@@ -164,13 +164,22 @@ void drop(void*) {}
 #else
 
 void* capture(void (*work)(void*), void* with) {
+    const std::lock_guard alone(whole_device());
     cudaGraph_t graph = nullptr;
     cudaGraphExec_t executable = nullptr;
     expect(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "capturing a step");
-    work(with);
+    try {
+        work(with);
+    } catch (...) { // the stream, which this thread's next run uses, must not stay in capture
+        cudaStreamEndCapture(stream(), &graph);
+        if (graph) cudaGraphDestroy(graph);
+        cudaGetLastError();
+        throw;
+    }
     expect(cudaStreamEndCapture(stream(), &graph), "capturing a step");
-    expect(cudaGraphInstantiate(&executable, graph, 0), "making a graph of the step");
+    const cudaError_t made = cudaGraphInstantiate(&executable, graph, 0);
     cudaGraphDestroy(graph);
+    expect(made, "making a graph of the step");
     return executable;
 }
 void replay(void* graph) { expect(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), stream()), "replaying a step"); }
