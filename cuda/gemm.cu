@@ -14,17 +14,21 @@ void allow_tf32() {}
 void device_gemm(Transpose ta, Transpose tb, int m, int n, int k, float alpha, const float* a, int lda, const float* b,
                  int ldb, float beta, float* c, int ldc) {
     emulator::expect_device_pointers("device_gemm", a, b, c);
-    const emulator::OpenDeviceMemory open;
-    fci::gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    emulator::enqueue([=] {
+        const emulator::OpenDeviceMemory open;
+        fci::gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    });
 }
 
 void device_gemm_batched(int batch, Transpose ta, Transpose tb, int m, int n, int k, float alpha, const float* a,
                          int lda, int64_t step_a, const float* b, int ldb, int64_t step_b, float beta, float* c,
                          int ldc, int64_t step_c) {
     emulator::expect_device_pointers("device_gemm_batched", a, b, c);
-    const emulator::OpenDeviceMemory open;
-    for (int i = 0; i < batch; ++i)
-        fci::gemm(ta, tb, m, n, k, alpha, a + i * step_a, lda, b + i * step_b, ldb, beta, c + i * step_c, ldc);
+    emulator::enqueue([=] {
+        const emulator::OpenDeviceMemory open;
+        for (int i = 0; i < batch; ++i)
+            fci::gemm(ta, tb, m, n, k, alpha, a + i * step_a, lda, b + i * step_b, ldb, beta, c + i * step_c, ldc);
+    });
 }
 
 #else

@@ -19,18 +19,22 @@ void* allocate(size_t bytes) { return emulator::device_allocate(bytes); }
 void* allocate_managed(size_t bytes) { return emulator::managed_allocate(bytes); }
 void release(void* p) { emulator::device_release(p); }
 void set_zero(void* p, size_t bytes) {
-    const emulator::OpenDeviceMemory open;
-    std::memset(p, 0, bytes);
+    emulator::enqueue([=] {
+        const emulator::OpenDeviceMemory open;
+        std::memset(p, 0, bytes);
+    });
 }
 void copy_in(void* to, const void* from, size_t bytes) {
+    emulator::refuse_in_capture("copy_in");
     const emulator::OpenDeviceMemory open;
     if (bytes) std::memcpy(to, from, bytes);
 }
 void copy_out(void* to, const void* from, size_t bytes) {
+    emulator::refuse_in_capture("copy_out");
     const emulator::OpenDeviceMemory open;
     if (bytes) std::memcpy(to, from, bytes);
 }
-void synchronize() {}
+void synchronize() { emulator::refuse_in_capture("synchronize"); }
 Gpu find_gpu() { return {true, true, "emulator", ""}; }
 int shared_limit() { return static_cast<int>(emulator::get_shared_limit()); }
 

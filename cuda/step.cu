@@ -1,5 +1,7 @@
 // The training step around the ops: the batch, what counts as a hit, the sums for the log, AdamW. One pass each; sums
 // in a fixed order.
+#include <memory>
+
 #include "cuda/common.cuh"
 #include "train/gpu.h"
 
@@ -157,9 +159,19 @@ void finish_step(GpuUpdate u, GpuLosses losses, GpuCount c, GpuStep* step, GpuLo
 
 #if defined(FCI_EMULATOR)
 
-void* capture(void (*)(void*), void*) { return nullptr; }
-void replay(void*) {}
-void drop(void*) {}
+void* capture(void (*work)(void*), void* with) {
+    auto graph = std::make_unique<emulator::Graph>();
+    struct Capturing {
+        ~Capturing() { emulator::capturing = nullptr; }
+    } until_end;
+    emulator::capturing = graph.get();
+    work(with);
+    return graph.release();
+}
+void replay(void* graph) {
+    for (const auto& work : *static_cast<emulator::Graph*>(graph)) work();
+}
+void drop(void* graph) { delete static_cast<emulator::Graph*>(graph); }
 
 #else
 

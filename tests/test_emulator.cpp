@@ -11,6 +11,7 @@
 #include "tests/emulator/kernels.h"
 #include "tests/faults/program.h"
 #include "tests/op_table.h"
+#include "train/gpu.h"
 
 using namespace fci;
 using namespace fci::test;
@@ -250,6 +251,29 @@ TEST_CASE("emulator: a kernel that is given the host's memory is an error, struc
     cuda::release(managed);
 }
 #endif
+
+TEST_CASE("emulator: a captured step runs when it is replayed, and cannot take memory or copy", "[emulator]") {
+    const auto captured = [](auto work) {
+        return cuda::capture([](void* with) { (*static_cast<decltype(work)*>(with))(); }, &work);
+    };
+    int* p = static_cast<int*>(cuda::allocate_managed(sizeof(int)));
+    *p = 1;
+    int n = 3;
+    void* graph = captured([&] { FCI_LAUNCH(set_captured_kernel, 1, 1, 0, 1, (Captures{n, p})); });
+    CHECK(*p == 1);
+    n = 4; // too late
+    cuda::replay(graph);
+    CHECK(*p == 3);
+    *p = 1;
+    cuda::replay(graph);
+    CHECK(*p == 3);
+    cuda::drop(graph);
+    expect_parts(error_of([&] { captured([] { cuda::allocate(1); }); }), "cudaMalloc in a step that is captured");
+    expect_parts(error_of([&] { captured([&] { cuda::copy_out(&n, p, sizeof n); }); }), "copy_out in a step");
+    FCI_LAUNCH(set_kernel, 1, 1, 0, p); // an error ends the capture
+    CHECK(*p == 7);
+    cuda::release(p);
+}
 
 TEST_CASE("emulator: counts its work, and any number of host threads may launch", "[emulator]") {
     const emulator::Counters before = emulator::counters();

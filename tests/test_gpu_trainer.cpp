@@ -25,13 +25,14 @@ struct Trained {
     Counts counts;
 };
 
-Trained train(Options o, int64_t at_once = 1 << 20) {
+Trained train(Options o, int64_t at_once = 1 << 20, bool test_between = false) {
     resolve(o);
     Trainer trainer(make_data(o));
     Trained t;
     while (trainer.steps_done() < trainer.steps_total()) {
         const auto made = trainer.advance(std::min(trainer.steps_total(), trainer.steps_done() + at_once));
         t.steps.insert(t.steps.end(), made.begin(), made.end());
+        if (test_between) trainer.evaluate();
     }
     t.counts = trainer.evaluate();
     t.parameters = trainer.parameters();
@@ -95,7 +96,7 @@ TEST_CASE("on the GPU text, of which several positions are right, is the CPU's",
 
 TEST_CASE("on the GPU the number of steps in a call changes no bit, and a run repeats", "[gpu]") {
     const Options o = tiny("transformer:1", "cuda");
-    const Trained whole = train(o), by_one = train(o, 1), by_four = train(o, 4);
+    const Trained whole = train(o), by_one = train(o, 1, true), by_four = train(o, 4); // by_one: and tests
     CHECK(whole.parameters == by_one.parameters);
     CHECK(whole.parameters == by_four.parameters);
     CHECK(whole.counts.at_k == by_four.counts.at_k);

@@ -1,5 +1,7 @@
 #include "tests/emulator/device_memory.h"
 
+#include "tests/emulator/graph.h"
+
 #include <sys/mman.h>
 
 #include <cstdint>
@@ -12,6 +14,13 @@
 #include "tests/emulator/sanitizers.h"
 
 namespace emulator {
+
+constinit thread_local Graph* capturing = nullptr;
+
+void refuse_in_capture(const char* call) {
+    if (capturing) fci::fail(fci::Exit::internal, "{} in a step that is captured: a graph cannot hold it", call);
+}
+
 namespace {
 
 constexpr size_t page = size_t{2} << 20; // large ones: few entries to change at each opening
@@ -50,6 +59,7 @@ bool points_to_memory(uintptr_t p) {
 } // namespace
 
 void* device_allocate(size_t bytes) {
+    refuse_in_capture("cudaMalloc");
     if (bytes == 0) return nullptr; // as cudaMalloc does
     const size_t size = (bytes + page - 1) / page * page;
     void* p = mmap(nullptr, size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

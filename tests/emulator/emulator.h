@@ -16,6 +16,7 @@
 #include <type_traits>
 
 #include "tests/emulator/device_memory.h"
+#include "tests/emulator/graph.h"
 
 #define __global__
 #define __device__
@@ -87,10 +88,12 @@ void run(const char* kernel, dim3 grid, dim3 block, size_t dynamic_bytes, void (
 // The arguments are evaluated once, by the caller; each thread calls the kernel with a copy.
 template <class Kernel, class... Arguments>
 void launch(const char* name, dim3 grid, dim3 block, size_t dynamic_bytes, Kernel kernel, Arguments... arguments) {
-    const auto thread = [&] { kernel(arguments...); };
-    using Thread = decltype(thread);
-    run(
-        name, grid, block, dynamic_bytes, [](const void* body) { (*static_cast<Thread*>(body))(); }, &thread);
+    enqueue([=] {
+        const auto thread = [&] { kernel(arguments...); };
+        using Thread = decltype(thread);
+        run(
+            name, grid, block, dynamic_bytes, [](const void* body) { (*static_cast<Thread*>(body))(); }, &thread);
+    });
 }
 
 template <class T>
