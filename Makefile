@@ -36,7 +36,7 @@ NVCC      ?= $(wildcard $(CUDA_HOME)/bin/nvcc)
 CUDA_ARCH ?= 80 90 120
 NVCCFLAGS += -std=c++20 -DFCI_CUDA_HOME=\"$(CUDA_HOME)\" -O3 --extended-lambda --expt-relaxed-constexpr -Xcompiler -Wall,-Wextra \
              $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a)) \
-             -gencode arch=compute_$(lastword $(CUDA_ARCH)),code=compute_$(lastword $(CUDA_ARCH)) $(if $(WERROR),-Werror all-warnings)
+             -gencode arch=compute_$(firstword $(CUDA_ARCH)),code=compute_$(firstword $(CUDA_ARCH)) $(if $(WERROR),-Werror all-warnings)
 CUDA_LIBS := $(if $(NVCC),-L$(CUDA_HOME)/lib64 -lcudart_static -lrt -ldl)
 
 # What is built, by the compiler's own word: the provenance of every result.

@@ -18,7 +18,10 @@ void time_calls(void (*work)(void*), void* with, int n, float* ms) {
         ms[i] = std::chrono::duration<float, std::milli>(clock::now() - begin).count();
     }
 }
-void copy(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+void copy(void* to, const void* from, size_t bytes) {
+    const emulator::OpenDeviceMemory open;
+    std::memcpy(to, from, bytes);
+}
 std::string describe_gpu() { return "emulator"; }
 
 #else

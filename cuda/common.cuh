@@ -18,6 +18,8 @@
     ::fci::cuda::launch(kernel, #kernel, grid, block, shared_bytes, __VA_ARGS__)
 #endif
 
+#include <mutex>
+
 #include "core/arena.h"
 #include "core/check.h"
 #include "core/scalar.h"
@@ -37,6 +39,10 @@ private:
     Arena::Mark mark_;
 };
 
+// Held while a step is captured, and by what takes or gives back memory or starts a library: such calls wait for the
+// whole device, which must not happen while another thread captures.
+std::recursive_mutex& whole_device();
+
 int shared_limit(); // bytes of shared memory that one block may have
 
 #if !defined(FCI_EMULATOR)
@@ -49,7 +55,7 @@ void launch(void (*kernel)(Parameters...), const char* name, dim3 grid, dim3 blo
             Arguments... arguments) {
     if (shared_bytes > 48 << 10) allow_shared(reinterpret_cast<const void*>(kernel), shared_bytes, name);
     kernel<<<grid, block, shared_bytes, stream()>>>(arguments...);
-    expect(cudaPeekAtLastError(), name);
+    expect(cudaGetLastError(), name); // which also forgets it: the next launch is not to blame
 }
 #endif
 

@@ -13,14 +13,22 @@ void allow_tf32() {}
 
 void device_gemm(Transpose ta, Transpose tb, int m, int n, int k, float alpha, const float* a, int lda, const float* b,
                  int ldb, float beta, float* c, int ldc) {
-    fci::gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    emulator::expect_device_pointers("device_gemm", a, b, c);
+    emulator::enqueue([=] {
+        const emulator::OpenDeviceMemory open;
+        fci::gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    });
 }
 
 void device_gemm_batched(int batch, Transpose ta, Transpose tb, int m, int n, int k, float alpha, const float* a,
                          int lda, int64_t step_a, const float* b, int ldb, int64_t step_b, float beta, float* c,
                          int ldc, int64_t step_c) {
-    for (int i = 0; i < batch; ++i)
-        fci::gemm(ta, tb, m, n, k, alpha, a + i * step_a, lda, b + i * step_b, ldb, beta, c + i * step_c, ldc);
+    emulator::expect_device_pointers("device_gemm_batched", a, b, c);
+    emulator::enqueue([=] {
+        const emulator::OpenDeviceMemory open;
+        for (int i = 0; i < batch; ++i)
+            fci::gemm(ta, tb, m, n, k, alpha, a + i * step_a, lda, b + i * step_b, ldb, beta, c + i * step_c, ldc);
+    });
 }
 
 #else
@@ -70,6 +78,7 @@ struct Handle {
     void* workspace = nullptr;
 
     Handle() {
+        const std::lock_guard alone(whole_device());
         constexpr size_t bytes = size_t{32} << 20; // as NVIDIA recommends for Hopper
         if (cublas().create(&handle) != CUBLAS_STATUS_SUCCESS) fail(Exit::internal, "cuBLAS cannot start on this GPU");
         workspace = allocate(Device::cuda, bytes, 256);
@@ -78,6 +87,7 @@ struct Handle {
         cublas().set_math_mode(handle, use_tf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH);
     }
     ~Handle() {
+        const std::lock_guard alone(whole_device());
         cublas().destroy(handle);
         release(Device::cuda, workspace);
     }

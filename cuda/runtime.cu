@@ -3,7 +3,6 @@
 
 #if defined(FCI_EMULATOR)
 
-#include <cstdlib>
 #include <cstring>
 
 namespace fci::cuda {
@@ -15,15 +14,27 @@ Arena& scratch_arena() {
 }
 } // namespace
 
-void* allocate(size_t bytes) { return std::malloc(bytes); }
-void* allocate_managed(size_t bytes) { return std::malloc(bytes); }
-void release(void* p) { std::free(p); }
-void set_zero(void* p, size_t bytes) { std::memset(p, 0, bytes); }
+// Closed to the host (tests/emulator/device_memory.h), but for kernels and for these:
+void* allocate(size_t bytes) { return emulator::device_allocate(bytes); }
+void* allocate_managed(size_t bytes) { return emulator::managed_allocate(bytes); }
+void release(void* p) { emulator::device_release(p); }
+void set_zero(void* p, size_t bytes) {
+    emulator::enqueue([=] {
+        const emulator::OpenDeviceMemory open;
+        std::memset(p, 0, bytes);
+    });
+}
 void copy_in(void* to, const void* from, size_t bytes) {
+    emulator::refuse_in_capture("copy_in");
+    const emulator::OpenDeviceMemory open;
     if (bytes) std::memcpy(to, from, bytes);
 }
-void copy_out(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
-void synchronize() {}
+void copy_out(void* to, const void* from, size_t bytes) {
+    emulator::refuse_in_capture("copy_out");
+    const emulator::OpenDeviceMemory open;
+    if (bytes) std::memcpy(to, from, bytes);
+}
+void synchronize() { emulator::refuse_in_capture("synchronize"); }
 Gpu find_gpu() { return {true, true, "emulator", ""}; }
 int shared_limit() { return static_cast<int>(emulator::get_shared_limit()); }
 
@@ -39,8 +50,14 @@ struct Context {
     cudaStream_t stream = nullptr;
     Arena scratch{Device::cuda};
 
-    Context() { expect(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream"); }
-    ~Context() { cudaStreamDestroy(stream); } // the driver may be gone already: nothing is reported
+    Context() {
+        const std::lock_guard alone(whole_device());
+        expect(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
+    }
+    ~Context() { // the driver may be gone already: nothing is reported
+        const std::lock_guard alone(whole_device());
+        cudaStreamDestroy(stream);
+    }
 };
 
 Context& context() {
@@ -48,6 +65,8 @@ Context& context() {
     return c;
 }
 Arena& scratch_arena() { return context().scratch; }
+
+__global__ void no_work() {} // to see whether the GPU can run this program
 
 } // namespace
 
@@ -69,16 +88,25 @@ int shared_limit() {
 }
 
 void* allocate(size_t bytes) {
+    const std::lock_guard alone(whole_device());
     void* p = nullptr;
-    return cudaMalloc(&p, bytes) == cudaSuccess ? p : nullptr;
+    if (cudaMalloc(&p, bytes) == cudaSuccess) return p;
+    cudaGetLastError(); // forgotten: the caller says what is wrong
+    return nullptr;
 }
 void* allocate_managed(size_t bytes) {
+    const std::lock_guard alone(whole_device());
     void* p = nullptr;
     expect(cudaMallocManaged(&p, bytes), "allocating managed memory");
     return p;
 }
-void release(void* p) { cudaFree(p); }
-void set_zero(void* p, size_t bytes) { expect(cudaMemsetAsync(p, 0, bytes, stream()), "clearing memory"); }
+void release(void* p) {
+    const std::lock_guard alone(whole_device());
+    cudaFree(p);
+}
+void set_zero(void* p, size_t bytes) {
+    if (bytes) expect(cudaMemsetAsync(p, 0, bytes, stream()), "clearing memory");
+}
 void copy_in(void* to, const void* from, size_t bytes) {
     expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream()), "copying to the GPU");
 }
@@ -99,6 +127,15 @@ Gpu find_gpu() {
         return {false, false, "", std::string("no NVIDIA GPU can be used here: ") + cudaGetErrorString(error)};
     cudaDeviceProp properties{};
     expect(cudaGetDeviceProperties(&properties, 0), "asking for the device");
+    cudaFuncAttributes attributes{};
+    if (const cudaError_t unfit = cudaFuncGetAttributes(&attributes, no_work); unfit != cudaSuccess) {
+        cudaGetLastError();
+        return {false, false, "",
+                std::string(properties.name) + " (compute capability " + std::to_string(properties.major) + "." +
+                    std::to_string(properties.minor) + ") cannot run this build: " + cudaGetErrorString(unfit) +
+                    "; for another GPU: make clean, make CUDA_ARCH=" + std::to_string(properties.major) +
+                    std::to_string(properties.minor)};
+    }
     return {true, false, properties.name, ""};
 }
 
@@ -107,6 +144,11 @@ Gpu find_gpu() {
 #endif
 
 namespace fci::cuda {
+
+std::recursive_mutex& whole_device() {
+    static auto& mutex = *new std::recursive_mutex; // never destroyed: threads give memory back late
+    return mutex;
+}
 
 Scratch::Scratch() : arena_(scratch_arena()), mark_(arena_.mark()) {}
 Scratch::~Scratch() { arena_.release(mark_); }

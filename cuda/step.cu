@@ -1,5 +1,7 @@
 // The training step around the ops: the batch, what counts as a hit, the sums for the log, AdamW. One pass each; sums
 // in a fixed order.
+#include <memory>
+
 #include "cuda/common.cuh"
 #include "train/gpu.h"
 
@@ -157,20 +159,39 @@ void finish_step(GpuUpdate u, GpuLosses losses, GpuCount c, GpuStep* step, GpuLo
 
 #if defined(FCI_EMULATOR)
 
-void* capture(void (*)(void*), void*) { return nullptr; }
-void replay(void*) {}
-void drop(void*) {}
+void* capture(void (*work)(void*), void* with) {
+    auto graph = std::make_unique<emulator::Graph>();
+    struct Capturing {
+        ~Capturing() { emulator::capturing = nullptr; }
+    } until_end;
+    emulator::capturing = graph.get();
+    work(with);
+    return graph.release();
+}
+void replay(void* graph) {
+    for (const auto& work : *static_cast<emulator::Graph*>(graph)) work();
+}
+void drop(void* graph) { delete static_cast<emulator::Graph*>(graph); }
 
 #else
 
 void* capture(void (*work)(void*), void* with) {
+    const std::lock_guard alone(whole_device());
     cudaGraph_t graph = nullptr;
     cudaGraphExec_t executable = nullptr;
     expect(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "capturing a step");
-    work(with);
+    try {
+        work(with);
+    } catch (...) { // the stream, which this thread's next run uses, must not stay in capture
+        cudaStreamEndCapture(stream(), &graph);
+        if (graph) cudaGraphDestroy(graph);
+        cudaGetLastError();
+        throw;
+    }
     expect(cudaStreamEndCapture(stream(), &graph), "capturing a step");
-    expect(cudaGraphInstantiate(&executable, graph, 0), "making a graph of the step");
+    const cudaError_t made = cudaGraphInstantiate(&executable, graph, 0);
     cudaGraphDestroy(graph);
+    expect(made, "making a graph of the step");
     return executable;
 }
 void replay(void* graph) { expect(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), stream()), "replaying a step"); }

@@ -137,6 +137,9 @@ struct Visible {
     bool operator==(const Visible&) const { return true; }
 };
 
+template <class T> // also for what a row's kernels read besides its buffers
+using VisibleVector = std::vector<T, Visible<T>>;
+
 // An array between two rows of guard words. They are plain positive numbers, of each array its own: adding to a NaN,
 // the gelu of something very negative or a copy of another guard would leave no trace.
 template <class T>
@@ -157,7 +160,7 @@ public:
 private:
     int guard_;
     int64_t size_;
-    std::vector<T, Visible<T>> all_;
+    VisibleVector<T> all_;
 };
 
 // The buffers of one row for one run. The same row and seed give the same numbers in every type.

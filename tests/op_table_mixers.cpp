@@ -30,11 +30,12 @@ OpCase rank1_attention_case(int batch, int time, int heads, int d_head) {
     return op;
 }
 
-OpCase sparse_attention_case(int batch, int time, int heads, int d_head, std::vector<int32_t> global) {
-    const int d = heads * d_head, g = static_cast<int>(global.size());
+OpCase sparse_attention_case(int batch, int time, int heads, int d_head, const std::vector<int32_t>& positions) {
+    const int d = heads * d_head, g = static_cast<int>(positions.size());
+    const VisibleVector<int32_t> global(positions.begin(), positions.end());
     const SparseShape s{batch, time, heads, d_head, g};
     OpCase op{fmt::format("sparse_attention batch={} time={} heads={} d_head={} globals={}", batch, time, heads, d_head,
-                          fmt::join(global, ","))};
+                          fmt::join(positions, ","))};
     const Buffer qkv = op.input("qkv", batch * time * 3 * d, uniform(-2, 2)), y = op.output("y", batch * time * d),
                  lse = op.saved("lse", s.lse_size()), scratch = op.scratch("scratch", s.scratch());
     op.forward = OpCase::calls(FCI_VERSIONS(sparse_attention_forward),

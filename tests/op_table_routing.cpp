@@ -30,7 +30,7 @@ OpCase segment_pool_case(SegmentShape s, Pool pool, const char* pool_name) {
 // The sets are of 1, 2, ... `most` classes and then of 1 again, spread over all.
 OpCase set_cross_entropy_case(SetCrossEntropyShape s, int most, float range) { // its node sets dloss itself
     OpCase op{fmt::format("set_cross_entropy rows={} classes={} most={} range={}", s.rows, s.classes, most, range)};
-    std::vector<int32_t> begin{0}, target;
+    VisibleVector<int32_t> begin{0}, target;
     for (int r = 0; r < s.rows; ++r) {
         const int size = 1 + r % most;
         for (int i = 0; i < size; ++i) target.push_back((i * s.classes + r) / size % s.classes);

@@ -1,11 +1,17 @@
 // The emulator of tests/emulator: right kernels give the right numbers, with the same bits in every order of threads;
 // every seeded bug is caught, by the emulator itself or, in their builds, by the sanitizers.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
 #include <thread>
 
+#include "core/device.h"
 #include "tests/emulator/emulator.h"
 #include "tests/emulator/kernels.h"
 #include "tests/faults/program.h"
 #include "tests/op_table.h"
+#include "train/gpu.h"
 
 using namespace fci;
 using namespace fci::test;
@@ -183,6 +189,90 @@ TEST_CASE("emulator: launches beyond the limits are errors", "[emulator]") {
     emulator::set_shared_limit(10000);
     expect_parts(error(1, 1, 1, 1, 10001), "a block can have 10000");
     emulator::set_shared_limit(227 << 10);
+}
+
+namespace {
+
+__global__ void set_kernel(int* p) { *p = 7; }
+struct Captures {
+    int n;
+    int* p;
+};
+__global__ void set_captured_kernel(int, Captures c) { *c.p = c.n; }
+
+// The signal that ends a process that does this.
+template <class Act>
+int signal_of(Act act) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        std::signal(SIGSEGV, SIG_DFL);
+        act();
+        ::_exit(0);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+} // namespace
+
+TEST_CASE("emulator: the device's memory is closed to the host, and starts as NaN", "[emulator]") {
+    int* p = static_cast<int*>(cuda::allocate(2 * sizeof(int)));
+    int on_host[2] = {};
+    cuda::copy_out(on_host, p, sizeof on_host);
+    CHECK(on_host[0] == -1);
+    FCI_LAUNCH(set_kernel, 1, 1, 0, p + 1);
+    cuda::copy_out(on_host, p, sizeof on_host);
+    CHECK(on_host[1] == 7);
+    volatile int* by_hand = p;
+    CHECK(signal_of([=] { return *by_hand; }) == SIGSEGV);
+    CHECK(signal_of([=] { *by_hand = 1; }) == SIGSEGV);
+    CHECK(signal_of([&] { cuda::copy_out(on_host, p, sizeof on_host); }) == 0);
+    cuda::release(p);
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) // which map what pairs of numbers look like
+TEST_CASE("emulator: a kernel that is given the host's memory is an error, structs and lambdas too", "[emulator]") {
+    int on_stack = 0;
+    static int of_program = 0;
+    const std::vector<int> on_heap(4);
+    const char* said = "set_kernel: argument 1 has a pointer to the host's memory";
+    expect_parts(error_of([&] { FCI_LAUNCH(set_kernel, 1, 1, 0, &on_stack); }), said);
+    expect_parts(error_of([&] { FCI_LAUNCH(set_kernel, 1, 1, 0, &of_program); }), said);
+    expect_parts(error_of([&] { FCI_LAUNCH(set_kernel, 1, 1, 0, const_cast<int*>(on_heap.data())); }), said);
+    expect_parts(error_of([&] {
+                     FCI_LAUNCH(set_captured_kernel, 1, 1, 0, 1, (Captures{3, &on_stack}));
+                 }),
+                 "set_captured_kernel: argument 2 has a pointer to the host's memory, at byte 8");
+    CHECK(on_stack + of_program == 0);
+    int* managed = static_cast<int*>(cuda::allocate_managed(sizeof(int)));
+    FCI_LAUNCH(set_captured_kernel, 1, 1, 0, 1, (Captures{3, managed}));
+    CHECK(*managed == 3);
+    cuda::release(managed);
+}
+#endif
+
+TEST_CASE("emulator: a captured step runs when it is replayed, and cannot take memory or copy", "[emulator]") {
+    const auto captured = [](auto work) {
+        return cuda::capture([](void* with) { (*static_cast<decltype(work)*>(with))(); }, &work);
+    };
+    int* p = static_cast<int*>(cuda::allocate_managed(sizeof(int)));
+    *p = 1;
+    int n = 3;
+    void* graph = captured([&] { FCI_LAUNCH(set_captured_kernel, 1, 1, 0, 1, (Captures{n, p})); });
+    CHECK(*p == 1);
+    n = 4; // too late
+    cuda::replay(graph);
+    CHECK(*p == 3);
+    *p = 1;
+    cuda::replay(graph);
+    CHECK(*p == 3);
+    cuda::drop(graph);
+    expect_parts(error_of([&] { captured([] { cuda::allocate(1); }); }), "cudaMalloc in a step that is captured");
+    expect_parts(error_of([&] { captured([&] { cuda::copy_out(&n, p, sizeof n); }); }), "copy_out in a step");
+    FCI_LAUNCH(set_kernel, 1, 1, 0, p); // an error ends the capture
+    CHECK(*p == 7);
+    cuda::release(p);
 }
 
 TEST_CASE("emulator: counts its work, and any number of host threads may launch", "[emulator]") {

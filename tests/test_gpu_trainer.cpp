@@ -25,13 +25,14 @@ struct Trained {
     Counts counts;
 };
 
-Trained train(Options o, int64_t at_once = 1 << 20) {
+Trained train(Options o, int64_t at_once = 1 << 20, bool test_between = false) {
     resolve(o);
     Trainer trainer(make_data(o));
     Trained t;
     while (trainer.steps_done() < trainer.steps_total()) {
         const auto made = trainer.advance(std::min(trainer.steps_total(), trainer.steps_done() + at_once));
         t.steps.insert(t.steps.end(), made.begin(), made.end());
+        if (test_between) trainer.evaluate();
     }
     t.counts = trainer.evaluate();
     t.parameters = trainer.parameters();
@@ -63,6 +64,24 @@ TEST_CASE("on the GPU a run makes the CPU's steps", "[gpu]") {
     }
 }
 
+// Sizes and routers at the edges: more choices than lanes, a test set smaller than a batch, many queries a sequence.
+TEST_CASE("on the GPU every router trains as on the CPU, at unusual sizes too", "[gpu]") {
+    const auto both = [](const char* name, auto change) {
+        INFO(name);
+        const auto on = [&](const char* device) {
+            Options o = tiny("raw", device);
+            o.train.sequences = 12, o.train.epochs = 1, o.train.test_sequences = 3;
+            change(o);
+            return train(o);
+        };
+        expect_close(on("cpu"), on("cuda"));
+    };
+    for (const char* router : {"rank1", "segment-max", "segment-linear", "memory-bank", "closed-loop", "none"})
+        both(router, [&](Options& o) { o.model.router = router; });
+    both("many queries", [](Options& o) { o.task.queries = "many", o.task.length = 64, o.task.vocab = 8192; });
+    both("top-k 40", [](Options& o) { o.task.length = 64, o.model.top_k = 40; });
+}
+
 TEST_CASE("on the GPU text, of which several positions are right, is the CPU's", "[gpu]") {
     const auto both = [](const char* device) {
         Options o = tiny("transformer:1", device);
@@ -77,7 +96,7 @@ TEST_CASE("on the GPU text, of which several positions are right, is the CPU's",
 
 TEST_CASE("on the GPU the number of steps in a call changes no bit, and a run repeats", "[gpu]") {
     const Options o = tiny("transformer:1", "cuda");
-    const Trained whole = train(o), by_one = train(o, 1), by_four = train(o, 4);
+    const Trained whole = train(o), by_one = train(o, 1, true), by_four = train(o, 4); // by_one: and tests
     CHECK(whole.parameters == by_one.parameters);
     CHECK(whole.parameters == by_four.parameters);
     CHECK(whole.counts.at_k == by_four.counts.at_k);

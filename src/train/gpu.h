@@ -67,7 +67,7 @@ namespace cuda {
 // is not finite.
 [[gnu::weak]] void finish_step(GpuUpdate, GpuLosses, GpuCount, GpuStep* step, GpuLog* log, int log_size);
 
-// Records what work(with) launches as a graph; null where there are none (the emulator): call it each time.
+// Records what work(with) launches as a graph, without doing it.
 [[gnu::weak]] void* capture(void (*work)(void*), void* with);
 [[gnu::weak]] void replay(void* graph);
 [[gnu::weak]] void drop(void* graph);

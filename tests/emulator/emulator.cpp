@@ -3,6 +3,7 @@
 // all wait at one barrier, which opens, or the kernel is wrong and diagnose() says how. See README.md.
 #include "tests/emulator/emulator.h"
 
+#include "tests/emulator/device_memory.h"
 #include "tests/emulator/machine.h"
 #include "tests/emulator/sanitizers.h"
 
@@ -279,6 +280,7 @@ void run(const char* kernel, dim3 grid, dim3 block, size_t dynamic_bytes, void (
     machine = &own;
     own.body = body;
     own.with = with;
+    const OpenDeviceMemory open;
     own.launch(kernel, grid, block, dynamic_bytes);
 }
 

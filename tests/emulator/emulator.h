@@ -15,6 +15,9 @@
 #include <cstring>
 #include <type_traits>
 
+#include "tests/emulator/device_memory.h"
+#include "tests/emulator/graph.h"
+
 #define __global__
 #define __device__
 #define __host__
@@ -86,10 +89,12 @@ void run(const char* kernel, dim3 grid, dim3 block, size_t dynamic_bytes, void (
 // The arguments are evaluated once, by the caller; each thread calls the kernel with a copy.
 template <class Kernel, class... Arguments>
 void launch(const char* name, dim3 grid, dim3 block, size_t dynamic_bytes, Kernel kernel, Arguments... arguments) {
-    const auto thread = [&] { kernel(arguments...); };
-    using Thread = decltype(thread);
-    run(
-        name, grid, block, dynamic_bytes, [](const void* body) { (*static_cast<Thread*>(body))(); }, &thread);
+    enqueue([=] {
+        const auto thread = [&] { kernel(arguments...); };
+        using Thread = decltype(thread);
+        run(
+            name, grid, block, dynamic_bytes, [](const void* body) { (*static_cast<Thread*>(body))(); }, &thread);
+    });
 }
 
 template <class T>
@@ -104,9 +109,16 @@ T shuffle(unsigned mask, T value, int source_lane, Site site) {
 
 } // namespace emulator
 
+// With FCI_ANY_MEMORY before the #include a file's kernels may work on ordinary memory.
+#if defined(FCI_ANY_MEMORY)
+#define FCI_POINTERS(kernel, ...) void()
+#else
+#define FCI_POINTERS(kernel, ...) ::emulator::expect_device_pointers(#kernel __VA_OPT__(, ) __VA_ARGS__)
+#endif
 #define FCI_LAUNCH(kernel, grid, block, dyn_bytes, ...)                                                                \
-    ::emulator::launch(#kernel, grid, block, dyn_bytes,                                                                \
-                       [=](auto... with) { kernel(with...); } __VA_OPT__(, ) __VA_ARGS__)
+    (FCI_POINTERS(kernel, __VA_ARGS__), ::emulator::launch(#kernel, grid, block, dyn_bytes, [=](auto... with) {        \
+         kernel(with...);                                                                                              \
+     } __VA_OPT__(, ) __VA_ARGS__))
 // A reference to an array, as in CUDA: sizeof, UBSan's bounds check and the debugger know its size.
 #define FCI_SHARED(T, name, N)                                                                                         \
     static char name##_key;                                                                                            \

@@ -2,6 +2,7 @@
 // seeded bugs, each of which test_emulator.cpp must see caught.
 #include "tests/emulator/kernels.h"
 
+#define FCI_ANY_MEMORY // the tests give them vectors
 #include "tests/emulator/emulator.h"
 
 namespace fci::test {
