@@ -48,6 +48,9 @@ GpuSequences GpuTrainer::upload(const Dataset& d, Arena& arena) {
         s.answer = upload(d.answer, arena);
     } else {
         expect_below(d.right.at, "right position", d.length);
+        for (size_t i = 1; i < d.right.begin.size(); ++i)
+            if (d.right.begin[i] <= d.right.begin[i - 1])
+                fail(Exit::bad_data, "query {} of the data has no right position", i - 1);
         s.begin = upload(d.right.begin, arena), s.right = upload(d.right.at, arena);
     }
     s.length = d.length, s.queries = d.queries, s.place_length = place_length_;
