@@ -1,4 +1,4 @@
-// softmax: of a short row, by a warp; all lanes take part.
+// softmax: of a row of scores, by a block, and of a short one by a warp; all threads take part.
 #pragma once
 #include "cuda/common.cuh"
 
@@ -22,6 +22,16 @@ __device__ __forceinline__ void warp_softmax_backward(int n, const float* p, con
     for (int m = lane; m < n; m += 32) dot += dp[m] * p[m];
     dot = warp_sum(dot);
     for (int m = lane; m < n; m += 32) dz[m] = (assign ? 0.f : dz[m]) + p[m] * (dp[m] - dot);
+}
+
+// ln sum_c exp(row[c]), in every thread. partial: 32 floats of shared memory.
+template <int threads>
+__device__ __forceinline__ float block_log_sum_exp(int n, const float* row, float* partial) {
+    float highest = row[0], sum = 0;
+    for (int c = threadIdx.x; c < n; c += threads) highest = row[c] > highest ? row[c] : highest;
+    highest = block_max(highest, partial);
+    for (int c = threadIdx.x; c < n; c += threads) sum += exp(row[c] - highest);
+    return highest + logf(block_sum(sum, partial));
 }
 
 } // namespace fci::cuda

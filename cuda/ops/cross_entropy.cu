@@ -2,7 +2,7 @@
 // for the maximum, then, from the cache, for the sum. Bound by memory.
 #include "ops/cross_entropy.h"
 
-#include "cuda/common.cuh"
+#include "cuda/softmax.cuh"
 
 namespace fci::cuda {
 namespace {
@@ -13,13 +13,9 @@ __global__ void forward_kernel(CrossEntropyShape s, const float* z, const int32_
     FCI_SHARED(float, partial, 32);
     const int64_t r = blockIdx.x;
     const float* row = z + r * s.classes;
-    float highest = row[0], sum = 0;
-    for (int c = threadIdx.x; c < s.classes; c += threads) highest = row[c] > highest ? row[c] : highest;
-    highest = block_max(highest, partial);
-    for (int c = threadIdx.x; c < s.classes; c += threads) sum += exp(row[c] - highest);
-    sum = block_sum(sum, partial);
+    const float all = block_log_sum_exp<threads>(s.classes, row, partial);
     if (threadIdx.x) return;
-    lse[r] = highest + logf(sum);      // (1)
+    lse[r] = all;                      // (1)
     loss[r] = lse[r] - row[target[r]]; // (2)
 }
 

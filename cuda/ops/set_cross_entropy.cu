@@ -2,7 +2,7 @@
 // cross_entropy; its set is small, so one thread reads it. Bound by memory.
 #include "ops/set_cross_entropy.h"
 
-#include "cuda/common.cuh"
+#include "cuda/softmax.cuh"
 
 namespace fci::cuda {
 namespace {
@@ -14,13 +14,9 @@ __global__ void forward_kernel(SetCrossEntropyShape s, const float* z, const int
     FCI_SHARED(float, partial, 32);
     const int64_t r = blockIdx.x;
     const float* row = z + r * s.classes;
-    float highest = row[0], sum = 0;
-    for (int c = threadIdx.x; c < s.classes; c += threads) highest = row[c] > highest ? row[c] : highest;
-    highest = block_max(highest, partial);
-    for (int c = threadIdx.x; c < s.classes; c += threads) sum += exp(row[c] - highest);
-    sum = block_sum(sum, partial);
+    const float all = block_log_sum_exp<threads>(s.classes, row, partial);
     if (threadIdx.x) return;
-    lse[r] = highest + logf(sum); // (1)
+    lse[r] = all; // (1)
     const int32_t *first = target + begin[r], *last = target + begin[r + 1];
     float highest_held = row[*first], sum_held = 0; // its own: the set may lie far below the highest of all
     for (const int32_t* c = first; c < last; ++c) highest_held = row[*c] > highest_held ? row[*c] : highest_held;

@@ -7,16 +7,20 @@
 namespace fci {
 namespace cpu {
 
+float log_sum_exp(int n, const float* row) {
+    float highest = row[0], sum = 0;
+#pragma omp simd reduction(max : highest)
+    for (int c = 0; c < n; ++c) highest = row[c] > highest ? row[c] : highest;
+#pragma omp simd reduction(+ : sum)
+    for (int c = 0; c < n; ++c) sum += exp(row[c] - highest);
+    return highest + std::log(sum);
+}
+
 void cross_entropy_forward(CrossEntropyShape s, const float* z, const int32_t* target, float* loss, float* lse) {
     for (int r = 0; r < s.rows; ++r) {
         const float* row = z + int64_t{r} * s.classes;
-        float highest = row[0], sum = 0;
-#pragma omp simd reduction(max : highest)
-        for (int c = 0; c < s.classes; ++c) highest = row[c] > highest ? row[c] : highest;
-#pragma omp simd reduction(+ : sum)
-        for (int c = 0; c < s.classes; ++c) sum += exp(row[c] - highest);
-        lse[r] = highest + std::log(sum);  // (1)
-        loss[r] = lse[r] - row[target[r]]; // (2)
+        lse[r] = log_sum_exp(s.classes, row); // (1)
+        loss[r] = lse[r] - row[target[r]];    // (2)
     }
 }
 

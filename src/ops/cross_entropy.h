@@ -22,6 +22,9 @@ using CrossEntropyBackward = void(CrossEntropyShape, const T* z, const int32_t* 
 
 using FillForward = void(int rows, float weight, const float* factor, float* dloss);
 
+namespace cpu {
+float log_sum_exp(int n, const float* row); // ln sum_c exp(row[c])
+}
 FCI_TWINS(FillForward, fill_forward)
 FCI_TWINS(CrossEntropyForward<float>, cross_entropy_forward)
 FCI_TWINS(CrossEntropyBackward<float>, cross_entropy_backward)

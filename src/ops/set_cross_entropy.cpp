@@ -11,12 +11,7 @@ void set_cross_entropy_forward(SetCrossEntropyShape s, const float* z, const int
                                float* loss, float* lse, float* held) {
     for (int r = 0; r < s.rows; ++r) {
         const float* row = z + int64_t{r} * s.classes;
-        float highest = row[0], sum = 0;
-#pragma omp simd reduction(max : highest)
-        for (int c = 0; c < s.classes; ++c) highest = row[c] > highest ? row[c] : highest;
-#pragma omp simd reduction(+ : sum)
-        for (int c = 0; c < s.classes; ++c) sum += exp(row[c] - highest);
-        lse[r] = highest + std::log(sum); // (1)
+        lse[r] = log_sum_exp(s.classes, row); // (1)
         const int32_t *first = target + begin[r], *last = target + begin[r + 1];
         float highest_held = row[*first], sum_held = 0; // its own: the set may lie far below the highest of all
         for (const int32_t* c = first; c < last; ++c) highest_held = std::max(highest_held, row[*c]);

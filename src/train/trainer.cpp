@@ -85,8 +85,6 @@ Tensor Trainer::parameter(const std::string& name) {
     fail(Exit::internal, "this model has no parameter {}", name);
 }
 
-void Trainer::set_steps_done(int64_t steps) { steps_done_ = steps; }
-
 void Trainer::set_test_set(Dataset test, const TaskOptions& task, const std::string& name) {
     check(test.right.empty() == train_.right.empty(), "{}: not of the task that the model is for", name);
     if (test.length != train_.length || test.queries != train_.queries || test.vocab > train_.vocab)
@@ -254,11 +252,11 @@ void Trainer::pretrain() {
     adamw.weight_decay = options_.train.weight_decay;
     const int64_t steps = epochs * steps_per_epoch_;
     const float weight = 1.f / (static_cast<float>(options_.train.batch) * static_cast<float>(train_.queries));
-    const auto look_up = [](int64_t step, double norm) {
+    const auto expect_finite = [](int64_t step, double norm) {
         if (!std::isfinite(norm))
             fail(Exit::non_finite, "contrastive pretraining, step {}: the gradient has a NaN or Inf", step + 1);
     };
-    for (int64_t step = 0; step < steps; ++step) {
+    for (int64_t step = 0; step < steps;) {
         if (stop_asked())
             fail(Exit::interrupted, "stopped amid contrastive pretraining, which starts over with the run");
         shuffle(static_cast<int>(step / steps_per_epoch_), Stream::contrastive);
@@ -267,8 +265,7 @@ void Trainer::pretrain() {
             const int64_t left = steps_per_epoch_ - step % steps_per_epoch_;
             const auto logs =
                 gpu_->run(phase, step, static_cast<int>(std::min<int64_t>(left, GpuTrainer::most_steps)), data_, adamw);
-            for (const GpuLog& log : logs) look_up(step++, log.routing_loss + log.grad_norm);
-            --step;
+            for (const GpuLog& log : logs) expect_finite(step++, log.routing_loss + log.grad_norm);
             continue;
         }
         workers_.run(static_cast<int>(groups_.size()), [&](int g, int worker) {
@@ -277,7 +274,8 @@ void Trainer::pretrain() {
                       [&](const Batch& b, int) { contrastive_loss(lane.tape, *groups_[g].model, b, weight); });
         });
         const OneCycle::Point at = OneCycle{options_.train.learning_rate, steps}.at(step);
-        look_up(step, update(adamw, step + 1, at, others));
+        expect_finite(step, update(adamw, step + 1, at, others));
+        ++step;
     }
 }
 
@@ -293,9 +291,7 @@ std::span<const Step> Trainer::advance(int64_t until) {
 
 Step Trainer::describe(int64_t number, const Counts& counts) const {
     Step s{};
-    s.number = number;
-    s.epoch = static_cast<int>((number - 1) / steps_per_epoch_);
-    s.counts = counts;
+    s.number = number, s.epoch = static_cast<int>((number - 1) / steps_per_epoch_), s.counts = counts;
     s.answer_loss = counts.answer_loss / static_cast<double>(counts.queries);
     s.routing_loss = counts.routing_loss / static_cast<double>(counts.queries);
     s.loss = s.answer_loss + routing_weight(s.epoch) * s.routing_loss;
@@ -305,7 +301,7 @@ Step Trainer::describe(int64_t number, const Counts& counts) const {
 
 Step Trainer::step_on_cpu() {
     workers_.run(static_cast<int>(groups_.size()), [&](int g, int worker) { run_group(g, *lanes_[worker]); });
-    // A worker that got no group so far takes its memory now: from the second step on there is no allocation.
+    // A worker without a group so far takes its memory now: from the second step on there is no allocation.
     for (const auto& lane : lanes_) lanes_[0]->arena.grow_like(lane->arena);
     for (const auto& lane : lanes_) lane->arena.grow_like(lanes_[0]->arena);
     Counts counts;
@@ -345,7 +341,7 @@ std::span<const Step> Trainer::steps_on_gpu(int64_t until) {
 void Trainer::diagnose() {
     Lane& lane = *lanes_[0];
     lane.tape.set_checked(true);
-    std::string op = "the sum of the groups' gradients: it overflowed";
+    std::string op = gpu_ ? "a number that is finite on the CPU" : "the sum of the groups' gradients: it overflowed";
     try {
         for (size_t g = 0; g < groups_.size(); ++g) {
             run_group(static_cast<int>(g), lane);

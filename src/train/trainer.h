@@ -65,7 +65,7 @@ public:
     std::vector<float>& parameters() { return data_; }
     Tensor parameter(const std::string& name); // without gradient; Exit::internal where the model has none of that name
     AdamW& optimiser() { return adamw_; }
-    void set_steps_done(int64_t steps);
+    void set_steps_done(int64_t steps) { steps_done_ = steps; }
 
     // The places that the router picks in one sequence, (queries, k), and, where there are any, its scores
     // (queries, places). A place is place_length positions.
