@@ -1,11 +1,12 @@
 // Errors for people. Every failure is an fci::Error: what was wrong, where, what to do, and the exit
 // code that the whole program documents. main() prints the message and returns the code.
 #pragma once
-#if !defined(__CUDACC__)
+#if defined(__CUDACC__)
+#include <sstream>
+#else
 #include <fmt/format.h>
 #endif
 
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>

@@ -62,8 +62,11 @@ const void* constant_bytes(const void* host, size_t bytes) {
 }
 
 Gpu find_gpu() {
-    if (cuda::find_gpu) return cuda::find_gpu();
-    return {false, false, "", "this fci was built without CUDA: install the CUDA Toolkit (nvcc) and run make again"};
+    static const Gpu found =
+        cuda::find_gpu ? cuda::find_gpu()
+                       : Gpu{false, false, "",
+                             "this fci was built without CUDA: install the CUDA Toolkit (nvcc) and run make again"};
+    return found;
 }
 
 } // namespace fci

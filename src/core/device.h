@@ -29,18 +29,19 @@ void set_zero(Device, void* p, size_t bytes);
 void copy_in(Device, void* to, const void* from_host, size_t bytes);
 void copy_out(Device, void* to_host, const void* from, size_t bytes);
 
-const void* constant_bytes(const void* host, size_t bytes);
 // The same numbers on the device, for as long as the program runs; equal contents are uploaded once. On the cpu: p.
+const void* constant_bytes(const void* host, size_t bytes);
 template <class T>
 const T* constant(Device device, const T* p, size_t n) {
     return device == Device::cpu ? p : static_cast<const T*>(constant_bytes(p, n * sizeof(T)));
 }
+
 // The GPU, as the program finds it. `why`: what is missing when there is none, a sentence for people.
 struct Gpu {
     bool present = false, emulated = false; // emulated: for tests, not worth choosing
     std::string name, why;
 };
-Gpu find_gpu();
+Gpu find_gpu(); // looks once: the driver takes its time
 
 // What the runtime (cuda/runtime.cu) offers the rest of the program.
 namespace cuda {

@@ -103,7 +103,8 @@ std::vector<Case> plan(const std::vector<Row>& rows, const Scale& scale) {
             if (task == row.task) settings.apply(o);
         row.settings.apply(o);
         try {
-            Options whole = o; // what can be known to be wrong is said before anything runs
+            Options whole = o;        // what can be known to be wrong is said before anything runs
+            whole.run.device = "cpu"; // nothing runs here: no GPU is looked for
             resolve(whole);
         } catch (const Error& e) {
             fail(e.exit, "{}:{}: row {} at scale {}: {}", row.file, row.line, row.label(), scale.name, e.what());

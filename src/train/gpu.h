@@ -48,7 +48,6 @@ constexpr int most_rounds = 3;
 struct GpuLosses {                              // one number a query
     const float *answer, *routing[most_rounds]; // any may be null; of the routing losses the mean counts
     int rounds;
-    const float* routing_weight;
 };
 
 struct GpuCount {

@@ -5,17 +5,13 @@
 namespace fci {
 namespace {
 
+static_assert(most_rounds == Losses::most_rounds); // gpu.h is for nvcc too, which does not see the model
+
 // The CPU's ops look at every index; on the GPU they are looked at once, before they are uploaded.
 void expect_below(const std::vector<int32_t>& v, const char* what, int limit) {
     for (size_t i = 0; i < v.size(); ++i)
         if (v[i] < 0 || v[i] >= limit)
             fail(Exit::bad_data, "{} {} at {} of the data is outside 0 to {}", what, v[i], i, limit - 1);
-}
-
-int64_t floats_of(const std::vector<ParameterInfo>& infos) {
-    ParameterBinder layout;
-    for (const ParameterInfo& p : infos) layout.add(p.name, p.shape, p.init, p.learned);
-    return layout.block_size();
 }
 
 // n sequences as the model takes them.
@@ -57,8 +53,8 @@ GpuSequences GpuTrainer::upload(const Dataset& d, Arena& arena) {
     return s;
 }
 
-GpuTrainer::GpuTrainer(const Options& o, const Dataset& train, const std::vector<ParameterInfo>& infos)
-    : options_(o), size_(floats_of(infos)), per_epoch_(train.count / o.train.batch) {
+GpuTrainer::GpuTrainer(const Options& o, const Dataset& train, int64_t parameters)
+    : options_(o), size_(parameters), per_epoch_(train.count / o.train.batch) {
     gradients_.keep_zeroed();
     parameters_ = memory_.floats(size_), grad_ = memory_.floats(size_);
     m_ = memory_.floats(size_), v_ = memory_.floats(size_);
@@ -91,7 +87,7 @@ GpuTrainer::~GpuTrainer() {
 }
 
 // The schedule and the frozen parameters go up once.
-const GpuTrainer::Prepared& GpuTrainer::prepare(const Phase& phase, const AdamW& adamw) {
+GpuTrainer::Prepared& GpuTrainer::prepare(const Phase& phase, const AdamW& adamw) {
     Prepared& p = prepared_[static_cast<int>(phase.objective)];
     if (p.schedule) return p;
     const OneCycle cycle{options_.train.learning_rate, phase.steps};
@@ -122,7 +118,7 @@ void GpuTrainer::step(Objective objective) {
     cuda::gather_batch(train_, at_, per_epoch_, 0, batch_);
     const int n = batch_.batch, q = train_.queries;
     const Batch b = batch_of(batch_, n, train_);
-    const float weight = 1.f / (static_cast<float>(n) * static_cast<float>(q));
+    const float weight = query_weight(n, q);
     GpuLosses minimised{};
     GpuCount count{n * q, 0, 0, nullptr, nullptr, nullptr, nullptr, nullptr, hits_};
     if (objective == Objective::training) {
@@ -148,7 +144,7 @@ std::span<const GpuLog> GpuTrainer::run(const Phase& phase, int64_t first, int n
           phase.steps);
     constexpr Device gpu = Device::cuda;
     const size_t bytes = size_ * sizeof(float);
-    prepare(phase, adamw);
+    Prepared& p = prepare(phase, adamw);
     copy_in(gpu, parameters_, parameters.data(), bytes);
     copy_in(gpu, m_, adamw.m.data(), bytes);
     copy_in(gpu, v_, adamw.v.data(), bytes);
@@ -158,7 +154,6 @@ std::span<const GpuLog> GpuTrainer::run(const Phase& phase, int64_t first, int n
     GpuStep at{first, 0, 1.f, 0};
     copy_in(gpu, at_, &at, sizeof at);
 
-    Prepared& p = prepared_[static_cast<int>(phase.objective)];
     struct Work {
         GpuTrainer* trainer;
         Objective objective;
@@ -185,7 +180,7 @@ std::span<const GpuLog> GpuTrainer::run(const Phase& phase, int64_t first, int n
     return {seen_.data(), shown};
 }
 
-GpuTrainer::Hits GpuTrainer::evaluate(const Dataset& test, const std::vector<float>& parameters) {
+Counts GpuTrainer::evaluate(const Dataset& test, const std::vector<float>& parameters) {
     constexpr Device gpu = Device::cuda;
     if (tested_ != &test) {
         test_memory_.reset();
@@ -210,7 +205,8 @@ GpuTrainer::Hits GpuTrainer::evaluate(const Dataset& test, const std::vector<flo
     std::vector<int32_t> on_host(all);
     copy_out(gpu, on_host.data(), hits, all * sizeof(int32_t));
     test_memory_.release(mark);
-    Hits sum;
+    Counts sum;
+    sum.queries = int64_t{test.count} * q;
     for (int first = 0; first < test.count; first += most) {
         const int n = std::min(most, test.count - first) * q;
         const int32_t* h = on_host.data() + 4 * int64_t{first} * q;

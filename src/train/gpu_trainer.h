@@ -14,7 +14,7 @@ namespace fci {
 
 class GpuTrainer {
 public:
-    GpuTrainer(const Options&, const Dataset& train, const std::vector<ParameterInfo>&);
+    GpuTrainer(const Options&, const Dataset& train, int64_t parameters); // parameters: floats of their block
     ~GpuTrainer();
 
     enum class Objective { training, contrastive };
@@ -29,10 +29,7 @@ public:
     // shown a loss or gradient that is not finite: then it was not made, nor those after it.
     std::span<const GpuLog> run(const Phase&, int64_t first, int n, std::vector<float>& parameters, AdamW&);
 
-    struct Hits {
-        int64_t at_k = 0, at_1 = 0, right = 0, all = 0;
-    };
-    Hits evaluate(const Dataset& test, const std::vector<float>& parameters);
+    Counts evaluate(const Dataset& test, const std::vector<float>& parameters);
     void forget_test_set() { tested_ = nullptr; } // the same Dataset holds other sequences now
 
     static constexpr int most_steps = 64; // in one run: so that progress is seen and a signal heard
@@ -47,7 +44,7 @@ private:
     template <class T>
     T* upload(const std::vector<T>&, Arena&);
     GpuSequences upload(const Dataset&, Arena&);
-    const Prepared& prepare(const Phase&, const AdamW&);
+    Prepared& prepare(const Phase&, const AdamW&);
     GpuCount count_of(const Model::Output&, const Batch&, int32_t* hits) const;
     void step(Objective);
 

@@ -13,6 +13,11 @@ Tensor routing_loss(Tape& tape, Tensor scores, const Batch& b, float weight, con
 
 } // namespace
 
+void Counts::add(const Counts& o) {
+    queries += o.queries, at_k += o.at_k, at_1 += o.at_1, right += o.right, all += o.all;
+    answer_loss += o.answer_loss, routing_loss += o.routing_loss;
+}
+
 Losses losses(Tape& tape, const Model::Output& out, const Batch& b, float weight, float w, const float* factor) {
     Losses l;
     if (b.label.data) l.answer = cross_entropy(tape, out.logits, b.label, weight);

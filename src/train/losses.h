@@ -21,14 +21,30 @@ struct Batch { // a few sequences, gathered
     }
 };
 
+// Sums over queries.
+struct Counts {
+    int64_t queries = 0, at_k = 0, at_1 = 0, right = 0;
+    int64_t all = 0; // where several positions are right, at_k and at_1 count any of them, this all of them among the k
+    double answer_loss = 0, routing_loss = 0;
+    void add(const Counts& o);
+    double percent(int64_t n) const {
+        return queries ? 100.0 * static_cast<double>(n) / static_cast<double>(queries) : 0;
+    }
+};
+
 struct Losses { // one number a query
-    static constexpr int most_rounds = 3;
+    static constexpr int most_rounds = std::tuple_size_v<decltype(Model::Output::earlier)> + 1;
     Tensor answer; // empty without a label
     std::array<Tensor, most_rounds> routing;
     int rounds = 0; // of routing; 0 without a router
 };
 
-// Appends them to the tape, for its backward. weight: of a query, 1 / queries of the whole batch; w: of routing, times
+// Of a query in the mean over a batch.
+inline float query_weight(int batch, int queries) {
+    return 1.f / (static_cast<float>(batch) * static_cast<float>(queries));
+}
+
+// Appends them to the tape, for its backward. weight: of a query in the whole batch; w: of routing, times
 // *factor if there is one (see cross_entropy).
 Losses losses(Tape&, const Model::Output&, const Batch&, float weight, float w, const float* factor = nullptr);
 

@@ -25,11 +25,6 @@ int sequences_per_tape(int length) { return std::max(1, tokens_per_tape / length
 
 } // namespace
 
-void Counts::add(const Counts& o) {
-    queries += o.queries, at_k += o.at_k, at_1 += o.at_1, right += o.right, all += o.all;
-    answer_loss += o.answer_loss, routing_loss += o.routing_loss;
-}
-
 Trainer::Trainer(TrainerData data)
     : options_(std::move(data.options)), train_(std::move(data.train)), test_(std::move(data.test)),
       workers_(options_.run.threads) {
@@ -68,7 +63,7 @@ Trainer::Trainer(TrainerData data)
         experience_.emplace_back((g + 1) * batch / groups - g * batch / groups, options_.model.d_model);
     }
     for (int w = 0; w < workers_.count(); ++w) lanes_.push_back(std::make_unique<Lane>());
-    if (options_.run.device == "cuda") gpu_ = std::make_unique<GpuTrainer>(options_, train_, infos_);
+    if (options_.run.device == "cuda") gpu_ = std::make_unique<GpuTrainer>(options_, train_, size);
     partial_.resize(slices(size));
     order_.resize(train_.count);
 }
@@ -182,7 +177,7 @@ void Trainer::each_tape(int g, Lane& lane, int64_t step_of_epoch, F f) {
 
 void Trainer::run_group(int g, Lane& lane) {
     Group& group = groups_[g];
-    const float weight = 1.f / (static_cast<float>(options_.train.batch) * static_cast<float>(train_.queries));
+    const float weight = query_weight(options_.train.batch, train_.queries);
     const auto w = static_cast<float>(routing_weight(static_cast<int>(steps_done_ / steps_per_epoch_)));
     group.counts = {};
     each_tape(g, lane, steps_done_ % steps_per_epoch_, [&](const Batch& b, int first) {
@@ -251,7 +246,7 @@ void Trainer::pretrain() {
     AdamW adamw(static_cast<int64_t>(data_.size()));
     adamw.weight_decay = options_.train.weight_decay;
     const int64_t steps = epochs * steps_per_epoch_;
-    const float weight = 1.f / (static_cast<float>(options_.train.batch) * static_cast<float>(train_.queries));
+    const float weight = query_weight(options_.train.batch, train_.queries);
     const auto expect_finite = [](int64_t step, double norm) {
         if (!std::isfinite(norm))
             fail(Exit::non_finite, "contrastive pretraining, step {}: the gradient has a NaN or Inf", step + 1);
@@ -295,7 +290,7 @@ Step Trainer::describe(int64_t number, const Counts& counts) const {
     s.answer_loss = counts.answer_loss / static_cast<double>(counts.queries);
     s.routing_loss = counts.routing_loss / static_cast<double>(counts.queries);
     s.loss = s.answer_loss + routing_weight(s.epoch) * s.routing_loss;
-    s.learning_rate = OneCycle{options_.train.learning_rate, steps_total()}.at(number - 1).rate;
+    s.learning_rate = schedule().at(number - 1).rate;
     return s;
 }
 
@@ -308,8 +303,7 @@ Step Trainer::step_on_cpu() {
     for (const Group& g : groups_) counts.add(g.counts);
     Step s = describe(steps_done_ + 1, counts);
     if (!std::isfinite(s.loss)) diagnose();
-    s.grad_norm =
-        update(adamw_, s.number, OneCycle{options_.train.learning_rate, steps_total()}.at(steps_done_), frozen_);
+    s.grad_norm = update(adamw_, s.number, schedule().at(steps_done_), frozen_);
     if (!std::isfinite(s.grad_norm)) diagnose();
     if (const Budget* budget = forward_model_->budget()) budget->learn(experience_, budget_work_);
     ++steps_done_;
@@ -359,10 +353,7 @@ void Trainer::diagnose() {
 }
 
 Counts Trainer::evaluate() {
-    if (gpu_) {
-        const GpuTrainer::Hits hits = gpu_->evaluate(test_, data_);
-        return {int64_t{test_.count} * test_.queries, hits.at_k, hits.at_1, hits.right, hits.all};
-    }
+    if (gpu_) return gpu_->evaluate(test_, data_);
     const int per_tape = sequences_per_tape(test_.length);
     evaluation_.assign((test_.count + per_tape - 1) / per_tape, {});
     workers_.run(static_cast<int>(evaluation_.size()), [&](int i, int worker) {

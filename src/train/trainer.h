@@ -17,17 +17,6 @@
 
 namespace fci {
 
-// Sums over queries.
-struct Counts {
-    int64_t queries = 0, at_k = 0, at_1 = 0, right = 0;
-    int64_t all = 0; // where several positions are right, at_k and at_1 count any of them, this all of them among the k
-    double answer_loss = 0, routing_loss = 0;
-    void add(const Counts& o);
-    double percent(int64_t n) const {
-        return queries ? 100.0 * static_cast<double>(n) / static_cast<double>(queries) : 0;
-    }
-};
-
 struct Step {
     int64_t number; // from 1
     int epoch;      // from 0
@@ -94,6 +83,7 @@ private:
         std::vector<std::pair<int64_t, int64_t>> ranges; // (offset, size)
         std::vector<float> kept;
     };
+    OneCycle schedule() const { return {options_.train.learning_rate, steps_total()}; }
     template <class F>
     void each_tape(int g, Lane& lane, int64_t step_of_epoch, F f);
     void run_group(int g, Lane& lane);

@@ -6,16 +6,22 @@
 
 namespace fci::reference {
 
+// ln sum_c exp(row[c]); the highest is taken out before exp, which would overflow
+template <class T>
+T log_sum_exp(int n, const T* row) {
+    using std::exp, std::log;
+    T highest = row[0], sum = 0;
+    for (int c = 1; c < n; ++c) highest = row[c] > highest ? row[c] : highest;
+    for (int c = 0; c < n; ++c) sum += exp(row[c] - highest);
+    return highest + log(sum);
+}
+
 template <class T>
 void cross_entropy_forward(CrossEntropyShape s, const T* z, const int32_t* target, T* loss, T* lse) {
-    using std::exp, std::log;
     for (int r = 0; r < s.rows; ++r) {
         const T* row = z + r * s.classes;
-        T highest = row[0], sum = 0; // taken out before exp, which would overflow
-        for (int c = 1; c < s.classes; ++c) highest = row[c] > highest ? row[c] : highest;
-        for (int c = 0; c < s.classes; ++c) sum += exp(row[c] - highest);
-        lse[r] = highest + log(sum);       // (1)
-        loss[r] = lse[r] - row[target[r]]; // (2)
+        lse[r] = log_sum_exp(s.classes, row); // (1)
+        loss[r] = lse[r] - row[target[r]];    // (2)
     }
 }
 

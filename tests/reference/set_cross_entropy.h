@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "ops/set_cross_entropy.h"
+#include "tests/reference/cross_entropy.h"
 
 namespace fci::reference {
 
@@ -12,10 +13,7 @@ void set_cross_entropy_forward(SetCrossEntropyShape s, const T* z, const int32_t
     using std::exp, std::log;
     for (int r = 0; r < s.rows; ++r) {
         const T* row = z + r * s.classes;
-        T highest = row[0], sum = 0; // taken out before exp, which would overflow
-        for (int c = 1; c < s.classes; ++c) highest = row[c] > highest ? row[c] : highest;
-        for (int c = 0; c < s.classes; ++c) sum += exp(row[c] - highest);
-        lse[r] = highest + log(sum); // (1)
+        lse[r] = log_sum_exp(s.classes, row); // (1)
         T highest_held = row[target[begin[r]]], sum_held = 0;
         for (int i = begin[r]; i < begin[r + 1]; ++i)
             highest_held = row[target[i]] > highest_held ? row[target[i]] : highest_held;
