@@ -325,10 +325,6 @@ std::vector<OpCase> make_table() {
         table.push_back(routing_scores_case(s));
     for (const Rank1Shape& s : {Rank1Shape{1, 1, 1, 1}, {2, 7, 1, 5}, {3, 9, 4, 3}, {1, 33, 40, 17}})
         table.push_back(rank1_scores_case(s));
-    const Fill with_ties = [](Rng& rng) { return static_cast<float>(rng.between(-2, 3)); };
-    const Fill with_nan = [](Rng& rng) {
-        return rng.below(3) ? rng.uniform(-1, 1) : std::numeric_limits<float>::quiet_NaN();
-    };
     for (const TopKShape& s : {TopKShape{1, 1, 1}, {3, 2, 1}, {2, 9, 9}, {5, 31, 4}, {2, 129, 64}})
         for (const Fill& fill : {uniform(-1, 1), with_ties, with_nan}) table.push_back(top_k_case(s, fill));
     for (const GatherShape& s : {GatherShape{1, 1, 1, 1}, {2, 5, 3, 7}, {3, 4, 9, 5}, {1, 33, 2, 17}, {2, 3, 260, 3}})

@@ -26,6 +26,10 @@ using Fill = std::function<float(Rng&)>;
 inline Fill uniform(float low, float high) {
     return [=](Rng& rng) { return rng.uniform(low, high); };
 }
+inline const Fill with_ties = [](Rng& rng) { return static_cast<float>(rng.between(-2, 3)); };
+inline const Fill with_nan = [](Rng& rng) {
+    return rng.below(3) ? rng.uniform(-1, 1) : std::numeric_limits<float>::quiet_NaN();
+};
 
 // Handles. A default one stands for an argument that is null.
 struct Buffer {

@@ -3,6 +3,7 @@
 
 #include "tests/op_table.h"
 #include "tests/reference/anchors.h"
+#include "tests/reference/budget.h"
 #include "tests/reference/dot_scores.h"
 #include "tests/reference/memory_scores.h"
 #include "tests/reference/replace_rows.h"
@@ -110,6 +111,58 @@ OpCase replace_rows_case(GatherShape s) {
     return op;
 }
 
+OpCase budget_bounds_case(BudgetShape s, float low, float high) {
+    OpCase op{fmt::format("budget_bounds batch={} time={} d={} A^-1 from {}", s.batch, s.time, s.d, low)};
+    const Buffer x = op.input("x", s.batch * s.time * s.d, uniform(0.2f, 1)), // x . A^-1 x far from 0
+        inverse = op.input("inverse", s.d * s.d, uniform(low, high)), theta = op.input("theta", s.d),
+                 bound = op.output("bound", s.batch * s.time), scratch = op.scratch("scratch", s.batch * s.time * s.d);
+    op.forward = OpCase::calls(FCI_VERSIONS(budget_bounds),
+                               [=](auto& m, auto f) { f(s, m[x], m[inverse], m[theta], m[bound], m[scratch]); });
+    return op;
+}
+
+OpCase budget_choose_case(BudgetShape s, const char* kind, Fill fill) {
+    OpCase op{fmt::format("budget_choose batch={} time={} chosen={} {}", s.batch, s.time, s.chosen, kind)};
+    const Buffer bound = op.input("bound", s.batch * s.time, fill);
+    const IndexBuffer chosen = op.index_output("chosen", s.batch * s.chosen);
+    op.forward = OpCase::calls(FCI_VERSIONS(budget_choose), [=](auto& m, auto f) { f(s, m[bound], m[chosen]); });
+    return op;
+}
+
+OpCase budget_gram_case(BudgetShape s) {
+    OpCase op{fmt::format("budget_gram batch={} time={} chosen={} d={}", s.batch, s.time, s.chosen, s.d)};
+    const Buffer x = op.input("x", s.batch * s.time * s.d), gram = op.output("gram", s.batch * s.d * s.d),
+                 sum = op.output("sum", s.batch * s.d);
+    const IndexBuffer chosen = op.index_input("chosen", s.batch * s.chosen, s.time, s.chosen);
+    op.forward =
+        OpCase::calls(FCI_VERSIONS(budget_gram), [=](auto& m, auto f) { f(s, m[x], m[chosen], m[gram], m[sum]); });
+    return op;
+}
+
+// From `before` losses with the mean 1/2, A = I and the sums of squares of three tokens a sequence.
+OpCase budget_learn_case(BudgetLesson s, int before) {
+    OpCase op{fmt::format("budget_learn batch={} rows={} d={} before={}", s.batch, s.rows, s.d, before)};
+    constexpr int tokens = 3;
+    const Buffer x = op.input("x", s.batch * tokens * s.d), c = op.input("c", s.d),
+                 loss = op.input("loss", s.batch * s.rows, uniform(0, 2)), new_A = op.output("A", s.d * s.d),
+                 inverse = op.output("A^-1", s.d * s.d), new_c = op.output("new c", s.d),
+                 theta = op.output("theta", s.d), losses = op.output("losses", 2),
+                 gram = op.scratch("gram", s.batch * s.d * s.d), sum = op.scratch("sum", s.batch * s.d),
+                 work = op.scratch("work", 2 * s.work());                           // doubles, on the devices
+    const IndexBuffer skip = before ? op.index_input("skip", 1, 1) : IndexBuffer{}; // 0
+    op.forward = OpCase::calls(FCI_VERSIONS(budget_learn), [=](auto& m, auto f) {
+        std::vector<int32_t> all(s.batch * tokens);
+        for (int i = 0; i < s.batch * tokens; ++i) all[i] = i % tokens;
+        reference::budget_gram({s.batch, tokens, tokens, s.d}, m[x], all.data(), m[gram], m[sum]);
+        for (int i = 0; i < s.d * s.d; ++i) m[new_A][i] = i % (s.d + 1) == 0;
+        std::copy_n(m[c], s.d, m[new_c]);
+        m[losses][0] = 0.5f * static_cast<float>(before), m[losses][1] = static_cast<float>(before);
+        f(s, m[gram], m[sum], m[loss], {m[new_A], m[inverse], m[new_c], m[theta], m[losses]},
+          reinterpret_cast<double*>(m[work]), m[skip]);
+    });
+    return op;
+}
+
 } // namespace
 
 void add_routing_cases(std::vector<OpCase>& table) {
@@ -124,6 +177,17 @@ void add_routing_cases(std::vector<OpCase>& table) {
         table.push_back(anchors_case(s));
     for (const GatherShape& s : {GatherShape{1, 1, 1, 1}, {2, 5, 3, 7}, {3, 9, 9, 5}, {1, 33, 16, 17}})
         table.push_back(replace_rows_case(s));
+    for (const BudgetShape& s : {BudgetShape{1, 1, 1, 1}, {2, 5, 1, 3}, {1, 33, 1, 40}, {3, 17, 1, 64}})
+        for (const auto& [low, high] : {std::pair{0.f, 1.f}, {-1.f, 0.f}}) // below 0 only theta . x is left
+            table.push_back(budget_bounds_case(s, low, high));
+    for (const BudgetShape& s :
+         {BudgetShape{1, 1, 1, 1}, {3, 9, 9, 1}, {2, 31, 4, 1}, {2, 257, 256, 1}, {1, 1500, 7, 1}})
+        for (const auto& [kind, fill] : {std::pair{"distinct", uniform(-1, 1)}, {"ties", with_ties}, {"NaN", with_nan}})
+            table.push_back(budget_choose_case(s, kind, fill));
+    for (const BudgetShape& s : {BudgetShape{1, 1, 1, 1}, {3, 9, 4, 5}, {2, 40, 33, 17}, {1, 7, 7, 34}})
+        table.push_back(budget_gram_case(s));
+    for (const BudgetLesson& s : {BudgetLesson{1, 1, 1}, {4, 3, 5}, {2, 1, 16}, {3, 2, 17}, {1, 5, 33}})
+        for (int before : {0, 7}) table.push_back(budget_learn_case(s, before));
     for (const auto& [rows, classes, most] : {std::array{1, 1, 1}, {3, 2, 2}, {5, 17, 4}, {9, 17, 17}, {2, 129, 2}})
         for (float range : {2.f, 100.f}) table.push_back(set_cross_entropy_case({rows, classes}, most, range));
 }

@@ -50,7 +50,8 @@ TEST_CASE("on the GPU losses part from the CPU's as those of two CPU runs one ul
     fmt::print("{:<24}{:>14}{:>14}{:>12}\n", "distance from the CPU", "an ulp apart", "GPU", "last loss");
     for (const char* representation :
          {"raw", "content-only", "transformer:1", "causal-transformer:1", "sparse-transformer:1", "linear-attention:1",
-          "rank1-attention:1", "perceiver:16", "fourier:1", "global-mean", "flow:2", "bidir-flow:1"}) {
+          "rank1-attention:1", "perceiver:16", "fourier:1", "global-mean", "budgeted-attention:0.5", "flow:2",
+          "bidir-flow:1"}) {
         const std::vector<double> cpu = curve(representation, "cpu");
         double apart = 0;
         for (uint64_t moved = 1; moved <= 4; ++moved)

@@ -1,11 +1,16 @@
 // Training on the GPU, here on the emulator, against the CPU: the same steps within what float sums in another order
 // allow, the same bits on every run, and nothing lost between calls.
 #include <cmath>
+#include <cstring>
 
 #include "tests/catch.h"
 #include "train/trainer.h"
 
 using namespace fci;
+
+namespace emulator {
+[[gnu::weak]] void set_order(int); // of a kernel's threads; on a GPU there is none
+}
 
 namespace {
 
@@ -21,6 +26,7 @@ Options tiny(const std::string& representation, const std::string& device) {
 
 struct Trained {
     std::vector<Step> steps;
+    std::vector<ParameterInfo> infos;
     std::vector<float> parameters;
     Counts counts;
 };
@@ -35,7 +41,7 @@ Trained train(Options o, int64_t at_once = 1 << 20, bool test_between = false) {
         if (test_between) trainer.evaluate();
     }
     t.counts = trainer.evaluate();
-    t.parameters = trainer.parameters();
+    t.infos = trainer.infos(), t.parameters = trainer.parameters();
     return t;
 }
 
@@ -58,7 +64,7 @@ void expect_close(const Trained& cpu, const Trained& gpu) {
 } // namespace
 
 TEST_CASE("on the GPU a run makes the CPU's steps", "[gpu]") {
-    for (const char* representation : {"raw", "transformer:1", "flow:1", "bidir-flow:1"}) {
+    for (const char* representation : {"raw", "transformer:1", "budgeted-attention:0.5", "flow:1", "bidir-flow:1"}) {
         INFO(representation);
         expect_close(train(tiny(representation, "cpu")), train(tiny(representation, "cuda")));
     }
@@ -95,11 +101,68 @@ TEST_CASE("on the GPU text, of which several positions are right, is the CPU's",
 }
 
 TEST_CASE("on the GPU the number of steps in a call changes no bit, and a run repeats", "[gpu]") {
-    const Options o = tiny("transformer:1", "cuda");
-    const Trained whole = train(o), by_one = train(o, 1, true), by_four = train(o, 4); // by_one: and tests
-    CHECK(whole.parameters == by_one.parameters);
-    CHECK(whole.parameters == by_four.parameters);
-    CHECK(whole.counts.at_k == by_four.counts.at_k);
+    for (const char* representation : {"transformer:1", "budgeted-attention:0.25"}) {
+        const Options o = tiny(representation, "cuda");
+        const Trained whole = train(o), by_one = train(o, 1, true), by_four = train(o, 4); // by_one: and tests
+        CHECK(whole.parameters == by_one.parameters);
+        CHECK(whole.parameters == by_four.parameters);
+        CHECK(whole.counts.at_k == by_four.counts.at_k);
+    }
+}
+
+// Rewards are small differences of losses, so their last digits are lost: of the largest number of each kind 1e-3.
+TEST_CASE("on the GPU the bandit of budgeted attention learns what it learns on the CPU", "[gpu]") {
+    const auto both = [](const char* device) {
+        Options o = tiny("budgeted-attention:0.5", device);
+        o.task.queries = "many", o.task.length = 64, o.task.vocab = 8192;
+        o.model.d_model = 24; // not a whole number of tiles
+        return train(o);
+    };
+    const Trained cpu = both("cpu"), gpu = both("cuda");
+    expect_close(cpu, gpu);
+    int kinds = 0;
+    for (const ParameterInfo& p : cpu.infos) {
+        if (p.learned) continue;
+        INFO(p.name);
+        ++kinds;
+        double most = 0, off = 0;
+        for (int64_t i = p.offset; i < p.offset + p.shape.size(); ++i) {
+            most = std::max(most, std::abs(double{cpu.parameters[i]}));
+            off = std::max(off, std::abs(double{cpu.parameters[i]} - gpu.parameters[i]));
+        }
+        CHECK(most > 0);
+        CHECK(off <= 1e-3 * most);
+    }
+    CHECK(kinds == 5);
+}
+
+TEST_CASE("on the GPU budgeted attention has the same bits in every order of threads, and resumed", "[gpu]") {
+    const Options o = tiny("budgeted-attention:0.5", "cuda");
+    const Trained first = train(o);
+    for (const int order : {1, 2}) {
+        if (emulator::set_order) emulator::set_order(order);
+        CHECK(train(o).parameters == first.parameters);
+    }
+    if (emulator::set_order) emulator::set_order(0);
+
+    Options resolved = o;
+    resolve(resolved);
+    Trainer half(make_data(resolved)), rest(make_data(resolved));
+    while (half.steps_done() < 5) half.advance(5);
+    rest.parameters() = half.parameters(), rest.optimiser() = half.optimiser();
+    rest.set_steps_done(5);
+    while (rest.steps_done() < rest.steps_total()) rest.advance(rest.steps_total());
+    CHECK(rest.parameters() == first.parameters);
+}
+
+TEST_CASE("on the GPU too a bandit that cannot invert its matrix says so", "[gpu]") {
+    for (const char* device : {"cpu", "cuda"}) {
+        Options o = tiny("budgeted-attention:0.5", device);
+        resolve(o);
+        Trainer trainer(make_data(o));
+        trainer.parameter("block.0.budget.A").data[0] = -1e6f;
+        CHECK_THROWS_WITH(trainer.step(), Catch::Matchers::Contains("not positive definite"));
+    }
 }
 
 TEST_CASE("on the GPU contrastive pretraining and frozen projections are the CPU's", "[gpu]") {
@@ -112,13 +175,16 @@ TEST_CASE("on the GPU contrastive pretraining and frozen projections are the CPU
 }
 
 TEST_CASE("on the GPU a step that is not finite is not made, and names its op", "[gpu]") {
-    Options o = tiny("raw", "cuda");
-    resolve(o);
-    Trainer trainer(make_data(o));
-    trainer.step();
-    trainer.parameters()[3] = NAN;
-    const std::vector<float> before = trainer.optimiser().m;
-    CHECK_THROWS_WITH(trainer.step(), Catch::Matchers::Contains("step 2: embedding"));
-    CHECK(trainer.steps_done() == 1);
-    CHECK(trainer.optimiser().m == before);
+    for (const char* representation : {"raw", "budgeted-attention:0.5"}) { // whose bandit learns nothing then either
+        Options o = tiny(representation, "cuda");
+        resolve(o);
+        Trainer trainer(make_data(o));
+        trainer.step();
+        trainer.parameters()[3] = NAN;
+        const std::vector<float> before = trainer.optimiser().m, parameters = trainer.parameters();
+        CHECK_THROWS_WITH(trainer.step(), Catch::Matchers::Contains("step 2: embedding"));
+        CHECK(trainer.steps_done() == 1);
+        CHECK(trainer.optimiser().m == before);
+        CHECK(std::memcmp(trainer.parameters().data(), parameters.data(), parameters.size() * sizeof(float)) == 0);
+    }
 }

@@ -269,12 +269,12 @@ TEST_CASE("budgeted attention: the bandit is ridge regression on the drop of the
     std::vector<float> x{1, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 1}; // four tokens, all in one sequence
     const Tensor features{x.data(), nullptr, {1, 4, d}};
     const std::vector<int32_t> first{0, 2}, second{1, 3};
-    std::vector<Budget::Experience> seen;
-    seen.emplace_back(2, d);
-    seen[0].set(0, features, {first.data(), {1, 2}}, 0, 5.0);  // the first loss has nothing to compare with: reward 0
-    seen[0].set(1, features, {second.data(), {1, 2}}, 0, 2.0); // 3 below the mean
-    std::vector<double> work;
-    budget.learn(seen, work);
+    Arena arena;
+    Budget::Experience seen(arena, {2, 1, d});
+    seen.set(0, features, {first.data(), {1, 2}});
+    seen.set(1, features, {second.data(), {1, 2}});
+    const float loss[] = {5, 2}; // the first has nothing to compare with: reward 0; the second is 3 below the mean
+    budget.learn(seen, loss);
     // A = I + sum x x^T = [[3,1,0],[1,3,0],[0,0,2]],  b = 3 (0,1,1),  theta = A^-1 b = (-3/8, 9/8, 3/2)
     std::map<std::string, const float*> kept;
     for (const ParameterInfo& p : layout.infos()) kept[p.name] = data.data() + p.offset;

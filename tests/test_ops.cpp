@@ -240,6 +240,34 @@ TEST_CASE("seeded bug: a forward pass that leaves or overruns or changes somethi
     CHECK_THAT(check_node(forgetful, Device::cpu), Contains("the node's dx differs"));
 }
 
+TEST_CASE("seeded bug: a budget whose ties go to the higher, or that learns in another order", "[ops][control]") {
+    expect_report(
+        "budget_choose batch=2 time=31 chosen=4 ties",
+        [](const OpCase& op, Memory<float>& m) { // from the end to the start
+            float* bound = m[op.buffer("bound")];
+            std::vector<float> kept(bound, bound + 62);
+            for (int b = 0; b < 2; ++b) std::reverse(bound + 31 * b, bound + 31 * (b + 1));
+            op.forward.cpu(m);
+            std::copy(kept.begin(), kept.end(), bound);
+            int32_t* chosen = m.index[0].data();
+            for (int b = 0; b < 2; ++b) std::reverse(chosen + 4 * b, chosen + 4 * (b + 1));
+            for (int i = 0; i < 8; ++i) chosen[i] = 30 - chosen[i];
+        },
+        "chosen differs", true);
+    expect_report(
+        "budget_learn batch=4 rows=3 d=5 before=7",
+        [](const OpCase& op, Memory<float>& m) { // the last two sequences before the first two
+            const auto turn = [&](const char* name) {
+                Guarded<float>& all = m.data[op.buffer(name).id];
+                std::rotate(all.data(), all.data() + all.size() / 2, all.data() + all.size());
+            };
+            turn("x"), turn("loss");
+            op.forward.cpu(m);
+            turn("x"), turn("loss");
+        },
+        "off by", true);
+}
+
 TEST_CASE("causal attention: a key that is not seen has no effect, however large its score", "[ops]") {
     const int time = 33, heads = 2, d = 6, row = 3 * d, seen = 20; // dy is 0 from position `seen` on
     const auto run = [&](float later_keys) {

@@ -1,21 +1,14 @@
-// top_k on the GPU; the mathematics is in src/ops/top_k.h. A warp takes a row. Each score and its position make one
-// 64-bit rank, higher for a better one and never equal, so the i-th choice is the largest rank below the one before:
-// k maxima over the row, which comes from the cache after the first. Any k; at k = 4 bound by latency.
+// top_k on the GPU; the mathematics is in src/ops/top_k.h. A warp takes a row. No two ranks (cuda/rank.cuh) are equal,
+// so the i-th choice is the largest rank below the one before: k maxima over the row, which comes from the cache after
+// the first. Any k; at k = 4 bound by latency.
 #include "ops/top_k.h"
 
-#include "cuda/common.cuh"
+#include "cuda/rank.cuh"
 
 namespace fci::cuda {
 namespace {
 
 constexpr int threads = 128, rows_per_block = threads / 32;
-
-// By score, a NaN below everything, and -0 as +0; then by position, the lower first.
-__device__ __forceinline__ uint64_t rank_of(float score, int i) {
-    const uint32_t bits = std::bit_cast<uint32_t>(score == 0.f ? 0.f : score),
-                   ordered = bits >> 31 ? ~bits : bits | 0x80000000u; // as the floats are, apart from NaN
-    return uint64_t{score == score ? ordered : 0u} << 32 | (0xffffffffu - static_cast<uint32_t>(i));
-}
 
 __device__ __forceinline__ uint64_t warp_highest(uint64_t v) {
     for (int offset = 16; offset; offset /= 2) {

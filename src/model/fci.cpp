@@ -93,9 +93,9 @@ void check_model(const ModelOptions& o, int vocab, int length) {
     if (r.kind == "fourier" && length > 16384 && length < no_length) // its tables take 4 length^2 bytes
         fail(Exit::usage, "--representation {}: a length of {} is too long for it, at most 16384", o.representation,
              length);
-    if (r.kind == "budgeted-attention" && o.d_model > Budget::widest)
+    if (r.kind == "budgeted-attention" && o.d_model > BudgetShape::widest)
         fail(Exit::usage, "--d-model {}: --representation {} takes {} at most", o.d_model, o.representation,
-             Budget::widest);
+             BudgetShape::widest);
     expect_one_of("--router", o.router, routers());
     expect_one_of("--embeddings", o.embeddings, {"learned", "structured", "anchors"});
     expect_one_of("--positions", o.positions, {"everywhere", "in_mixer", "none"});

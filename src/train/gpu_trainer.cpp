@@ -72,6 +72,7 @@ GpuTrainer::GpuTrainer(const Options& o, const Dataset& train, int64_t parameter
               memory_.array<int32_t>(train.right.empty() ? queries : queries * train.length),
               train.right.empty() ? nullptr : memory_.array<int32_t>(queries + 1),
               o.train.batch};
+    if (model_->budget()) experience_.emplace(memory_, BudgetLesson{o.train.batch, train.queries, o.model.d_model});
     hits_ = memory_.array<int32_t>(4 * queries);
     set_zero(Device::cuda, hits_, 4 * queries * sizeof(int32_t));
     routing_weight_ = memory_.floats(1);
@@ -128,6 +129,7 @@ void GpuTrainer::step(Objective objective) {
         for (int r = 0; r < l.rounds; ++r) minimised.routing[r] = l.routing[r].data;
         minimised.rounds = l.rounds;
         cuda::count_hits(count = count_of(out, b, hits_));
+        if (experience_) experience_->set(0, out.mixed.features, out.mixed.taking_part);
     } else {
         minimised.routing[0] = contrastive_loss(tape_, *model_, b, weight).data;
         minimised.rounds = 1;
@@ -136,6 +138,8 @@ void GpuTrainer::step(Objective objective) {
     const Prepared& p = prepared_[static_cast<int>(objective)];
     const GpuUpdate update{size_, parameters_, grad_, m_, v_, p.frozen, options_.train.clip, p.schedule};
     cuda::finish_step(update, minimised, count, at_, log_, most_steps);
+    if (experience_ && objective == Objective::training)
+        model_->budget()->learn(*experience_, minimised.routing[minimised.rounds - 1], &at_->stopped);
 }
 
 std::span<const GpuLog> GpuTrainer::run(const Phase& phase, int64_t first, int n, std::vector<float>& parameters,

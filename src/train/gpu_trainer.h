@@ -4,6 +4,7 @@
 // out with each call, so checkpoints, resuming and looking at a model know nothing of the device.
 #pragma once
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "train/gpu.h"
@@ -55,6 +56,7 @@ private:
     Arena activations_{Device::cuda}, gradients_{Device::cuda};
     Tape tape_{activations_, true, &gradients_}, forward_only_{activations_, false};
     std::unique_ptr<Model> model_, forward_model_;
+    std::optional<Budget::Experience> experience_; // of budgeted attention
     int place_length_;
     // On the device:
     float *parameters_, *grad_, *m_, *v_, *routing_weight_;

@@ -214,18 +214,13 @@ std::string write_toml(Options o, bool with_run) {
 
 namespace {
 
-// "auto" takes a GPU where there is one and the model can use it.
+// "auto" takes a GPU where there is one.
 void choose_device(Options& o) {
-    // Its bandit solves a system on the host after every step.
-    const bool on_host = o.model.representation.starts_with("budgeted-attention");
     const Gpu gpu = o.run.device == "cpu" ? Gpu{} : find_gpu();
-    if (o.run.device == "cuda" && on_host)
-        fail(Exit::usage, "--device cuda: --representation {} trains on the CPU only; use --device cpu",
-             o.model.representation);
     if (o.run.device == "cuda" && !gpu.present)
         fail(Exit::usage, "--device cuda: {}. Without a GPU use --device cpu (or leave it out)", gpu.why);
-    if (o.run.device == "auto") o.run.device = gpu.present && !gpu.emulated && !on_host ? "cuda" : "cpu";
-    if (o.run.tf32 && o.run.device == "cpu" && !on_host)
+    if (o.run.device == "auto") o.run.device = gpu.present && !gpu.emulated ? "cuda" : "cpu";
+    if (o.run.tf32 && o.run.device == "cpu")
         fail(Exit::usage, "--tf32 is for products on a GPU, and this run is on the CPU: leave it out");
     if (o.run.tf32 && o.run.device == "cuda") cuda::allow_tf32();
 }

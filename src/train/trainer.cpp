@@ -58,9 +58,10 @@ Trainer::Trainer(TrainerData data)
     frozen_ = freeze([&](const ParameterInfo& p) {
         return options_.train.contrastive == "frozen" && p.name.starts_with("router.w");
     });
-    for (int g = 0; forward_model_->budget() && g < groups; ++g) {
-        const int batch = options_.train.batch;
-        experience_.emplace_back((g + 1) * batch / groups - g * batch / groups, options_.model.d_model);
+    if (forward_model_->budget()) {
+        const BudgetLesson lesson{options_.train.batch, train_.queries, options_.model.d_model};
+        experience_.emplace(budget_memory_, lesson);
+        budget_losses_.resize(int64_t{lesson.batch} * lesson.rows);
     }
     for (int w = 0; w < workers_.count(); ++w) lanes_.push_back(std::make_unique<Lane>());
     if (options_.run.device == "cuda") gpu_ = std::make_unique<GpuTrainer>(options_, train_, size);
@@ -160,7 +161,7 @@ Counts Trainer::count(const Model::Output& out, const Batch& batch) const {
     return c;
 }
 
-// Calls f(batch, first sequence within the group) for a group's sequences, a tape full at a time.
+// Calls f(sequences, the first one's place in the batch) for a group's sequences, a tape full at a time.
 template <class F>
 void Trainer::each_tape(int g, Lane& lane, int64_t step_of_epoch, F f) {
     const int batch = options_.train.batch, groups = static_cast<int>(groups_.size());
@@ -170,7 +171,7 @@ void Trainer::each_tape(int g, Lane& lane, int64_t step_of_epoch, F f) {
         const int n = std::min(per_tape, end - at);
         lane.tape.reset();
         const int64_t first = step_of_epoch * batch + at;
-        f(gather_sequences(lane.arena, train_, n, [&](int i) { return order_[first + i]; }), at - begin);
+        f(gather_sequences(lane.arena, train_, n, [&](int i) { return order_[first + i]; }), at);
         lane.tape.backward();
     }
 }
@@ -188,19 +189,13 @@ void Trainer::run_group(int g, Lane& lane) {
         for (int round = 0; round < l.rounds; ++round)
             for (int64_t i = 0; i < l.routing[round].size(); ++i)
                 counts.routing_loss += l.routing[round].data[i] / l.rounds;
-        if (out.mixed.taking_part.data && l.rounds) learn_budget(g, out, first, l.routing[l.rounds - 1]);
+        if (experience_) {
+            const Tensor last = l.routing[l.rounds - 1];
+            experience_->set(first, out.mixed.features, out.mixed.taking_part);
+            std::copy_n(last.data, last.size(), budget_losses_.begin() + int64_t{first} * train_.queries);
+        }
         group.counts.add(counts);
     });
-}
-
-// Keeps for the bandit of budgeted attention what these sequences showed.
-void Trainer::learn_budget(int g, const Model::Output& out, int first, Tensor routing_loss) {
-    const int rows = train_.queries;
-    for (int i = 0; i < out.mixed.taking_part.shape[0]; ++i) {
-        double sum = 0;
-        for (int r = 0; r < rows; ++r) sum += routing_loss.data[i * rows + r];
-        experience_[g].set(first + i, out.mixed.features, out.mixed.taking_part, i, sum / rows);
-    }
 }
 
 template <class Keep>
@@ -305,7 +300,7 @@ Step Trainer::step_on_cpu() {
     if (!std::isfinite(s.loss)) diagnose();
     s.grad_norm = update(adamw_, s.number, schedule().at(steps_done_), frozen_);
     if (!std::isfinite(s.grad_norm)) diagnose();
-    if (const Budget* budget = forward_model_->budget()) budget->learn(experience_, budget_work_);
+    if (experience_) forward_model_->budget()->learn(*experience_, budget_losses_.data());
     ++steps_done_;
     return s;
 }
@@ -315,8 +310,10 @@ std::span<const Step> Trainer::steps_on_gpu(int64_t until) {
     const int64_t end = std::min({until, (epoch + 1) * steps_per_epoch_, steps_done_ + GpuTrainer::most_steps});
     const GpuTrainer::Phase phase{GpuTrainer::Objective::training, steps_total(), frozen_.ranges, &order_,
                                   routing_weight(static_cast<int>(epoch))};
+    const auto logs = gpu_->run(phase, steps_done_, static_cast<int>(end - steps_done_), data_, adamw_);
+    if (experience_) forward_model_->budget()->expect_finite();
     made_.clear();
-    for (const GpuLog& log : gpu_->run(phase, steps_done_, static_cast<int>(end - steps_done_), data_, adamw_)) {
+    for (const GpuLog& log : logs) {
         const int64_t queries = int64_t{options_.train.batch} * train_.queries;
         Counts counts{queries, log.at_k, log.at_1, log.right, log.all, log.answer_loss, log.routing_loss};
         Step s = describe(steps_done_ + 1, counts);

@@ -9,6 +9,7 @@
 // run on the GPU (train/gpu_trainer.h), all else here.
 #pragma once
 #include <memory>
+#include <optional>
 
 #include "train/adamw.h"
 #include "train/chance.h"
@@ -87,7 +88,6 @@ private:
     template <class F>
     void each_tape(int g, Lane& lane, int64_t step_of_epoch, F f);
     void run_group(int g, Lane& lane);
-    void learn_budget(int g, const Model::Output&, int first, Tensor routing_loss);
     template <class Keep>
     Frozen freeze(Keep keep) const;                                // the parameters for which keep(info) is true
     double update(AdamW&, int64_t step, OneCycle::Point, Frozen&); // all groups' gradients; returns their norm
@@ -115,8 +115,9 @@ private:
     std::vector<float*> grad_blocks_;
     AdamW adamw_{0};
     Frozen frozen_;
-    std::vector<Budget::Experience> experience_; // one a group, of budgeted attention
-    std::vector<double> budget_work_;
+    Arena budget_memory_; // what a batch showed to the bandit of budgeted attention
+    std::optional<Budget::Experience> experience_;
+    std::vector<float> budget_losses_;
     std::unique_ptr<Model> forward_model_; // no gradients
     std::vector<std::unique_ptr<Lane>> lanes_;
     std::vector<Group> groups_;

@@ -1,0 +1,53 @@
+// budget: a linear bandit chooses the tokens that take part in attention, and learns from the loss
+// [Basu 2026, Sec. 4.3, MF-OFUL; Abbasi-Yadkori et al. 2011]
+//   bound[b,j] = theta . x[b,j] + beta sqrt(max(0, x[b,j] . A^-1 x[b,j])),   beta = 1                          (1)
+//   chosen[b]  = the m positions with the highest bounds, ties to the lower; ascending                         (2)
+//   gram[b]    = sum_i x[b,chosen[b,i]] x[b,chosen[b,i]]^T,   sum[b] = sum_i x[b,chosen[b,i]]                  (3)
+//   A += gram[b],   c += (l' - l[b]) sum[b],   b = 0, 1, ..;   then theta = A^-1 c                             (4)
+// with c the paper's b (as in a checkpoint), l[b] the mean of the sequence's losses and l' that of all l before it (the
+// first of all has no reward). Shapes    x (b,t,d)   A, A^-1, gram[b] (d,d)   theta, c, sum[b] (d)   bound (b,t) chosen
+// (b,m)   loss (b,r) Contract  (2): 1 <= m <= t; a NaN is below everything. (4): in double, stored as float. An A that
+// is not positive
+//           definite is Exit::non_finite on the CPU; on the GPU it leaves A^-1 and theta NaN.
+// Backward  none: a choice has no derivative.
+// Cost      (1) 2 b t d^2   (2) O(b t)   (3) 2 b m d^2   (4) 2 d^3 + b d^2 flops
+#pragma once
+#include "core/tape.h"
+
+namespace fci {
+
+struct BudgetShape {
+    static constexpr int widest = 512; // features
+    int batch, time, chosen, d;
+};
+
+struct BudgetLesson { // of a batch
+    int batch, rows, d;
+    constexpr int padded() const { return (d + tile - 1) / tile * tile; }
+    int64_t work() const { return 2 * int64_t{padded()} * padded() + d + batch; } // doubles; the CPU takes the fewer
+    static constexpr int tile = 16;                                               // of the inverse on the GPU
+};
+
+template <class T>
+struct BudgetNumbers { // what the bandit knows
+    T *A, *inverse, *c, *theta;
+    T* losses; // sum and number of all l so far
+};
+
+template <class T>
+using BudgetBounds = void(BudgetShape, const T* x, const T* inverse, const T* theta, T* bound, T* scratch); // (b,t,d)
+template <class T>
+using BudgetChoose = void(BudgetShape, const T* bound, int32_t* chosen);
+template <class T>
+using BudgetGram = void(BudgetShape, const T* x, const int32_t* chosen, T* gram, T* sum);
+// skip: if not null and not 0, nothing is learned (a step that was not made; it lies on the device)
+template <class T>
+using BudgetLearn = void(BudgetLesson, const T* gram, const T* sum, const T* loss, BudgetNumbers<T>, double* work,
+                         const int* skip);
+
+FCI_TWINS(BudgetBounds<float>, budget_bounds)
+FCI_TWINS(BudgetChoose<float>, budget_choose)
+FCI_TWINS(BudgetGram<float>, budget_gram)
+FCI_TWINS(BudgetLearn<float>, budget_learn)
+
+} // namespace fci
