@@ -1,6 +1,8 @@
 // rank: a score and its position as one 64-bit number, higher for a better choice and never equal: by score, a NaN
 // below everything, and -0 as +0; then by position, the lower first.
 #pragma once
+#include <bit>
+
 #include "cuda/common.cuh"
 
 namespace fci::cuda {

@@ -1,11 +1,10 @@
 // budget on the GPU; the mathematics is in src/ops/budget.h.
-//   (1) one product for the batch, then a warp a position.
-//   (2) a block a sequence. No two ranks (cuda/rank.cuh) are equal, so the m-th highest is found bit by bit, by
-//   counting
-//       how many ranks reach a number; those that reach it are then written in order. 64 passes over the bounds, any t.
-//   (3) the chosen rows beside one another, then a product a sequence.
-//   (4) A^-1 by block elimination, tile by tile: one launch a tile row, 2 d^2 tile double flops over (d/tile)^2 blocks.
-//       At d = 128: 8 launches, each bound by latency, in the place of a Cholesky factor's 128 steps one after another.
+// (1) One product for the batch, then a warp a position.
+// (2) A block a sequence. No two ranks (cuda/rank.cuh) are equal, so the m-th highest is found bit by bit, by counting
+//     the ranks that reach a number; those that reach it are then written in order. 64 passes over the bounds, any t.
+// (3) The chosen rows beside one another, then a product a sequence.
+// (4) A^-1 by block elimination, a launch for each tile row: 7 d^3 flops in double, but all of A at once. At d = 128
+//     that is 8 short launches, where a Cholesky factor is 128 steps one after another.
 #include "ops/budget.h"
 
 #include "cuda/gemm.cuh"
@@ -17,12 +16,6 @@ namespace fci::cuda {
 namespace {
 
 constexpr int threads = 256, warps = threads / 32, tile = BudgetLesson::tile;
-
-template <class T>
-__device__ T sum_over_warp(T v) {
-    for (int offset = 16; offset; offset /= 2) v += __shfl_xor_sync(all_lanes, v, offset);
-    return v;
-}
 
 __global__ void bounds_kernel(int64_t rows, int d, const float* x, const float* z, const float* theta, float* bound) {
     const int64_t r = int64_t{blockIdx.x} * warps + threadIdx.x / 32;
@@ -41,13 +34,14 @@ __global__ void choose_kernel(BudgetShape s, const float* bound, int32_t* chosen
     const int t = s.time, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     bound += int64_t{blockIdx.x} * t;
     chosen += int64_t{blockIdx.x} * s.chosen;
-    const auto reaches = [&](int i, uint64_t rank) { return i < t && rank_of(bound[i], i) >= rank; };
+    const auto lanes_reaching = [&](int i, uint64_t rank) { // a bit for each lane's position
+        return __ballot_sync(all_lanes, i < t && rank_of(bound[i], i) >= rank);
+    };
     uint64_t lowest = 0; // the highest number that m ranks reach: the m-th rank
     for (int bit = 63; bit >= 0; --bit) {
         const uint64_t higher = lowest | uint64_t{1} << bit;
         int n = 0;
-        for (int i = threadIdx.x; i < t; i += threads) n += reaches(i, higher);
-        n = sum_over_warp(n);
+        for (int i = threadIdx.x; i - lane < t; i += threads) n += __popc(lanes_reaching(i, higher));
         __syncthreads();
         if (lane == 0) counted[warp] = n;
         __syncthreads();
@@ -58,14 +52,13 @@ __global__ void choose_kernel(BudgetShape s, const float* bound, int32_t* chosen
     int filled = 0;
     for (int begin = 0; begin < t; begin += threads) {
         const int i = begin + static_cast<int>(threadIdx.x);
-        const bool takes_part = reaches(i, lowest);
-        const unsigned lanes = __ballot_sync(all_lanes, takes_part);
+        const unsigned lanes = lanes_reaching(i, lowest);
         __syncthreads();
         if (lane == 0) counted[warp] = __popc(lanes);
         __syncthreads();
         int at = filled + __popc(lanes & ((1u << lane) - 1));
         for (int w = 0; w < warp; ++w) at += counted[w];
-        if (takes_part) chosen[at] = i; // (2)
+        if (lanes >> lane & 1) chosen[at] = i; // (2)
         for (int w = 0; w < warps; ++w) filled += counted[w];
     }
 }
@@ -158,7 +151,7 @@ __global__ void theta_kernel(BudgetLesson s, const double* a, const double* c, B
         to.inverse[r * s.d + k] = static_cast<float>(v);
         theta += v * c[k];
     }
-    theta = sum_over_warp(theta);
+    for (int offset = 16; offset; offset /= 2) theta += __shfl_xor_sync(all_lanes, theta, offset);
     if (threadIdx.x % 32 == 0) to.theta[r] = static_cast<float>(theta); // (4)
 }
 

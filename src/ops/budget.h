@@ -4,13 +4,14 @@
 //   chosen[b]  = the m positions with the highest bounds, ties to the lower; ascending                         (2)
 //   gram[b]    = sum_i x[b,chosen[b,i]] x[b,chosen[b,i]]^T,   sum[b] = sum_i x[b,chosen[b,i]]                  (3)
 //   A += gram[b],   c += (l' - l[b]) sum[b],   b = 0, 1, ..;   then theta = A^-1 c                             (4)
-// with c the paper's b (as in a checkpoint), l[b] the mean of the sequence's losses and l' that of all l before it (the
-// first of all has no reward). Shapes    x (b,t,d)   A, A^-1, gram[b] (d,d)   theta, c, sum[b] (d)   bound (b,t) chosen
-// (b,m)   loss (b,r) Contract  (2): 1 <= m <= t; a NaN is below everything. (4): in double, stored as float. An A that
-// is not positive
-//           definite is Exit::non_finite on the CPU; on the GPU it leaves A^-1 and theta NaN.
+//   l[b] is the mean of the sequence's losses and l' that of all l before it; the first of all has no reward. A
+//   checkpoint calls c by the paper's name, b.
+// Shapes    x (b,t,d)   A, A^-1, gram[b] (d,d)   theta, c, sum[b] (d)   bound (b,t)   chosen (b,m)   loss (b,r)
+// Contract  (2): 1 <= m <= t; a NaN is below everything.
+//           (4): in double, stored as float. An A that is not positive definite is Exit::non_finite on the CPU; on the
+//           GPU it leaves A^-1 and theta NaN.
 // Backward  none: a choice has no derivative.
-// Cost      (1) 2 b t d^2   (2) O(b t)   (3) 2 b m d^2   (4) 2 d^3 + b d^2 flops
+// Cost      (1) 2 b t d^2   (2) O(b t)   (3) 2 b m d^2   (4) d^3 + b d^2 flops
 #pragma once
 #include "core/tape.h"
 
@@ -21,11 +22,11 @@ struct BudgetShape {
     int batch, time, chosen, d;
 };
 
-struct BudgetLesson { // of a batch
-    int batch, rows, d;
+struct BudgetLesson {
+    static constexpr int tile = 16; // of the inverse on the GPU
+    int batch, rows, d;             // sequences, losses of each, features
     constexpr int padded() const { return (d + tile - 1) / tile * tile; }
-    int64_t work() const { return 2 * int64_t{padded()} * padded() + d + batch; } // doubles; the CPU takes the fewer
-    static constexpr int tile = 16;                                               // of the inverse on the GPU
+    int64_t work() const { return 2 * int64_t{padded()} * padded() + d + batch; } // doubles; fewer are used on the CPU
 };
 
 template <class T>

@@ -115,8 +115,8 @@ private:
     std::vector<float*> grad_blocks_;
     AdamW adamw_{0};
     Frozen frozen_;
-    Arena budget_memory_; // what a batch showed to the bandit of budgeted attention
-    std::optional<Budget::Experience> experience_;
+    Arena budget_memory_;
+    std::optional<Budget::Experience> experience_; // of budgeted attention
     std::vector<float> budget_losses_;
     std::unique_ptr<Model> forward_model_; // no gradients
     std::vector<std::unique_ptr<Lane>> lanes_;
