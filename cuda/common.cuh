@@ -110,39 +110,66 @@ void each(int64_t n, F f) {
     if (n > 0) FCI_LAUNCH((each_kernel<F>), blocks_for(n, threads), threads, 0, n, f);
 }
 
-// to[c] += sum_r f(r,c) for c < columns, f a float: rows are cut into chunks, each summed by itself, top to bottom in 8
-// strands; then the chunks are added in order. The gradients of biases and of norms' weights.
-inline constexpr int column_chunk = 256; // rows
-template <class F>
-__global__ void column_partials(int rows, int columns, F f, float* partial) {
-    FCI_SHARED(float, strand, 8 * 32);
-    const int c = blockIdx.x * 32 + threadIdx.x, begin = blockIdx.y * column_chunk,
-              end = min(rows, begin + column_chunk);
-    float sum = 0;
-    if (c < columns)
-        for (int r = begin + threadIdx.y; r < end; r += 8) sum += f(r, c);
+// Two sums over the same numbers, made in one pass, and where they go.
+struct Two {
+    float first, second;
+};
+struct Twos {
+    float *first, *second;
+};
+__device__ __forceinline__ void add(float& sum, float v) { sum += v; }
+__device__ __forceinline__ void add(Two& sum, Two v) { sum.first += v.first, sum.second += v.second; }
+__device__ __forceinline__ void add_at(float* to, int64_t c, float v) { to[c] += v; }
+__device__ __forceinline__ void add_at(Twos to, int64_t c, Two v) { to.first[c] += v.first, to.second[c] += v.second; }
+
+// sum_r f(r) over r = begin .. end-1 by the 8 threads of a column of a block of 32 x 8: in 8 strands, each top to
+// bottom, then the strands in order. In the thread with y = 0.
+template <class T, class F>
+__device__ T sum_in_strands(int begin, int end, bool inside, F f) {
+    FCI_SHARED(T, strand, 8 * 32);
+    T sum{};
+    if (inside)
+        for (int r = begin + threadIdx.y; r < end; r += 8) add(sum, f(r));
     strand[threadIdx.y * 32 + threadIdx.x] = sum;
     __syncthreads();
-    if (threadIdx.y || c >= columns) return;
-    for (int s = 1; s < 8; ++s) sum += strand[s * 32 + threadIdx.x];
-    partial[int64_t{blockIdx.y} * columns + c] = sum;
+    if (threadIdx.y == 0)
+        for (int s = 1; s < 8; ++s) add(sum, strand[s * 32 + threadIdx.x]);
+    return sum;
 }
-template <class T>
-__global__ void add_partials(int parts, int columns, const T* partial, T* to) {
-    const int c = blockIdx.x * blockDim.x + threadIdx.x;
-    if (c >= columns) return;
-    T sum = 0;
-    for (int p = 0; p < parts; ++p) sum += partial[int64_t{p} * columns + c];
-    to[c] += sum;
+
+// to[c] += sum_p partial[p,c], p < parts.
+template <class T, class To>
+__global__ void add_partials(int parts, int64_t columns, const T* partial, To to) {
+    const int64_t c = int64_t{blockIdx.x} * 32 + threadIdx.x;
+    const bool inside = c < columns;
+    const T sum = sum_in_strands<T>(0, parts, inside, [&](int p) { return partial[p * columns + c]; });
+    if (inside && threadIdx.y == 0) add_at(to, c, sum);
 }
-template <class F>
-void add_column_sums(int rows, int columns, F f, float* to) {
+template <class T, class To>
+void add_partial_sums(int parts, int64_t columns, const T* partial, To to) {
+    FCI_LAUNCH((add_partials<T, To>), blocks_for(columns, 32), dim3(32, 8), 0, parts, columns, partial, to);
+}
+
+// to[c] += sum_r f(r,c) for c < columns, f a float, or Two with to Twos: rows are cut into chunks, each summed by
+// itself; then the chunks are added in order. The gradients of biases and of norms' weights.
+inline constexpr int column_chunk = 256; // rows
+template <class T, class F>
+__global__ void column_partials(int rows, int columns, F f, T* partial) {
+    const int c = blockIdx.x * 32 + threadIdx.x, begin = blockIdx.y * column_chunk,
+              end = min(rows, begin + column_chunk);
+    const bool inside = c < columns;
+    const T sum = sum_in_strands<T>(begin, end, inside, [&](int r) { return f(r, c); });
+    if (inside && threadIdx.y == 0) partial[int64_t{blockIdx.y} * columns + c] = sum;
+}
+template <class T = float, class F, class To>
+void add_column_sums(int rows, int columns, F f, To to) {
     if (rows <= 0 || columns <= 0) return;
     const unsigned chunks = blocks_for(rows, column_chunk);
     Scratch scratch;
-    float* partial = scratch.floats(size_t{chunks} * columns);
-    FCI_LAUNCH((column_partials<F>), dim3(blocks_for(columns, 32), chunks), dim3(32, 8), 0, rows, columns, f, partial);
-    FCI_LAUNCH(add_partials<float>, blocks_for(columns, 256), 256, 0, static_cast<int>(chunks), columns, partial, to);
+    T* partial = reinterpret_cast<T*>(scratch.floats(size_t{chunks} * columns * sizeof(T) / sizeof(float)));
+    FCI_LAUNCH((column_partials<T, F>), dim3(blocks_for(columns, 32), chunks), dim3(32, 8), 0, rows, columns, f,
+               partial);
+    add_partial_sums(static_cast<int>(chunks), columns, partial, to);
 }
 
 } // namespace fci::cuda

@@ -42,6 +42,8 @@ int shared_limit() { return static_cast<int>(emulator::get_shared_limit()); }
 
 #else
 
+#include <cstdlib>
+
 namespace fci::cuda {
 namespace {
 
@@ -117,6 +119,9 @@ void copy_out(void* to, const void* from, size_t bytes) {
 void synchronize() { expect(cudaStreamSynchronize(stream()), "running kernels"); }
 
 Gpu find_gpu() {
+    // All kernels are loaded now: loading one later waits for the device, which must not happen while a step is
+    // captured.
+    setenv("CUDA_MODULE_LOADING", "EAGER", 0);
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error == cudaErrorInsufficientDriver)

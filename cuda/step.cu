@@ -25,22 +25,44 @@ __global__ void gather_kernel(GpuSequences from, const GpuStep* step, int64_t pe
     }
 }
 
-// Several right positions a query: their places, each once, one query after the other. A thread for all: they are few.
+// Several right positions a query: their places, each once, one query after the other. One block; a thread a query
+// counts, the counts are added up, then each fills in its own.
 __global__ void gather_right_kernel(GpuSequences from, const GpuStep* step, int64_t per_epoch, int first, GpuBatch to) {
-    int filled = 0;
-    for (int i = 0; i < to.batch; ++i) {
-        const int64_t at = step ? from.order[step->next % per_epoch * to.batch + i] : first + i;
-        for (int j = 0; j < from.queries; ++j) {
-            const int64_t source = at * from.queries + j;
-            const int begin = filled;
-            to.bounds[i * from.queries + j] = begin;
-            for (int r = from.begin[source]; r < from.begin[source + 1]; ++r) {
-                const int place = from.right[r] / from.place_length;
-                if (filled == begin || to.place[filled - 1] != place) to.place[filled++] = place;
-            }
+    FCI_SHARED(int, ends, threads);
+    const int queries = to.batch * from.queries, thread = threadIdx.x;
+    int before = 0; // places of the queries of earlier rounds
+    for (int q0 = 0; q0 < queries; q0 += threads) {
+        const int q = q0 + thread, i = q / from.queries;
+        int64_t source = 0;
+        if (q < queries) {
+            const int64_t at = step ? from.order[step->next % per_epoch * to.batch + i] : first + i;
+            source = at * from.queries + q % from.queries;
         }
+        const auto each_place = [&](auto f) {
+            int last = -1;
+            for (int r = from.begin[source]; q < queries && r < from.begin[source + 1]; ++r) {
+                const int place = from.right[r] / from.place_length;
+                if (place != last) f(last = place);
+            }
+        };
+        int count = 0;
+        each_place([&](int) { ++count; });
+        __syncthreads(); // the last round's ends are read
+        ends[thread] = count;
+        for (int reach = 1; reach < threads;
+             reach *= 2) { // sums over all threads up to this one [Hillis & Steele 1986]
+            __syncthreads();
+            const int other = thread >= reach ? ends[thread - reach] : 0;
+            __syncthreads();
+            ends[thread] += other;
+        }
+        __syncthreads();
+        int filled = before + ends[thread] - count;
+        if (q < queries) to.bounds[q] = filled;
+        each_place([&](int place) { to.place[filled++] = place; });
+        before += ends[threads - 1];
     }
-    to.bounds[to.batch * from.queries] = filled;
+    if (thread == 0) to.bounds[queries] = before;
 }
 
 // A warp a query. The highest logit, ties to the lower index.
@@ -143,7 +165,7 @@ __global__ void adamw_kernel(GpuUpdate u, const GpuStep* step) {
 
 void gather_batch(GpuSequences from, const GpuStep* step, int64_t per_epoch, int first, GpuBatch to) {
     FCI_LAUNCH(gather_kernel, static_cast<unsigned>(to.batch), threads, 0, from, step, per_epoch, first, to);
-    if (!from.answer) FCI_LAUNCH(gather_right_kernel, 1, 1, 0, from, step, per_epoch, first, to);
+    if (!from.answer) FCI_LAUNCH(gather_right_kernel, 1, threads, 0, from, step, per_epoch, first, to);
 }
 
 void count_hits(GpuCount c) { FCI_LAUNCH(count_kernel, blocks_for(c.queries, threads / 32), threads, 0, c); }

@@ -71,6 +71,25 @@ OpCase layer_norm_case(NormShape s, float range) {
     return op;
 }
 
+OpCase residual_norm_case(NormShape s) {
+    OpCase op{fmt::format("residual_norm rows={} d={}", s.rows, s.d)};
+    const Shape rows{s.rows, s.d};
+    const Buffer x = op.input("x", rows.size()), z = op.input("z", rows.size(), uniform(-1, 3)), w = op.input("w", s.d),
+                 b = op.input("b", s.d), h = op.output("h", rows.size()), y = op.output("y", rows.size()),
+                 mean = op.saved("mean", s.rows), rstd = op.saved("rstd", s.rows);
+    op.forward = OpCase::calls(FCI_VERSIONS(residual_norm_forward),
+                               [=](auto& m, auto f) { f(s, m[x], m[z], m[w], m[b], m[h], m[y], m[mean], m[rstd]); });
+    op.backward = OpCase::calls(FCI_VERSIONS(residual_norm_backward), [=](auto& m, auto f) {
+        f(s, m[h], m[w], m[mean], m[rstd], m.grad(h), m.grad(y), m.grad(x), m.grad(z), m.grad(w), m.grad(b));
+    });
+    op.node = [=](Tape& tape, auto& m) {
+        const SumAndNorm made =
+            residual_norm(tape, m.tensor(x, rows), m.tensor(z, rows), m.tensor(w, {s.d}), m.tensor(b, {s.d}));
+        return Outputs{made.h, made.y};
+    };
+    return op;
+}
+
 enum class Weight { no, yes };
 
 OpCase rms_norm_case(NormShape s, float range, Weight has_weight) {
@@ -272,12 +291,14 @@ std::vector<OpCase> make_table() {
     for (const EmbeddingShape& s : {EmbeddingShape{1, 1, 1}, {3, 5, 7}, {2, 33, 16}, {2, 150, 3}, {1, 9, 131}})
         for (Positions positions : {Positions::yes, Positions::no}) table.push_back(embedding_case(s, 6, positions));
     // The norm of 1 or 2 numbers has a gradient of 0 up to eps: rounding errors only, nothing to compare.
-    for (const NormShape& s : {NormShape{3, 37}, {1, 3}, {5, 16}, {1, 17}, {2, 129}})
+    for (const NormShape& s : {NormShape{3, 37}, {1, 3}, {5, 16}, {1, 17}, {2, 129}}) {
+        table.push_back(residual_norm_case(s));
         for (float range : {3.f, 0.01f}) { // at 0.01, eps counts
             table.push_back(layer_norm_case(s, range));
             table.push_back(rms_norm_case(s, range, Weight::yes));
             table.push_back(rms_norm_case({s.rows, s.d, 1e-20f}, range, Weight::no)); // rows of length sqrt(d)
         }
+    }
     for (int n : {1, 15, 16, 17, 1001}) {
         table.push_back(unary_case(FCI_POINTWISE(gelu), uniform(-6, 6)));
         table.push_back(unary_case(FCI_POINTWISE(silu), uniform(-30, 30)));

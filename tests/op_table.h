@@ -78,14 +78,20 @@ Versions(D*, U*, F*, F*, F*) -> Versions<D, U, F>;
 #define FCI_VERSIONS(f)                                                                                                \
     Versions { &reference::f<double>, &reference::f<Dual>, &reference::f<float>, &cpu::f, &cuda::f }
 
+// What a node made: as many tensors as the row has outputs, in their order.
+struct Outputs : std::vector<Tensor> {
+    Outputs(Tensor only) : vector{only} {}
+    Outputs(std::initializer_list<Tensor> all) : vector(all) {}
+};
+
 struct OpCase {
     explicit OpCase(std::string name_and_sizes) : name(std::move(name_and_sizes)) {}
 
     std::string name;
     std::vector<Field> fields;
     std::vector<IndexField> index_fields;
-    Calls forward, backward;                                 // backward: empty if the op has none
-    std::function<Tensor(Tape&, const Memory<float>&)> node; // empty: the node has a test of its own
+    Calls forward, backward;                                  // backward: empty if the op has none
+    std::function<Outputs(Tape&, const Memory<float>&)> node; // empty: the node has a test of its own
 
     Buffer input(const char* what, int64_t size, Fill fill = uniform(-1, 1)) {
         return add(Field{what, Role::input, size, fill});

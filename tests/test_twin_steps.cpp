@@ -8,6 +8,7 @@
 #include "ops/cross_entropy.h"
 #include "ops/indices.h"
 #include "tests/catch.h"
+#include "train/gpu.h"
 
 using namespace fci;
 
@@ -182,6 +183,32 @@ TEST_CASE("twins: the root of the tape, with and without a factor on the device"
         CHECK(difference(loss[0].data(), loss[1].data(), rows) < 1e-6);
         CHECK(difference(dz[0].data(), dz[1].data(), rows * classes) < 1e-6);
     }
+}
+
+TEST_CASE("twins: the right places of a batch, each once, for more queries than threads", "[twin]") {
+    const int count = 3, queries = 200, length = 12, place_length = 3, first = 1, batch = 2;
+    std::vector<int32_t> begin{0}, right, places, bounds{0};
+    for (int q = 0; q < count * queries; ++q) {
+        for (int at = q % 5; at < length; at += 1 + q % 7) right.push_back(at);
+        begin.push_back(static_cast<int32_t>(right.size()));
+        if (q < first * queries) continue;
+        for (int r = begin[q]; r < begin[q + 1]; ++r)
+            if (r == begin[q] || right[r] / place_length != places.back()) places.push_back(right[r] / place_length);
+        bounds.push_back(static_cast<int32_t>(places.size()));
+    }
+    Side gpu(Device::cuda);
+    GpuSequences from{};
+    from.tokens = gpu.in(std::vector<int32_t>(count * length)),
+    from.query = gpu.in(std::vector<int32_t>(count * queries));
+    from.begin = gpu.in(begin), from.right = gpu.in(right);
+    from.length = length, from.queries = queries, from.place_length = place_length;
+    GpuBatch to{};
+    to.tokens = gpu.arena.array<int32_t>(batch * length), to.query = gpu.arena.array<int32_t>(batch * queries);
+    to.place = gpu.arena.array<int32_t>(places.size()), to.bounds = gpu.arena.array<int32_t>(bounds.size());
+    to.batch = batch;
+    cuda::gather_batch(from, nullptr, 0, first, to);
+    CHECK(gpu.out(to.bounds, static_cast<int64_t>(bounds.size())) == bounds);
+    CHECK(gpu.out(to.place, static_cast<int64_t>(places.size())) == places);
 }
 
 TEST_CASE("twins: a step of every representation on the GPU against the CPU", "[twin]") {

@@ -189,19 +189,15 @@ void checkpoint_backward(ScanShape s, const float* u, const float* dt, const flo
                          float* dB, float* dC, float* dD) {
     const unsigned blocks = blocks_for(s.channels, columns);
     const int64_t btn = int64_t{s.batch} * s.time * s.states;
-    const auto add = [](int64_t parts, int64_t n, const float* part, float* to) {
-        FCI_LAUNCH(add_partials<float>, blocks_for(n, 256), 256, 0, static_cast<int>(parts), static_cast<int>(n), part,
-                   to);
-    };
     Scratch scratch;
     float *part_A = scratch.floats(s.batch * s.state_size()), *part_D = scratch.floats(int64_t{s.batch} * s.channels);
     float *part_B = scratch.floats(blocks * btn), *part_C = scratch.floats(blocks * btn);
     FCI_LAUNCH(checkpoint_kernel, dim3(s.batch, blocks), block, 0, s, u, dt, A, B, C, D, saved, dy, du, ddt, part_A,
                part_B, part_C, part_D);
-    add(s.batch, s.state_size(), part_A, dA);
-    add(blocks, btn, part_B, dB);
-    add(blocks, btn, part_C, dC);
-    add(s.batch, s.channels, part_D, dD);
+    add_partial_sums(s.batch, s.state_size(), part_A, dA);
+    add_partial_sums(static_cast<int>(blocks), btn, part_B, dB);
+    add_partial_sums(static_cast<int>(blocks), btn, part_C, dC);
+    add_partial_sums(s.batch, s.channels, part_D, dD);
 }
 
 // The last step is the shipped one, selective_scan_forward and selective_scan_backward.

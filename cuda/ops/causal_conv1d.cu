@@ -115,9 +115,8 @@ void causal_conv1d_backward(ConvShape s, const float* x, const float* w, const f
           *partial_db = scratch.floats(size_t{parts} * s.channels);
     FCI_LAUNCH(sums_kernel, dim3(parts, blocks_for(s.channels, 32), blocks_for(s.width, taps)), dim3(32, strands), 0, s,
                x, dy, partial_dw, partial_db);
-    FCI_LAUNCH(add_partials<float>, blocks_for(columns, 256), 256, 0, static_cast<int>(parts), columns, partial_dw, dw);
-    FCI_LAUNCH(add_partials<float>, blocks_for(s.channels, 256), 256, 0, static_cast<int>(parts), s.channels,
-               partial_db, dbias);
+    add_partial_sums(static_cast<int>(parts), columns, partial_dw, dw);
+    add_partial_sums(static_cast<int>(parts), s.channels, partial_db, dbias);
 }
 
 } // namespace fci::cuda

@@ -251,10 +251,6 @@ __global__ void __launch_bounds__(threads)
 
 dim3 grid(const ScanShape& s) { return dim3(s.batch, blocks_for(s.channels, channels)); }
 
-void add_parts(int64_t parts, int64_t n, const float* part, float* to) {
-    FCI_LAUNCH(add_partials<float>, blocks_for(n, 256), 256, 0, static_cast<int>(parts), static_cast<int>(n), part, to);
-}
-
 } // namespace
 
 void selective_scan_forward(ScanShape s, const float* u, const float* dt, const float* A, const float* B,
@@ -268,17 +264,18 @@ void selective_scan_backward(ScanShape s, const float* u, const float* dt, const
                              const float* C, const float* D, const float* saved, const float* dy, float* du, float* ddt,
                              float* dA, float* dB, float* dC, float* dD, float*) {
     if (!s.batch || !s.time || !s.channels) return;
-    const int64_t blocks = grid(s).y, btn = int64_t{s.batch} * s.time * s.states;
+    const int blocks = static_cast<int>(grid(s).y);
+    const int64_t btn = int64_t{s.batch} * s.time * s.states;
     Scratch scratch;
     float *part_A = scratch.floats(s.batch * s.state_size()), *part_D = scratch.floats(int64_t{s.batch} * s.channels);
     float *part_B = scratch.floats(blocks * btn), *part_C = scratch.floats(blocks * btn);
     for (int first = 0; first < s.states; first += states)
         FCI_LAUNCH(backward_kernel, grid(s), threads, sizeof(Tiles), s, first, u, dt, A, B, C, D, saved, dy, du, ddt,
                    part_A, part_B, part_C, part_D);
-    add_parts(s.batch, s.state_size(), part_A, dA);
-    add_parts(blocks, btn, part_B, dB);
-    add_parts(blocks, btn, part_C, dC);
-    add_parts(s.batch, s.channels, part_D, dD);
+    add_partial_sums(s.batch, s.state_size(), part_A, dA);
+    add_partial_sums(blocks, btn, part_B, dB);
+    add_partial_sums(blocks, btn, part_C, dC);
+    add_partial_sums(s.batch, s.channels, part_D, dD);
 }
 
 } // namespace fci::cuda

@@ -75,6 +75,22 @@ struct Maker {
             });
     }
 
+    BenchOp residual_norm(int rows, Calls calls) const {
+        const NormShape s{batch * rows, d};
+        const double n = 1.0 * s.rows * d;
+        return op(
+            "residual_norm", fmt::format("{} x {}", s.rows, d), {0, 4 * n + 2 * d + 2 * s.rows},
+            {0, 7 * n + 5 * d + 2 * s.rows}, calls,
+            [=](Lane& l) {
+                FCI_ON(l.device, residual_norm_forward)
+                (s, l.x[0], l.x[3], l.x[1], l.x[2], l.y[3], l.y[0], l.y[1], l.y[2]);
+            },
+            [=](Lane& l) {
+                FCI_ON(l.device, residual_norm_backward)
+                (s, l.x[0], l.x[1], l.y[1], l.y[2], l.x[2], l.x[3], l.g[0], l.g[3], l.g[1], l.g[2]);
+            });
+    }
+
     // n: of all sequences
     BenchOp unary(const char* name, int rows, int n, double flops, double dflops, UnaryForward<float>* forward,
                   UnaryBackward<float>* backward, Calls calls) const {
@@ -213,7 +229,8 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
                  tables = L * (L + 2.) + 2. * d * d, transform = 4 * n * d + 2 * n * L;
     std::vector<BenchOp> t;
     t.push_back(make.embedding(L, true, all));
-    t.push_back(make.layer_norm(L, {0, 2, 1, 0, 2, 2, 2, 2}));
+    t.push_back(make.layer_norm(L, {0, 1, 1, 0, 1, 2, 1, 1}));
+    t.push_back(make.residual_norm(L, B));
     t.push_back(op(
         "rms_norm", fmt::format("{} x {}", bL, d), {0, 2 * n + d + bL}, {0, 4 * n + 3 * d + bL}, never,
         [=](Lane& l) {
@@ -231,7 +248,7 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
     t.push_back(make.attention("self_attention", {batch, L, L, heads, d / heads, 3 * d, 3 * d, false}, {0, 1}));
     t.push_back(make.attention("self_attention", {batch, L, L, heads, d / heads, 3 * d, 3 * d, true}, {0, 0, 0, 0, 1}));
     t.push_back(make.gelu(L, B));
-    t.push_back(make.residual(L, {0, 2, 2, 0, 2, 2, 2, 2}));
+    t.push_back(make.residual(L, {0, 1, 2, 0, 1, 2, 1, 1}));
     t.push_back(make.linear(L, d, inner, false, times(2, F)));
     t.push_back(make.linear(L, inner, rank, false, F));
     t.push_back(make.linear(L, rank, inner, true, F));
@@ -342,8 +359,9 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
                    {}));
     if (device == Device::cuda) {
         t.push_back(make.layer_norm(rows, all)); // the council's and the head's
-        t.push_back(make.layer_norm(1, times(3, all)));
-        t.push_back(make.residual(1, times(2, all)));
+        t.push_back(make.layer_norm(1, times(2, all)));
+        t.push_back(make.residual_norm(1, all));
+        t.push_back(make.residual(1, all));
         t.push_back(make.gelu(1, all));
         t.push_back(make.gather(1, all));
         t.push_back(make.unary("negative_exp", inner, inner * states, 22, 2, FCI_ON(device, negative_exp_forward),

@@ -27,6 +27,8 @@ struct LayerNorm {
     LayerNorm(ParameterBinder& p, const std::string& name, int d)
         : weight(p.add(name + ".weight", {d}, {Init::constant, 1.f})), bias(p.add(name + ".bias", {d}, {})) {}
     Tensor operator()(Tape& tape, Tensor x) const { return layer_norm(tape, x, weight, bias); }
+    // h = x + z, and its norm
+    SumAndNorm of_sum(Tape& tape, Tensor x, Tensor z) const { return residual_norm(tape, x, z, weight, bias); }
 };
 
 // W2 gelu(W1 x), four times as wide inside

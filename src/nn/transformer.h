@@ -23,8 +23,8 @@ struct PreNormBlock {
           ffn(p, name + ".ffn", d) {}
 
     Tensor operator()(Tape& tape, Tensor x) const { // (b,t,d) -> (b,t,d)
-        x = residual(tape, x, mix(tape, norm1(tape, x)));
-        return residual(tape, x, ffn(tape, norm2(tape, x)));
+        const auto [h, normed] = norm2.of_sum(tape, x, mix(tape, norm1(tape, x)));
+        return residual(tape, h, ffn(tape, normed));
     }
 };
 

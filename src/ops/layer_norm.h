@@ -5,7 +5,11 @@
 // Backward  with g = dy w:  dx[r,c] += rstd (g[r,c] - mean_c(g) - xhat[r,c] mean_c(g xhat))  (dx)
 //           dw[c] += sum_r dy xhat                                                         (dw)
 //           db[c] += sum_r dy                                                              (db)
-// Contract  every d* is ADDED to. eps = 1e-5.
+// residual_norm: the same of a sum that is kept, between two parts of a pre-norm block, in one pass over memory
+//   h = x + z     y = layer_norm(h)                                                       (2)
+// Backward  with (dx)_h what (dx) says for h:   dx[r,c] += dh + (dx)_h     dz[r,c] += dh + (dx)_h   (dh)
+//           dw, db as above
+// Contract  every d* is ADDED to; dh, as dy, is read. eps = 1e-5.
 // Cost      O(rows d), bound by memory.
 #pragma once
 #include "core/tape.h"
@@ -24,10 +28,25 @@ template <class T>
 using LayerNormBackward = void(NormShape, const T* x, const T* w, const T* mean, const T* rstd, const T* dy, T* dx,
                                T* dw, T* db);
 
+template <class T>
+using ResidualNormForward = void(NormShape, const T* x, const T* z, const T* w, const T* b, T* h, T* y, T* mean,
+                                 T* rstd);
+template <class T>
+using ResidualNormBackward = void(NormShape, const T* h, const T* w, const T* mean, const T* rstd, const T* dh,
+                                  const T* dy, T* dx, T* dz, T* dw, T* db);
+
 FCI_TWINS(LayerNormForward<float>, layer_norm_forward)
 FCI_TWINS(LayerNormBackward<float>, layer_norm_backward)
+FCI_TWINS(ResidualNormForward<float>, residual_norm_forward)
+FCI_TWINS(ResidualNormBackward<float>, residual_norm_backward)
 
 // x (...,d), w and b (d) -> (...,d)
 Tensor layer_norm(Tape&, Tensor x, Tensor w, Tensor b);
+
+struct SumAndNorm {
+    Tensor h, y;
+};
+// x and z (...,d), not the same tensor; w and b (d) -> (...,d) both
+SumAndNorm residual_norm(Tape&, Tensor x, Tensor z, Tensor w, Tensor b);
 
 } // namespace fci

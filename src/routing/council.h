@@ -26,8 +26,9 @@ struct Council {
         // Each query row sees its own m positions: a batch of b r sequences of m.
         const Tensor joint = kv(tape, seen).reshape({b * r, m, 2 * d});
         const Tensor row = q(tape, norm1(tape, xq)).reshape({b * r, 1, d});
-        Tensor u = residual(tape, xq, out(tape, query_attention(tape, row, joint, heads)).reshape({b, r, d}));
-        return residual(tape, u, ffn(tape, norm2(tape, u)));
+        const Tensor answer = out(tape, query_attention(tape, row, joint, heads)).reshape({b, r, d});
+        const auto [u, normed] = norm2.of_sum(tape, xq, answer);
+        return residual(tape, u, ffn(tape, normed));
     }
 };
 

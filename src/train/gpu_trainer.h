@@ -33,7 +33,9 @@ public:
     Counts evaluate(const Dataset& test, const std::vector<float>& parameters);
     void forget_test_set() { tested_ = nullptr; } // the same Dataset holds other sequences now
 
-    static constexpr int most_steps = 64; // in one run: so that progress is seen and a signal heard
+    // In one run. An epoch of the paper's has 250: the host looks once an epoch; in a longer one progress is seen and a
+    // signal heard in between.
+    static constexpr int most_steps = 512;
 
 private:
     struct Prepared { // of an objective

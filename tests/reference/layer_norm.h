@@ -1,6 +1,7 @@
 // layer_norm, straight from the equations of ops/layer_norm.h.
 #pragma once
 #include <cmath>
+#include <vector>
 
 #include "ops/layer_norm.h"
 
@@ -35,6 +36,23 @@ void layer_norm_backward(NormShape s, const T* x, const T* w, const T* mean, con
             dw[c] += dy[r * s.d + c] * xhat(c);                                           // (dw)
             db[c] += dy[r * s.d + c];                                                     // (db)
         }
+    }
+}
+
+template <class T>
+void residual_norm_forward(NormShape s, const T* x, const T* z, const T* w, const T* b, T* h, T* y, T* mean, T* rstd) {
+    for (int i = 0; i < s.rows * s.d; ++i) h[i] = x[i] + z[i]; // (2)
+    layer_norm_forward<T>(s, h, w, b, y, mean, rstd);
+}
+
+template <class T>
+void residual_norm_backward(NormShape s, const T* h, const T* w, const T* mean, const T* rstd, const T* dh, const T* dy,
+                            T* dx, T* dz, T* dw, T* db) {
+    std::vector<T> all(dh, dh + s.rows * s.d);
+    layer_norm_backward<T>(s, h, w, mean, rstd, dy, all.data(), dw, db);
+    for (int i = 0; i < s.rows * s.d; ++i) { // (dh)
+        dx[i] += all[i];
+        dz[i] += all[i];
     }
 }
 
