@@ -11,6 +11,7 @@
 #include "ops/cross_entropy.h"
 #include "ops/embedding.h"
 #include "ops/fourier.h"
+#include "ops/gated_scan.h"
 #include "ops/gather.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
@@ -19,7 +20,6 @@
 #include "ops/rank1_scores.h"
 #include "ops/rms_norm.h"
 #include "ops/routing_scores.h"
-#include "ops/selective_scan.h"
 #include "ops/sparse_attention.h"
 #include "ops/top_k.h"
 
@@ -152,12 +152,84 @@ struct Maker {
             });
     }
 
-    BenchOp scan(bool reverse, Calls calls) const {
-        const ScanShape s{batch, L, inner, states, reverse};
+    // Of this many directions of time at once.
+    BenchOp conv(int directions, Calls calls) const {
+        const ConvShape s{batch, L, inner, 4};
+        const int64_t n = int64_t{batch} * L * inner;
+        const auto both = [=](Lane& l) {
+            Directions<ConvDirection<float>> all;
+            for (int i = 0; i < directions; ++i)
+                all.add({i == 1, l.x[0] + i * n, l.x[1] + i * 4 * inner, l.x[2] + i * inner, l.y[0] + i * n,
+                         l.x[3] + i * n, l.g[0] + i * n, l.g[1] + i * 4 * inner, l.g[2] + i * inner});
+            return all;
+        };
+        const double m = 1.0 * directions * n, w = 5.0 * directions * inner;
+        return op(
+            "causal_conv1d", fmt::format("{} x {} x {}, width 4", directions, batch * L, inner),
+            {(8 + 26) * m, 2 * m + w}, {(24 + 31) * m, 4 * m + 3 * w}, calls,
+            [=](Lane& l) { FCI_ON(l.device, causal_conv1d_forward)
+                           (s, both(l), l.y[1]); },
+            [=](Lane& l) { FCI_ON(l.device, causal_conv1d_backward)
+                           (s, both(l), l.y[1]); });
+    }
+
+    BenchOp gated_scan(int directions, Calls calls) const {
+        const GatedScanShape s{batch, L, inner, states, rank};
+        const auto both = [=](Lane& l) {
+            Directions<GatedScanDirection<float>> all;
+            for (int i = 0; i < directions; ++i) {
+                const int64_t n = i * s.size(), low = i * s.size() / 2, B = low + int64_t{s.batch} * L * rank,
+                              C = B + int64_t{s.batch} * L * states;
+                const int w = i * inner * (rank + states + 2), bias = w + inner * rank, D = bias + inner, A = D + inner;
+                const float *x = l.x[3], *p = l.x[4];
+                float *dx = l.g[2], *dp = l.g[3];
+                all.add({i == 1,
+                         l.x[0] + n,
+                         x + low,
+                         x + B,
+                         x + C,
+                         l.x[1] + n,
+                         p + w,
+                         p + bias,
+                         p + A,
+                         p + D,
+                         l.y[0] + n,
+                         l.y[1] + i * s.saved_size(),
+                         l.far + i * s.kept_size(),
+                         l.x[2] + n,
+                         l.g[0] + n,
+                         dx + low,
+                         dx + B,
+                         dx + C,
+                         l.g[1] + n,
+                         dp + w,
+                         dp + bias,
+                         dp + A,
+                         dp + D});
+            }
+            return all;
+        };
+        const auto scratch = [=](Lane& l) { return l.far + directions * s.kept_size(); };
+        const double n = 1.0 * directions * s.size(), low = 1.0 * directions * batch * L * (rank + 2 * states),
+                     work = n * states, constants = directions * inner * (rank + states + 2.0),
+                     kept = 1.0 * directions *
+                            static_cast<double>(s.saved_size() + (device == Device::cpu ? s.kept_size() : 0));
+        return op(
+            "gated_scan", fmt::format("{} x {} x {} x {}, rank {}", directions, batch * L, inner, states, rank),
+            {(6 + 18) * work + (2 * rank + 46 + 27) * n, 3 * n + low + constants + kept},
+            {(20 + 18) * work + (4 * rank + 27 + 35) * n, 7 * n + 3 * low + 3 * constants + kept}, calls,
+            [=](Lane& l) { FCI_ON(l.device, gated_scan_forward)
+                           (s, both(l), scratch(l)); },
+            [=](Lane& l) { FCI_ON(l.device, gated_scan_backward)
+                           (s, both(l), scratch(l)); });
+    }
+
+    BenchOp scan(Calls calls) const { // what is left of gated_scan without its step and gate
+        const ScanShape s{batch, L, inner, states, false};
         const double n = 1.0 * batch * L * inner, bc = 2.0 * batch * L * states, work = n * states,
                      constants = inner * (states + 1.0), saved = static_cast<double>(s.saved_size());
         return op(
-            "selective_scan", fmt::format("{} x {} x {}{}", batch * L, inner, states, reverse ? ", reverse" : ""),
+            "selective_scan", fmt::format("{} x {} x {}", batch * L, inner, states),
             {(6 + 18) * work, 3 * n + bc + constants + saved},
             {(20 + 18) * work, 7 * n + 3 * bc + 3 * constants + saved}, calls,
             [=](Lane& l) {
@@ -198,11 +270,10 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
     const Maker make{device, batch};
     constexpr int rows = 2 * k, hubs = 16;
     const int bL = batch * L;
-    const double n = 1.0 * bL * d, m = 1.0 * bL * inner;
+    const double n = 1.0 * bL * d;
     const NormShape norm{bL, d};
     const RoutingShape route{batch, L, 1, d, heads};
     const Rank1Shape rank1{batch, L, 1, d};
-    const ConvShape conv{batch, L, inner, 4, false};
     const SparseShape sparse{batch, L, heads, d / heads, SparseShape::most_globals};
     const LinearAttentionShape features{batch, L, heads, d / heads};
     const FourierShape wave{batch, L, d};
@@ -234,34 +305,15 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
     t.push_back(make.residual(L, {0, 2, 2, 0, 2, 2, 2, 2}));
     t.push_back(make.linear(L, d, inner, false, times(2, F)));
     t.push_back(make.linear(L, inner, rank, false, F));
-    t.push_back(make.linear(L, rank, inner, true, F));
     t.push_back(make.linear(L, inner, states, false, times(2, F)));
     t.push_back(make.linear(L, inner, d, false, F));
-    t.push_back(op(
-        "causal_conv1d", fmt::format("{} x {}, width 4", bL, inner), {8 * m, 2 * m + 5 * inner},
-        {16 * m, 4 * m + 14 * inner}, F,
-        [=](Lane& l) {
-            FCI_ON(l.device, causal_conv1d_forward)
-            (conv, l.x[0], l.x[1], l.x[2], l.y[0], l.y[1]);
-        },
-        [=](Lane& l) {
-            FCI_ON(l.device, causal_conv1d_backward)(conv, l.x[0], l.x[1], l.x[3], l.g[0], l.g[1], l.g[2], l.y[1]);
-        }));
-    t.push_back(
-        make.unary("silu", bL, bL * inner, 26, 31, FCI_ON(device, silu_forward), FCI_ON(device, silu_backward), F));
-    t.push_back(make.unary("softplus", bL, bL * inner, 46, 27, FCI_ON(device, softplus_forward),
-                           FCI_ON(device, softplus_backward), F));
-    t.push_back(make.scan(false, {0, 0, 1, 0, 0, 2}));
-    t.push_back(make.scan(true, {0, 0, 1}));
-    t.push_back(op(
-        "gate", fmt::format("{} x {}", bL, inner), {27 * m, 3 * m}, {35 * m, 7 * m}, F,
-        [=](Lane& l) {
-            FCI_ON(l.device, gate_forward)
-            (int64_t{bL} * inner, l.x[0], l.x[1], l.y[0]);
-        },
-        [=](Lane& l) {
-            FCI_ON(l.device, gate_backward)(int64_t{bL} * inner, l.x[0], l.x[1], l.x[2], l.g[0], l.g[1]);
-        }));
+    for (const int directions : {2, 1}) {
+        const std::array<double, std::size(op_steps)> calls = {0, 0, directions == 2 ? 1. : 0,
+                                                               0, 0, directions == 1 ? 2. : 0};
+        t.push_back(make.conv(directions, calls));
+        t.push_back(make.gated_scan(directions, calls));
+    }
+    t.push_back(make.scan(never));
     const double route_flops = 2.0 * (2. * batch * d * d + n), route_rows = batch * (L + 3. * d);
     t.push_back(op(
         "routing_scores", fmt::format("{} row{} x {}", batch, batch == 1 ? "" : "s", L),
@@ -346,8 +398,6 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
         t.push_back(make.residual(1, times(2, all)));
         t.push_back(make.gelu(1, all));
         t.push_back(make.gather(1, all));
-        t.push_back(make.unary("negative_exp", inner, inner * states, 22, 2, FCI_ON(device, negative_exp_forward),
-                               FCI_ON(device, negative_exp_backward), F));
         t.push_back(make.embedding(hubs, false, P)); // the perceiver's
         t.push_back(make.linear(L, d, 2 * d, true, P));
         t.push_back(make.linear(hubs, d, d, true, P));
