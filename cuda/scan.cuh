@@ -59,9 +59,22 @@ __device__ __forceinline__ void put_states(const float (&v)[state_share], float4
     for (int k = 0; k < state_share; ++k) reinterpret_cast<float*>(tile)[threadIdx.x + k * threads] = v[k];
 }
 
-// h before a chunk: (b, chunks, n, d) of `saved`.
-__device__ __forceinline__ int64_t before(const ScanShape& s, const Place& p, int chunk, int j) {
+__device__ __forceinline__ void put_own(const Place& p, const float (&v)[owned], float* tile) {
+    for (int k = 0; k < owned; ++k) tile[p.own_at(k)] = v[k];
+}
+
+// h before a chunk, to and from `saved` (b, chunks, n, d).
+__device__ __forceinline__ int64_t saved_at(const ScanShape& s, const Place& p, int chunk, int j) {
     return (int64_t{p.b} * s.chunks() + chunk) * s.state_size() + int64_t{p.n0 + j} * s.channels + p.d;
+}
+__device__ __forceinline__ void save_states(const ScanShape& s, const Place& p, int chunk, const float (&h)[each_lane],
+                                            float* saved) {
+    for (int j = 0; j < each_lane; ++j)
+        if (p.has(s, j)) saved[saved_at(s, p, chunk, j)] = h[j];
+}
+__device__ __forceinline__ void fetch_saved(const ScanShape& s, const Place& p, int chunk, const float* saved,
+                                            float (&h)[each_lane]) {
+    for (int j = 0; j < each_lane; ++j) h[j] = p.has(s, j) ? saved[saved_at(s, p, chunk, j)] : 0.f;
 }
 
 // Of four steps whose sums over the states each lane has a part of: the whole sum of the one that it owns.
@@ -74,6 +87,33 @@ __device__ __forceinline__ float sum_of_own(const float (&part)[lanes], int quar
 __device__ __forceinline__ float sum_over_lanes(float v) {
     v += __shfl_xor_sync(all_lanes, v, 1);
     return v + __shfl_xor_sync(all_lanes, v, 2);
+}
+
+// Backward: a chunk's a and h, then g, of all states of the block. Rows have lanes to spare, so that eight rows' reads
+// of one channel go to different banks.
+constexpr int history_pitch = threads + lanes, history_tile = steps_max * history_pitch;
+
+// A chunk's sums over the block's channels for dB and dC, left as parts (blocks, b, t, n); of `at`: h, g, u, dt and the
+// gradient of y. Half of the threads sum dC, half dB: each for one step and four states, over the channels in order.
+template <class Tiles>
+__device__ __forceinline__ void leave_states(const ScanShape& s, const Place& p, int first, const Tiles& at,
+                                             const float* dy, float* part_B, float* part_C) {
+    static_assert(threads == 2 * state_tile);
+    const bool is_B = threadIdx.x >= threads / 2;
+    const int i = threadIdx.x / lanes % steps_max;
+    const float4* history = (is_B ? at.ag : at.h) + i * history_pitch + p.quarter;
+    float sum[each_lane] = {};
+    for (int column = 0; column < channels; ++column) {
+        const int k = i * pitch + column;
+        const float weight = is_B ? at.dt[k] * at.u[k] : dy[k];
+        float4 v = history[column * lanes];
+        for (int j = 0; j < each_lane; ++j) sum[j] += weight * as_array(v)[j];
+    }
+    if (first + i >= s.time) return;
+    float* part =
+        (is_B ? part_B : part_C) + (int64_t{p.block} * s.batch * s.time + row(s, p.b, first + i)) * s.states + p.n0;
+    for (int j = 0; j < each_lane; ++j)
+        if (p.n0 + j < s.states) part[j] = sum[j];
 }
 
 inline dim3 grid(const ScanShape& s, int directions) {

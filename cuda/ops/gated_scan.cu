@@ -4,10 +4,9 @@
 // there, a number by the lane that owns it. Backward, a chunk at a time from the end: a and h again from the saved h,
 // and from them s, for dz; then g backwards, which takes the place of a; then what is summed over channels (dB, dC,
 // d_dt_low) or steps (d_dt_weight): small products with what lies in shared memory. Sums over blocks are left as parts.
-// Bound by arithmetic, as the scan is: what is made again costs a tenth of it, and saves dt, A, s, their gradients and
-// the passes of five ops over them: forward 3 numbers of traffic for each of u instead of 11, backward 8 of 25.
-// In both directions there are four blocks for each of an H100's SMs at batch 32 and 256 channels, of which backward
-// two have room at a time.
+// Bound by arithmetic, as the scan is: what is made again adds about a seventh to it. Traffic, h aside, for each number
+// of u: forward 3 numbers instead of the five ops' 11, backward 7 instead of 24. In both directions there are four blocks
+// for each of an H100's SMs at batch 32 and 256 channels; backward, two have room at a time.
 #include "ops/gated_scan.h"
 
 #include "cuda/parts.cuh"
@@ -90,15 +89,12 @@ __global__ void __launch_bounds__(threads) forward_kernel(GatedScanShape shape, 
     for (int chunk = 0; chunk < s.chunks(); ++chunk) {
         const int first = chunk * steps_max;
         __syncthreads(); // the last chunk is read
-        for (int k = 0; k < owned; ++k) {
-            at.u[p.own_at(k)] = u_next[k];
-            at.gate[p.own_at(k)] = silu(z_next[k]);
-        }
+        put_own(p, u_next, at.u);
+        for (int k = 0; k < owned; ++k) at.gate[p.own_at(k)] = silu(z_next[k]);
         put_states(B_next, at.B);
         put_states(C_next, at.C);
         steps.put(s, p, first, to.dt_low, low_next);
-        for (int j = 0; to.saved && j < each_lane; ++j)
-            if (p.has(s, j)) to.saved[before(s, p, chunk, j)] = h[j];
+        if (to.saved) save_states(s, p, chunk, h, to.saved);
         __syncthreads();
         if (chunk + 1 < s.chunks()) fetch(first + steps_max);
         for (int k = 0; k < owned; ++k) at.dt[p.own_at(k)] = softplus(steps.step(p, k, bias)); // (1)
@@ -132,11 +128,8 @@ struct Parts {
     float *B, *C, *low;               // (blocks, gradient)
 };
 
-// Rows of a and h have lanes to spare, so that eight rows' reads of one channel go to different banks.
-constexpr int history_pitch = threads + lanes;
 struct BackwardTiles {
-    float4 h[steps_max * history_pitch];  // [i]: after step i
-    float4 ag[steps_max * history_pitch]; // a, then g
+    float4 h[history_tile], ag[history_tile]; // h[i]: after step i; ag: a, then g
     float4 B[state_tile], C[state_tile];
     float u[channel_tile], dt[channel_tile], ds[channel_tile];
     float gate[channel_tile]; // dy silu'(z)
@@ -168,7 +161,7 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
         fetch_states(s, p, first, to.B, B_next);
         fetch_states(s, p, first, to.C, C_next);
         steps.fetch(s, p, first, to.dt_low, low_next);
-        for (int j = 0; j < each_lane; ++j) h_next[j] = p.has(s, j) ? to.saved[before(s, p, chunk, j)] : 0.f;
+        fetch_saved(s, p, chunk, to.saved, h_next);
     };
     steps.put_weight(s, p, to.dt_weight);
     for (int e = t; e < channels * rank; e += threads) d_weight[e] = 0;
@@ -176,8 +169,8 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
     for (int chunk = s.chunks() - 1; chunk >= 0; --chunk) {
         const int first = chunk * steps_max;
         __syncthreads(); // the last chunk is read
+        put_own(p, u_next, at.u);
         for (int k = 0; k < owned; ++k) {
-            at.u[p.own_at(k)] = u_next[k];
             at.ds[p.own_at(k)] = dy_next[k] * silu(z_next[k]); // (ds)
             at.gate[p.own_at(k)] = dy_next[k] * silu_derivative(z_next[k]);
         }
@@ -253,29 +246,15 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
             if (is_there) *du = du_before + sum_gB * at.dt[p.own_at(k)] + skip * dsi;
         }
         __syncthreads();
-        // Half of the threads sum dC, half dB: each for one step and four states, over the channels in order.
-        static_assert(threads == 2 * state_tile);
-        const bool is_B = t >= threads / 2;
-        const int i = t / lanes % steps_max;
-        const float4* history = (is_B ? at.ag : at.h) + i * history_pitch + p.quarter;
-        float sum[each_lane] = {};
-        for (int column = 0; column < channels; ++column) {
-            const int k = i * pitch + column;
-            const float weight = is_B ? at.dt[k] * at.u[k] : at.ds[k];
-            float4 v = history[column * lanes];
-            for (int j = 0; j < each_lane; ++j) sum[j] += weight * as_array(v)[j];
-        }
-        const int64_t block_row = int64_t{p.block} * s.batch * s.time; // of its part
-        float* part = (is_B ? parts.B : parts.C) + (block_row + row(s, p.b, first + i)) * s.states + p.n0;
-        for (int j = 0; j < each_lane; ++j)
-            if (first + i < s.time && p.n0 + j < s.states) part[j] = sum[j];
+        leave_states(s, p, first, at, at.ds, parts.B, parts.C);
         for (int e = t; e < steps_max * rank; e += threads) {
             const int step = e / rank, r = e % rank;
             float sum_low = 0;
             for (int column = 0; column < channels; ++column)
                 sum_low += steps.weight[column * steps.pitch + r] * at.dp[step * pitch + column]; // (dlow)
             if (first + step >= s.time) continue;
-            float& low = parts.low[(block_row + row(s, p.b, first + step)) * rank + r];
+            const int64_t part_row = int64_t{p.block} * s.batch * s.time + row(s, p.b, first + step);
+            float& low = parts.low[part_row * rank + r];
             low = first_state ? low + sum_low : sum_low;
         }
         for (int e = t; e < channels * rank; e += threads) {

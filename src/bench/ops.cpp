@@ -152,94 +152,70 @@ struct Maker {
             });
     }
 
-    // Of this many directions of time at once.
+    // Of one or two directions of time at once: in each slot the numbers of the first, then of the second.
+    static Tensor tensor(Lane& l, int slot, int64_t skip) { return {l.x[slot] + skip, l.g[slot] + skip, {}}; }
     BenchOp conv(int directions, Calls calls) const {
         const ConvShape s{batch, L, inner, 4};
-        const int64_t n = int64_t{batch} * L * inner;
+        const auto forward = FCI_ON(device, causal_conv1d_forward), backward = FCI_ON(device, causal_conv1d_backward);
+        const double n = 1.0 * directions * batch * L * inner, w = 5.0 * directions * inner;
         const auto both = [=](Lane& l) {
             Directions<ConvDirection<float>> all;
-            for (int i = 0; i < directions; ++i)
-                all.add({i == 1, l.x[0] + i * n, l.x[1] + i * 4 * inner, l.x[2] + i * inner, l.y[0] + i * n,
-                         l.x[3] + i * n, l.g[0] + i * n, l.g[1] + i * 4 * inner, l.g[2] + i * inner});
+            for (int i = 0; i < directions; ++i) {
+                const int64_t skip = i * int64_t{s.batch} * L * inner;
+                const ConvInput in{tensor(l, 0, skip), tensor(l, 1, i * 5 * inner), tensor(l, 1, (i * 5 + 4) * inner),
+                                   i == 1};
+                all.add(in.direction({l.y[0] + skip, l.x[4] + skip, {}}));
+            }
             return all;
         };
-        const double m = 1.0 * directions * n, w = 5.0 * directions * inner;
         return op(
             "causal_conv1d", fmt::format("{} x {} x {}, width 4", directions, batch * L, inner),
-            {(8 + 26) * m, 2 * m + w}, {(24 + 31) * m, 4 * m + 3 * w}, calls,
-            [=](Lane& l) { FCI_ON(l.device, causal_conv1d_forward)
-                           (s, both(l), l.y[1]); },
-            [=](Lane& l) { FCI_ON(l.device, causal_conv1d_backward)
-                           (s, both(l), l.y[1]); });
+            {(8 + 26) * n, 2 * n + w}, {(24 + 31) * n, 4 * n + 3 * w}, calls,
+            [=](Lane& l) { forward(s, both(l), l.y[1]); }, [=](Lane& l) { backward(s, both(l), l.y[1]); });
     }
 
     BenchOp gated_scan(int directions, Calls calls) const {
         const GatedScanShape s{batch, L, inner, states, rank};
+        const auto forward = FCI_ON(device, gated_scan_forward), backward = FCI_ON(device, gated_scan_backward);
         const auto both = [=](Lane& l) {
             Directions<GatedScanDirection<float>> all;
             for (int i = 0; i < directions; ++i) {
-                const int64_t n = i * s.size(), low = i * s.size() / 2, B = low + int64_t{s.batch} * L * rank,
-                              C = B + int64_t{s.batch} * L * states;
-                const int w = i * inner * (rank + states + 2), bias = w + inner * rank, D = bias + inner, A = D + inner;
-                const float *x = l.x[3], *p = l.x[4];
-                float *dx = l.g[2], *dp = l.g[3];
-                all.add({i == 1,
-                         l.x[0] + n,
-                         x + low,
-                         x + B,
-                         x + C,
-                         l.x[1] + n,
-                         p + w,
-                         p + bias,
-                         p + A,
-                         p + D,
-                         l.y[0] + n,
-                         l.y[1] + i * s.saved_size(),
-                         l.far + i * s.kept_size(),
-                         l.x[2] + n,
-                         l.g[0] + n,
-                         dx + low,
-                         dx + B,
-                         dx + C,
-                         l.g[1] + n,
-                         dp + w,
-                         dp + bias,
-                         dp + A,
-                         dp + D});
+                const int64_t n = i * s.size(), low = n / 2, B = low + s.step().rows * rank,
+                              C = B + s.step().rows * states, w = i * inner * (rank + states + 2),
+                              bias = w + inner * rank, D = bias + inner, A = D + inner;
+                const GatedScanInput in{
+                    tensor(l, 0, n), tensor(l, 2, low),  tensor(l, 2, B), tensor(l, 2, C), tensor(l, 1, n),
+                    tensor(l, 3, w), tensor(l, 3, bias), tensor(l, 3, A), tensor(l, 3, D), i == 1};
+                all.add(
+                    in.direction({l.y[0] + n, l.x[4] + n, {}}, l.y[1] + i * s.saved_size(), l.far + i * s.kept_size()));
             }
             return all;
         };
         const auto scratch = [=](Lane& l) { return l.far + directions * s.kept_size(); };
+        const int64_t kept = s.saved_size() + (device == Device::cpu ? s.kept_size() : 0);
         const double n = 1.0 * directions * s.size(), low = 1.0 * directions * batch * L * (rank + 2 * states),
-                     work = n * states, constants = directions * inner * (rank + states + 2.0),
-                     kept = 1.0 * directions *
-                            static_cast<double>(s.saved_size() + (device == Device::cpu ? s.kept_size() : 0));
+                     constants = directions * inner * (rank + states + 2.0), k = 1.0 * directions * kept;
         return op(
             "gated_scan", fmt::format("{} x {} x {} x {}, rank {}", directions, batch * L, inner, states, rank),
-            {(6 + 18) * work + (2 * rank + 46 + 27) * n, 3 * n + low + constants + kept},
-            {(20 + 18) * work + (4 * rank + 27 + 35) * n, 7 * n + 3 * low + 3 * constants + kept}, calls,
-            [=](Lane& l) { FCI_ON(l.device, gated_scan_forward)
-                           (s, both(l), scratch(l)); },
-            [=](Lane& l) { FCI_ON(l.device, gated_scan_backward)
-                           (s, both(l), scratch(l)); });
+            {((6 + 18) * states + 2 * rank + 46 + 27) * n, 3 * n + low + constants + k},
+            {((20 + 18) * states + 4 * rank + 27 + 35) * n, 7 * n + 3 * low + 3 * constants + k}, calls,
+            [=](Lane& l) { forward(s, both(l), scratch(l)); }, [=](Lane& l) { backward(s, both(l), scratch(l)); });
     }
 
     BenchOp scan(Calls calls) const { // what is left of gated_scan without its step and gate
         const ScanShape s{batch, L, inner, states, false};
+        const auto forward = FCI_ON(device, selective_scan_forward);
+        const auto backward = FCI_ON(device, selective_scan_backward);
         const double n = 1.0 * batch * L * inner, bc = 2.0 * batch * L * states, work = n * states,
                      constants = inner * (states + 1.0), saved = static_cast<double>(s.saved_size());
         return op(
             "selective_scan", fmt::format("{} x {} x {}", batch * L, inner, states),
             {(6 + 18) * work, 3 * n + bc + constants + saved},
             {(20 + 18) * work, 7 * n + 3 * bc + 3 * constants + saved}, calls,
+            [=](Lane& l) { forward(s, l.x[0], l.dt, l.A, l.x[1], l.x[2], l.x[3], l.y[0], l.y[1], l.y[2]); },
             [=](Lane& l) {
-                FCI_ON(l.device, selective_scan_forward)
-                (s, l.x[0], l.dt, l.A, l.x[1], l.x[2], l.x[3], l.y[0], l.y[1], l.y[2]);
-            },
-            [=](Lane& l) {
-                FCI_ON(l.device, selective_scan_backward)
-                (s, l.x[0], l.dt, l.A, l.x[1], l.x[2], l.x[3], l.y[1], l.x[4], l.g[0], l.g[1], l.g[2], l.g[3], l.g[4],
-                 l.g[5], l.y[2]);
+                backward(s, l.x[0], l.dt, l.A, l.x[1], l.x[2], l.x[3], l.y[1], l.x[4], l.g[0], l.g[1], l.g[2], l.g[3],
+                         l.g[4], l.g[5], l.y[2]);
             });
     }
 };
@@ -307,12 +283,10 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
     t.push_back(make.linear(L, inner, rank, false, F));
     t.push_back(make.linear(L, inner, states, false, times(2, F)));
     t.push_back(make.linear(L, inner, d, false, F));
-    for (const int directions : {2, 1}) {
-        const std::array<double, std::size(op_steps)> calls = {0, 0, directions == 2 ? 1. : 0,
-                                                               0, 0, directions == 1 ? 2. : 0};
-        t.push_back(make.conv(directions, calls));
-        t.push_back(make.gated_scan(directions, calls));
-    }
+    t.push_back(make.conv(2, {0, 0, 1}));
+    t.push_back(make.conv(1, {0, 0, 0, 0, 0, 2}));
+    t.push_back(make.gated_scan(2, {0, 0, 1}));
+    t.push_back(make.gated_scan(1, {0, 0, 0, 0, 0, 2}));
     t.push_back(make.scan(never));
     const double route_flops = 2.0 * (2. * batch * d * d + n), route_rows = batch * (L + 3. * d);
     t.push_back(op(
@@ -389,7 +363,7 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
             FCI_ON(l.device, cross_entropy_backward)({batch, L}, l.x[0], l.index, l.y[1], l.x[1], l.g[0]);
         }));
     t.push_back(op("zero_gradients", fmt::format("{} x {}", bL, d), {0, n}, {},
-                   {1, 19, 39, 1, 19, 39, 19, 19}, // activations of a sequence
+                   {1, 19, 23, 1, 19, 23, 19, 19}, // activations of a sequence
                    [](Lane& l) { set_zero(l.device, l.far + l.next++ % Lane::units * l.unit, l.unit * sizeof(float)); },
                    {}));
     if (device == Device::cuda) {

@@ -92,8 +92,7 @@ Tensor causal_conv1d(Tape& tape, std::span<const ConvInput> in) {
         expect_shape("causal_conv1d", "x", i.x, first.shape);
         expect_shape("causal_conv1d", "w", i.w, filter.shape);
         expect_shape("causal_conv1d", "bias", i.bias, {s.channels});
-        const Tensor to = direction_of(y, directions.count);
-        directions.add({i.reverse, i.x.data, i.w.data, i.bias.data, to.data, to.grad, i.x.grad, i.w.grad, i.bias.grad});
+        directions.add(i.direction(direction_of(y, directions.count)));
     }
     Arena& arena = tape.arena();
     const Arena::Mark mark = arena.mark();

@@ -43,6 +43,9 @@ FCI_TWINS(CausalConv1d<float>, causal_conv1d_backward)
 struct ConvInput {
     Tensor x, w, bias; // (b,t,c), (c,K), (c)
     bool reverse;
+    ConvDirection<float> direction(Tensor y) const {
+        return {reverse, x.data, w.data, bias.data, y.data, y.grad, x.grad, w.grad, bias.grad};
+    }
 };
 Tensor causal_conv1d(Tape&, std::span<const ConvInput>); // -> (directions,b,t,c)
 

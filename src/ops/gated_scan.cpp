@@ -73,12 +73,7 @@ Tensor gated_scan(Tape& tape, std::span<const GatedScanInput> in) {
         const Tensor to = direction_of(y, directions.count);
         float* saved = tape.recording() ? arena.floats(s.saved_size()) : nullptr;
         float* kept = device == Device::cpu ? arena.floats(s.kept_size()) : nullptr;
-        directions.add({i.reverse,      i.u.data,     i.dt_low.data,    i.B.data,
-                        i.C.data,       i.z.data,     i.dt_weight.data, i.dt_bias.data,
-                        i.A_log.data,   i.D.data,     to.data,          saved,
-                        kept,           to.grad,      i.u.grad,         i.dt_low.grad,
-                        i.B.grad,       i.C.grad,     i.z.grad,         i.dt_weight.grad,
-                        i.dt_bias.grad, i.A_log.grad, i.D.grad});
+        directions.add(i.direction(to, saved, kept));
     }
     const Arena::Mark mark = arena.mark();
     FCI_ON(device, gated_scan_forward)(s, directions, arena.floats(s.forward_scratch()));

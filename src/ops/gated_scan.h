@@ -59,6 +59,11 @@ FCI_TWINS(GatedScan<float>, gated_scan_backward)
 struct GatedScanInput {
     Tensor u, dt_low, B, C, z, dt_weight, dt_bias, A_log, D;
     bool reverse;
+    GatedScanDirection<float> direction(Tensor y, float* saved, float* kept) const {
+        return {reverse,    u.data, dt_low.data, B.data,         C.data,       z.data,     dt_weight.data, dt_bias.data,
+                A_log.data, D.data, y.data,      saved,          kept,         y.grad,     u.grad,         dt_low.grad,
+                B.grad,     C.grad, z.grad,      dt_weight.grad, dt_bias.grad, A_log.grad, D.grad};
+    }
 };
 Tensor gated_scan(Tape&, std::span<const GatedScanInput>); // -> (directions,b,t,c)
 
