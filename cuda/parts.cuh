@@ -6,34 +6,33 @@
 namespace fci::cuda {
 
 // to[i] += part[i] + part[n + i] + ..., i < n
-template <class T>
 struct PartSum {
     int parts;
     int64_t n;
-    const T* part;
-    T* to;
+    const float* part;
+    float* to;
 };
 
-template <class T, int most>
+template <int most>
 struct PartSums {
     static constexpr int threads = 256;
     int count = 0;
-    PartSum<T> of[most] = {};
+    PartSum of[most] = {};
 
     // Memory for the parts of a gradient, to be filled before launch() is called.
-    T* add(Scratch& scratch, int64_t parts, int64_t n, T* to) {
-        T* part = scratch.floats(parts * n);
+    float* add(Scratch& scratch, int64_t parts, int64_t n, float* to) {
+        float* part = scratch.floats(parts * n);
         of[count++] = {static_cast<int>(parts), n, part, to};
         return part;
     }
     void launch() const;
 };
 
-template <class T, int most>
-__global__ void add_part_sums(PartSums<T, most> sums) {
+template <int most>
+__global__ void add_part_sums(PartSums<most> sums) {
     int64_t block = blockIdx.x;
     for (int k = 0; k < sums.count; ++k) {
-        const PartSum<T>& sum = sums.of[k];
+        const PartSum& sum = sums.of[k];
         const int64_t blocks = (sum.n + sums.threads - 1) / sums.threads;
         if (block >= blocks) {
             block -= blocks;
@@ -41,7 +40,7 @@ __global__ void add_part_sums(PartSums<T, most> sums) {
         }
         const int64_t i = block * sums.threads + threadIdx.x;
         if (i >= sum.n) return;
-        T total = 0;
+        float total = 0;
 #pragma unroll 8
         for (int p = 0; p < sum.parts; ++p) total += sum.part[p * sum.n + i];
         sum.to[i] += total;
@@ -49,11 +48,11 @@ __global__ void add_part_sums(PartSums<T, most> sums) {
     }
 }
 
-template <class T, int most>
-void PartSums<T, most>::launch() const {
+template <int most>
+void PartSums<most>::launch() const {
     unsigned blocks = 0;
     for (int k = 0; k < count; ++k) blocks += blocks_for(of[k].n, threads);
-    if (blocks) FCI_LAUNCH((add_part_sums<T, most>), blocks, threads, 0, *this);
+    if (blocks) FCI_LAUNCH(add_part_sums<most>, blocks, threads, 0, *this);
 }
 
 } // namespace fci::cuda

@@ -137,8 +137,8 @@ OpCase gated_scan_case(GatedScanShape s, const Reversed& reversed) {
     const Input u = input("u", btc), dt_low = input("dt_low", {s.batch, s.time, s.rank}), B = input("B", btn),
                 C = input("C", btn), z = input("z", btc, uniform(-3, 3)),
                 dt_weight = input("dt_weight", {s.channels, s.rank}),
-                dt_bias = input("dt_bias", {s.channels}, uniform(-6, 1)), // dt from 0.003 on
-        A_log = input("A_log", {s.channels, s.states}, uniform(-2, 1.4f)), D = input("D", {s.channels});
+                dt_bias = input("dt_bias", {s.channels}, uniform(-6, 1)),
+                A_log = input("A_log", {s.channels, s.states}, uniform(-2, 1.4f)), D = input("D", {s.channels});
     const Buffer y = op.output("y", count * s.size()), saved = op.saved("saved", count * s.saved_size()),
                  kept = op.saved("kept", count * s.kept_size()),
                  scratch = op.scratch("forward scratch", s.forward_scratch()),

@@ -338,13 +338,15 @@ TEST_CASE("set_cross_entropy: minus the log of the probability that the set hold
 }
 
 TEST_CASE("ops that record nothing leave no gradient and give the same numbers", "[ops]") {
-    const OpCase& op = row_of("selective_scan batch=2 time=17");
-    Memory<float> memory(op, 3);
-    Arena arena, other;
-    Tape recording(arena), forward_only(other, false);
-    const Tensor y = op.node(recording, memory), same = op.node(forward_only, memory);
-    CHECK(same.grad == nullptr);
-    CHECK(std::vector(y.data, y.data + y.size()) == std::vector(same.data, same.data + same.size()));
+    for (const char* row : {"selective_scan batch=2 time=17", "gated_scan batch=2 time=19"}) {
+        const OpCase& op = row_of(row);
+        Memory<float> memory(op, 3);
+        Arena arena, other;
+        Tape recording(arena), forward_only(other, false);
+        const Tensor y = op.node(recording, memory), same = op.node(forward_only, memory);
+        CHECK(same.grad == nullptr);
+        CHECK(std::vector(y.data, y.data + y.size()) == std::vector(same.data, same.data + same.size()));
+    }
 }
 
 TEST_CASE("ops name the shapes that do not fit", "[ops]") {

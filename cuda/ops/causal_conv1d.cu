@@ -150,7 +150,7 @@ void causal_conv1d_backward(ConvShape s, Both directions, float*) {
           "causal_conv1d: a filter of {} taps needs {} bytes of shared memory, this GPU has {}", s.width, bytes,
           shared_limit());
     Scratch scratch;
-    PartSums<float, 2 * most_directions> sums;
+    PartSums<2 * most_directions> sums;
     Directions<Parts> parts;
     for (const Direction& to : directions)
         parts.add({sums.add(scratch, stretches, int64_t{s.channels} * s.width, to.dw),

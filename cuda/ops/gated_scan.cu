@@ -5,8 +5,8 @@
 // and from them s, for dz; then g backwards, which takes the place of a; then what is summed over channels (dB, dC,
 // d_dt_low) or steps (d_dt_weight): small products with what lies in shared memory. Sums over blocks are left as parts.
 // Bound by arithmetic, as the scan is: what is made again adds about a seventh to it. Traffic, h aside, for each number
-// of u: forward 3 numbers instead of the five ops' 11, backward 7 instead of 24. In both directions there are four blocks
-// for each of an H100's SMs at batch 32 and 256 channels; backward, two have room at a time.
+// of u: forward 3 numbers instead of the five ops' 11, backward 7 instead of 24. In both directions there are four
+// blocks for each of an H100's SMs at batch 32 and 256 channels; backward, two have room at a time.
 #include "ops/gated_scan.h"
 
 #include "cuda/parts.cuh"
@@ -303,7 +303,7 @@ void gated_scan_backward(GatedScanShape s, Both directions, float*) {
                   rows = int64_t{s.batch} * s.time, state_size = s.scan(false).state_size();
     const size_t bytes = shared_bytes(s, sizeof(BackwardTiles), StepTiles::floats(s.rank) + size_t{channels} * s.rank);
     Scratch scratch;
-    PartSums<float, 7 * most_directions> sums;
+    PartSums<7 * most_directions> sums;
     Directions<Parts> parts;
     for (const Direction& to : directions)
         parts.add({sums.add(scratch, s.batch, state_size, to.dA_log), sums.add(scratch, s.batch, s.channels, to.dD),

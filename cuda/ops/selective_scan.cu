@@ -176,7 +176,7 @@ void selective_scan_backward(ScanShape s, const float* u, const float* dt, const
     if (!s.batch || !s.time || !s.channels) return;
     const int64_t blocks = blocks_for(s.channels, channels), btn = int64_t{s.batch} * s.time * s.states;
     Scratch scratch;
-    PartSums<float, 4> sums;
+    PartSums<4> sums;
     float *part_A = sums.add(scratch, s.batch, s.state_size(), dA), *part_B = sums.add(scratch, blocks, btn, dB),
           *part_C = sums.add(scratch, blocks, btn, dC), *part_D = sums.add(scratch, s.batch, s.channels, dD);
     for (int first = 0; first < s.states; first += states)
