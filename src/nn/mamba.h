@@ -36,8 +36,8 @@ struct Mamba {
           A_log(p.add(name + ".A_log", {inner, state}, {Init::log_index})),
           D(p.add(name + ".D", {inner}, {Init::constant, 1.f})), out_proj(p, name + ".out_proj", inner, d, false) {}
 
-    // Before the convolution, between it and the scan, and after: FlowBlock does the steps of its directions together.
-    // Rows of a joint projection are projections of their own: no columns to split afterwards.
+    // The products before the convolution and before the scan; FlowBlock has the rest, which both directions do in one
+    // call. Rows of a joint projection are projections of their own: no columns to split afterwards.
     ConvInput conv_input(Tape& tape, Tensor x) const {
         return {linear(tape, x, in_proj.weight.row_range(0, inner), {}), conv_weight, conv_bias, reverse};
     }
