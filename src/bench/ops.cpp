@@ -196,7 +196,7 @@ struct Maker {
         const double n = 1.0 * directions * s.size(), low = 1.0 * directions * batch * L * (rank + 2 * states),
                      constants = directions * inner * (rank + states + 2.0), k = 1.0 * directions * kept;
         return op(
-            "gated_scan", fmt::format("{} x {} x {} x {}, rank {}", directions, batch * L, inner, states, rank),
+            "gated_scan", fmt::format("{} x {} x {} x {}", directions, batch * L, inner, states),
             {((6 + 18) * states + 2 * rank + 46 + 27) * n, 3 * n + low + constants + k},
             {((20 + 18) * states + 4 * rank + 27 + 35) * n, 7 * n + 3 * low + 3 * constants + k}, calls,
             [=](Lane& l) { forward(s, both(l), scratch(l)); }, [=](Lane& l) { backward(s, both(l), scratch(l)); });
