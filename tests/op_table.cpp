@@ -4,7 +4,6 @@
 #include <array>
 
 #include "tests/reference/attention.h"
-#include "tests/reference/causal_conv1d.h"
 #include "tests/reference/cross_entropy.h"
 #include "tests/reference/embedding.h"
 #include "tests/reference/gather.h"
@@ -128,25 +127,6 @@ OpCase binary_case(const char* name, int n, V forward, W backward, Tensor (*node
     return op;
 }
 #define FCI_POINTWISE(op) #op, n, FCI_VERSIONS(op##_forward), FCI_VERSIONS(op##_backward), op
-
-OpCase causal_conv1d_case(ConvShape s) {
-    OpCase op{fmt::format("causal_conv1d batch={} time={} channels={} width={} {}", s.batch, s.time, s.channels,
-                          s.width, s.reverse ? "reverse" : "forward")};
-    const int n = s.batch * s.time * s.channels;
-    const Buffer x = op.input("x", n), w = op.input("w", s.channels * s.width), bias = op.input("bias", s.channels),
-                 y = op.output("y", n), scratch = op.scratch("forward scratch", s.channels * s.width),
-                 scratch2 = op.scratch("backward scratch", 2 * s.channels * s.width);
-    op.forward = OpCase::calls(FCI_VERSIONS(causal_conv1d_forward),
-                               [=](auto& m, auto f) { f(s, m[x], m[w], m[bias], m[y], m[scratch]); });
-    op.backward = OpCase::calls(FCI_VERSIONS(causal_conv1d_backward), [=](auto& m, auto f) {
-        f(s, m[x], m[w], m.grad(y), m.grad(x), m.grad(w), m.grad(bias), m[scratch2]);
-    });
-    op.node = [=](Tape& tape, auto& m) {
-        return causal_conv1d(tape, m.tensor(x, {s.batch, s.time, s.channels}), m.tensor(w, {s.channels, s.width}),
-                             m.tensor(bias, {s.channels}), s.reverse);
-    };
-    return op;
-}
 
 OpCase selective_scan_case(ScanShape s) {
     OpCase op{fmt::format("selective_scan batch={} time={} channels={} states={} {}", s.batch, s.time, s.channels,
@@ -309,14 +289,6 @@ std::vector<OpCase> make_table() {
         table.push_back(binary_case(FCI_POINTWISE(residual)));
     }
     for (bool reverse : {false, true}) {
-        for (const auto& [batch, time, channels, width] : {std::array{1, 1, 1, 1},
-                                                           {2, 1, 3, 4},
-                                                           {2, 3, 5, 4},
-                                                           {1, 4, 16, 4},
-                                                           {3, 33, 17, 4},
-                                                           {1, 7, 2, 9},
-                                                           {2, 257, 3, 2}})
-            table.push_back(causal_conv1d_case({batch, time, channels, width, reverse}));
         const int chunk = ScanShape::chunk;
         for (const auto& [batch, time, channels, states] : {std::array{2, chunk + 1, 3, 5},
                                                             {1, 1, 1, 1},

@@ -4,7 +4,9 @@
 
 #include "tests/op_table.h"
 #include "tests/reference/attention.h"
+#include "tests/reference/causal_conv1d.h"
 #include "tests/reference/fourier.h"
+#include "tests/reference/gated_scan.h"
 #include "tests/reference/linear_attention.h"
 #include "tests/reference/sparse_attention.h"
 
@@ -78,6 +80,121 @@ OpCase fourier_case(FourierShape s) {
     return op;
 }
 
+// Directions of time: for each whether it is reversed. A buffer holds what belongs to the first, then to the second.
+using Reversed = std::vector<bool>;
+
+std::string text(const Reversed& reversed) {
+    std::string s;
+    for (bool r : reversed) s += r ? " reverse" : " forward";
+    return s;
+}
+
+OpCase causal_conv1d_case(ConvShape s, const Reversed& reversed) {
+    OpCase op{fmt::format("causal_conv1d batch={} time={} channels={} width={}{}", s.batch, s.time, s.channels, s.width,
+                          text(reversed))};
+    const int count = static_cast<int>(reversed.size()), n = s.batch * s.time * s.channels;
+    const Buffer x = op.input("x", count * n), w = op.input("w", count * s.channels * s.width),
+                 bias = op.input("bias", count * s.channels), y = op.output("y", count * n),
+                 scratch = op.scratch("forward scratch", s.forward_scratch()),
+                 scratch2 = op.scratch("backward scratch", s.backward_scratch());
+    const auto directions = [=](auto& m) {
+        using T = std::remove_pointer_t<decltype(m[x])>;
+        Directions<ConvDirection<T>> all;
+        for (int i = 0; i < count; ++i) {
+            const int weight = i * s.channels * s.width, channel = i * s.channels;
+            all.add({reversed[i], m[x] + i * n, m[w] + weight, m[bias] + channel, m[y] + i * n, m.grad(y) + i * n,
+                     m.grad(x) + i * n, m.grad(w) + weight, m.grad(bias) + channel});
+        }
+        return all;
+    };
+    op.forward =
+        OpCase::calls(FCI_VERSIONS(causal_conv1d_forward), [=](auto& m, auto f) { f(s, directions(m), m[scratch]); });
+    op.backward =
+        OpCase::calls(FCI_VERSIONS(causal_conv1d_backward), [=](auto& m, auto f) { f(s, directions(m), m[scratch2]); });
+    op.node = [=](Tape& tape, auto& m) {
+        std::vector<ConvInput> in;
+        for (int i = 0; i < count; ++i)
+            in.push_back({direction_of(m.tensor(x, {count, s.batch, s.time, s.channels}), i),
+                          direction_of(m.tensor(w, {count, s.channels, s.width}), i),
+                          direction_of(m.tensor(bias, {count, s.channels}), i), reversed[i]});
+        return causal_conv1d(tape, in);
+    };
+    return op;
+}
+
+OpCase gated_scan_case(GatedScanShape s, const Reversed& reversed) {
+    OpCase op{fmt::format("gated_scan batch={} time={} channels={} states={} rank={}{}", s.batch, s.time, s.channels,
+                          s.states, s.rank, text(reversed))};
+    const int count = static_cast<int>(reversed.size());
+    struct Input {
+        Buffer buffer;
+        Shape shape; // of one direction
+    };
+    const auto input = [&](const char* name, Shape shape, Fill fill = uniform(-1, 1)) {
+        return Input{op.input(name, count * shape.size(), fill), shape};
+    };
+    const Shape btc{s.batch, s.time, s.channels}, btn{s.batch, s.time, s.states};
+    const Input u = input("u", btc), dt_low = input("dt_low", {s.batch, s.time, s.rank}), B = input("B", btn),
+                C = input("C", btn), z = input("z", btc, uniform(-3, 3)),
+                dt_weight = input("dt_weight", {s.channels, s.rank}),
+                dt_bias = input("dt_bias", {s.channels}, uniform(-6, 1)),
+                A_log = input("A_log", {s.channels, s.states}, uniform(-2, 1.4f)), D = input("D", {s.channels});
+    const Buffer y = op.output("y", count * s.size()), saved = op.saved("saved", count * s.saved_size()),
+                 kept = op.saved("kept", count * s.kept_size()),
+                 scratch = op.scratch("forward scratch", s.forward_scratch()),
+                 scratch2 = op.scratch("backward scratch", s.backward_scratch());
+    const auto directions = [=](auto& m) {
+        using T = std::remove_pointer_t<decltype(m[y])>;
+        Directions<GatedScanDirection<T>> all;
+        for (int i = 0; i < count; ++i) {
+            const auto x = [&](const Input& in) { return m[in.buffer] + i * in.shape.size(); };
+            const auto d = [&](const Input& in) { return m.grad(in.buffer) + i * in.shape.size(); };
+            all.add({reversed[i],
+                     x(u),
+                     x(dt_low),
+                     x(B),
+                     x(C),
+                     x(z),
+                     x(dt_weight),
+                     x(dt_bias),
+                     x(A_log),
+                     x(D),
+                     m[y] + i * s.size(),
+                     m[saved] + i * s.saved_size(),
+                     m[kept] + i * s.kept_size(),
+                     m.grad(y) + i * s.size(),
+                     d(u),
+                     d(dt_low),
+                     d(B),
+                     d(C),
+                     d(z),
+                     d(dt_weight),
+                     d(dt_bias),
+                     d(A_log),
+                     d(D)});
+        }
+        return all;
+    };
+    op.forward =
+        OpCase::calls(FCI_VERSIONS(gated_scan_forward), [=](auto& m, auto f) { f(s, directions(m), m[scratch]); });
+    op.backward =
+        OpCase::calls(FCI_VERSIONS(gated_scan_backward), [=](auto& m, auto f) { f(s, directions(m), m[scratch2]); });
+    op.node = [=](Tape& tape, auto& m) {
+        std::vector<GatedScanInput> in;
+        for (int i = 0; i < count; ++i) {
+            const auto of = [&](const Input& from) {
+                Shape all{count};
+                for (int n = 0; n < from.shape.rank; ++n) all.n[all.rank++] = from.shape[n];
+                return direction_of(m.tensor(from.buffer, all), i);
+            };
+            in.push_back(
+                {of(u), of(dt_low), of(B), of(C), of(z), of(dt_weight), of(dt_bias), of(A_log), of(D), reversed[i]});
+        }
+        return gated_scan(tape, in);
+    };
+    return op;
+}
+
 } // namespace
 
 void add_mixers(std::vector<OpCase>& table) {
@@ -102,6 +219,24 @@ void add_mixers(std::vector<OpCase>& table) {
     for (const FourierShape& s :
          {FourierShape{1, 1, 1}, {2, 2, 3}, {1, 3, 2}, {2, 7, 5}, {1, 8, 16}, {1, 17, 17}, {1, 12, 33}})
         table.push_back(fourier_case(s));
+
+    const std::vector<Reversed> one{{false}, {true}}, all{{false}, {true}, {false, true}, {true, true}};
+    for (const ConvShape& s : {ConvShape{1, 1, 1, 1}, {2, 1, 3, 4}, {2, 3, 5, 4}, {1, 4, 16, 4}, {3, 33, 17, 4}})
+        for (const Reversed& r : all) table.push_back(causal_conv1d_case(s, r));
+    for (const ConvShape& s : {ConvShape{1, 7, 2, 9}, {2, 257, 3, 2}, {1, 66, 33, 4}})
+        for (const Reversed& r : one) table.push_back(causal_conv1d_case(s, r));
+
+    const int chunk = ScanShape::chunk;
+    for (const GatedScanShape& s : {GatedScanShape{2, chunk + 1, 3, 5, 2}, {1, 1, 1, 1, 1}, {2, 2, 1, 3, 4}})
+        for (const Reversed& r : all) table.push_back(gated_scan_case(s, r));
+    for (const GatedScanShape& s : {GatedScanShape{1, chunk - 1, 7, 4, 3},
+                                    {2, chunk, 16, 1, 1},
+                                    {1, 2 * chunk - 1, 17, 16, 8},
+                                    {1, 2 * chunk + 1, 33, 3, 5},
+                                    {1, 3 * chunk, 2, 2, 19},
+                                    {2, chunk + 1, 5, 33, 2}})
+        for (const Reversed& r : one) table.push_back(gated_scan_case(s, r));
+    table.push_back(gated_scan_case({2, chunk + 3, 34, 16, 4}, {false, true}));
 }
 
 } // namespace fci::test

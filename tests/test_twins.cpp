@@ -44,4 +44,12 @@ TEST_CASE("attention streams keys that do not fit in shared memory", "[twin]") {
     }
 }
 
+TEST_CASE("gated_scan and causal_conv1d say what does not fit in shared memory", "[twin]") {
+    if (!emulator::set_shared_limit) return;
+    const OpCase &scan = row_of("gated_scan batch=1 time=48"), &conv = row_of("causal_conv1d batch=1 time=7");
+    const SharedLimit few(4 << 10);
+    CHECK_THROWS_WITH(check_twin(scan), Catch::Matchers::Contains("gated_scan: a rank of 19 needs"));
+    CHECK_THROWS_WITH(check_twin(conv), Catch::Matchers::Contains("causal_conv1d: a filter of 9 taps needs"));
+}
+
 } // namespace fci::test

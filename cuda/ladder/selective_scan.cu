@@ -2,8 +2,8 @@
 // in cuda/ops/selective_scan.cu. At most 16 states.
 #include "ops/selective_scan.h"
 
-#include "cuda/common.cuh"
 #include "cuda/ladder/ladder.cuh"
+#include "cuda/parts.cuh"
 
 namespace fci::cuda {
 namespace {
@@ -190,14 +190,12 @@ void checkpoint_backward(ScanShape s, const float* u, const float* dt, const flo
     const unsigned blocks = blocks_for(s.channels, columns);
     const int64_t btn = int64_t{s.batch} * s.time * s.states;
     Scratch scratch;
-    float *part_A = scratch.floats(s.batch * s.state_size()), *part_D = scratch.floats(int64_t{s.batch} * s.channels);
-    float *part_B = scratch.floats(blocks * btn), *part_C = scratch.floats(blocks * btn);
+    PartSums<4> sums;
+    float *part_A = sums.add(scratch, s.batch, s.state_size(), dA), *part_B = sums.add(scratch, blocks, btn, dB),
+          *part_C = sums.add(scratch, blocks, btn, dC), *part_D = sums.add(scratch, s.batch, s.channels, dD);
     FCI_LAUNCH(checkpoint_kernel, dim3(s.batch, blocks), block, 0, s, u, dt, A, B, C, D, saved, dy, du, ddt, part_A,
                part_B, part_C, part_D);
-    add_partial_sums(s.batch, s.state_size(), part_A, dA);
-    add_partial_sums(static_cast<int>(blocks), btn, part_B, dB);
-    add_partial_sums(static_cast<int>(blocks), btn, part_C, dC);
-    add_partial_sums(s.batch, s.channels, part_D, dD);
+    sums.launch();
 }
 
 // The last step is the shipped one, selective_scan_forward and selective_scan_backward.

@@ -1,14 +1,19 @@
-// causal_conv1d on the GPU; the mathematics is in src/ops/causal_conv1d.h. A thread takes a strip of time of one
-// channel, neighbouring threads neighbouring channels. It slides a window of four taps along the strip in registers, so
-// that each number is read once (K = 4; wider filters: once for every four taps). Bound by memory.
-// Step i of a sequence is position i, or from the end where the filter is reversed: seen so, both look back, and
-// dx is dy under the same filter with time turned round.
+// causal_conv1d on the GPU; the mathematics is in src/ops/causal_conv1d.h. Neighbouring threads take neighbouring
+// channels. Forward, a thread takes a strip of time of one channel and slides a window of four taps along it in
+// registers, so that each number is read once (K = 4; wider filters: once for every four taps). Backward, a block takes
+// 32 channels of a stretch of time, a tile at a time: x and dy are read once, p and dp are made in shared memory, also
+// the K-1 steps of dp behind the tile's end that dx needs; dx and the sums for dw are then taken from there. Bound by
+// memory: two numbers of traffic for each of x forward, four backward.
+// Step i of a sequence is position i, or from the end where the filter is reversed: seen so, both look back.
 #include "ops/causal_conv1d.h"
 
-#include "cuda/common.cuh"
+#include "cuda/parts.cuh"
 
 namespace fci::cuda {
 namespace {
+
+using Direction = ConvDirection<float>;
+using Both = Directions<Direction>;
 
 constexpr int taps = 4, strip = 16, strands = 8;
 
@@ -20,103 +25,139 @@ struct Sequence {
     __device__ Sequence(const ConvShape& s, const float* all, int64_t b, int c, bool backwards)
         : x(all + b * s.time * s.channels + c), time(s.time), channels(s.channels), reverse(backwards) {}
     __device__ int64_t at(int i) const { return int64_t{reverse ? time - 1 - i : i} * channels; }
-    __device__ float operator[](int i) const { return i >= 0 && i < time ? x[at(i)] : 0.f; }
+    __device__ bool has(int i) const { return i >= 0 && i < time; }
+    __device__ float operator[](int i) const { return has(i) ? x[at(i)] : 0.f; }
 };
 
-// y = bias + w * x, or y += w * x; grid: (sequences and their strips, channels / 32)
-template <bool add>
-__global__ void filter_kernel(ConvShape s, bool reverse, const float* x, const float* w, const float* bias, float* y) {
+// grid: (sequences and their strips, channels / 32, directions)
+__global__ void forward_kernel(ConvShape s, Both directions) {
+    const Direction& to = directions.at[blockIdx.z];
     const int c = blockIdx.y * 32 + threadIdx.x, strips = (s.time + strip - 1) / strip;
     const int64_t number = int64_t{blockIdx.x} * strands + threadIdx.y, b = number / strips;
     if (b >= s.batch || c >= s.channels) return;
     const int first = static_cast<int>(number % strips) * strip;
-    const Sequence from(s, x, b, c, reverse);
+    const Sequence from(s, to.x, b, c, to.reverse);
     float sum[strip];
-    for (int i = 0; i < strip; ++i) sum[i] = add ? 0.f : bias[c];
+    for (int i = 0; i < strip; ++i) sum[i] = to.bias[c];
     for (int k = 0; k < s.width; k += taps) {
         float weight[taps], window[taps];               // window[j] belongs to tap k+j
         const int ahead = k + taps - 1 - (s.width - 1); // of its newest number; taps beyond the filter weigh 0
         for (int j = 0; j < taps; ++j) {
-            weight[j] = k + j < s.width ? w[int64_t{c} * s.width + k + j] : 0.f;
+            weight[j] = k + j < s.width ? to.w[int64_t{c} * s.width + k + j] : 0.f;
             window[j] = from[first + ahead - taps + j];
         }
 #pragma unroll
         for (int i = 0; i < strip; ++i) {
             for (int j = 0; j + 1 < taps; ++j) window[j] = window[j + 1];
             window[taps - 1] = from[first + i + ahead];
-            for (int j = 0; j < taps; ++j) sum[i] += weight[j] * window[j]; // (1) (dx)
+            for (int j = 0; j < taps; ++j) sum[i] += weight[j] * window[j]; // (1)
         }
     }
-    float* to = y + b * s.time * s.channels + c;
+    float* y = to.y + b * s.time * s.channels + c;
 #pragma unroll
     for (int i = 0; i < strip; ++i)
-        if (first + i < s.time) {
-            float& out = to[from.at(first + i)];
-            out = add ? out + sum[i] : sum[i];
-        }
+        if (first + i < s.time) y[from.at(first + i)] = silu(sum[i]); // (2)
 }
 
-// Four taps' sums of dy x, and dy's own, over strands of 32 steps; a block adds its strands in order and leaves one
-// partial sum. grid: (sequences and their chunks of 256 steps, channels / 32, taps / 4)
-constexpr int strand_steps = 32, chunk = strands * strand_steps;
-__global__ void sums_kernel(ConvShape s, const float* x, const float* dy, float* partial_dw, float* partial_db) {
-    FCI_SHARED(float, shared, (taps + 1) * strands * 32);
-    const int lane = threadIdx.x, strand = threadIdx.y, c = blockIdx.y * 32 + lane, k = blockIdx.z * taps;
-    const int chunks = (s.time + chunk - 1) / chunk;
-    float sum[taps + 1] = {};
-    if (c < s.channels) {
-        const int64_t b = blockIdx.x / chunks;
-        const int first = blockIdx.x % chunks * chunk + strand * strand_steps, ahead = k + taps - 1 - (s.width - 1);
-        const Sequence from(s, x, b, c, s.reverse), gradient(s, dy, b, c, s.reverse);
-        float window[taps];
-        for (int j = 0; j < taps; ++j) window[j] = from[first + ahead - taps + j];
-#pragma unroll 8
-        for (int i = first; i < first + strand_steps; ++i) {
-            const float g = gradient[i]; // 0 behind the end
-            for (int j = 0; j + 1 < taps; ++j) window[j] = window[j + 1];
-            window[taps - 1] = from[i + ahead];
-            for (int j = 0; j < taps; ++j) sum[j] += g * window[j]; // (dw)
-            sum[taps] += g;                                         // (db)
+// Shared memory of the backward kernel: rows of 32 channels.
+constexpr int tile = 64, stretch = 256; // steps
+struct Tiles {
+    float *x, *dp, *w,
+        *sums; // x from K-1 steps before the tile to K-1 behind it; dp to K-1 behind; sums: (K+1,strands)
+    __device__ Tiles(int width, float* at)
+        : x(at), dp(x + (tile + 2 * (width - 1)) * 32), w(dp + (tile + width - 1) * 32), sums(w + width * 32) {}
+    static size_t bytes(int width) {
+        return (2 * tile + 3 * (width - 1) + width + (width + 1) * strands) * 32 * sizeof(float);
+    }
+};
+
+struct Parts {
+    float *dw, *dbias;
+};
+
+// Leaves the sums over a stretch as parts. grid: (sequences and their stretches, channels / 32, directions)
+__global__ void __launch_bounds__(32 * strands) backward_kernel(ConvShape s, Both directions, Directions<Parts> parts) {
+    FCI_DYN_SHARED(float, memory);
+    const Direction& to = directions.at[blockIdx.z];
+    const Parts part = parts.at[blockIdx.z];
+    const Tiles at(s.width, memory);
+    const int lane = threadIdx.x, strand = threadIdx.y, c = blockIdx.y * 32 + lane, K = s.width;
+    const int stretches = (s.time + stretch - 1) / stretch, begin = blockIdx.x % stretches * stretch;
+    const int64_t b = blockIdx.x / stretches;
+    const bool inside = c < s.channels;
+    const Sequence x(s, to.x, b, inside ? c : 0, to.reverse), dy(s, to.dy, b, inside ? c : 0, to.reverse);
+    float* dx = to.dx + b * s.time * s.channels + c;
+    const float bias = inside ? to.bias[c] : 0.f;
+    for (int k = strand; k < K; k += strands) at.w[k * 32 + lane] = inside ? to.w[int64_t{c} * K + k] : 0.f;
+    for (int k = 0; k <= K; ++k) at.sums[(k * strands + strand) * 32 + lane] = 0;
+    for (int first = begin; first < min(begin + stretch, s.time); first += tile) {
+        __syncthreads(); // the last tile is read
+        for (int r = strand; r < tile + 2 * (K - 1); r += strands)
+            at.x[r * 32 + lane] = inside ? x[first - (K - 1) + r] : 0.f;
+        __syncthreads();
+        for (int r = strand; r < tile + K - 1; r += strands) {
+            const float dyr = inside ? dy[first + r] : 0.f; // 0 behind the end
+            float p = bias;
+#pragma unroll 4
+            for (int k = 0; k < K; ++k) p += at.w[k * 32 + lane] * at.x[(r + k) * 32 + lane]; // (1)
+            at.dp[r * 32 + lane] = dyr * silu_derivative(p);                                  // (dp)
+        }
+        __syncthreads();
+        if (!inside) continue;
+        for (int r = strand; r < tile && x.has(first + r); r += strands) {
+            float& out = dx[x.at(first + r)];
+            const float before = out;
+            float sum = 0;
+#pragma unroll 4
+            for (int k = 0; k < K; ++k) sum += at.w[k * 32 + lane] * at.dp[(r + K - 1 - k) * 32 + lane];
+            out = before + sum; // (dx)
+        }
+        for (int k = 0; k <= K; ++k) {
+            float sum = 0;
+#pragma unroll
+            for (int r = strand; r < tile; r += strands)
+                sum += at.dp[r * 32 + lane] * (k < K ? at.x[(r + k) * 32 + lane] : 1.f); // (dw) (db)
+            at.sums[(k * strands + strand) * 32 + lane] += sum;
         }
     }
-    for (int j = 0; j <= taps; ++j) shared[(j * strands + strand) * 32 + lane] = sum[j];
     __syncthreads();
-    const int j = strand; // strand j adds up sum j
-    if (j > taps || c >= s.channels) return;
-    float total = 0;
-    for (int i = 0; i < strands; ++i) total += shared[(j * strands + i) * 32 + lane];
-    const int64_t at = int64_t{blockIdx.x} * s.channels + c;
-    if (j < taps && k + j < s.width) partial_dw[at * s.width + k + j] = total;
-    if (j == taps && k == 0) partial_db[at] = total;
-}
-
-template <bool add>
-void filter(ConvShape s, bool reverse, const float* x, const float* w, const float* bias, float* y) {
-    const int64_t strips = int64_t{s.batch} * ((s.time + strip - 1) / strip);
-    if (!strips || !s.channels) return;
-    FCI_LAUNCH(filter_kernel<add>, dim3(blocks_for(strips, strands), blocks_for(s.channels, 32)), dim3(32, strands), 0,
-               s, reverse, x, w, bias, y);
+    if (!inside) return;
+    for (int k = strand; k <= K; k += strands) { // strand k adds up sum k
+        float total = 0;
+        for (int i = 0; i < strands; ++i) total += at.sums[(k * strands + i) * 32 + lane];
+        const int64_t channel = int64_t{blockIdx.x} * s.channels + c;
+        if (k < K)
+            part.dw[channel * K + k] = total;
+        else
+            part.dbias[channel] = total;
+    }
 }
 
 } // namespace
 
-void causal_conv1d_forward(ConvShape s, const float* x, const float* w, const float* bias, float* y, float*) {
-    filter<false>(s, s.reverse, x, w, bias, y); // (1)
+void causal_conv1d_forward(ConvShape s, Both directions, float*) {
+    const int64_t strips = int64_t{s.batch} * ((s.time + strip - 1) / strip);
+    if (!strips || !s.channels) return;
+    FCI_LAUNCH(forward_kernel, dim3(blocks_for(strips, strands), blocks_for(s.channels, 32), directions.count),
+               dim3(32, strands), 0, s, directions);
 }
 
-void causal_conv1d_backward(ConvShape s, const float* x, const float* w, const float* dy, float* dx, float* dw,
-                            float* dbias, float*) {
-    filter<true>(s, !s.reverse, dy, w, static_cast<const float*>(nullptr), dx); // (dx)
-    const unsigned parts = s.batch * blocks_for(s.time, chunk);
-    if (!parts || !s.channels) return;
-    const int columns = s.channels * s.width;
+void causal_conv1d_backward(ConvShape s, Both directions, float*) {
+    const unsigned stretches = s.batch * blocks_for(s.time, stretch);
+    if (!stretches || !s.channels) return;
+    const size_t bytes = Tiles::bytes(s.width);
+    check(bytes <= static_cast<size_t>(shared_limit()),
+          "causal_conv1d: a filter of {} taps needs {} bytes of shared memory, this GPU has {}", s.width, bytes,
+          shared_limit());
     Scratch scratch;
-    float *partial_dw = scratch.floats(size_t{parts} * columns),
-          *partial_db = scratch.floats(size_t{parts} * s.channels);
-    FCI_LAUNCH(sums_kernel, dim3(parts, blocks_for(s.channels, 32), blocks_for(s.width, taps)), dim3(32, strands), 0, s,
-               x, dy, partial_dw, partial_db);
-    add_partial_sums(static_cast<int>(parts), columns, partial_dw, dw);
-    add_partial_sums(static_cast<int>(parts), s.channels, partial_db, dbias);
+    PartSums<2 * most_directions> sums;
+    Directions<Parts> parts;
+    for (const Direction& to : directions)
+        parts.add({sums.add(scratch, stretches, int64_t{s.channels} * s.width, to.dw),
+                   sums.add(scratch, stretches, s.channels, to.dbias)});
+    FCI_LAUNCH(backward_kernel, dim3(stretches, blocks_for(s.channels, 32), directions.count), dim3(32, strands), bytes,
+               s, directions, parts);
+    sums.launch();
 }
 
 } // namespace fci::cuda

@@ -2,6 +2,7 @@
 // many repeats, is in cuda/rows.cuh; dP is a sum over the batch. All bound by memory.
 #include "ops/embedding.h"
 
+#include "cuda/parts.cuh"
 #include "cuda/rows.cuh"
 
 namespace fci::cuda {

@@ -3,7 +3,7 @@
 // pass. Bound by memory.
 #include "ops/layer_norm.h"
 
-#include "cuda/common.cuh"
+#include "cuda/parts.cuh"
 
 namespace fci::cuda {
 namespace {

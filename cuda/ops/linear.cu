@@ -2,6 +2,7 @@
 #include "ops/linear.h"
 
 #include "cuda/gemm.cuh"
+#include "cuda/parts.cuh"
 
 namespace fci::cuda {
 

@@ -2,6 +2,7 @@
 // scores; a thread takes a number of df. Bound by memory.
 #include "ops/rank1_scores.h"
 
+#include "cuda/parts.cuh"
 #include "cuda/rows.cuh"
 
 namespace fci::cuda {

@@ -2,7 +2,7 @@
 // numbers, and the row's second reading comes from the cache. Bound by memory.
 #include "ops/rms_norm.h"
 
-#include "cuda/common.cuh"
+#include "cuda/parts.cuh"
 
 namespace fci::cuda {
 namespace {

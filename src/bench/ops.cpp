@@ -11,6 +11,7 @@
 #include "ops/cross_entropy.h"
 #include "ops/embedding.h"
 #include "ops/fourier.h"
+#include "ops/gated_scan.h"
 #include "ops/gather.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
@@ -19,7 +20,6 @@
 #include "ops/rank1_scores.h"
 #include "ops/rms_norm.h"
 #include "ops/routing_scores.h"
-#include "ops/selective_scan.h"
 #include "ops/sparse_attention.h"
 #include "ops/top_k.h"
 
@@ -168,22 +168,70 @@ struct Maker {
             });
     }
 
-    BenchOp scan(bool reverse, Calls calls) const {
-        const ScanShape s{batch, L, inner, states, reverse};
+    // Of one or two directions of time at once: in each slot the numbers of the first, then of the second.
+    static Tensor tensor(Lane& l, int slot, int64_t skip) { return {l.x[slot] + skip, l.g[slot] + skip, {}}; }
+    BenchOp conv(int directions, Calls calls) const {
+        const ConvShape s{batch, L, inner, 4};
+        const auto forward = FCI_ON(device, causal_conv1d_forward), backward = FCI_ON(device, causal_conv1d_backward);
+        const double n = 1.0 * directions * batch * L * inner, w = 5.0 * directions * inner;
+        const auto both = [=](Lane& l) {
+            Directions<ConvDirection<float>> all;
+            for (int i = 0; i < directions; ++i) {
+                const int64_t skip = i * int64_t{s.batch} * L * inner;
+                const ConvInput in{tensor(l, 0, skip), tensor(l, 1, i * 5 * inner), tensor(l, 1, (i * 5 + 4) * inner),
+                                   i == 1};
+                all.add(in.direction({l.y[0] + skip, l.x[4] + skip, {}}));
+            }
+            return all;
+        };
+        return op(
+            "causal_conv1d", fmt::format("{} x {} x {}, width 4", directions, batch * L, inner),
+            {(8 + 26) * n, 2 * n + w}, {(24 + 31) * n, 4 * n + 3 * w}, calls,
+            [=](Lane& l) { forward(s, both(l), l.y[1]); }, [=](Lane& l) { backward(s, both(l), l.y[1]); });
+    }
+
+    BenchOp gated_scan(int directions, Calls calls) const {
+        const GatedScanShape s{batch, L, inner, states, rank};
+        const auto forward = FCI_ON(device, gated_scan_forward), backward = FCI_ON(device, gated_scan_backward);
+        const auto both = [=](Lane& l) {
+            Directions<GatedScanDirection<float>> all;
+            for (int i = 0; i < directions; ++i) {
+                const int64_t n = i * s.size(), low = n / 2, B = low + s.step().rows * rank,
+                              C = B + s.step().rows * states, w = i * inner * (rank + states + 2),
+                              bias = w + inner * rank, D = bias + inner, A = D + inner;
+                const GatedScanInput in{
+                    tensor(l, 0, n), tensor(l, 2, low),  tensor(l, 2, B), tensor(l, 2, C), tensor(l, 1, n),
+                    tensor(l, 3, w), tensor(l, 3, bias), tensor(l, 3, A), tensor(l, 3, D), i == 1};
+                all.add(
+                    in.direction({l.y[0] + n, l.x[4] + n, {}}, l.y[1] + i * s.saved_size(), l.far + i * s.kept_size()));
+            }
+            return all;
+        };
+        const auto scratch = [=](Lane& l) { return l.far + directions * s.kept_size(); };
+        const int64_t kept = s.saved_size() + (device == Device::cpu ? s.kept_size() : 0);
+        const double n = 1.0 * directions * s.size(), low = 1.0 * directions * batch * L * (rank + 2 * states),
+                     constants = directions * inner * (rank + states + 2.0), k = 1.0 * directions * kept;
+        return op(
+            "gated_scan", fmt::format("{} x {} x {} x {}", directions, batch * L, inner, states),
+            {((6 + 18) * states + 2 * rank + 46 + 27) * n, 3 * n + low + constants + k},
+            {((20 + 18) * states + 4 * rank + 27 + 35) * n, 7 * n + 3 * low + 3 * constants + k}, calls,
+            [=](Lane& l) { forward(s, both(l), scratch(l)); }, [=](Lane& l) { backward(s, both(l), scratch(l)); });
+    }
+
+    BenchOp scan(Calls calls) const { // what is left of gated_scan without its step and gate
+        const ScanShape s{batch, L, inner, states, false};
+        const auto forward = FCI_ON(device, selective_scan_forward);
+        const auto backward = FCI_ON(device, selective_scan_backward);
         const double n = 1.0 * batch * L * inner, bc = 2.0 * batch * L * states, work = n * states,
                      constants = inner * (states + 1.0), saved = static_cast<double>(s.saved_size());
         return op(
-            "selective_scan", fmt::format("{} x {} x {}{}", batch * L, inner, states, reverse ? ", reverse" : ""),
+            "selective_scan", fmt::format("{} x {} x {}", batch * L, inner, states),
             {(6 + 18) * work, 3 * n + bc + constants + saved},
             {(20 + 18) * work, 7 * n + 3 * bc + 3 * constants + saved}, calls,
+            [=](Lane& l) { forward(s, l.x[0], l.dt, l.A, l.x[1], l.x[2], l.x[3], l.y[0], l.y[1], l.y[2]); },
             [=](Lane& l) {
-                FCI_ON(l.device, selective_scan_forward)
-                (s, l.x[0], l.dt, l.A, l.x[1], l.x[2], l.x[3], l.y[0], l.y[1], l.y[2]);
-            },
-            [=](Lane& l) {
-                FCI_ON(l.device, selective_scan_backward)
-                (s, l.x[0], l.dt, l.A, l.x[1], l.x[2], l.x[3], l.y[1], l.x[4], l.g[0], l.g[1], l.g[2], l.g[3], l.g[4],
-                 l.g[5], l.y[2]);
+                backward(s, l.x[0], l.dt, l.A, l.x[1], l.x[2], l.x[3], l.y[1], l.x[4], l.g[0], l.g[1], l.g[2], l.g[3],
+                         l.g[4], l.g[5], l.y[2]);
             });
     }
 };
@@ -214,11 +262,10 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
     const Maker make{device, batch};
     constexpr int rows = 2 * k, hubs = 16;
     const int bL = batch * L;
-    const double n = 1.0 * bL * d, m = 1.0 * bL * inner;
+    const double n = 1.0 * bL * d;
     const NormShape norm{bL, d};
     const RoutingShape route{batch, L, 1, d, heads};
     const Rank1Shape rank1{batch, L, 1, d};
-    const ConvShape conv{batch, L, inner, 4, false};
     const SparseShape sparse{batch, L, heads, d / heads, SparseShape::most_globals};
     const LinearAttentionShape features{batch, L, heads, d / heads};
     const FourierShape wave{batch, L, d};
@@ -251,34 +298,13 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
     t.push_back(make.residual(L, {0, 1, 2, 0, 1, 2, 1, 1}));
     t.push_back(make.linear(L, d, inner, false, times(2, F)));
     t.push_back(make.linear(L, inner, rank, false, F));
-    t.push_back(make.linear(L, rank, inner, true, F));
     t.push_back(make.linear(L, inner, states, false, times(2, F)));
     t.push_back(make.linear(L, inner, d, false, F));
-    t.push_back(op(
-        "causal_conv1d", fmt::format("{} x {}, width 4", bL, inner), {8 * m, 2 * m + 5 * inner},
-        {16 * m, 4 * m + 14 * inner}, F,
-        [=](Lane& l) {
-            FCI_ON(l.device, causal_conv1d_forward)
-            (conv, l.x[0], l.x[1], l.x[2], l.y[0], l.y[1]);
-        },
-        [=](Lane& l) {
-            FCI_ON(l.device, causal_conv1d_backward)(conv, l.x[0], l.x[1], l.x[3], l.g[0], l.g[1], l.g[2], l.y[1]);
-        }));
-    t.push_back(
-        make.unary("silu", bL, bL * inner, 26, 31, FCI_ON(device, silu_forward), FCI_ON(device, silu_backward), F));
-    t.push_back(make.unary("softplus", bL, bL * inner, 46, 27, FCI_ON(device, softplus_forward),
-                           FCI_ON(device, softplus_backward), F));
-    t.push_back(make.scan(false, {0, 0, 1, 0, 0, 2}));
-    t.push_back(make.scan(true, {0, 0, 1}));
-    t.push_back(op(
-        "gate", fmt::format("{} x {}", bL, inner), {27 * m, 3 * m}, {35 * m, 7 * m}, F,
-        [=](Lane& l) {
-            FCI_ON(l.device, gate_forward)
-            (int64_t{bL} * inner, l.x[0], l.x[1], l.y[0]);
-        },
-        [=](Lane& l) {
-            FCI_ON(l.device, gate_backward)(int64_t{bL} * inner, l.x[0], l.x[1], l.x[2], l.g[0], l.g[1]);
-        }));
+    t.push_back(make.conv(2, {0, 0, 1}));
+    t.push_back(make.conv(1, {0, 0, 0, 0, 0, 2}));
+    t.push_back(make.gated_scan(2, {0, 0, 1}));
+    t.push_back(make.gated_scan(1, {0, 0, 0, 0, 0, 2}));
+    t.push_back(make.scan(never));
     const double route_flops = 2.0 * (2. * batch * d * d + n), route_rows = batch * (L + 3. * d);
     t.push_back(op(
         "routing_scores", fmt::format("{} row{} x {}", batch, batch == 1 ? "" : "s", L),
@@ -354,7 +380,7 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
             FCI_ON(l.device, cross_entropy_backward)({batch, L}, l.x[0], l.index, l.y[1], l.x[1], l.g[0]);
         }));
     t.push_back(op("zero_gradients", fmt::format("{} x {}", bL, d), {0, n}, {},
-                   {1, 19, 39, 1, 19, 39, 19, 19}, // activations of a sequence
+                   {1, 19, 23, 1, 19, 23, 19, 19}, // activations of a sequence
                    [](Lane& l) { set_zero(l.device, l.far + l.next++ % Lane::units * l.unit, l.unit * sizeof(float)); },
                    {}));
     if (device == Device::cuda) {
@@ -364,8 +390,6 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
         t.push_back(make.residual(1, all));
         t.push_back(make.gelu(1, all));
         t.push_back(make.gather(1, all));
-        t.push_back(make.unary("negative_exp", inner, inner * states, 22, 2, FCI_ON(device, negative_exp_forward),
-                               FCI_ON(device, negative_exp_backward), F));
         t.push_back(make.embedding(hubs, false, P)); // the perceiver's
         t.push_back(make.linear(L, d, 2 * d, true, P));
         t.push_back(make.linear(hubs, d, d, true, P));

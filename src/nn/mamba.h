@@ -1,6 +1,7 @@
 // Mamba: gated selective state space  [Gu & Dao 2023, Fig. 3 and Alg. 2]
 //   u = silu(conv(W_u x)),  z = W_z x,   (dt_low, B, C) = W_x u,   dt = softplus(W_dt dt_low + b)
 //   y = W_out (scan(u, dt, -exp(A_log), B, C, D) gated by silu(z))
+// as two ops between products: causal_conv1d makes u, gated_scan dt and what W_out takes (why two: ops/gated_scan.h).
 // expand 2, state 16, conv 4, rank of dt d/16. The paper's Flow block adds it to its input after a norm; the
 // bidirectional one adds two, one of them running from the end to the start, with weights of its own.
 #pragma once
@@ -9,7 +10,7 @@
 
 #include "nn/basic.h"
 #include "ops/causal_conv1d.h"
-#include "ops/selective_scan.h"
+#include "ops/gated_scan.h"
 
 namespace fci {
 
@@ -35,18 +36,18 @@ struct Mamba {
           A_log(p.add(name + ".A_log", {inner, state}, {Init::log_index})),
           D(p.add(name + ".D", {inner}, {Init::constant, 1.f})), out_proj(p, name + ".out_proj", inner, d, false) {}
 
-    Tensor operator()(Tape& tape, Tensor x) const { // (b,t,d) -> (b,t,d)
-        // Rows of a joint projection are projections of their own: no columns to split afterwards.
-        const auto rows = [&](const Linear& joint, Tensor from, int begin, int end) {
-            return linear(tape, from, joint.weight.row_range(begin, end), {});
-        };
-        Tensor u = rows(in_proj, x, 0, inner);
-        const Tensor z = rows(in_proj, x, inner, 2 * inner);
-        u = silu(tape, causal_conv1d(tape, u, conv_weight, conv_bias, reverse));
-        const Tensor dt = softplus(tape, linear(tape, rows(x_proj, u, 0, rank), dt_weight, dt_bias));
-        const Tensor B = rows(x_proj, u, rank, rank + state), C = rows(x_proj, u, rank + state, rank + 2 * state);
-        const Tensor y = selective_scan(tape, u, dt, negative_exp(tape, A_log), B, C, D, reverse);
-        return out_proj(tape, gate(tape, y, z));
+    // The products before the convolution and before the scan; FlowBlock has the rest, which both directions do in one
+    // call. Rows of a joint projection are projections of their own: no columns to split afterwards.
+    ConvInput conv_input(Tape& tape, Tensor x) const {
+        return {linear(tape, x, in_proj.weight.row_range(0, inner), {}), conv_weight, conv_bias, reverse};
+    }
+    Tensor gate_input(Tape& tape, Tensor x) const {
+        return linear(tape, x, in_proj.weight.row_range(inner, 2 * inner), {});
+    }
+    GatedScanInput scan_input(Tape& tape, Tensor u, Tensor z) const {
+        const auto rows = [&](int begin, int end) { return linear(tape, u, x_proj.weight.row_range(begin, end), {}); };
+        const Tensor dt_low = rows(0, rank), B = rows(rank, rank + state), C = rows(rank + state, rank + 2 * state);
+        return {u, dt_low, B, C, z, dt_weight, dt_bias, A_log, D, reverse};
     }
 };
 
@@ -59,10 +60,22 @@ struct FlowBlock {
         : norm(p, name + ".norm", d), forward(p, name + ".forward", d, false) {
         if (bidirectional) backward.emplace(p, name + ".backward", d, true);
     }
-    Tensor operator()(Tape& tape, Tensor x) const {
-        const Tensor z = norm(tape, x);
-        Tensor y = residual(tape, x, forward(tape, z));
-        return backward ? residual(tape, y, (*backward)(tape, z)) : y;
+    Tensor operator()(Tape& tape, Tensor x) const { // (b,t,d) -> (b,t,d)
+        const Mamba* directions[] = {&forward, backward ? &*backward : nullptr};
+        const int count = backward ? 2 : 1;
+        const Tensor normed = norm(tape, x);
+        ConvInput conv[most_directions];
+        GatedScanInput scan[most_directions];
+        Tensor z[most_directions];
+        for (int i = 0; i < count; ++i) {
+            conv[i] = directions[i]->conv_input(tape, normed);
+            z[i] = directions[i]->gate_input(tape, normed);
+        }
+        const Tensor u = causal_conv1d(tape, {conv, conv + count});
+        for (int i = 0; i < count; ++i) scan[i] = directions[i]->scan_input(tape, direction_of(u, i), z[i]);
+        const Tensor y = gated_scan(tape, {scan, scan + count});
+        for (int i = 0; i < count; ++i) x = residual(tape, x, directions[i]->out_proj(tape, direction_of(y, i)));
+        return x;
     }
 };
 

@@ -2,76 +2,107 @@
 
 #include <algorithm>
 
+#include "core/scalar.h"
+
 namespace fci {
 namespace cpu {
 namespace {
 
 // The position that tap k of output t reads, or -1 outside the sequence.
-int tap(const ConvShape& s, int t, int k) {
-    const int from = s.reverse ? t + (s.width - 1 - k) : t - (s.width - 1 - k);
+int tap(const ConvShape& s, bool reverse, int t, int k) {
+    const int from = reverse ? t + (s.width - 1 - k) : t - (s.width - 1 - k);
     return from >= 0 && from < s.time ? from : -1;
+}
+
+void transpose_taps(const ConvShape& s, const float* w, float* wk) { // (channels,K) -> (K,channels)
+    for (int c = 0; c < s.channels; ++c)
+        for (int k = 0; k < s.width; ++k) wk[k * s.channels + c] = w[c * s.width + k];
+}
+
+// p at one position, in all channels
+void filter(const ConvShape& s, const ConvDirection<float>& to, const float* wk, int b, int t, float* p) {
+    std::copy(to.bias, to.bias + s.channels, p);
+    for (int k = 0; k < s.width; ++k) {
+        const int from = tap(s, to.reverse, t, k);
+        if (from < 0) continue;
+        const float *xr = to.x + (int64_t{b} * s.time + from) * s.channels, *weight = wk + k * s.channels;
+#pragma omp simd
+        for (int c = 0; c < s.channels; ++c) p[c] += weight[c] * xr[c]; // (1)
+    }
 }
 
 } // namespace
 
-void causal_conv1d_forward(ConvShape s, const float* x, const float* w, const float* bias, float* y, float* scratch) {
-    float* wk = scratch; // (K,channels)
-    for (int c = 0; c < s.channels; ++c)
-        for (int k = 0; k < s.width; ++k) wk[k * s.channels + c] = w[c * s.width + k];
-    for (int b = 0; b < s.batch; ++b)
-        for (int t = 0; t < s.time; ++t) {
-            float* row = y + (int64_t{b} * s.time + t) * s.channels;
-            std::copy(bias, bias + s.channels, row);
-            for (int k = 0; k < s.width; ++k) {
-                const int from = tap(s, t, k);
-                if (from < 0) continue;
-                const float *xr = x + (int64_t{b} * s.time + from) * s.channels, *weight = wk + k * s.channels;
+void causal_conv1d_forward(ConvShape s, Directions<ConvDirection<float>> directions, float* scratch) {
+    float *wk = scratch, *p = wk + s.channels * s.width;
+    for (const ConvDirection<float>& to : directions) {
+        transpose_taps(s, to.w, wk);
+        for (int b = 0; b < s.batch; ++b)
+            for (int t = 0; t < s.time; ++t) {
+                filter(s, to, wk, b, t, p);
+                float* row = to.y + (int64_t{b} * s.time + t) * s.channels;
 #pragma omp simd
-                for (int c = 0; c < s.channels; ++c) row[c] += weight[c] * xr[c]; // (1)
+                for (int c = 0; c < s.channels; ++c) row[c] = silu(p[c]); // (2)
             }
-        }
+    }
 }
 
-void causal_conv1d_backward(ConvShape s, const float* x, const float* w, const float* dy, float* dx, float* dw,
-                            float* dbias, float* scratch) {
-    float *wk = scratch, *dwk = scratch + s.channels * s.width; // (K,channels)
-    for (int c = 0; c < s.channels; ++c)
-        for (int k = 0; k < s.width; ++k) wk[k * s.channels + c] = w[c * s.width + k];
-    std::fill(dwk, dwk + s.channels * s.width, 0.f);
-    for (int b = 0; b < s.batch; ++b)
-        for (int t = 0; t < s.time; ++t) {
-            const float* row = dy + (int64_t{b} * s.time + t) * s.channels;
-            for (int c = 0; c < s.channels; ++c) dbias[c] += row[c]; // (db)
-            for (int k = 0; k < s.width; ++k) {
-                const int from = tap(s, t, k);
-                if (from < 0) continue;
-                const int64_t at = (int64_t{b} * s.time + from) * s.channels;
-                const float *xr = x + at, *weight = wk + k * s.channels;
-                float *dxr = dx + at, *dweight = dwk + k * s.channels;
+void causal_conv1d_backward(ConvShape s, Directions<ConvDirection<float>> directions, float* scratch) {
+    float *wk = scratch, *dwk = wk + s.channels * s.width, *p = dwk + s.channels * s.width; // (K,channels), (channels)
+    for (const ConvDirection<float>& to : directions) {
+        transpose_taps(s, to.w, wk);
+        std::fill(dwk, dwk + s.channels * s.width, 0.f);
+        for (int b = 0; b < s.batch; ++b)
+            for (int t = 0; t < s.time; ++t) {
+                filter(s, to, wk, b, t, p);
+                const float* row = to.dy + (int64_t{b} * s.time + t) * s.channels;
+                float* dp = p; // takes its place
 #pragma omp simd
-                for (int c = 0; c < s.channels; ++c) {
-                    dxr[c] += weight[c] * row[c]; // (dx)
-                    dweight[c] += row[c] * xr[c]; // (dw)
+                for (int c = 0; c < s.channels; ++c) dp[c] = row[c] * silu_derivative(p[c]); // (dp)
+                for (int c = 0; c < s.channels; ++c) to.dbias[c] += dp[c];                   // (db)
+                for (int k = 0; k < s.width; ++k) {
+                    const int from = tap(s, to.reverse, t, k);
+                    if (from < 0) continue;
+                    const int64_t at = (int64_t{b} * s.time + from) * s.channels;
+                    const float *xr = to.x + at, *weight = wk + k * s.channels;
+                    float *dxr = to.dx + at, *dweight = dwk + k * s.channels;
+#pragma omp simd
+                    for (int c = 0; c < s.channels; ++c) {
+                        dxr[c] += weight[c] * dp[c]; // (dx)
+                        dweight[c] += dp[c] * xr[c]; // (dw)
+                    }
                 }
             }
-        }
-    for (int c = 0; c < s.channels; ++c)
-        for (int k = 0; k < s.width; ++k) dw[c * s.width + k] += dwk[k * s.channels + c];
+        for (int c = 0; c < s.channels; ++c)
+            for (int k = 0; k < s.width; ++k) to.dw[c * s.width + k] += dwk[k * s.channels + c];
+    }
 }
 
 } // namespace cpu
 
-Tensor causal_conv1d(Tape& tape, Tensor x, Tensor w, Tensor bias, bool reverse) {
-    check(x.shape.rank == 3 && w.shape.rank == 2 && w.shape[0] == x.shape[2],
-          "causal_conv1d: x is {}, w is {}, expected (b,t,c) and (c,K)", x.shape.text(), w.shape.text());
-    expect_shape("causal_conv1d", "bias", bias, {x.shape[2]});
-    const ConvShape s{x.shape[0], x.shape[1], x.shape[2], w.shape[1], reverse};
-    Tensor y = tape.tensor(x.shape);
-    float* scratch = tape.arena().floats(int64_t{2} * s.channels * s.width);
+Tensor causal_conv1d(Tape& tape, std::span<const ConvInput> in) {
+    check(!in.empty() && in.size() <= most_directions, "causal_conv1d: {} directions, expected 1 or 2", in.size());
+    const Tensor &first = in[0].x, &filter = in[0].w;
+    check(first.shape.rank == 3 && filter.shape.rank == 2 && filter.shape[0] == first.shape[2],
+          "causal_conv1d: x is {}, w is {}, expected (b,t,c) and (c,K)", first.shape.text(), filter.shape.text());
+    const ConvShape s{first.shape[0], first.shape[1], first.shape[2], filter.shape[1]};
+    const Tensor y = tape.tensor({static_cast<int>(in.size()), s.batch, s.time, s.channels});
+    Directions<ConvDirection<float>> directions;
+    for (const ConvInput& i : in) {
+        expect_shape("causal_conv1d", "x", i.x, first.shape);
+        expect_shape("causal_conv1d", "w", i.w, filter.shape);
+        expect_shape("causal_conv1d", "bias", i.bias, {s.channels});
+        directions.add(i.direction(direction_of(y, directions.count)));
+    }
+    Arena& arena = tape.arena();
+    const Arena::Mark mark = arena.mark();
     const Device device = tape.device();
-    FCI_ON(device, causal_conv1d_forward)(s, x.data, w.data, bias.data, y.data, scratch);
-    tape.append("causal_conv1d", y, [=] {
-        FCI_ON(device, causal_conv1d_backward)(s, x.data, w.data, y.grad, x.grad, w.grad, bias.grad, scratch);
+    FCI_ON(device, causal_conv1d_forward)(s, directions, arena.floats(s.forward_scratch()));
+    arena.release(mark);
+    tape.append("causal_conv1d", y, [=, arena = &arena] {
+        const Arena::Mark mark = arena->mark();
+        FCI_ON(device, causal_conv1d_backward)(s, directions, arena->floats(s.backward_scratch()));
+        arena->release(mark);
     });
     return y;
 }

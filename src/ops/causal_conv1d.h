@@ -1,31 +1,52 @@
-// causal_conv1d: each channel's own short filter along time, looking back (or, reversed, ahead)
-//   y[b,t,c] = bias[c] + sum_k w[c,k] x[b,t-(K-1-k),c]       forward in time                (1)
-//   y[b,t,c] = bias[c] + sum_k w[c,k] x[b,t+(K-1-k),c]       reverse; x is 0 outside
+// causal_conv1d: each channel's own short filter along time, looking back (or, reversed, ahead), then silu
+//   p[b,t,c] = bias[c] + sum_k w[c,k] x[b,t-(K-1-k),c]       forward in time                (1)
+//   p[b,t,c] = bias[c] + sum_k w[c,k] x[b,t+(K-1-k),c]       reverse; x is 0 outside
+//   y[b,t,c] = silu(p[b,t,c])                                                               (2)
 // Shapes    x y (batch,time,channels)   w (channels,K)   bias (channels)
-// Backward  dx[b,t-+(K-1-k),c] += w[c,k] dy[b,t,c]                                         (dx)
-//           dw[c,k] += sum_bt dy[b,t,c] x[b,t-+(K-1-k),c]                                  (dw)
-//           dbias[c] += sum_bt dy[b,t,c]                                                   (db)
-// Contract  every d* is ADDED to. scratch: channels * K floats (backward: twice), w and dw with channels innermost.
-// Cost      2 batch time channels K flops forward, twice that backward. K = 4 in Mamba  [Gu & Dao 2023].
+// Backward  dp[b,t,c] = dy[b,t,c] silu'(p[b,t,c])                                          (dp)
+//           dx[b,t-+(K-1-k),c] += w[c,k] dp[b,t,c]                                         (dx)
+//           dw[c,k] += sum_bt dp[b,t,c] x[b,t-+(K-1-k),c]                                  (dw)
+//           dbias[c] += sum_bt dp[b,t,c]                                                   (db)
+// Contract  every d* is ADDED to. Nothing saved: p is K products a number, made again from x, which backward reads
+//           anyway. One or two directions of time, each with tensors of its own (ops/directions.h).
+// Cost      (2 K + 26) batch time channels flops a direction forward, (6 K + 31) backward: bound by memory, hence silu
+//           in the same pass. K = 4 in Mamba  [Gu & Dao 2023].
 #pragma once
+#include <span>
+
 #include "core/tape.h"
+#include "ops/directions.h"
 
 namespace fci {
 
 struct ConvShape {
     int batch, time, channels, width;
-    bool reverse;
+    int64_t forward_scratch() const { return int64_t{channels} * (width + 1); }
+    int64_t backward_scratch() const { return int64_t{channels} * (2 * width + 1); }
 };
 
 template <class T>
-using CausalConv1dForward = void(ConvShape, const T* x, const T* w, const T* bias, T* y, T* scratch);
+struct ConvDirection {
+    bool reverse;
+    const T *x, *w, *bias;
+    T* y;
+    const T* dy; // backward only, and what follows
+    T *dx, *dw, *dbias;
+};
+
 template <class T>
-using CausalConv1dBackward = void(ConvShape, const T* x, const T* w, const T* dy, T* dx, T* dw, T* dbias, T* scratch);
+using CausalConv1d = void(ConvShape, Directions<ConvDirection<T>>, T* scratch);
 
-FCI_TWINS(CausalConv1dForward<float>, causal_conv1d_forward)
-FCI_TWINS(CausalConv1dBackward<float>, causal_conv1d_backward)
+FCI_TWINS(CausalConv1d<float>, causal_conv1d_forward)
+FCI_TWINS(CausalConv1d<float>, causal_conv1d_backward)
 
-// x (b,t,c), w (c,K), bias (c) -> (b,t,c)
-Tensor causal_conv1d(Tape&, Tensor x, Tensor w, Tensor bias, bool reverse);
+struct ConvInput {
+    Tensor x, w, bias; // (b,t,c), (c,K), (c)
+    bool reverse;
+    ConvDirection<float> direction(Tensor y) const {
+        return {reverse, x.data, w.data, bias.data, y.data, y.grad, x.grad, w.grad, bias.grad};
+    }
+};
+Tensor causal_conv1d(Tape&, std::span<const ConvInput>); // -> (directions,b,t,c)
 
 } // namespace fci

@@ -1,0 +1,319 @@
+// gated_scan on the GPU; the mathematics is in src/ops/gated_scan.h, how the scan lies on the GPU in cuda/scan.cuh, and
+// cuda/ops/selective_scan.cu has it without what is fused here. One kernel each way, for one or both directions of
+// time. A chunk's dt_low and the block's rows of dt_weight lie in shared memory, so that p and dt of the chunk are made
+// there, a number by the lane that owns it. Backward, a chunk at a time from the end: a and h again from the saved h,
+// and from them s, for dz; then g backwards, which takes the place of a; then what is summed over channels (dB, dC,
+// d_dt_low) or steps (d_dt_weight): small products with what lies in shared memory. Sums over blocks are left as parts.
+// Bound by arithmetic, as the scan is: what is made again adds about a seventh to it. Traffic, h aside, for each number
+// of u: forward 3 numbers instead of the five ops' 11, backward 7 instead of 24. In both directions there are four
+// blocks for each of an H100's SMs at batch 32 and 256 channels; backward, two have room at a time.
+#include "ops/gated_scan.h"
+
+#include "cuda/parts.cuh"
+#include "cuda/scan.cuh"
+
+namespace fci::cuda {
+namespace {
+
+using namespace scan;
+using Direction = GatedScanDirection<float>;
+using Both = Directions<Direction>;
+
+// The block's rows of dt_weight and a chunk's dt_low, whose products are p. In dynamic shared memory, since the rank
+// is anything.
+struct StepTiles {
+    int rank, pitch;                // odd, so that a column of weight lies in many banks
+    float *weight, *low;            // (channels, pitch), (steps, rank)
+    static constexpr int ahead = 2; // numbers of dt_low that a thread fetches early: all, up to rank 16
+
+    static __host__ __device__ int pitch_of(int rank) { return rank | 1; }
+    static size_t floats(int rank) { return size_t{channels} * pitch_of(rank) + size_t{steps_max} * rank; }
+    __device__ StepTiles(int rank_, float* memory)
+        : rank(rank_), pitch(pitch_of(rank)), weight(memory), low(memory + channels * pitch) {}
+
+    __device__ void put_weight(const ScanShape& s, const Place& p, const float* from) const {
+        for (int e = threadIdx.x; e < channels * rank; e += threads) {
+            const int d = p.block * channels + e / rank;
+            weight[e / rank * pitch + e % rank] = d < s.channels ? from[int64_t{d} * rank + e % rank] : 0.f;
+        }
+    }
+    __device__ float low_of(const ScanShape& s, const Place& p, int first, const float* dt_low, int e) const {
+        const int i = first + e / rank;
+        return e < steps_max * rank && i < s.time ? dt_low[row(s, p.b, i) * rank + e % rank] : 0.f;
+    }
+    __device__ void fetch(const ScanShape& s, const Place& p, int first, const float* dt_low, float (&v)[ahead]) const {
+        for (int k = 0; k < ahead; ++k) v[k] = low_of(s, p, first, dt_low, threadIdx.x + k * threads);
+    }
+    __device__ void put(const ScanShape& s, const Place& p, int first, const float* dt_low,
+                        const float (&v)[ahead]) const {
+        for (int k = 0; k < ahead; ++k)
+            if (threadIdx.x + k * threads < static_cast<unsigned>(steps_max * rank))
+                low[threadIdx.x + k * threads] = v[k];
+        for (int e = threadIdx.x + ahead * threads; e < steps_max * rank; e += threads)
+            low[e] = low_of(s, p, first, dt_low, e);
+    }
+    __device__ float step(const Place& p, int k, float bias) const { // p of the lane's k-th own step
+        float sum = bias;
+#pragma unroll 4
+        for (int r = 0; r < rank; ++r) sum += weight[p.column * pitch + r] * low[p.own(k) * rank + r]; // (1)
+        return sum;
+    }
+};
+
+struct ForwardTiles {
+    float4 B[state_tile], C[state_tile];
+    float u[channel_tile], dt[channel_tile], gate[channel_tile]; // gate: silu(z)
+};
+
+__global__ void __launch_bounds__(threads) forward_kernel(GatedScanShape shape, Both directions, int first_state) {
+    FCI_DYN_SHARED(ForwardTiles, tiles);
+    ForwardTiles& at = *tiles;
+    const Direction& to = directions.at[blockIdx.z];
+    const ScanShape s = shape.scan(to.reverse);
+    const Place p(s, first_state);
+    const StepTiles steps(shape.rank, reinterpret_cast<float*>(tiles + 1));
+    const float skip = first_state == 0 && p.inside ? to.D[p.d] : 0.f, bias = p.inside ? to.dt_bias[p.d] : 0.f;
+    float A2[each_lane], h[each_lane] = {}; // A2 = A log2(e): a = exp2(dt A2)
+    for (int j = 0; j < each_lane; ++j)
+        A2[j] = p.has(s, j) ? log2_e * -exp(to.A_log[int64_t{p.d} * s.states + p.n0 + j]) : 0.f; // (1)
+    float u_next[owned], z_next[owned], B_next[state_share], C_next[state_share], low_next[StepTiles::ahead];
+    const auto fetch = [&](int first) {
+        fetch_channels(s, p, first, to.u, u_next);
+        fetch_channels(s, p, first, to.z, z_next);
+        fetch_states(s, p, first, to.B, B_next);
+        fetch_states(s, p, first, to.C, C_next);
+        steps.fetch(s, p, first, to.dt_low, low_next);
+    };
+    steps.put_weight(s, p, to.dt_weight);
+    fetch(0);
+    for (int chunk = 0; chunk < s.chunks(); ++chunk) {
+        const int first = chunk * steps_max;
+        __syncthreads(); // the last chunk is read
+        put_own(p, u_next, at.u);
+        for (int k = 0; k < owned; ++k) at.gate[p.own_at(k)] = silu(z_next[k]);
+        put_states(B_next, at.B);
+        put_states(C_next, at.C);
+        steps.put(s, p, first, to.dt_low, low_next);
+        if (to.saved) save_states(s, p, chunk, h, to.saved);
+        __syncthreads();
+        if (chunk + 1 < s.chunks()) fetch(first + steps_max);
+        for (int k = 0; k < owned; ++k) at.dt[p.own_at(k)] = softplus(steps.step(p, k, bias)); // (1)
+        __syncwarp(); // a channel's lanes are of one warp
+#pragma unroll 1
+        for (int k = 0; k < owned; ++k) {
+            float part[lanes];
+#pragma unroll
+            for (int m = 0; m < lanes; ++m) {
+                const int i = k * lanes + m;
+                const float dti = at.dt[i * pitch + p.column], dtu = dti * at.u[i * pitch + p.column];
+                float4 Bi = at.B[i * lanes + p.quarter], Ci = at.C[i * lanes + p.quarter];
+                part[m] = 0;
+                for (int j = 0; j < each_lane; ++j) {
+                    h[j] = exp2(dti * A2[j]) * h[j] + dtu * as_array(Bi)[j];
+                    part[m] += as_array(Ci)[j] * h[j]; // (2)
+                }
+            }
+            const float y = (sum_of_own(part, p.quarter) + skip * at.u[p.own_at(k)]) * at.gate[p.own_at(k)]; // (3)
+            const int i = first + p.own(k);
+            if (!p.inside || i >= s.time) continue;
+            float& out = to.y[row(s, p.b, i) * s.channels + p.d];
+            out = first_state ? out + y : y;
+        }
+    }
+}
+
+// What a direction's blocks leave, each its own: of a sequence or of 32 channels.
+struct Parts {
+    float *A_log, *D, *weight, *bias; // (b, gradient)
+    float *B, *C, *low;               // (blocks, gradient)
+};
+
+struct BackwardTiles {
+    float4 h[history_tile], ag[history_tile]; // h[i]: after step i; ag: a, then g
+    float4 B[state_tile], C[state_tile];
+    float u[channel_tile], dt[channel_tile], ds[channel_tile];
+    float gate[channel_tile]; // dy silu'(z)
+    float dp[channel_tile];   // sigmoid(p), then dp
+};
+
+__global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room for the registers of two
+    backward_kernel(GatedScanShape shape, Both directions, Directions<Parts> all_parts, int first_state) {
+    FCI_DYN_SHARED(BackwardTiles, tiles);
+    BackwardTiles& at = *tiles;
+    const Direction& to = directions.at[blockIdx.z];
+    const Parts parts = all_parts.at[blockIdx.z];
+    const ScanShape s = shape.scan(to.reverse);
+    const Place p(s, first_state);
+    const int rank = shape.rank, t = threadIdx.x;
+    const StepTiles steps(rank, reinterpret_cast<float*>(tiles + 1));
+    float* d_weight = steps.low + steps_max * rank; // (channels, rank); thread t has numbers t, t + threads, ...
+    const float skip = first_state == 0 && p.inside ? to.D[p.d] : 0.f, bias = p.inside ? to.dt_bias[p.d] : 0.f;
+    float A[each_lane], dA[each_lane] = {}, g[each_lane] = {}, dD = 0, d_bias = 0; // g: a[t+1] g[t+1]
+    for (int j = 0; j < each_lane; ++j)
+        A[j] = p.has(s, j) ? -exp(to.A_log[int64_t{p.d} * s.states + p.n0 + j]) : 0.f; // (1)
+    float u_next[owned], z_next[owned], dy_next[owned], B_next[state_share], C_next[state_share],
+        low_next[StepTiles::ahead], h_next[each_lane];
+    const auto fetch = [&](int chunk) {
+        const int first = chunk * steps_max;
+        fetch_channels(s, p, first, to.u, u_next);
+        fetch_channels(s, p, first, to.z, z_next);
+        fetch_channels(s, p, first, to.dy, dy_next);
+        fetch_states(s, p, first, to.B, B_next);
+        fetch_states(s, p, first, to.C, C_next);
+        steps.fetch(s, p, first, to.dt_low, low_next);
+        fetch_saved(s, p, chunk, to.saved, h_next);
+    };
+    steps.put_weight(s, p, to.dt_weight);
+    for (int e = t; e < channels * rank; e += threads) d_weight[e] = 0;
+    fetch(s.chunks() - 1);
+    for (int chunk = s.chunks() - 1; chunk >= 0; --chunk) {
+        const int first = chunk * steps_max;
+        __syncthreads(); // the last chunk is read
+        put_own(p, u_next, at.u);
+        for (int k = 0; k < owned; ++k) {
+            at.ds[p.own_at(k)] = dy_next[k] * silu(z_next[k]); // (ds)
+            at.gate[p.own_at(k)] = dy_next[k] * silu_derivative(z_next[k]);
+        }
+        put_states(B_next, at.B);
+        put_states(C_next, at.C);
+        steps.put(s, p, first, to.dt_low, low_next);
+        float h0[each_lane], h[each_lane];
+        for (int j = 0; j < each_lane; ++j) h0[j] = h[j] = h_next[j];
+        __syncthreads();
+        if (chunk) fetch(chunk - 1);
+        for (int k = 0; k < owned; ++k) {
+            const float pi = steps.step(p, k, bias);
+            at.dt[p.own_at(k)] = softplus(pi);
+            at.dp[p.own_at(k)] = softplus_derivative(pi);
+        }
+        __syncwarp();
+#pragma unroll 1
+        for (int k = 0; k < owned; ++k) { // the forward pass again, a and h kept
+            const int own = first + p.own(k);
+            const bool is_there = p.inside && own < s.time;
+            float* dz = to.dz + row(s, p.b, own) * s.channels + p.d;
+            const float dz_before = is_there ? *dz : 0.f; // reads go out early
+            float part[lanes];
+#pragma unroll
+            for (int m = 0; m < lanes; ++m) {
+                const int i = k * lanes + m;
+                const float dti = at.dt[i * pitch + p.column], dtu = dti * at.u[i * pitch + p.column];
+                float4 Bi = at.B[i * lanes + p.quarter], Ci = at.C[i * lanes + p.quarter], ai, hi;
+                part[m] = 0;
+                for (int j = 0; j < each_lane; ++j) {
+                    as_array(ai)[j] = exp2(dti * (log2_e * A[j]));
+                    as_array(hi)[j] = h[j] = as_array(ai)[j] * h[j] + dtu * as_array(Bi)[j];
+                    part[m] += as_array(Ci)[j] * h[j]; // (2)
+                }
+                at.ag[i * history_pitch + t] = ai;
+                at.h[i * history_pitch + t] = hi;
+            }
+            const float scan = sum_of_own(part, p.quarter) + skip * at.u[p.own_at(k)];
+            if (is_there) *dz = dz_before + at.gate[p.own_at(k)] * scan; // (dz)
+        }
+#pragma unroll 1
+        for (int k = owned - 1; k >= 0; --k) {
+            const int own = first + p.own(k);
+            const bool is_there = p.inside && own < s.time;
+            float* du = to.du + row(s, p.b, own) * s.channels + p.d;
+            const float du_before = is_there ? *du : 0.f;
+            float part_gB[lanes], part_rA[lanes];
+#pragma unroll
+            for (int m = lanes - 1; m >= 0; --m) {
+                const int i = k * lanes + m;
+                const float dti = at.dt[i * pitch + p.column], dsi = at.ds[i * pitch + p.column];
+                float4 Bi = at.B[i * lanes + p.quarter], Ci = at.C[i * lanes + p.quarter];
+                float4 ai = at.ag[i * history_pitch + t], gi;
+                float4 hp = i ? at.h[(i - 1) * history_pitch + t] : make_float4(h0[0], h0[1], h0[2], h0[3]);
+                part_gB[m] = part_rA[m] = 0;
+                for (int j = 0; j < each_lane; ++j) {
+                    const float gt = as_array(Ci)[j] * dsi + g[j]; // selective_scan's (g)
+                    const float next = gt * as_array(ai)[j], r = next * as_array(hp)[j];
+                    part_gB[m] += gt * as_array(Bi)[j];
+                    part_rA[m] += r * A[j];
+                    dA[j] += r * dti;
+                    g[j] = next;
+                    as_array(gi)[j] = gt;
+                }
+                at.ag[i * history_pitch + t] = gi;
+            }
+            const float sum_gB = sum_of_own(part_gB, p.quarter), sum_rA = sum_of_own(part_rA, p.quarter);
+            const float ui = at.u[p.own_at(k)], dsi = at.ds[p.own_at(k)];
+            const float dp = (sum_rA + sum_gB * ui) * at.dp[p.own_at(k)]; // (dp), of ddt
+            at.dp[p.own_at(k)] = dp;
+            d_bias += dp;
+            dD += dsi * ui;
+            if (is_there) *du = du_before + sum_gB * at.dt[p.own_at(k)] + skip * dsi;
+        }
+        __syncthreads();
+        leave_states(s, p, first, at, at.ds, parts.B, parts.C);
+        for (int e = t; e < steps_max * rank; e += threads) {
+            const int step = e / rank, r = e % rank;
+            float sum_low = 0;
+            for (int column = 0; column < channels; ++column)
+                sum_low += steps.weight[column * steps.pitch + r] * at.dp[step * pitch + column]; // (dlow)
+            if (first + step >= s.time) continue;
+            const int64_t part_row = int64_t{p.block} * s.batch * s.time + row(s, p.b, first + step);
+            float& low = parts.low[part_row * rank + r];
+            low = first_state ? low + sum_low : sum_low;
+        }
+        for (int e = t; e < channels * rank; e += threads) {
+            const int column = e / rank, r = e % rank;
+            float sum_weight = 0;
+            for (int step = 0; step < steps_max; ++step)
+                sum_weight += at.dp[step * pitch + column] * steps.low[step * rank + r]; // (dW)
+            d_weight[e] += sum_weight;
+        }
+    }
+    // The parts of a sequence; launches after the first add theirs.
+    const auto leave = [&](float& part, float v) { part = first_state ? part + v : v; };
+    for (int e = t; e < channels * rank; e += threads) {
+        const int d = p.block * channels + e / rank;
+        if (d < s.channels) leave(parts.weight[(int64_t{p.b} * s.channels + d) * rank + e % rank], d_weight[e]);
+    }
+    for (int j = 0; j < each_lane; ++j)
+        if (p.has(s, j)) parts.A_log[p.b * s.state_size() + int64_t{p.d} * s.states + p.n0 + j] = dA[j] * A[j]; // (dA)
+    d_bias = sum_over_lanes(d_bias), dD = sum_over_lanes(dD);
+    if (p.quarter || !p.inside) return;
+    const int64_t channel = int64_t{p.b} * s.channels + p.d;
+    leave(parts.bias[channel], d_bias); // (db)
+    if (first_state == 0) parts.D[channel] = dD;
+}
+
+// Bytes of shared memory, which must be there.
+size_t shared_bytes(const GatedScanShape& s, size_t fixed, size_t floats) {
+    const size_t bytes = fixed + floats * sizeof(float);
+    check(bytes <= static_cast<size_t>(shared_limit()),
+          "gated_scan: a rank of {} needs {} bytes of shared memory, this GPU has {}", s.rank, bytes, shared_limit());
+    return bytes;
+}
+
+} // namespace
+
+void gated_scan_forward(GatedScanShape s, Both directions, float*) {
+    if (!s.size()) return;
+    const size_t bytes = shared_bytes(s, sizeof(ForwardTiles), StepTiles::floats(s.rank));
+    for (int first = 0; first < s.states; first += states)
+        FCI_LAUNCH(forward_kernel, grid(s.scan(false), directions.count), threads, bytes, s, directions, first);
+}
+
+void gated_scan_backward(GatedScanShape s, Both directions, float*) {
+    if (!s.size()) return;
+    const int64_t columns = int64_t{s.channels} * s.rank, blocks = blocks_for(s.channels, channels),
+                  rows = int64_t{s.batch} * s.time, state_size = s.scan(false).state_size();
+    const size_t bytes = shared_bytes(s, sizeof(BackwardTiles), StepTiles::floats(s.rank) + size_t{channels} * s.rank);
+    Scratch scratch;
+    PartSums<7 * most_directions> sums;
+    Directions<Parts> parts;
+    for (const Direction& to : directions)
+        parts.add({sums.add(scratch, s.batch, state_size, to.dA_log), sums.add(scratch, s.batch, s.channels, to.dD),
+                   sums.add(scratch, s.batch, columns, to.d_dt_weight),
+                   sums.add(scratch, s.batch, s.channels, to.d_dt_bias),
+                   sums.add(scratch, blocks, rows * s.states, to.dB), sums.add(scratch, blocks, rows * s.states, to.dC),
+                   sums.add(scratch, blocks, rows * s.rank, to.d_dt_low)});
+    for (int first = 0; first < s.states; first += states)
+        FCI_LAUNCH(backward_kernel, grid(s.scan(false), directions.count), threads, bytes, s, directions, parts, first);
+    sums.launch();
+}
+
+} // namespace fci::cuda

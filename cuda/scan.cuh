@@ -1,0 +1,123 @@
+// scan: how a scan lies on a GPU. A block takes 32 channels of one sequence and walks through time in chunks; four
+// lanes take a channel, each four of its states, in registers. What a chunk needs is read once and lies in shared
+// memory: all channels share B and C. Of a channel's numbers in time (u, dt, y and their like) each of its lanes owns
+// every fourth step: it reads and writes them, and gets their sums over the states. More than 16 states are so many
+// launches, each adding its own; fewer are filled up with zeros (A = B = C = 0: h stays 0), as are channels that are
+// not there and steps behind the end, where u = dy = 0 too.
+#pragma once
+#include "cuda/common.cuh"
+#include "ops/selective_scan.h"
+
+namespace fci::cuda::scan {
+
+constexpr int steps_max = ScanShape::chunk, channels = 32; // of a block
+constexpr int each_lane = 4, lanes = 4, states = each_lane * lanes;
+constexpr int threads = channels * lanes, owned = steps_max / lanes; // steps of a chunk that a lane owns
+
+// Rows of numbers of a chunk, (steps, channels) or (steps, states as float4). To the former columns are added, so that
+// both a row and a column lie in many banks.
+constexpr int pitch = channels + 4;
+constexpr int channel_tile = steps_max * pitch, state_tile = steps_max * lanes;
+constexpr int state_share = steps_max * states / threads; // numbers that a thread fetches
+
+__device__ __forceinline__ float* as_array(float4& v) { return &v.x; }
+
+// What a thread does: a quarter of the states of a channel, of those from first_state on.
+struct Place {
+    int quarter, column, d, b, block, first_state, n0;
+    bool inside; // the last block may have channels to spare
+    __device__ Place(const ScanShape& s, int first_state_)
+        : quarter(threadIdx.x % lanes), column(threadIdx.x / lanes), d(blockIdx.y * channels + column), b(blockIdx.x),
+          block(blockIdx.y), first_state(first_state_), n0(first_state + quarter * each_lane), inside(d < s.channels) {}
+
+    __device__ bool has(const ScanShape& s, int j) const { return inside && n0 + j < s.states; } // state j of its four
+    __device__ int own(int k) const { return k * lanes + quarter; }                              // its k-th own step
+    __device__ int own_at(int k) const { return own(k) * pitch + column; }                       // in a tile
+};
+
+// Row of (b,t) that step i of the scan stands at.
+__device__ __forceinline__ int64_t row(const ScanShape& s, int b, int i) {
+    return int64_t{b} * s.time + (s.reverse ? s.time - 1 - i : i);
+}
+
+// A thread's share of a chunk goes into registers while the chunk before is worked on.
+__device__ __forceinline__ void fetch_channels(const ScanShape& s, const Place& p, int first, const float* from,
+                                               float (&v)[owned]) {
+    for (int k = 0; k < owned; ++k) {
+        const int i = first + p.own(k);
+        v[k] = p.inside && i < s.time ? from[row(s, p.b, i) * s.channels + p.d] : 0.f;
+    }
+}
+__device__ __forceinline__ void fetch_states(const ScanShape& s, const Place& p, int first, const float* from,
+                                             float (&v)[state_share]) {
+    for (int k = 0; k < state_share; ++k) {
+        const int e = threadIdx.x + k * threads, i = first + e / states, n = p.first_state + e % states;
+        v[k] = i < s.time && n < s.states ? from[row(s, p.b, i) * s.states + n] : 0.f;
+    }
+}
+__device__ __forceinline__ void put_states(const float (&v)[state_share], float4* tile) {
+    for (int k = 0; k < state_share; ++k) reinterpret_cast<float*>(tile)[threadIdx.x + k * threads] = v[k];
+}
+
+__device__ __forceinline__ void put_own(const Place& p, const float (&v)[owned], float* tile) {
+    for (int k = 0; k < owned; ++k) tile[p.own_at(k)] = v[k];
+}
+
+// h before a chunk, to and from `saved` (b, chunks, n, d).
+__device__ __forceinline__ int64_t saved_at(const ScanShape& s, const Place& p, int chunk, int j) {
+    return (int64_t{p.b} * s.chunks() + chunk) * s.state_size() + int64_t{p.n0 + j} * s.channels + p.d;
+}
+__device__ __forceinline__ void save_states(const ScanShape& s, const Place& p, int chunk, const float (&h)[each_lane],
+                                            float* saved) {
+    for (int j = 0; j < each_lane; ++j)
+        if (p.has(s, j)) saved[saved_at(s, p, chunk, j)] = h[j];
+}
+__device__ __forceinline__ void fetch_saved(const ScanShape& s, const Place& p, int chunk, const float* saved,
+                                            float (&h)[each_lane]) {
+    for (int j = 0; j < each_lane; ++j) h[j] = p.has(s, j) ? saved[saved_at(s, p, chunk, j)] : 0.f;
+}
+
+// Of four steps whose sums over the states each lane has a part of: the whole sum of the one that it owns.
+__device__ __forceinline__ float sum_of_own(const float (&part)[lanes], int quarter) {
+    const bool upper = quarter & 2, odd = quarter & 1;
+    const float even_one = (upper ? part[2] : part[0]) + __shfl_xor_sync(all_lanes, upper ? part[0] : part[2], 2),
+                odd_one = (upper ? part[3] : part[1]) + __shfl_xor_sync(all_lanes, upper ? part[1] : part[3], 2);
+    return (odd ? odd_one : even_one) + __shfl_xor_sync(all_lanes, odd ? even_one : odd_one, 1);
+}
+__device__ __forceinline__ float sum_over_lanes(float v) {
+    v += __shfl_xor_sync(all_lanes, v, 1);
+    return v + __shfl_xor_sync(all_lanes, v, 2);
+}
+
+// Backward: a chunk's a and h, then g, of all states of the block. Rows have lanes to spare, so that eight rows' reads
+// of one channel go to different banks.
+constexpr int history_pitch = threads + lanes, history_tile = steps_max * history_pitch;
+
+// A chunk's sums over the block's channels for dB and dC, left as parts (blocks, b, t, n); of `at`: h, g, u, dt and the
+// gradient of y. Half of the threads sum dC, half dB: each for one step and four states, over the channels in order.
+template <class Tiles>
+__device__ __forceinline__ void leave_states(const ScanShape& s, const Place& p, int first, const Tiles& at,
+                                             const float* dy, float* part_B, float* part_C) {
+    static_assert(threads == 2 * state_tile);
+    const bool is_B = threadIdx.x >= threads / 2;
+    const int i = threadIdx.x / lanes % steps_max;
+    const float4* history = (is_B ? at.ag : at.h) + i * history_pitch + p.quarter;
+    float sum[each_lane] = {};
+    for (int column = 0; column < channels; ++column) {
+        const int k = i * pitch + column;
+        const float weight = is_B ? at.dt[k] * at.u[k] : dy[k];
+        float4 v = history[column * lanes];
+        for (int j = 0; j < each_lane; ++j) sum[j] += weight * as_array(v)[j];
+    }
+    if (first + i >= s.time) return;
+    float* part =
+        (is_B ? part_B : part_C) + (int64_t{p.block} * s.batch * s.time + row(s, p.b, first + i)) * s.states + p.n0;
+    for (int j = 0; j < each_lane; ++j)
+        if (p.n0 + j < s.states) part[j] = sum[j];
+}
+
+inline dim3 grid(const ScanShape& s, int directions) {
+    return dim3(s.batch, blocks_for(s.channels, channels), directions);
+}
+
+} // namespace fci::cuda::scan

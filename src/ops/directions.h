@@ -1,0 +1,30 @@
+// One or two directions of time, each with tensors of its own: an op takes both in one call. On a GPU that is one
+// launch, which has twice the blocks; a direction alone leaves much of a large one idle. No tensor may belong to both:
+// they would add to its gradient at the same time.
+#pragma once
+#include "core/tensor.h"
+
+namespace fci {
+
+constexpr int most_directions = 2;
+
+template <class Direction>
+struct Directions {
+    int count = 0;
+    Direction at[most_directions] = {};
+
+    void add(const Direction& d) { at[count++] = d; }
+    const Direction* begin() const { return at; }
+    const Direction* end() const { return at + count; }
+};
+
+// (directions, ...) -> (...): what belongs to the i-th
+inline Tensor direction_of(Tensor all, int i) {
+    check(all.shape.rank > 1 && 0 <= i && i < all.shape[0], "direction_of: direction {} of {}", i, all.shape.text());
+    Shape one;
+    for (int n = 1; n < all.shape.rank; ++n) one.n[one.rank++] = all.shape[n];
+    const int64_t skip = i * one.size();
+    return {all.data + skip, all.grad ? all.grad + skip : nullptr, one};
+}
+
+} // namespace fci

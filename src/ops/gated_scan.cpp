@@ -1,0 +1,91 @@
+#include "ops/gated_scan.h"
+
+#include <algorithm>
+
+#include "ops/pointwise.h"
+
+namespace fci {
+namespace cpu {
+namespace {
+
+// What the CPU keeps of a direction for backward; and, of the same sizes, the gradients of it.
+struct Kept {
+    float *p, *dt, *scan, *A;
+    Kept(const GatedScanShape& s, float* at) : p(at), dt(p + s.size()), scan(dt + s.size()), A(scan + s.size()) {}
+};
+
+} // namespace
+
+void gated_scan_forward(GatedScanShape s, Directions<GatedScanDirection<float>> directions, float* scratch) {
+    for (const GatedScanDirection<float>& to : directions) {
+        const ScanShape shape = s.scan(to.reverse);
+        const Kept v(s, to.kept);
+        linear_forward(s.step(), to.dt_low, to.dt_weight, to.dt_bias, v.p); // (1)
+        softplus_forward(s.size(), v.p, v.dt);
+        negative_exp_forward(shape.state_size(), to.A_log, v.A);
+        selective_scan_forward(shape, to.u, v.dt, v.A, to.B, to.C, to.D, v.scan, to.saved, scratch); // (2)
+        gate_forward(s.size(), v.scan, to.z, to.y);                                                  // (3)
+    }
+}
+
+void gated_scan_backward(GatedScanShape s, Directions<GatedScanDirection<float>> directions, float* scratch) {
+    const Kept d(s, scratch);
+    for (const GatedScanDirection<float>& to : directions) {
+        const ScanShape shape = s.scan(to.reverse);
+        const Kept v(s, to.kept);
+        std::fill(scratch, scratch + s.kept_size(), 0.f);
+        gate_backward(s.size(), v.scan, to.z, to.dy, d.scan, to.dz); // (ds) (dz)
+        selective_scan_backward(shape, to.u, v.dt, v.A, to.B, to.C, to.D, to.saved, d.scan, to.du, d.dt, d.A, to.dB,
+                                to.dC, to.dD, scratch + s.kept_size());
+        negative_exp_backward(shape.state_size(), to.A_log, d.A, to.dA_log); // (dA)
+        softplus_backward(s.size(), v.p, d.dt, d.p);                         // (dp)
+        linear_backward(s.step(), to.dt_low, to.dt_weight, d.p, to.d_dt_low, to.d_dt_weight,
+                        to.d_dt_bias); // (dlow) (dW) (db)
+    }
+}
+
+} // namespace cpu
+
+Tensor gated_scan(Tape& tape, std::span<const GatedScanInput> in) {
+    check(!in.empty() && in.size() <= most_directions, "gated_scan: {} directions, expected 1 or 2", in.size());
+    const Shape &u = in[0].u.shape, &A = in[0].A_log.shape, &W = in[0].dt_weight.shape;
+    check(u.rank == 3 && A.rank == 2 && W.rank == 2,
+          "gated_scan: u is {}, A_log is {}, dt_weight is {}, expected (b,t,c), (c,n) and (c,rank)", u.text(), A.text(),
+          W.text());
+    const GatedScanShape s{u[0], u[1], u[2], A[1], W[1]};
+    const Tensor y = tape.tensor({static_cast<int>(in.size()), s.batch, s.time, s.channels});
+    const Device device = tape.device();
+    Arena& arena = tape.arena();
+    Directions<GatedScanDirection<float>> directions;
+    for (const GatedScanInput& i : in) {
+        const auto expect = [](const char* what, const Tensor& t, const Shape& shape) {
+            expect_shape("gated_scan", what, t, shape);
+        };
+        expect("u", i.u, u);
+        expect("dt_low", i.dt_low, {s.batch, s.time, s.rank});
+        expect("B", i.B, {s.batch, s.time, s.states});
+        expect("C", i.C, {s.batch, s.time, s.states});
+        expect("z", i.z, u);
+        expect("dt_weight", i.dt_weight, {s.channels, s.rank});
+        expect("dt_bias", i.dt_bias, {s.channels});
+        expect("A_log", i.A_log, {s.channels, s.states});
+        expect("D", i.D, {s.channels});
+        const Tensor to = direction_of(y, directions.count);
+        float* saved = tape.recording() ? arena.floats(s.saved_size()) : nullptr;
+        float* kept = device == Device::cpu ? arena.floats(s.kept_size()) : nullptr;
+        directions.add(i.direction(to, saved, kept));
+    }
+    const Arena::Mark mark = arena.mark();
+    float* scratch = device == Device::cpu ? arena.floats(s.forward_scratch()) : nullptr;
+    FCI_ON(device, gated_scan_forward)(s, directions, scratch);
+    arena.release(mark);
+    tape.append("gated_scan", y, [=, arena = &arena] {
+        const Arena::Mark mark = arena->mark();
+        float* scratch = device == Device::cpu ? arena->floats(s.backward_scratch()) : nullptr;
+        FCI_ON(device, gated_scan_backward)(s, directions, scratch);
+        arena->release(mark);
+    });
+    return y;
+}
+
+} // namespace fci

@@ -1,0 +1,70 @@
+// gated_scan: the selective scan with what Mamba puts around it, its step and its gate  [Gu & Dao 2023, Fig. 3, Alg. 2]
+//   p[b,t,c] = sum_r dt_weight[c,r] dt_low[b,t,r] + dt_bias[c],   dt = softplus(p),   A = -exp(A_log)        (1)
+//   s        = selective_scan(u, dt, A, B, C, D)                          its equations: ops/selective_scan.h (2)
+//   y        = s silu(z)                                                                                     (3)
+// Shapes    u z y (b,t,c)   dt_low (b,t,rank)   B C (b,t,n)   dt_weight (c,rank)   dt_bias D (c)   A_log (c,n)
+// Backward  ds = dy silu(z)                                                                                 (ds)
+//           dz += dy s silu'(z)                                                                             (dz)
+//           du, dB, dC, dD, ddt and dA are selective_scan's, with ds for dy there
+//           dp = ddt sigmoid(p)                                                                             (dp)
+//           d_dt_low[b,t,r]  += sum_c dt_weight[c,r] dp[b,t,c]                                            (dlow)
+//           d_dt_weight[c,r] += sum_bt dp[b,t,c] dt_low[b,t,r]                                              (dW)
+//           d_dt_bias[c]     += sum_bt dp[b,t,c]                                                            (db)
+//           dA_log[c,n]      += dA[c,n] A[c,n]                                                              (dA)
+// Contract  every d* is ADDED to. One or two directions of time, each with tensors of its own (ops/directions.h).
+//           Saved: h before each chunk of time. The CPU calls the ops that this is made of, one after another while
+//           their numbers are in its cache, and keeps p, dt, A and s for backward. A GPU is one kernel each way, to
+//           which those are worth less than the memory traffic: none of them is ever written.
+// Cost      the scan's and, of b t c, 2 rank + 46 + 27 flops forward and 4 rank + 27 + 35 backward; a GPU makes p, dt
+//           and s again, 2 rank + 46 + 2 n.
+//
+// Why Mamba is this op and causal_conv1d and not one: dt_low, B and C are products of u = silu(conv) of all channels;
+// no block that has some of the channels can go on before all others are done.
+#pragma once
+#include <span>
+
+#include "ops/directions.h"
+#include "ops/linear.h"
+#include "ops/selective_scan.h"
+
+namespace fci {
+
+struct GatedScanShape {
+    int batch, time, channels, states, rank;
+    constexpr ScanShape scan(bool reverse) const { return {batch, time, channels, states, reverse}; }
+    LinearShape step() const { return {batch * time, rank, channels}; }
+    int64_t size() const { return int64_t{batch} * time * channels; }
+    int64_t saved_size() const { return scan(false).saved_size(); }
+    int64_t kept_size() const { return 3 * size() + scan(false).state_size(); } // on the CPU
+    int64_t forward_scratch() const { return scan(false).forward_scratch(); }
+    int64_t backward_scratch() const { return kept_size() + scan(false).backward_scratch(); }
+};
+
+template <class T>
+struct GatedScanDirection {
+    bool reverse;
+    const T *u, *dt_low, *B, *C, *z, *dt_weight, *dt_bias, *A_log, *D;
+    T *y, *saved; // saved: h before each chunk, (b, chunks, n, c); null when no backward will follow
+    T* kept;      // of the CPU: p, dt, s (b,t,c) and A (c,n); a GPU leaves it alone
+    const T* dy;  // backward only, and what follows
+    T *du, *d_dt_low, *dB, *dC, *dz, *d_dt_weight, *d_dt_bias, *dA_log, *dD;
+};
+
+template <class T>
+using GatedScan = void(GatedScanShape, Directions<GatedScanDirection<T>>, T* scratch);
+
+FCI_TWINS(GatedScan<float>, gated_scan_forward)
+FCI_TWINS(GatedScan<float>, gated_scan_backward)
+
+struct GatedScanInput {
+    Tensor u, dt_low, B, C, z, dt_weight, dt_bias, A_log, D;
+    bool reverse;
+    GatedScanDirection<float> direction(Tensor y, float* saved, float* kept) const {
+        return {reverse,    u.data, dt_low.data, B.data,         C.data,       z.data,     dt_weight.data, dt_bias.data,
+                A_log.data, D.data, y.data,      saved,          kept,         y.grad,     u.grad,         dt_low.grad,
+                B.grad,     C.grad, z.grad,      dt_weight.grad, dt_bias.grad, A_log.grad, D.grad};
+    }
+};
+Tensor gated_scan(Tape&, std::span<const GatedScanInput>); // -> (directions,b,t,c)
+
+} // namespace fci
