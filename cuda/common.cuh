@@ -46,14 +46,14 @@ std::recursive_mutex& whole_device();
 int shared_limit(); // bytes of shared memory that one block may have
 
 #if !defined(FCI_EMULATOR)
-cudaStream_t stream();                                                 // the calling thread's own
-void expect(cudaError_t, const char* doing);                           // Exit::internal unless it went well
-void allow_shared(const void* kernel, size_t bytes, const char* name); // more than 48 KB need a word
+cudaStream_t stream();                                   // the calling thread's own
+void expect(cudaError_t, const char* doing);             // Exit::internal unless it went well
+void allow_shared(const void* kernel, const char* name); // more than 48 KB need a word
 
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const char* name, dim3 grid, dim3 block, size_t shared_bytes,
             Arguments... arguments) {
-    if (shared_bytes > 48 << 10) allow_shared(reinterpret_cast<const void*>(kernel), shared_bytes, name);
+    if (shared_bytes > 48 << 10) allow_shared(reinterpret_cast<const void*>(kernel), name);
     kernel<<<grid, block, shared_bytes, stream()>>>(arguments...);
     expect(cudaGetLastError(), name); // which also forgets it: the next launch is not to blame
 }

@@ -1,6 +1,8 @@
 // parts: gradients that are sums over many rows or blocks. Each block leaves its part, as large as the gradient, and a
 // second launch adds the parts in order, those of several gradients at once: no atomics, the same bits on every run.
 #pragma once
+#include <type_traits>
+
 #include "cuda/common.cuh"
 
 namespace fci::cuda {

@@ -68,6 +68,10 @@ Context& context() {
 }
 Arena& scratch_arena() { return context().scratch; }
 
+// Kernels are loaded when the program meets the GPU, cuBLAS's too, which takes time and memory: one loaded later waits
+// for the device, which must not happen while a step is captured.
+[[maybe_unused]] const int loading = setenv("CUDA_MODULE_LOADING", "EAGER", 0);
+
 __global__ void no_work() {} // to see whether the GPU can run this program
 
 } // namespace
@@ -78,8 +82,11 @@ void expect(cudaError_t error, const char* doing) {
     if (error != cudaSuccess) fail(Exit::internal, "CUDA, {}: {}", doing, cudaGetErrorString(error));
 }
 
-void allow_shared(const void* kernel, size_t bytes, const char* name) {
-    expect(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)), name);
+void allow_shared(const void* kernel, const char* name) {
+    cudaFuncAttributes of{};
+    expect(cudaFuncGetAttributes(&of, kernel), name);
+    const int most = shared_limit() - static_cast<int>(of.sharedSizeBytes); // for all: another thread may launch it too
+    expect(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most), name);
 }
 
 int shared_limit() {
@@ -119,9 +126,6 @@ void copy_out(void* to, const void* from, size_t bytes) {
 void synchronize() { expect(cudaStreamSynchronize(stream()), "running kernels"); }
 
 Gpu find_gpu() {
-    // All kernels are loaded now: loading one later waits for the device, which must not happen while a step is
-    // captured.
-    setenv("CUDA_MODULE_LOADING", "EAGER", 0);
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error == cudaErrorInsufficientDriver)

@@ -49,8 +49,7 @@ __global__ void gather_right_kernel(GpuSequences from, const GpuStep* step, int6
         each_place([&](int) { ++count; });
         __syncthreads(); // the last round's ends are read
         ends[thread] = count;
-        for (int reach = 1; reach < threads;
-             reach *= 2) { // sums over all threads up to this one [Hillis & Steele 1986]
+        for (int reach = 1; reach < threads; reach *= 2) { // sums up to this thread [Hillis & Steele 1986]
             __syncthreads();
             const int other = thread >= reach ? ends[thread - reach] : 0;
             __syncthreads();

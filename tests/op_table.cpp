@@ -281,7 +281,6 @@ std::vector<OpCase> make_table() {
     }
     for (int n : {1, 15, 16, 17, 1001}) {
         table.push_back(unary_case(FCI_POINTWISE(gelu), uniform(-6, 6)));
-        table.push_back(unary_case(FCI_POINTWISE(silu), uniform(-30, 30)));
         table.push_back(unary_case(FCI_POINTWISE(softplus), uniform(-30, 30)));
         table.push_back(unary_case(FCI_POINTWISE(negative_exp), uniform(-5, 3)));
         table.push_back(unary_case(FCI_POINTWISE(elu_plus_one), uniform(-5, 3)));

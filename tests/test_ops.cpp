@@ -179,7 +179,7 @@ TEST_CASE("seeded bug: gradients that are assigned or incomplete or imprecise or
         },
         "a write outside dx of 17 floats");
     expect_report(
-        "silu n=17",
+        "softplus n=17",
         [](const OpCase& op, Memory<float>& m) { // derivative in half precision, as it were
             op.backward.cpu(m);
             m.grad(op.buffer("x"))[16] *= 1 + 0x1p-11f;
@@ -211,9 +211,9 @@ TEST_CASE("seeded bug: a forward pass that leaves or overruns or changes somethi
         [](const OpCase& op, Memory<float>& m) { cpu::gelu_forward(18, m[op.buffer("x")], m[op.buffer("y")]); },
         "a write outside y of 17 floats", true);
     expect_report(
-        "silu n=17",
+        "softplus n=17",
         [](const OpCase& op, Memory<float>& m) { // in place
-            cpu::silu_forward(17, m[op.buffer("x")], m[op.buffer("x")]);
+            cpu::softplus_forward(17, m[op.buffer("x")], m[op.buffer("x")]);
             std::copy_n(m[op.buffer("x")], 17, m[op.buffer("y")]);
         },
         "x was changed", true);
@@ -395,9 +395,13 @@ TEST_CASE("ops name the shapes that do not fit", "[ops]") {
     const std::array conv{ConvInput{u, w, D, false}, ConvInput{u, w, make({4}), true}, ConvInput{u, w, D, true}};
     CHECK_THROWS_WITH(causal_conv1d(tape, std::span(conv).first(2)), "causal_conv1d: bias is (4), expected (8)");
     CHECK_THROWS_WITH(causal_conv1d(tape, conv), "causal_conv1d: 3 directions, expected 1 or 2");
+    CHECK_THROWS_WITH(causal_conv1d(tape, std::array{conv[0], conv[2]}),
+                      "causal_conv1d: a tensor belongs to both directions");
     std::array scan{GatedScanInput{u, low, C, C, u, make({8, 2}), D, A, D, false}};
     CHECK(gated_scan(tape, scan).shape == Shape{1, 4, 64, 8});
     CHECK_THROWS_WITH(gated_scan(tape, {}), "gated_scan: 0 directions, expected 1 or 2");
+    CHECK_THROWS_WITH(gated_scan(tape, std::array{scan[0], scan[0]}),
+                      "gated_scan: a tensor belongs to both directions");
     scan[0].z = narrow;
     CHECK_THROWS_WITH(gated_scan(tape, scan), "gated_scan: z is (4,64,4), expected (4,64,8)");
     scan[0].z = u, scan[0].dt_low = narrow;

@@ -62,8 +62,8 @@ __global__ void forward_kernel(ConvShape s, Both directions) {
 // Shared memory of the backward kernel: rows of 32 channels.
 constexpr int tile = 64, stretch = 256; // steps
 struct Tiles {
-    float *x, *dp, *w,
-        *sums; // x from K-1 steps before the tile to K-1 behind it; dp to K-1 behind; sums: (K+1,strands)
+    // x from K-1 steps before the tile to K-1 behind it; dp to K-1 behind; w: (K); sums: (K+1,strands)
+    float *x, *dp, *w, *sums;
     __device__ Tiles(int width, float* at)
         : x(at), dp(x + (tile + 2 * (width - 1)) * 32), w(dp + (tile + width - 1) * 32), sums(w + width * 32) {}
     static size_t bytes(int width) {
@@ -103,8 +103,7 @@ __global__ void __launch_bounds__(32 * strands) backward_kernel(ConvShape s, Bot
             at.dp[r * 32 + lane] = dyr * silu_derivative(p);                                  // (dp)
         }
         __syncthreads();
-        if (!inside) continue;
-        for (int r = strand; r < tile && x.has(first + r); r += strands) {
+        for (int r = strand; inside && r < tile && x.has(first + r); r += strands) {
             float& out = dx[x.at(first + r)];
             const float before = out;
             float sum = 0;

@@ -1,12 +1,13 @@
 // gated_scan on the GPU; the mathematics is in src/ops/gated_scan.h, how the scan lies on the GPU in cuda/scan.cuh, and
-// cuda/ops/selective_scan.cu has it without what is fused here. One kernel each way, for one or both directions of
-// time. A chunk's dt_low and the block's rows of dt_weight lie in shared memory, so that p and dt of the chunk are made
-// there, a number by the lane that owns it. Backward, a chunk at a time from the end: a and h again from the saved h,
-// and from them s, for dz; then g backwards, which takes the place of a; then what is summed over channels (dB, dC,
-// d_dt_low) or steps (d_dt_weight): small products with what lies in shared memory. Sums over blocks are left as parts.
-// Bound by arithmetic, as the scan is: what is made again adds about a seventh to it. Traffic, h aside, for each number
-// of u: forward 3 numbers instead of the five ops' 11, backward 7 instead of 24. In both directions there are four
-// blocks for each of an H100's SMs at batch 32 and 256 channels; backward, two have room at a time.
+// cuda/ops/selective_scan.cu has the same loops without what is fused here: to be read first, the end of the ladder.
+// One kernel each way, for one or both directions of time. A chunk's dt_low and the block's rows of dt_weight lie in
+// shared memory, so that p and dt of the chunk are made there, a number by the lane that owns it. Backward, a chunk at
+// a time from the end: a and h again from the saved h, and from them s, for dz; then g backwards, which takes the place
+// of a; then what is summed over channels (dB, dC, d_dt_low) or steps (d_dt_weight): small products with what lies in
+// shared memory. Sums over blocks are left as parts. Bound by arithmetic, as the scan is: what is made again adds about
+// a seventh to it. Traffic, h aside, for each number of u: forward 3 numbers instead of the five ops' 11, backward 7
+// instead of 24. In both directions there are four blocks for each of an H100's SMs at batch 32 and 256 channels;
+// backward, two have room at a time (on an A100 one).
 #include "ops/gated_scan.h"
 
 #include "cuda/parts.cuh"
@@ -283,8 +284,10 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
 // Bytes of shared memory, which must be there.
 size_t shared_bytes(const GatedScanShape& s, size_t fixed, size_t floats) {
     const size_t bytes = fixed + floats * sizeof(float);
-    check(bytes <= static_cast<size_t>(shared_limit()),
-          "gated_scan: a rank of {} needs {} bytes of shared memory, this GPU has {}", s.rank, bytes, shared_limit());
+    if (bytes > static_cast<size_t>(shared_limit()))
+        fail(Exit::usage,
+             "gated_scan: a rank of {} needs {} bytes of shared memory, this GPU has {}: use a smaller --d-model",
+             s.rank, bytes, shared_limit());
     return bytes;
 }
 

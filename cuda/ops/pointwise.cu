@@ -48,15 +48,6 @@ void gelu_backward(int64_t n, const float* x, const float* dy, float* dx) {
         n, [=] __device__(float x, float dy) { return dy * gelu_derivative(x); }, dx, x, dy); // (dx)
 }
 
-void silu_forward(int64_t n, const float* x, float* y) {
-    map<Write::set>(
-        n, [=] __device__(float x) { return silu(x); }, y, x);
-}
-void silu_backward(int64_t n, const float* x, const float* dy, float* dx) {
-    map<Write::add>(
-        n, [=] __device__(float x, float dy) { return dy * silu_derivative(x); }, dx, x, dy); // (dx)
-}
-
 void softplus_forward(int64_t n, const float* x, float* y) {
     map<Write::set>(
         n, [=] __device__(float x) { return softplus(x); }, y, x);

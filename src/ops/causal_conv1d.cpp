@@ -94,14 +94,17 @@ Tensor causal_conv1d(Tape& tape, std::span<const ConvInput> in) {
         expect_shape("causal_conv1d", "bias", i.bias, {s.channels});
         directions.add(i.direction(direction_of(y, directions.count)));
     }
+    expect_apart("causal_conv1d", in, &ConvInput::x, &ConvInput::w, &ConvInput::bias);
     Arena& arena = tape.arena();
     const Arena::Mark mark = arena.mark();
     const Device device = tape.device();
-    FCI_ON(device, causal_conv1d_forward)(s, directions, arena.floats(s.forward_scratch()));
+    float* scratch = device == Device::cpu ? arena.floats(s.forward_scratch()) : nullptr;
+    FCI_ON(device, causal_conv1d_forward)(s, directions, scratch);
     arena.release(mark);
     tape.append("causal_conv1d", y, [=, arena = &arena] {
         const Arena::Mark mark = arena->mark();
-        FCI_ON(device, causal_conv1d_backward)(s, directions, arena->floats(s.backward_scratch()));
+        float* scratch = device == Device::cpu ? arena->floats(s.backward_scratch()) : nullptr;
+        FCI_ON(device, causal_conv1d_backward)(s, directions, scratch);
         arena->release(mark);
     });
     return y;

@@ -18,6 +18,14 @@ struct Directions {
     const Direction* end() const { return at + count; }
 };
 
+template <class Inputs, class... Members>
+void expect_apart(const char* op, const Inputs& in, Members... of_each) {
+    const auto apart = [&](auto member) {
+        check((in[0].*member).data != (in[1].*member).data, "{}: a tensor belongs to both directions", op);
+    };
+    if (in.size() == 2) (apart(of_each), ...);
+}
+
 // (directions, ...) -> (...): what belongs to the i-th
 inline Tensor direction_of(Tensor all, int i) {
     check(all.shape.rank > 1 && 0 <= i && i < all.shape[0], "direction_of: direction {} of {}", i, all.shape.text());

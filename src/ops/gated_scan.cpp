@@ -53,6 +53,10 @@ Tensor gated_scan(Tape& tape, std::span<const GatedScanInput> in) {
           "gated_scan: u is {}, A_log is {}, dt_weight is {}, expected (b,t,c), (c,n) and (c,rank)", u.text(), A.text(),
           W.text());
     const GatedScanShape s{u[0], u[1], u[2], A[1], W[1]};
+    check(s.states > 0, "gated_scan: A_log is {}: there are no states", A.text());
+    using In = GatedScanInput;
+    expect_apart("gated_scan", in, &In::u, &In::dt_low, &In::B, &In::C, &In::z, &In::dt_weight, &In::dt_bias,
+                 &In::A_log, &In::D);
     const Tensor y = tape.tensor({static_cast<int>(in.size()), s.batch, s.time, s.channels});
     const Device device = tape.device();
     Arena& arena = tape.arena();

@@ -12,9 +12,9 @@
 //           d_dt_bias[c]     += sum_bt dp[b,t,c]                                                            (db)
 //           dA_log[c,n]      += dA[c,n] A[c,n]                                                              (dA)
 // Contract  every d* is ADDED to. One or two directions of time, each with tensors of its own (ops/directions.h).
-//           Saved: h before each chunk of time. The CPU calls the ops that this is made of, one after another while
-//           their numbers are in its cache, and keeps p, dt, A and s for backward. A GPU is one kernel each way, to
-//           which those are worth less than the memory traffic: none of them is ever written.
+//           scratch: the CPU's. Saved: h before each chunk of time. The CPU calls the ops that this is made of, one
+//           after another while their numbers are in its cache, and keeps p, dt, A and s for backward. A GPU is one
+//           kernel each way, to which those are worth less than the memory traffic: none of them is ever written.
 // Cost      the scan's and, of b t c, 2 rank + 46 + 27 flops forward and 4 rank + 27 + 35 backward; a GPU makes p, dt
 //           and s again, 2 rank + 46 + 2 n.
 //

@@ -12,13 +12,6 @@ void gelu_backward(int64_t n, const float* x, const float* dy, float* dx) {
     for (int64_t i = 0; i < n; ++i) dx[i] += dy[i] * gelu_derivative(x[i]); // (dx)
 }
 
-void silu_forward(int64_t n, const float* x, float* y) {
-    for (int64_t i = 0; i < n; ++i) y[i] = silu(x[i]);
-}
-void silu_backward(int64_t n, const float* x, const float* dy, float* dx) {
-    for (int64_t i = 0; i < n; ++i) dx[i] += dy[i] * silu_derivative(x[i]); // (dx)
-}
-
 void softplus_forward(int64_t n, const float* x, float* y) {
     for (int64_t i = 0; i < n; ++i) y[i] = softplus(x[i]);
 }
@@ -86,7 +79,6 @@ Tensor binary(Tape& tape, const char* name, BinaryForward<float>* forward, Binar
 } // namespace
 
 Tensor gelu(Tape& tape, Tensor x) { return unary(tape, FCI_NODE(gelu), x); }
-Tensor silu(Tape& tape, Tensor x) { return unary(tape, FCI_NODE(silu), x); }
 Tensor softplus(Tape& tape, Tensor x) { return unary(tape, FCI_NODE(softplus), x); }
 Tensor negative_exp(Tape& tape, Tensor x) { return unary(tape, FCI_NODE(negative_exp), x); }
 Tensor elu_plus_one(Tape& tape, Tensor x) { return unary(tape, FCI_NODE(elu_plus_one), x); }

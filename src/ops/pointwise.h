@@ -1,11 +1,11 @@
 // Pointwise ops: number by number, the formulas and derivatives are in core/scalar.h
 //   gelu          y = x Phi(x)                 dx += dy gelu'(x)                            (dx)
-//   silu          y = x sigmoid(x)             dx += dy silu'(x)                            (dx)
 //   softplus      y = ln(1 + e^x)              dx += dy sigmoid(x)                          (dx)
 //   negative_exp  y = -e^x                     dx += dy y          (A = -exp(A_log) in Mamba) (dx)
 //   elu_plus_one  y = x > 0 ? x + 1 : e^x      dx += dy (x > 0 ? 1 : e^x)                   (dx)
 //   gate          y = x silu(z)                dx += dy silu(z)    dz += dy x silu'(z)      (dx) (dz)
 //   residual      y = x + z                    dx += dy            dz += dy                 (dx) (dz)
+// softplus, negative_exp and gate are parts of gated_scan, which calls them on the CPU.
 // Shapes    all (n). Contract: every d* is ADDED to. Cost: O(n), bound by memory.
 #pragma once
 #include "core/tape.h"
@@ -22,12 +22,10 @@ template <class T>
 using BinaryBackward = void(int64_t n, const T* x, const T* z, const T* dy, T* dx, T* dz);
 
 FCI_TWINS(UnaryForward<float>, gelu_forward)
-FCI_TWINS(UnaryForward<float>, silu_forward)
 FCI_TWINS(UnaryForward<float>, softplus_forward)
 FCI_TWINS(UnaryForward<float>, negative_exp_forward)
 FCI_TWINS(UnaryForward<float>, elu_plus_one_forward)
 FCI_TWINS(UnaryBackward<float>, gelu_backward)
-FCI_TWINS(UnaryBackward<float>, silu_backward)
 FCI_TWINS(UnaryBackward<float>, softplus_backward)
 FCI_TWINS(UnaryBackward<float>, negative_exp_backward)
 FCI_TWINS(UnaryBackward<float>, elu_plus_one_backward)
@@ -37,7 +35,6 @@ FCI_TWINS(BinaryBackward<float>, gate_backward)
 FCI_TWINS(BinaryBackward<float>, residual_backward)
 
 Tensor gelu(Tape&, Tensor x);
-Tensor silu(Tape&, Tensor x);
 Tensor softplus(Tape&, Tensor x);
 Tensor negative_exp(Tape&, Tensor x);
 Tensor elu_plus_one(Tape&, Tensor x);

@@ -33,8 +33,8 @@ public:
     // one; parameters and optimiser are then still those of the step before. The first step pretrains, if that is asked
     // for; a SignalGuard's stop_asked() ends that with Exit::interrupted.
     Step step() { return advance(steps_done_ + 1).front(); }
-    // Steps towards number `until`: one on the CPU, up to 64 of one epoch on the GPU. The first step that fails throws
-    // only when those before it have been returned.
+    // Steps towards number `until`: one on the CPU, on the GPU those of an epoch (GpuTrainer::most_steps). The first
+    // step that fails throws only when those before it have been returned.
     std::span<const Step> advance(int64_t until);
     Counts evaluate(); // on the test set
 
