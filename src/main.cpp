@@ -12,6 +12,7 @@
 #include "study/commands.h"
 #include "study/hotpot_commands.h"
 #include "study/index_run.h"
+#include "study/plan.h"
 #include "study/plot.h"
 #include "tasks/npy.h"
 #include "tasks/show.h"
@@ -337,6 +338,7 @@ int run(int argc, char** argv) {
         if (!config.empty() && !options.run.resume.empty())
             fail(Exit::usage,
                  "--config and --resume: a resumed run has the options it was started with; leave --config out");
+        if (options.run.resume.empty()) refuse_idle(options, given);
         if (router_kind(options.model.router) != RouterKind::in_model && options.run.resume.empty())
             return static_cast<int>(train_index(options, given));
         return static_cast<int>(train(options, given));

@@ -68,6 +68,19 @@ Options canonical(Options o) {
     return o;
 }
 
+void refuse_idle(const Options& options, const Given& given) {
+    Options o = options, does = canonical(options), start;
+    const std::vector<Option> all = table(o), used = table(does), defaults = table(start);
+    for (size_t i = 0; i < all.size(); ++i)
+        for (const auto& [key, word] : given)
+            if (key == all[i].key && (all[i].group == Option::model || all[i].group == Option::train) &&
+                key != "representation" && key != "positions" && // one model may have two names
+                used[i].text() != all[i].text() && used[i].text() == defaults[i].text())
+                fail(Exit::usage, "{} {} would do nothing with --representation {} --router {}{}: leave it out",
+                     all[i].flag(), word, o.model.representation, o.model.router,
+                     key == "contrastive_target" ? " --contrastive none" : "");
+}
+
 std::string run_hash(const Options& options) {
     Options o = canonical(options), start;
     const std::vector<Option> all = table(o), defaults = table(start);

@@ -1,12 +1,17 @@
 // A plan: which runs a row is made of at a scale. Rows whose options come to the same share one run.
 #pragma once
 #include "study/rows.h"
+#include "train/run.h"
 
 namespace fci {
 
 // The same options, with what does nothing in this run at its default, e.g. n_distractors of mqar, bandit_context
 // without a bandit, learning_rate without anything that learns.
 Options canonical(Options);
+
+// Exit::usage for a flag that was given, and that those options leave without effect: nobody shall believe that it had
+// one. Flags of the task are refused by resolve().
+void refuse_idle(const Options&, const Given&);
 
 bool learns(const Options&); // bloom, random and blind do not: they have no parameters
 

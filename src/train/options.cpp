@@ -71,8 +71,8 @@ std::vector<Option> table(Options& o) {
     number("seed", &n.seed, 0, 9007199254740992.0, "of data, start values and order");
     word("contrastive", &n.contrastive, {"none", "frozen", "finetuned"},
          "10 epochs of InfoNCE first; then Wq and Wk stay, or learn on");
-    word("contrastive_target", &n.contrastive_target, {"projections", "embeddings"}, "what InfoNCE trains");
-    word("bandit_context", &n.bandit_context, {"concat", "product"}, "of the embeddings of query and arm");
+    word("contrastive_target", &n.contrastive_target, {"projections", "embeddings"}, "what --contrastive trains");
+    word("bandit_context", &n.bandit_context, {"concat", "product"}, "bandits: of the embeddings of query and arm");
     any("data", &n.data, "train on this folder of .npy files (fci generate makes one); hotpotqa: on this file");
     any("test_data", &n.test_data, "test on this folder, or file; without it the last of --data is held out");
 
