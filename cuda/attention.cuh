@@ -258,7 +258,10 @@ __global__ void __launch_bounds__(most_warps * 32, 3)
 }
 
 // How a launch is cut: warps in a block, others in shared memory at a time. Blocks of `resident` warps together are to
-// find room on a multiprocessor; a head too wide for that gets fewer of them, then smaller blocks.
+// find room on a multiprocessor; a head too wide for that gets fewer of them, then smaller blocks. A short head is thus
+// kept whole. One of 512 keys, 32 wide, is not: beside 144 KiB of k and v there is room for 8 warps, where 16 hide more
+// waiting; each of its 4 blocks reads k and v once instead, from L2. (The ladder's step "on chip" keeps it whole, a row
+// for each thread.)
 struct Plan {
     int warps, chunk;
     size_t bytes;

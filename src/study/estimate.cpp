@@ -36,7 +36,9 @@ Estimates::Estimates(const Results& results, int threads) : threads_(threads) {
 }
 
 void Estimates::add(const Result& r) {
-    if (!r.on) by_family_[family_hash(r.options)] = r.seconds;
+    if (r.on) return;
+    const auto [known, first] = by_family_.emplace(family_hash(r.options), r.seconds);
+    if (!first) known->second = std::min(known->second, r.seconds); // the others were made beside other work
 }
 
 double Estimates::seconds(const Options& o) const {

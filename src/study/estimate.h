@@ -1,5 +1,6 @@
-// How long runs take on this machine: as long as a run of the same options with another seed took, if one is recorded;
-// else by the work of its steps at this machine's measured rate: rough, the more so the less of a run is products.
+// How long runs take on this machine: as long as the fastest run of the same options with any seed took, if one is
+// recorded; else by the work of its steps at this machine's measured rate: rough, the more so the less of a run is
+// products.
 #pragma once
 #include <map>
 
