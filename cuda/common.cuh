@@ -63,7 +63,8 @@ constexpr unsigned all_lanes = 0xffffffffu;
 inline unsigned blocks_for(int64_t n, int each) { return static_cast<unsigned>((n + each - 1) / each); }
 
 // Sum and maximum over a warp, in every lane; all lanes take part.
-__device__ __forceinline__ float warp_sum(float v) {
+template <class T>
+__device__ __forceinline__ T warp_sum(T v) {
     for (int offset = 16; offset; offset /= 2) v += __shfl_xor_sync(all_lanes, v, offset);
     return v;
 }

@@ -151,7 +151,7 @@ __global__ void theta_kernel(BudgetLesson s, const double* a, const double* c, B
         to.inverse[r * s.d + k] = static_cast<float>(v);
         theta += v * c[k];
     }
-    for (int offset = 16; offset; offset /= 2) theta += __shfl_xor_sync(all_lanes, theta, offset);
+    theta = warp_sum(theta);
     if (threadIdx.x % 32 == 0) to.theta[r] = static_cast<float>(theta); // (4)
 }
 
