@@ -204,12 +204,18 @@ TEST_CASE("analysis: fci analyze prints what it found, start values beside it", 
     expect_ran(text, 0, "32 test sequences, of which 3 for rank");
     for (const char* name : {"\ncosine_gap ", "\nrank ", "\nwqk_rank ", "\nenergy90_dims ", "\nrandom_projection "})
         CHECK(text.out.find(name) != std::string::npos);
+    CHECK(text.out.find("singular values of Wq^T Wk\n  start ") != std::string::npos);
+    CHECK(text.out.find("\nepoch   1  routing@") != std::string::npos);
     const Ran json = run({"analyze", checkpoint, "--json", "--quiet"});
+    CHECK(json.out.find("\"wqk_singular_values\":{\"start\":[") != std::string::npos);
+    CHECK(json.out.find("\"curve\":[[1,") != std::string::npos);
     expect_ran(json, 0, "{\"trained\":{\"cosine_gap\":");
     CHECK(json.err.empty());
     expect_refused(run({"analyze", scratch / "nowhere"}), 3, "cannot be read: No such file");
     expect_refused(run({"analyze"}), 2, "checkpoint is required");
     expect_refused(run({"analyze", checkpoint, "--sequences", "0"}), 2, "--sequences");
+    std::filesystem::remove(scratch / "run/log.jsonl");
+    expect_ran(run({"analyze", checkpoint, "--sequences", "1"}), 0, "no log.jsonl beside the checkpoint");
     write_file_atomically(checkpoint, read_file(checkpoint).substr(0, 5000));
     expect_refused(run({"analyze", checkpoint}), 3, checkpoint + ": ");
 }

@@ -91,6 +91,7 @@ TEST_CASE("results: verdicts, each of their rules on both sides", "[study]") {
         {"routing", "99.9", of(95, 0), Verdict::differs},
         {"routing", "94", of(99, 0), Verdict::differs},
         {"routing", "1.2", of(6, 0, 4), Verdict::same_regime}, // both within 3 of chance
+        {"accuracy", "7.6", of(3.9, 0, 6.9), Verdict::same_regime}, // 3 below it, exactly
         {"routing", "1.2", of(7.1, 0, 4), Verdict::differs},
         {"routing", "0.9", of(6, 0, 4), Verdict::differs},
         {"routing", "1.2", of(6, 0), Verdict::differs}, // no chance is known
@@ -144,6 +145,8 @@ TEST_CASE("results: a result reads back as it was written", "[study]") {
         CHECK(to_json(*same) == to_json(r)); // every number to the last bit
         CHECK(write_toml(same->options) == write_toml(r.options));
     }
+    none.analysis["rank"] = NAN;
+    expect_error(error_of([&] { append_result(scratch / "new/folder", none); }), Exit::non_finite, "NaN or Inf: rank");
     CHECK_FALSE(read.find("0000000000000000"));
     CHECK(read.of_seeds(options("router = \"none\""), 0).size() == 1);
     CHECK(read.of_seeds(options("router = \"none\""), 1).empty());

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <numeric>
 
 #include "core/gemm.h"
 #include "core/lapack.h"
 #include "ops/rank1_scores.h"
 #include "ops/routing_scores.h"
+#include "study/execute.h"
 #include "train/checkpoint.h"
 #include "train/progress.h"
 #include "train/provenance.h"
@@ -82,9 +84,7 @@ void add_investigator(Trainer& trainer, int sequences, const Counts& as_it_is, s
         cpu::routing_scores_forward(shape, x.data, x.data, wq.data, wk.data, scores, saved.data());
     });
 
-    std::vector<float> product(static_cast<size_t>(d) * d);
-    gemm(Transpose::yes, Transpose::no, d, d, d, 1.f, wq.data, d, wk.data, d, 0.f, product.data(), d);
-    const std::vector<double> sigma = singular_values({product.begin(), product.end()}, d, d);
+    const std::vector<double> sigma = routing_spectrum(trainer);
     numbers["wqk_rank"] = effective_rank(sigma);
     numbers["energy90_dims"] = energy_dims(sigma, 0.9);
 
@@ -146,6 +146,14 @@ int energy_dims(std::span<const double> sigma, double share) {
     return n;
 }
 
+std::vector<double> routing_spectrum(Trainer& trainer) {
+    const int d = trainer.options().model.d_model;
+    const Tensor wq = trainer.parameter("router.wq.weight"), wk = trainer.parameter("router.wk.weight");
+    std::vector<float> product(static_cast<size_t>(d) * d);
+    gemm(Transpose::yes, Transpose::no, d, d, d, 1.f, wq.data, d, wk.data, d, 0.f, product.data(), d);
+    return singular_values({product.begin(), product.end()}, d, d);
+}
+
 double cosine(std::span<const float> a, std::span<const float> b) {
     check(a.size() == b.size(), "cosine: {} and {} numbers", a.size(), b.size());
     double ab = 0, aa = 0, bb = 0;
@@ -184,9 +192,13 @@ Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how
     resolve(o);
     Progress progress(how.json ? stderr : stdout, how.quiet);
     Trainer trainer(make_data(o));
+    const bool has_spectrum = o.model.router == "investigator";
+    const auto spectrum = [&] { return has_spectrum ? routing_spectrum(trainer) : std::vector<double>{}; };
     const auto start = analyse(trainer, sequences);
+    const std::vector<double> start_sigma = spectrum();
     load_checkpoint(checkpoint, trainer);
     const auto now = analyse(trainer, sequences);
+    const std::vector<double> sigma = spectrum();
     progress.line(fmt::format("{}  {}  router {}  step {}  {} test sequences, of which {} for rank", o.task.task,
                               o.model.representation, o.model.router, trainer.steps_done(), trainer.test_set().count,
                               std::min(sequences, trainer.test_set().count)));
@@ -201,6 +213,29 @@ Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how
     if (!now.contains("rank"))
         progress.line(
             "ranks, energy and random projections are of the scores of all pairs: routers investigator and rank1");
+    if (has_spectrum) {
+        constexpr int shown = 8;
+        progress.line(fmt::format("the largest {} of {} singular values of Wq^T Wk",
+                                  std::min(shown, static_cast<int>(sigma.size())), sigma.size()));
+        for (const auto& [when, values] : {std::pair("start", &start_sigma), std::pair("trained", &sigma)}) {
+            std::string line = fmt::format("  {:<8}", when);
+            for (int i = 0; i < std::min(shown, static_cast<int>(values->size())); ++i)
+                line += fmt::format(" {:>8.4g}", (*values)[i]);
+            progress.line(line);
+        }
+    }
+    Result run; // its epochs
+    const std::string log = (std::filesystem::path(checkpoint).parent_path() / "log.jsonl").string();
+    if (std::filesystem::exists(log))
+        read_log(log, run);
+    else
+        progress.line("no log.jsonl beside the checkpoint: how its run went, epoch by epoch, is not known");
+    for (const auto& [epoch, at_k, at_1, accuracy] : run.curve) {
+        std::string line = fmt::format("epoch {:>3}", epoch);
+        if (!std::isnan(at_k)) line += fmt::format("  routing@{} {:5.1f}%  @1 {:5.1f}%", o.model.top_k, at_k, at_1);
+        if (!std::isnan(accuracy)) line += fmt::format("  accuracy {:5.1f}%", accuracy);
+        progress.line(line + (epoch == run.transition_epoch ? "  <- the transition" : ""));
+    }
     if (!how.json) return Exit::ok;
     const auto object = [](const std::map<std::string, double>& numbers) {
         std::string s;
@@ -208,9 +243,11 @@ Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how
             s += fmt::format("{}{}:{}", s.empty() ? "" : ",", json_quote(name), value);
         return "{" + s + "}";
     };
-    fmt::print("{{\"trained\":{},\"start\":{},\"chance\":{{\"routing_at_k\":{},\"routing_at_1\":{}}},"
+    fmt::print("{{\"trained\":{},\"start\":{},\"wqk_singular_values\":{{\"start\":[{}],\"trained\":[{}]}},"
+               "\"curve\":{},\"transition_epoch\":{},\"chance\":{{\"routing_at_k\":{},\"routing_at_1\":{}}},"
                "\"sequences\":{},\"steps\":{},\"provenance\":{}}}\n",
-               object(now), object(start), chance.at_k, chance.at_1, std::min(sequences, trainer.test_set().count),
+               object(now), object(start), fmt::join(start_sigma, ","), fmt::join(sigma, ","), curve_json(run),
+               run.transition_epoch ? std::to_string(run.transition_epoch) : "null", chance.at_k, chance.at_1, std::min(sequences, trainer.test_set().count),
                trainer.steps_done(), provenance_json(trainer.options(), trainer.data_hash()));
     return Exit::ok;
 }

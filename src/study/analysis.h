@@ -33,7 +33,10 @@ std::map<std::string, double> analyse(Trainer&, int sequences = rank_sequences, 
 
 const std::vector<std::string>& analysis_names(); // all that analyse() may give
 
-// `fci analyze`: a checkpoint's numbers beside those of the same model at its start values.
+std::vector<double> routing_spectrum(Trainer&); // the singular values of Wq^T Wk, the largest first
+
+// `fci analyze`: a checkpoint's numbers beside those of the same model at its start values, and its run epoch by epoch
+// where log.jsonl lies beside it.
 Exit analyze(const std::string& checkpoint, int sequences, const RunOptions&);
 
 } // namespace fci

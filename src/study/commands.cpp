@@ -4,11 +4,13 @@
 #include <filesystem>
 #include <iterator>
 #include <map>
+#include <set>
 
 #include "study/hotpot_rows.h"
 #include "study/report.h"
 #include "study/sweep.h"
 #include "train/progress.h"
+#include "train/provenance.h"
 
 namespace fci {
 namespace {
@@ -63,6 +65,23 @@ std::string not_run(const std::vector<Row>& rows) {
     std::vector<std::string> parts;
     for (const auto& [what, count] : needs) parts.push_back(fmt::format("{} for want of {}", count, what));
     return all ? fmt::format("{} row{} not run: {}", all, all == 1 ? " is" : "s are", fmt::join(parts, ", ")) : "";
+}
+
+// What is found in the results is not made again: to be said, where this build did not make it.
+std::string of_other_builds(const std::vector<Case>& cases, const Results& own, int64_t seeds, const std::string& file) {
+    const auto [key, commit] = provenance().front();
+    const std::string ours = json_quote(key) + ":" + json_quote(commit);
+    std::set<const Result*> all, others;
+    for (const Case& c : cases)
+        if (c.row.needs.empty())
+            for (const Result* r : own.of_seeds(c.options, seeds)) {
+                all.insert(r);
+                if (r->provenance.find(ours) == std::string::npos) others.insert(r);
+            }
+    if (others.empty()) return "";
+    return fmt::format("{} of {} results were made by other builds of fci than this one ({}), and not made again; to do "
+                       "so, move {} away",
+                       others.size(), all.size(), commit, file);
 }
 
 } // namespace
@@ -127,6 +146,8 @@ Exit reproduce(const StudyOptions& o) {
     fmt::print("\n{}", table_text(lines_of(cases, own, {}, seeds), table_options(o)));
     if (const std::string text = not_run(l.rows); !text.empty()) fmt::print("{}\n", text);
     if (!indices.empty()) measure_index_rows(indices, data, o.results, o.how.threads);
+    if (const std::string text = of_other_builds(cases, own, seeds, results_file(o.results, o.scale)); !text.empty())
+        fmt::print("{}\n", text);
     int compared = 0;
     const std::vector<std::string> found = differences(cases, own, recorded, seeds, compared);
     if (compared == 0)

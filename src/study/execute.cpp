@@ -15,27 +15,6 @@
 namespace fci {
 namespace {
 
-// The curve and the time of a run's steps, out of its log: a run that was resumed has all of its epochs there.
-void read_log(const std::string& path, Result& r) {
-    simdjson::dom::parser parser;
-    const std::string text = read_file(path);
-    for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
-        simdjson::dom::element json;
-        if (parser.parse(text.data() + begin, end - begin).get(json) != simdjson::SUCCESS)
-            fail(Exit::bad_data,
-                 "{}: a line is not JSON: the run cannot be measured; remove its folder to start it anew", path);
-        const auto number = [&](const char* key) {
-            double x = NAN; // router none has no routing
-            return json[key].get(x) == simdjson::SUCCESS ? x : NAN;
-        };
-        std::string_view type;
-        if (json["type"].get(type) != simdjson::SUCCESS) continue;
-        if (type == "step") r.seconds += number("ms") / 1e3;
-        if (type == "epoch")
-            r.curve.push_back({number("epoch"), number("routing_at_k"), number("routing_at_1"), number("accuracy")});
-    }
-}
-
 // Where a run that goes on here was started, if by another build or on another processor: a member of its provenance.
 std::string other_origin(const std::string& folder, const RunOptions& run) {
     const std::string path = folder + "/config.toml";
@@ -52,6 +31,28 @@ std::string other_origin(const std::string& folder, const RunOptions& run) {
 }
 
 } // namespace
+
+void read_log(const std::string& path, Result& r) {
+    simdjson::dom::parser parser;
+    const std::string text = read_file(path);
+    for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
+        simdjson::dom::element json;
+        if (parser.parse(text.data() + begin, end - begin).get(json) != simdjson::SUCCESS)
+            fail(Exit::bad_data,
+                 "{}: a line is not JSON: the run cannot be measured; remove its folder to start it anew", path);
+        const auto number = [&](const char* key) {
+            double x = NAN; // router none has no routing
+            return json[key].get(x) == simdjson::SUCCESS ? x : NAN;
+        };
+        std::string_view type;
+        if (json["type"].get(type) != simdjson::SUCCESS) continue;
+        if (type == "step") r.seconds += number("ms") / 1e3;
+        if (type != "epoch") continue;
+        r.curve.push_back({number("epoch"), number("routing_at_k"), number("routing_at_1"), number("accuracy")});
+        if (bool transition = false; json["transition"].get(transition) == simdjson::SUCCESS && transition)
+            r.transition_epoch = static_cast<int>(number("epoch"));
+    }
+}
 
 void set_numbers(Result& r, const Trainer& trainer, const Counts& c) {
     const Chance& chance = trainer.chance();

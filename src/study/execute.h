@@ -10,6 +10,10 @@ namespace fci {
 // What an evaluation of a trainer says, and where it comes from.
 void set_numbers(Result&, const Trainer&, const Counts&);
 
+// The curve, the transition and the time of a run's steps, out of its log.jsonl: a run that was resumed has all of its
+// epochs there. Exit::bad_data for a log that is broken.
+void read_log(const std::string& path, Result&);
+
 // Starts the run in `folder`, or goes on with it there. Nothing: SIGINT or SIGTERM stopped it, a checkpoint is written.
 std::optional<Result> execute(const PlannedRun&, const std::string& scale, const std::string& folder,
                               const RunOptions& how, Progress&);

@@ -298,19 +298,19 @@ std::vector<std::string> differences(const std::vector<Case>& cases, const Resul
             if (const Result* old = recorded.find(r->hash)) now.push_back(r), then.push_back(old);
         if (now.empty()) continue;
         ++compared;
-        std::vector<std::string> compare{"routing", "accuracy"};
+        std::vector<std::string> compare{"routing", "accuracy"}; // and what the paper has of this row
         for (const auto& [quantity, paper] : c.row.paper)
-            if (quantity == "transition_epoch") compare.push_back(quantity);
+            if (quantity != "routing" && quantity != "accuracy") compare.push_back(quantity);
         for (const std::string& quantity : compare) {
             const Ours a = over_seeds(c, quantity, now), b = over_seeds(c, quantity, then);
-            const double spread = std::max(2.0, b.half_width), off = std::abs(a.mean - b.mean);
+            const double spread = std::max(margin(quantity, b.mean), b.half_width), off = std::abs(a.mean - b.mean);
             if (a.seeds == b.seeds && (a.seeds == 0 || off <= spread)) continue;
             const std::string rate = c.learning_rate ? " at learning rate " + rate_of(c) : "";
             if (a.seeds != b.seeds)
                 found.push_back(fmt::format("{}{}: {} of {} seeds have a {}, recorded {}", c.row.label(), rate, a.seeds,
                                             now.size(), quantity, b.seeds));
             else
-                found.push_back(fmt::format("{}{}: {} is {:.1f}, recorded {:.1f}, more than {:.1f} apart",
+                found.push_back(fmt::format("{}{}: {} is {:.4g}, recorded {:.4g}, more than {:.2g} apart",
                                             c.row.label(), rate, quantity, a.mean, b.mean, spread));
         }
     }

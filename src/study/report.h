@@ -32,7 +32,8 @@ std::vector<Line> lines_of(const std::vector<Case>&, const Results& own, const R
 std::string table_text(const std::vector<Line>&, const TableOptions&);
 
 // The sentences on what differs from the recorded results of the same runs, and how many rows could be compared: our
-// mean is off by more than 2 points (2 epochs of the transition) and by more than the recorded 95% interval.
+// mean of routing, accuracy or what else the paper has of a row is off by more than margin() and by more than the
+// recorded 95% interval.
 std::vector<std::string> differences(const std::vector<Case>&, const Results& own, const Results& recorded,
                                      int64_t seeds, int& compared);
 

@@ -20,11 +20,15 @@ namespace {
 namespace fs = std::filesystem;
 using Json = simdjson::dom::element;
 
-std::string number(std::optional<double> x) { return x && std::isfinite(*x) ? fmt::format("{}", *x) : "null"; }
+// null: there is none. A number that is not finite is no result.
+std::string number(std::optional<double> x, std::string_view name) {
+    if (x && !std::isfinite(*x)) fail(Exit::non_finite, "the result has a NaN or Inf: {}", name);
+    return x ? fmt::format("{}", *x) : "null";
+}
 
 std::string metrics_text(const Metrics& m) {
-    return fmt::format("\"routing_at_k\":{},\"routing_at_1\":{},\"accuracy\":{}", number(m.at_k), number(m.at_1),
-                       number(m.accuracy));
+    return fmt::format("\"routing_at_k\":{},\"routing_at_1\":{},\"accuracy\":{}", number(m.at_k, "routing_at_k"),
+                       number(m.at_1, "routing_at_1"), number(m.accuracy, "accuracy"));
 }
 
 std::optional<double> number_or_null(const Json& json, const char* key) {
@@ -131,22 +135,32 @@ private:
 
 } // namespace
 
+std::string curve_json(const Result& r) {
+    std::string points;
+    for (const auto& point : r.curve) {
+        std::string numbers;
+        for (const double x : point) { // NaN: it has none, e.g. router none no routing
+            if (!numbers.empty()) numbers += ",";
+            numbers += std::isnan(x) ? "null" : fmt::format("{}", x);
+        }
+        points += fmt::format("{}[{}]", points.empty() ? "" : ",", numbers);
+    }
+    return "[" + points + "]";
+}
+
 std::string to_json(const Result& r) {
-    std::string analysis, curve, on;
+    std::string analysis, on;
     if (r.on)
         on = fmt::format("\"on\":{{\"name\":{},\"data_hash\":\"{}\",\"examples\":{},\"bytes\":{},\"generated\":{}}},",
                          json_quote(r.on->name), r.on->hash, r.on->examples, r.on->bytes, r.on->generated);
     for (const auto& [key, value] : r.analysis)
-        analysis += fmt::format("{}{}:{}", analysis.empty() ? "" : ",", json_quote(key), number(value));
-    for (const auto& [epoch, at_k, at_1, accuracy] : r.curve)
-        curve += fmt::format("{}[{},{},{},{}]", curve.empty() ? "" : ",", epoch, number(at_k), number(at_1),
-                             number(accuracy));
+        analysis += fmt::format("{}{}:{}", analysis.empty() ? "" : ",", json_quote(key), number(value, key));
     return fmt::format(
         "{{\"version\":{},\"hash\":\"{}\",\"scale\":{},\"seed\":{},{}\"metrics\":{{{},\"queries\":{},"
-        "\"transition_epoch\":{}}},\"chance\":{{{}}},\"analysis\":{{{}}},\"curve\":[{}],\"seconds\":{:.3f},"
+        "\"transition_epoch\":{}}},\"chance\":{{{}}},\"analysis\":{{{}}},\"curve\":{},\"seconds\":{:.3f},"
         "\"provenance\":{}}}",
         results_version, r.hash, json_quote(r.scale), r.seed, on, metrics_text(r.metrics), r.queries,
-        r.transition_epoch ? std::to_string(r.transition_epoch) : "null", metrics_text(r.chance), analysis, curve,
+        r.transition_epoch ? std::to_string(r.transition_epoch) : "null", metrics_text(r.chance), analysis, curve_json(r),
         r.seconds, r.provenance);
 }
 

@@ -47,7 +47,8 @@ struct Result {
     std::optional<MeasuredOn> on;  // none: the run's own test set
 };
 
-std::string to_json(const Result&); // one line
+std::string to_json(const Result&);     // one line; Exit::non_finite for a NaN or Inf among its numbers
+std::string curve_json(const Result&); // [[1,15.4,4.4,0.8],...]
 // Exit::bad_data, beginning with `where`, for a line that is not a result. Nothing: it is of another version, which
 // `version` gets. A result's hash is always made of its options; `renamed`: the line says another.
 std::optional<Result> from_json(const std::string& line, const std::string& where, int64_t* version = nullptr,

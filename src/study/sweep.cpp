@@ -181,7 +181,8 @@ private:
     // What came of it, in words; nothing if a signal stopped it.
     std::optional<std::string> one(const PlannedRun& r, std::unique_lock<std::mutex>& lock) {
         known_ = read_results(options_, progress_, said_); // it may have been finished since
-        if (known_.find(r.hash)) {
+        if (const Result* theirs = known_.find(r.hash)) {
+            estimates_.add(*theirs);
             ++done_;
             return "done by another process";
         }

@@ -67,33 +67,27 @@ const char* name(Verdict v) {
     return names[static_cast<int>(v)];
 }
 
+double margin(const std::string& quantity, double x) {
+    if (quantity == "routing" || quantity == "accuracy" || quantity == "transition_epoch") return 2;
+    return quantity == "cosine_gap" ? 0.05 : 0.25 * std::abs(x);
+}
+
 Verdict judge(const std::string& quantity, const PaperValue& paper, const Ours& ours) {
     if (ours.seeds == 0) return ours.without ? Verdict::differs : Verdict::not_run;
     if (ours.without) return Verdict::differs;
     const bool percent = quantity == "routing" || quantity == "accuracy";
     const double off = paper.exact ? std::abs(ours.mean - paper.low) : 0;
-    const auto within = [&](double margin) { // 97.1 is within 2 of 99.1, whatever binary fractions say
-        return off <= margin + 1e-9;
-    };
-    const bool in_interval = ours.half_width < 5 && off <= ours.half_width;
-    bool same = false;
-    if (!paper.exact)
-        same = ours.mean >= paper.low && ours.mean <= paper.high;
-    else if (percent)
-        same = within(2) || in_interval;
-    else if (quantity == "transition_epoch")
-        same = within(2);
-    else if (quantity == "cosine_gap")
-        same = within(0.05);
-    else
-        same = within(0.25 * std::abs(paper.low));
+    constexpr double rounding = 1e-9; // 97.1 is within 2 of 99.1, whatever binary fractions say
+    const bool in_interval = percent && ours.half_width < 5 && off <= ours.half_width;
+    const bool same = paper.exact ? off <= margin(quantity, paper.low) + rounding || in_interval
+                                  : ours.mean >= paper.low && ours.mean <= paper.high;
     if (same) return Verdict::reproduced;
     if (!percent) return Verdict::differs;
 
     // Of a bound, the side that it names.
     const double low = std::isfinite(paper.low) ? paper.low : paper.high;
     const double high = std::isfinite(paper.high) ? paper.high : paper.low;
-    const auto near_chance = [&](double x) { return ours.chance && std::abs(x - *ours.chance) <= 3; };
+    const auto near_chance = [&](double x) { return ours.chance && std::abs(x - *ours.chance) <= 3 + rounding; };
     const bool all_right = low > 95 && ours.mean > 95;
     const bool all_blind = near_chance(low) && near_chance(high) && near_chance(ours.mean);
     return all_right || all_blind ? Verdict::same_regime : Verdict::differs;

@@ -40,6 +40,8 @@ Ours summarise(const std::vector<double>& values, double queries);
 
 enum class Verdict { reproduced, same_regime, differs, not_run };
 const char* name(Verdict);
+// How far from x a quantity is still the same number: 2 points or epochs, 0.05 of a cosine, else 25%.
+double margin(const std::string& quantity, double x);
 Verdict judge(const std::string& quantity, const PaperValue&, const Ours&);
 
 } // namespace fci

@@ -28,7 +28,7 @@ struct Place {
                                "[[row]]\nid = \"a.raw\"\nrepresentation = \"raw\"\npaper = { routing = \"25.6\" }\n");
         write("runs/two.toml", "[[row]]\nid = \"b.raw\"\nrepresentation = \"raw\"\npaper = { accuracy = \"1\" }\n"
                                "[[row]]\nid = \"b.causal\"\nrepresentation = \"causal-transformer\"\n"
-                               "paper = { routing = \"<=2\" }\n"
+                               "paper = { routing = \"<=2\", rank = \"3\" }\n"
                                "[[row]]\nid = \"b.absent\"\nneeds = \"pretrained\"\ntask = \"x\"\n"
                                "paper = { routing = \"3\" }\n");
     }
@@ -195,18 +195,25 @@ TEST_CASE("reproduce: shows the rows, and compares them with what was recorded",
     fs::copy(place.results(), place.results("runs/results"));
     expect_ran(place({"reproduce", "all", "--seeds", "2"}), 0, "as recorded in runs/results: 4 of 5 rows");
 
-    std::string text, line; // the same with a routing of 100%
+    std::string text, line; // the same with a routing of 100%, or another rank
     std::istringstream in(read_file(place.results()));
     while (std::getline(in, line)) {
         Result r = from_json(line, "test").value();
         if (r.options.model.representation == "raw") r.metrics.at_k = 100;
+        if (r.options.model.representation.starts_with("causal")) r.analysis["rank"] += 100;
         text += to_json(r) + "\n";
     }
     place.write("runs/results/tiny.jsonl", text);
     const Ran r = place({"reproduce", "one", "--seeds", "2"});
     expect_ran(r, 4, "differs: a.raw at learning rate 1e-2: routing is");
-    CHECK(r.err.find("recorded 100.0, more than") != std::string::npos);
+    CHECK(r.err.find("recorded 100, more than") != std::string::npos);
     CHECK(r.err.find("a.transformer") == std::string::npos);
+    expect_ran(place({"reproduce", "b.causal", "--seeds", "2"}), 4, "b.causal at learning rate 1e-2: rank is");
+    CHECK(r.out.find("other builds") == std::string::npos);
+    text = read_file(place.results());
+    for (size_t at = 0; (at = text.find("\"git\":\"", at)) != std::string::npos;) text.insert(at += 7, "0");
+    place.write("runs/out/results/tiny.jsonl", text);
+    expect_ran(place({"reproduce", "b.causal", "--seeds", "2"}), 4, "2 of 2 results were made by other builds");
     expect_ran(place({"reproduce", "a.transformer"}), 0, "as recorded"); // 2 of its 3 seeds
     expect_refused(place({"reproduce"}), 2, "which rows?");
 }
