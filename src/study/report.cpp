@@ -93,7 +93,10 @@ std::vector<const Result*> seeds_in(const Case& c, const Results& results, int64
 std::vector<std::pair<std::string, std::string>> shown(const Row& row) {
     if (!row.paper.empty()) return row.paper;
     if (learns_text(row)) return {{"routing", ""}, {"all", ""}, {"transition_epoch", ""}};
-    return {{"routing", ""}, {"accuracy", ""}, {"transition_epoch", ""}}; // of a file of one's own
+    const std::string& router = row.settings.values.model.router; // a file of one's own: what its runs have
+    if (router == "none") return {{"accuracy", ""}};
+    if (router_kind(router) != RouterKind::in_model) return {{"routing", ""}};
+    return {{"routing", ""}, {"accuracy", ""}, {"transition_epoch", ""}};
 }
 
 int decimals(const std::string& quantity) { return quantity == "cosine_gap" ? 3 : 1; }
@@ -124,7 +127,8 @@ std::string verdict_text(const Line& line, const std::string& scale) {
     if (on_hotpot(line.of.row) && line.on && !line.paper.empty()) // at no scale: nothing of it is smaller
         return is_official(*line.on) ? name(judge(line.quantity, *parse_paper(line.paper), line.ours)) : "a sample";
     if (line.on) return "-";
-    if (!line.of.row.needs.empty() || line.ours.seeds + line.ours.without == 0) return name(Verdict::not_run);
+    if (!line.of.row.needs.empty() || !line.ran) return name(Verdict::not_run);
+    if (line.ours.seeds + line.ours.without == 0) return "-"; // it has no such number
     if (scale != "paper") return scale;
     if (line.paper.empty()) return "-";
     return name(judge(line.quantity, *parse_paper(line.paper), line.ours));
@@ -337,8 +341,8 @@ std::string rows_text(const std::vector<Row>& rows, const Scale& scale, const Re
     }
     return aligned(cells, [](const std::string& text, size_t) { return text; }) +
            fmt::format(
-               "{} row{}; time: of one seed at each learning rate of scale {}, on this machine, an estimate; all "
-               "together ~{}\n",
+               "{} row{}; time: of one seed at each learning rate of scale {}, as long as recorded runs took, or "
+               "by this machine's speed; all together ~{}\n",
                rows.size(), rows.size() == 1 ? "" : "s", scale.name, duration(all));
 }
 
