@@ -2,6 +2,7 @@
 # make deps       install what is missing        make asan    the tests under AddressSanitizer and UBSan
 # make bench      ./fci bench                    make tsan    the tests under ThreadSanitizer
 # make fmt        clang-format everything        make gpu-test   tests of CUDA code on this machine's GPU
+# make clean      remove what was built          make ladder     time cuda/ladder on this machine's GPU
 # Variables: NVCC= (no CUDA), CUDA_HOME, CUDA_ARCH,
 #            ARCH (native; x86-64-v3 for a binary that travels), CXX, WERROR=1, V=1 (show commands)
 CXX      ?= g++

@@ -31,9 +31,11 @@ void add_flags(CLI::App& app, Options& options, Given& given, const std::vector<
         if (std::find(groups.begin(), groups.end(), o.group) == groups.end() &&
             std::find(keys.begin(), keys.end(), o.key) == keys.end())
             continue;
+        std::vector<std::string> allowed = o.allowed;
+        if (o.key == "task") std::erase(allowed, "other"); // a folder of --data says that of itself
         const std::string key = o.key,
-                          help = o.help +
-                                 (o.allowed.empty() ? "" : " (" + fmt::format("{}", fmt::join(o.allowed, " | ")) + ")");
+                          help =
+                              o.help + (allowed.empty() ? "" : fmt::format(" ({})", fmt::join(allowed, " | ")));
         static const char* const names[] = {"task", "model", "training", "run"};
         CLI::Option* flag = nullptr;
         if (std::holds_alternative<bool*>(o.value))
@@ -65,7 +67,7 @@ void refuse_unknown(const CLI::App& app) {
     for (const CLI::Option* o : app.get_options())
         for (const std::string& name : o->get_lnames()) known.push_back("--" + name);
     const std::string word = extras[0].substr(0, extras[0].find('='));
-    fail(Exit::usage, "fci {}: {} is not known here{} (fci {} --help lists the flags)", app.get_name(), word,
+    fail(Exit::usage, "{}: {} is not known here{} (fci {} --help lists the flags)", app.get_name(), word,
          did_you_mean(word, known), app.get_name());
 }
 
@@ -90,15 +92,15 @@ bool is_hotpot(const CLI::App& app, const Options& options, const Given& set, co
             if (o->count()) fail(Exit::usage, "{} belongs to --task hotpotqa: leave it out", o->get_name());
     for (const auto& [key, word] : set)
         if (hotpot && key != "task" && std::find(keys.begin(), keys.end(), key) == keys.end())
-            fail(Exit::usage, "--{} {} would do nothing with --task hotpotqa: leave it out", key, word);
+            fail(Exit::usage, "{} {} would do nothing with --task hotpotqa: leave it out", flag_of(key), word);
     return hotpot;
 }
 
 void show(const Options& given, const Given& set, const std::string& checkpoint, int count) {
     ShowStyle style{use_colour(stdout), terminal_width(stdout)};
     if (!checkpoint.empty() && !set.empty())
-        fail(Exit::usage, "--{} and --checkpoint: a checkpoint's own task and test set are shown; leave the flag out",
-             set[0].first);
+        fail(Exit::usage, "{} and --checkpoint: a checkpoint's own task and test set are shown; leave the flag out",
+             flag_of(set[0].first));
     if (checkpoint.empty()) return show_examples(stdout, resolve(given.task), given.train.seed, count, style);
     Options o = checkpoint_options(checkpoint);
     o.run = given.run;
@@ -134,12 +136,12 @@ void make_dataset(const Options& given, const Given& set, const std::string& spl
     const bool test = split == "test";
     for (const auto& [key, word] : set)
         if (test ? key == "seed" || key == "sequences" : key == "test_sequences")
-            fail(Exit::usage, "{} {} would do nothing with --split {}: leave it out", "--" + key, word, split);
+            fail(Exit::usage, "{} {} would do nothing with --split {}: leave it out", flag_of(key), word, split);
     const uint64_t seed = test ? 0 : given.train.seed; // the test set is the same for all seeds
     const int count = test ? given.train.test_sequences : given.train.sequences;
     const Stream stream = test ? Stream::test_data : Stream::train_data;
     if (given.task.task == "hotpotqa") return generate_hotpot(given.run.out, count, seed, stream, given.run.threads);
-    if (given.run.out.empty()) fail(Exit::usage, "fci generate: --out FOLDER is needed: where the .npy files go");
+    if (given.run.out.empty()) fail(Exit::usage, "generate: --out FOLDER is needed: where the .npy files go");
     const TaskOptions task = resolve(given.task);
     Workers workers(given.run.threads ? given.run.threads : Workers::available());
     const Dataset data = generate(task, count, seed, stream, workers);
@@ -245,6 +247,8 @@ int run(int argc, char** argv) {
                           "  fci generate --task hotpotqa --out hotpot.json --sequences 1000\n"
                           "  fci train --data data/mqar --test-data data/mqar-test\n");
     add_flags(*g, options, given, {Option::task}, {"out", "sequences", "test_sequences", "seed", "threads"});
+    g->get_option("--out")->description("folder for the .npy files; hotpotqa: the .json file");
+    g->get_option("--seed")->description("of the examples");
     g->add_option("--split", split, "train, or the test set, which is the same for all seeds")
         ->check(CLI::IsMember({"train", "test"}));
 

@@ -78,6 +78,7 @@ TEST_CASE("cli: a word that cannot be used is refused, with the nearest that can
         {{"generate", "--threads", "100000", "--out", "{}/data"}, 2, "must be from 0 to 1024"},
         {{"generate", "--seed", "-1", "--out", "{}/data"}, 2, "--seed -1: must be from 0"},
         {{"generate", "--split", "test", "--seed", "2", "--out", "{}/data"}, 2, "would do nothing with --split test"},
+        {{"generate", "--test-sequences", "5", "--out", "{}/data"}, 2, "--test-sequences 5 would do nothing"},
         {{"eval", "a", "--top-k", "3"}, 2, "--top-k belongs to --task hotpotqa"},
         {{"train", "--length"}, 2, "--length"},
         {{"train", "--length", "abc"}, 2, "--length abc: a whole number is wanted here"},

@@ -330,7 +330,7 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
         }));
     t.push_back(op(
         "linear_attention", fmt::format("{}, {} heads", bL, heads), {4 * n * d / heads + 2 * 22 * n, 4 * n + sums},
-        {10 * n * d / heads + 4 * 22 * n, 11 * n + sums}, never,
+        {8 * n * d / heads + 4 * 22 * n, 11 * n + sums}, never,
         [=](Lane& l) {
             FCI_ON(l.device, linear_attention_forward)
             (features, l.x[0], l.y[0], l.y[1], l.y[2]);

@@ -110,6 +110,7 @@ std::pair<double, double> attention_ms(int n) {
 } // namespace
 
 void run_scaling(const std::string& file) {
+    if (!file.empty()) expect_writable(file);
     std::string table = "method\tn\tms\tMB\tns_per_token\n";
     fmt::print("Routing at inference, every row a query, from x (n,{}); one worker. MB: peak resident memory.\n\n", d);
     fmt::print("{:<8}{:>9}{:>12}{:>10}{:>14}\n", "method", "n", "ms", "MB", "ns per token");

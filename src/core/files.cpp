@@ -128,6 +128,11 @@ std::string read_file(const std::string& path) {
     return bytes;
 }
 
+void expect_writable(const std::string& path) {
+    const std::string folder = fs::path(path).parent_path().string();
+    if (::access(folder.empty() ? "." : folder.c_str(), W_OK) != 0) cannot("written", path, errno);
+}
+
 void write_file_atomically(const std::string& path, std::string_view bytes) {
     static std::atomic<unsigned> count = 0;
     if (struct stat info{}; ::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode))
@@ -172,8 +177,8 @@ void LogFile::truncate_to(int64_t offset) {
     if (offset > 0 && offset <= end && retried([&] { return ::pread(fd_, &last, 1, offset - 1); }) < 0)
         cannot("read", path_, errno);
     if (offset < 0 || offset > end || last != '\n')
-        fail(Exit::bad_data, "{}: no line ends at byte {} of {}; it is not the log of this checkpoint", path_, offset,
-             end);
+        fail(Exit::bad_data, "{}: no line ends at byte {} of {}; it is not the log of this checkpoint: put that back, or train anew",
+             path_, offset, end);
     if (retried([&] { return ::ftruncate(fd_, offset); }) < 0) cannot("written", path_, errno);
 }
 
@@ -264,7 +269,9 @@ FolderLock::FolderLock(const std::string& folder) {
     fs::create_directories(folder, error); // what is wrong shows when the file is opened
     const std::string path = folder + "/lock";
     fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (fd_ < 0) fail(Exit::internal, "{}: cannot be made: {}; check the folder", path, std::strerror(errno));
+    if (fd_ < 0)
+        fail(Exit::internal, "{}: cannot be made: {}; check the folder", path,
+             error ? error.message() : std::strerror(errno));
     held_ = take_lock(fd_, LOCK_EX, path);
 }
 

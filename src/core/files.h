@@ -21,6 +21,9 @@ std::string read_file(const std::string& path);
 // file is gone and the old file is as it was. A symbolic link is replaced, not followed; devices are refused.
 void write_file_atomically(const std::string& path, std::string_view bytes);
 
+// Exit::internal, before long work, where a file could not be written at its end.
+void expect_writable(const std::string& path);
+
 // A log with one writer. A checkpoint records size(); resuming from it calls truncate_to() with that number, which
 // drops what the interrupted run logged later, torn last line included.
 class LogFile {

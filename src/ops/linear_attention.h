@@ -11,7 +11,7 @@
 //           db[j] = dS v[j] + dz;      dk[j] += db[j] phi'(k[j])                           (db) (dk)
 //           dv[j] += dS^T b[j]                                                             (dv)
 // Contract  every d* is ADDED to. scratch: scratch() floats, both ways.
-// Cost      2 products forward, 5 backward, of 2 t d_head d flops each, and 2 t d exponentials each way.
+// Cost      2 products forward, 4 backward, of 2 t d_head d flops each, and 2 t d exponentials forward, 4 t d backward.
 #pragma once
 #include "core/tape.h"
 

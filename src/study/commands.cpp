@@ -103,6 +103,8 @@ Exit run_sweep(const StudyOptions& o) {
     const Loaded l(o);
     SweepOptions s = sweep_options(o, o.seeds ? o.seeds : 1);
     s.shard = shard_from(o.shard);
+    if (o.words.empty() && !o.status)
+        fail(Exit::usage, "sweep: which rows? an id, a group, FILE.toml or all (fci rows lists them)");
     const std::vector<PlannedRun> runs = runs_of(plan(l.rows, *l.scale), s.seeds);
     if (o.status) {
         print_status(runs, s);
@@ -121,7 +123,7 @@ Exit run_sweep(const StudyOptions& o) {
 }
 
 Exit reproduce(const StudyOptions& o) {
-    if (o.words.empty()) fail(Exit::usage, "fci reproduce: which rows? an id, a group or all (fci rows lists them)");
+    if (o.words.empty()) fail(Exit::usage, "reproduce: which rows? an id, a group or all (fci rows lists them)");
     Loaded l(o);
     std::vector<Row> indices, text;
     std::copy_if(l.rows.begin(), l.rows.end(), std::back_inserter(indices), on_hotpot);

@@ -148,6 +148,7 @@ void eval_hotpot(const HotpotCommand& c) {
                           "fci generate --task hotpotqa --out FILE.json writes");
     Workers workers(threads_of(c.threads));
     const HotpotFile file = load_reported(c.data, workers);
+    if (!c.per_example.empty()) expect_writable(c.per_example);
     const HotpotResult r = evaluate_hotpot(file.examples, c.options, workers, !c.per_example.empty());
     if (!c.per_example.empty()) write_per_example(c.per_example, file.examples, r);
     if (c.json) return print_json(c, file, r);

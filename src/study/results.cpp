@@ -53,9 +53,11 @@ Options options_in(const Json& json) {
                 using T = std::remove_pointer_t<decltype(p)>;
                 if constexpr (std::is_same_v<T, std::string>)
                     *p = std::string(std::string_view(value));
-                else if constexpr (std::is_same_v<T, int> || std::is_same_v<T, int64_t>)
-                    *p = static_cast<T>(int64_t(value));
-                else
+                else if constexpr (std::is_same_v<T, int> || std::is_same_v<T, int64_t>) {
+                    const int64_t x = value;
+                    *p = static_cast<T>(x);
+                    if (*p != x) fail(Exit::bad_data, "its option '{}' is {}, which is out of range", key, x);
+                } else
                     *p = T(value);
             },
             found->value);

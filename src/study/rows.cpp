@@ -99,12 +99,16 @@ struct Reader {
                 refuse(node, "{}: a row that needs {} is not run: {} are all that it may have", name, row.needs,
                        fmt::join(word_keys, ", "));
         }
-        row.task = row.settings.values.task.task, row.router = row.settings.values.model.router;
-        row.representation = row.settings.values.model.representation;
-        if (!learns(row.settings.values)) row.representation = "-";
+        set_words(row);
         if (!row.needs.empty())
             word("task", row.task), word("representation", row.representation), word("router", row.router);
         return row;
+    }
+
+    static void set_words(Row& row) {
+        const Options& o = row.settings.values;
+        row.task = o.task.task, row.router = o.model.router;
+        row.representation = learns(o) ? o.model.representation : "-";
     }
 
     // The rows of a [[readings]] table: each of its rows with each value of each of its options.
@@ -122,7 +126,9 @@ struct Reader {
                 if (key.str() == "rows") continue;
                 for (const toml::node& value : array(std::string(key.str()), values)) {
                     Row row = *base;
+                    if (!row.needs.empty()) refuse(value, "{} needs {}: it is not run under any reading", id, row.needs);
                     set(row.settings, std::string(key.str()), value, {"rows"});
+                    set_words(row);
                     for (const Option& o : table(row.settings.values))
                         if (o.key == row.settings.keys.back()) row.id += "@" + o.key + "=" + plain(o.text());
                     row.group = group, row.file = file, row.line = static_cast<int>(value.source().begin.line);

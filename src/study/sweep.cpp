@@ -212,8 +212,8 @@ private:
             const std::string remedy = e.exit == Exit::bad_data
                                            ? fmt::format("; remove {} to start the run anew", run_folder(r, options_))
                                            : "";
-            if (options_.quiet) fmt::print(stderr, "{}  failed: {}{}\n", r.label, e.what(), remedy);
-            return fmt::format("failed: {}{}", e.what(), remedy);
+            fmt::print(stderr, "{}  failed: {}{}\n", r.label, e.what(), remedy);
+            return "failed";
         }
     }
 

@@ -28,7 +28,7 @@ std::vector<Option> table(Options& o) {
 
     TaskOptions& k = o.task;
     word("task", &k.task, {"der", "mqar", "hotpotqa", "other"},
-         "der (distant evidence retrieval), mqar or hotpotqa; other: only what --data holds");
+         "der: distant evidence retrieval; mqar; hotpotqa");
     number("length", &k.length, 0, size, "sequence length L; 0: the task's own (der 512, mqar 256, hotpotqa 1024)");
     word("variant", &k.variant, {"far", "near", "semantic"}, "der: where the answer is, how it matches");
     word("distractor_key", &k.distractor_key, {"same", "other"},
@@ -90,12 +90,13 @@ std::vector<Option> table(Options& o) {
     return t;
 }
 
-std::string Option::flag() const {
+std::string flag_of(const std::string& key) {
     std::string f = "--" + key;
-    for (char& c : f)
-        if (c == '_') c = '-';
+    std::replace(f.begin(), f.end(), '_', '-');
     return f;
 }
+
+std::string Option::flag() const { return flag_of(key); }
 
 std::string Option::text() const {
     return std::visit(

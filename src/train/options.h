@@ -51,6 +51,8 @@ struct Option {
     std::string text() const; // the value as TOML writes it
 };
 
+std::string flag_of(const std::string& key); // --top-k of top_k
+
 // The table, bound to `o`.
 std::vector<Option> table(Options& o);
 

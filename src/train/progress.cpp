@@ -9,10 +9,18 @@
 
 namespace fci {
 
+namespace {
+
+bool on_terminal(std::FILE* out) { // one that understands control sequences
+    const char* term = std::getenv("TERM");
+    return isatty(fileno(out)) && !(term && std::string(term) == "dumb");
+}
+
+} // namespace
+
 bool use_colour(std::FILE* out) {
     const char* no = std::getenv("NO_COLOR"); // https://no-color.org: set and not empty
-    const char* term = std::getenv("TERM");
-    return isatty(fileno(out)) && !(no && *no) && !(term && std::string(term) == "dumb");
+    return on_terminal(out) && !(no && *no);
 }
 
 int terminal_width(std::FILE* out, int otherwise) {
@@ -21,7 +29,7 @@ int terminal_width(std::FILE* out, int otherwise) {
 }
 
 Progress::Progress(std::FILE* out, bool quiet)
-    : out_(out), quiet_(quiet), terminal_(isatty(fileno(out))), colour_(use_colour(out)) {}
+    : out_(out), quiet_(quiet), terminal_(on_terminal(out)), colour_(use_colour(out)) {}
 
 Progress Progress::part_of(std::FILE* out, bool quiet, std::string prefix) {
     Progress p(out, quiet);

@@ -1,6 +1,7 @@
 // fci rows, sweep, reproduce and table as people use them: in a folder of tiny rows, by one process and by several, and
 // when they are killed.
 #include <algorithm>
+#include <regex>
 #include <sstream>
 
 #include "study/results.h"
@@ -178,6 +179,12 @@ TEST_CASE("sweep: a run that cannot be done does not stop the others", "[cli]") 
     expect_refused(place({"sweep", "three"}), 2, "three.toml:1: row c.bad at scale tiny: --top-k 999");
     place.write("runs/three.toml", "[[row]]\nid = \"c.bad\"\nseed = 3\n");
     expect_refused(place({"sweep", "three"}), 2, "three.toml:3: seed: not a row's to say");
+    fs::remove(place.scratch / "runs/three.toml");
+    place.write("runs/readings.toml", "[[readings]]\nrows = [\"a.transformer\"]\ntask = [\"der\"]\n"
+                                      "representation = [\"fourier:1\"]\n");
+    const Ran list = place({"rows", "readings"}); // as words, too
+    CHECK(std::regex_search(list.out, std::regex("@representation=fourier:1 +Table 1 +mqar +fourier:1 ")));
+    CHECK(std::regex_search(list.out, std::regex("@task=der +Table 1 +der ")));
     place.write("runs/three.toml", "[[row]]\nid = \"c.bad\"\nmeasure = \"ranc\"\n");
     expect_refused(place({"sweep", "three"}), 2, "did you mean 'rank'?");
     place.write("runs/three.toml", "[[row]]\nid = \"c.bad\"\nrepresentation = \"transfomer:1\"\n");
@@ -216,6 +223,7 @@ TEST_CASE("reproduce: shows the rows, and compares them with what was recorded",
     expect_ran(place({"reproduce", "b.causal", "--seeds", "2"}), 4, "2 of 2 results were made by other builds");
     expect_ran(place({"reproduce", "a.transformer"}), 0, "as recorded"); // 2 of its 3 seeds
     expect_refused(place({"reproduce"}), 2, "which rows?");
+    expect_refused(place({"sweep"}), 2, "which rows?");
 }
 
 TEST_CASE("table: own results before recorded ones, which are marked", "[cli]") {
@@ -302,8 +310,8 @@ TEST_CASE("study commands: what cannot be used is refused", "[cli]") {
 
     fs::create_directories(place.scratch / "runs/out/results");
     place.write("runs/out/results/tiny.jsonl", "{\"version\":1}\n");
-    for (const char* command : {"table", "sweep", "rows"})
-        expect_refused(place({command}), 3, "runs/out/results/tiny.jsonl:1: not a result");
+    for (const Words& words : {Words{"table"}, Words{"sweep", "all"}, Words{"rows"}})
+        expect_refused(place(words), 3, "runs/out/results/tiny.jsonl:1: not a result");
     place.write("runs/out/results/tiny.jsonl", "{\"version\":0}\n");
     expect_ran(place({"table"}), 0, "1 result of version 0 in runs/out/results/tiny.jsonl is left out");
 
