@@ -15,6 +15,18 @@ __device__ __forceinline__ void warp_softmax(int n, const float* z, float* p) {
     for (int m = lane; m < n; m += 32) p[m] /= sum;
 }
 
+// The same for each of `rows` rows of n, a warp a row. (A template for the header's sake.)
+constexpr int softmax_warps = 4;
+template <class Number>
+__global__ void softmax_rows_kernel(int64_t rows, int n, const Number* z, Number* p) {
+    const int64_t r = int64_t{blockIdx.x} * softmax_warps + threadIdx.x / 32;
+    if (r < rows) warp_softmax(n, z + r * n, p + r * n);
+}
+inline void softmax_rows(int64_t rows, int n, const float* z, float* p) {
+    if (rows > 0)
+        FCI_LAUNCH(softmax_rows_kernel<float>, blocks_for(rows, softmax_warps), 32 * softmax_warps, 0, rows, n, z, p);
+}
+
 // dz += p (dp - sum dp p), or = where `assign`; then dz may be dp
 __device__ __forceinline__ void warp_softmax_backward(int n, const float* p, const float* dp, float* dz, bool assign) {
     const int lane = threadIdx.x % 32;

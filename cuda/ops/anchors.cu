@@ -11,11 +11,6 @@ namespace {
 constexpr Transpose no = Transpose::no, yes = Transpose::yes;
 constexpr int threads = 128, rows_per_block = threads / 32;
 
-__global__ void softmax_kernel(int rows, int n, float* p) {
-    const int r = blockIdx.x * rows_per_block + threadIdx.x / 32;
-    if (r < rows) warp_softmax(n, p + int64_t{r} * n, p + int64_t{r} * n);
-}
-
 __global__ void softmax_backward_kernel(int rows, int n, const float* p, float* dz) {
     const int r = blockIdx.x * rows_per_block + threadIdx.x / 32;
     const int64_t at = int64_t{r} * n;
@@ -28,7 +23,7 @@ void anchors_forward(AnchorShape s, const float* x, const float* a, float* y, fl
     if (s.rows == 0) return;
     const int n = s.anchors;
     device_gemm(no, yes, s.rows, n, s.d, 1.f, x, s.d, a, s.d, 0.f, p, n);
-    FCI_LAUNCH(softmax_kernel, blocks_for(s.rows, rows_per_block), threads, 0, s.rows, n, p); // (1)
+    softmax_rows(s.rows, n, p, p); // (1)
     each(int64_t{s.rows} * s.d, [=] __device__(int64_t i) { y[i] = x[i]; });
     device_gemm(no, no, s.rows, s.d, n, 1.f, p, n, a, s.d, 1.f, y, s.d); // (2)
 }

@@ -23,7 +23,7 @@ __global__ void forward_kernel(NormShape s, const float* x, const float* z, cons
     for (int c = lane; c < s.d; c += 32) sum += row[c];
     const float m = warp_sum(sum) / s.d;
     for (int c = lane; c < s.d; c += 32) squares += (row[c] - m) * (row[c] - m);
-    const float rs = 1.f / sqrtf(warp_sum(squares) / s.d + norm_eps);
+    const float rs = 1.f / sqrtf(warp_sum(squares) / s.d + s.eps);
     for (int c = lane; c < s.d; c += 32) y[at + c] = (row[c] - m) * rs * w[c] + b[c]; // (1)
     if (lane == 0) mean[r] = m, rstd[r] = rs;
 }

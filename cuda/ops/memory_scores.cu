@@ -14,11 +14,6 @@ constexpr int threads = 128, rows_per_block = threads / 32, strands = 8;
 // Kept from 0; a NaN stays, which max() would hide.
 __device__ __forceinline__ float above_zero(float v) { return v < 1e-30f ? 1e-30f : v; }
 
-__global__ void softmax_kernel(int64_t rows, int M, const float* z, float* p) {
-    const int64_t i = int64_t{blockIdx.x} * rows_per_block + threadIdx.x / 32;
-    if (i < rows) warp_softmax(M, z + i * M, p + i * M);
-}
-
 // sum[m] = sum_j f(j,m) over a sequence's positions, by a block of (32, strands); after it all threads may read sum.
 template <class F>
 __device__ __forceinline__ void sum_over_time(int time, int M, F f, float* strand, float* sum) {
@@ -94,8 +89,8 @@ void memory_scores_forward(MemoryShape s, const float* z, const float* zq, float
     const int M = s.slots;
     const int64_t positions = int64_t{s.batch} * s.time, queries = int64_t{s.batch} * s.rows;
     float *P = saved, *Pq = P + positions * M, *sums = Pq + queries * M;
-    FCI_LAUNCH(softmax_kernel, blocks_for(positions, rows_per_block), threads, 0, positions, M, z, P); // (1)
-    if (queries) FCI_LAUNCH(softmax_kernel, blocks_for(queries, rows_per_block), threads, 0, queries, M, zq, Pq);
+    softmax_rows(positions, M, z, P); // (1)
+    softmax_rows(queries, M, zq, Pq);
     FCI_LAUNCH(written_kernel, s.batch, dim3(32, strands), 0, s, P, sums); // (2)
     each(queries * s.time, [=] __device__(int64_t i) {
         const int64_t row = i / s.time, b = row / s.rows;

@@ -3,14 +3,14 @@
 namespace fci {
 namespace {
 
-void forward_row(int d, const float* x, const float* w, const float* b, float* y, float& mean, float& rstd) {
+void forward_row(int d, float eps, const float* x, const float* w, const float* b, float* y, float& mean, float& rstd) {
     float sum = 0, squares = 0;
 #pragma omp simd reduction(+ : sum)
     for (int c = 0; c < d; ++c) sum += x[c];
     const float m = sum / d;
 #pragma omp simd reduction(+ : squares)
     for (int c = 0; c < d; ++c) squares += (x[c] - m) * (x[c] - m);
-    const float rs = 1.f / std::sqrt(squares / d + norm_eps);
+    const float rs = 1.f / std::sqrt(squares / d + eps);
     for (int c = 0; c < d; ++c) y[c] = (x[c] - m) * rs * w[c] + b[c]; // (1)
     mean = m;
     rstd = rs;
@@ -43,7 +43,7 @@ namespace cpu {
 void layer_norm_forward(NormShape s, const float* x, const float* w, const float* b, float* y, float* mean,
                         float* rstd) {
     for (int r = 0; r < s.rows; ++r)
-        forward_row(s.d, x + int64_t{r} * s.d, w, b, y + int64_t{r} * s.d, mean[r], rstd[r]);
+        forward_row(s.d, s.eps, x + int64_t{r} * s.d, w, b, y + int64_t{r} * s.d, mean[r], rstd[r]);
 }
 
 void layer_norm_backward(NormShape s, const float* x, const float* w, const float* mean, const float* rstd,
@@ -60,7 +60,7 @@ void residual_norm_forward(NormShape s, const float* x, const float* z, const fl
     for (int r = 0; r < s.rows; ++r) {
         const int64_t at = int64_t{r} * s.d;
         for (int64_t i = at; i < at + s.d; ++i) h[i] = x[i] + z[i]; // (2)
-        forward_row(s.d, h + at, w, b, y + at, mean[r], rstd[r]);
+        forward_row(s.d, s.eps, h + at, w, b, y + at, mean[r], rstd[r]);
     }
 }
 

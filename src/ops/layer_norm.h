@@ -9,7 +9,7 @@
 //   h = x + z     y = layer_norm(h)                                                       (2)
 // Backward  with (dx)_h what (dx) says for h:   dx[r,c] += dh + (dx)_h     dz[r,c] += dh + (dx)_h   (dh)
 //           dw, db as above
-// Contract  every d* is ADDED to; dh, as dy, is read. eps = 1e-5.
+// Contract  every d* is ADDED to; dh, as dy, is read. eps = 1e-5 unless the shape says so.
 // Cost      O(rows d), bound by memory.
 #pragma once
 #include "core/tape.h"
@@ -19,7 +19,7 @@ namespace fci {
 inline constexpr float norm_eps = 1e-5f;
 struct NormShape {
     int rows, d;
-    float eps = norm_eps; // rms_norm's; layer_norm always takes norm_eps
+    float eps = norm_eps;
 };
 
 template <class T>

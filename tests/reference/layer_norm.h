@@ -15,7 +15,7 @@ void layer_norm_forward(NormShape s, const T* x, const T* w, const T* b, T* y, T
         for (int c = 0; c < s.d; ++c) sum += x[r * s.d + c];
         mean[r] = sum / s.d;
         for (int c = 0; c < s.d; ++c) squares += (x[r * s.d + c] - mean[r]) * (x[r * s.d + c] - mean[r]);
-        rstd[r] = T(1) / sqrt(squares / s.d + T(norm_eps));
+        rstd[r] = T(1) / sqrt(squares / s.d + T(s.eps));
         for (int c = 0; c < s.d; ++c) y[r * s.d + c] = (x[r * s.d + c] - mean[r]) * rstd[r] * w[c] + b[c]; // (1)
     }
 }
