@@ -34,8 +34,7 @@ void add_flags(CLI::App& app, Options& options, Given& given, const std::vector<
         std::vector<std::string> allowed = o.allowed;
         if (o.key == "task") std::erase(allowed, "other"); // a folder of --data says that of itself
         const std::string key = o.key,
-                          help =
-                              o.help + (allowed.empty() ? "" : fmt::format(" ({})", fmt::join(allowed, " | ")));
+                          help = o.help + (allowed.empty() ? "" : fmt::format(" ({})", fmt::join(allowed, " | ")));
         static const char* const names[] = {"task", "model", "training", "run"};
         CLI::Option* flag = nullptr;
         if (std::holds_alternative<bool*>(o.value))
@@ -82,6 +81,16 @@ void add_hotpot_flags(CLI::App& app, HotpotOptions& o) {
     app.add_option("--b", o.bm25.b, "BM25: how much length counts")->type_name("0.75");
     app.add_option("--tokeniser", o.tokeniser, "whitespace or letters")->type_name(o.tokeniser);
     for (const char* flag : hotpot_flags) app.get_option(flag)->group("hotpotqa");
+}
+
+// Flags that the index named by --method never looks at.
+void refuse_idle_index(const CLI::App& app, const HotpotOptions& o) {
+    std::vector<const char*> idle;
+    if (o.method != "bm25") idle = {"--bm25", "--k1", "--b"};
+    if (o.method == "random") idle.push_back("--tokeniser");
+    for (const char* flag : idle)
+        if (app.get_option(flag)->count())
+            fail(Exit::usage, "{} would do nothing with --method {}: leave it out", flag, o.method);
 }
 
 // For --task hotpotqa the keys that it takes; without it none of its flags. True: it is hotpotqa.
@@ -351,6 +360,7 @@ int run(int argc, char** argv) {
     hotpot.data = data, hotpot.threads = options.run.threads;
     if (*e && is_hotpot(*e, options, given, {"threads", "quiet", "json"})) {
         if (!checkpoint.empty()) fail(Exit::usage, "{} and --task hotpotqa: an index has no checkpoint", checkpoint);
+        refuse_idle_index(*e, hotpot.options);
         hotpot.json = options.run.json, hotpot.quiet = options.run.quiet;
         eval_hotpot(hotpot);
         return 0;
@@ -358,6 +368,7 @@ int run(int argc, char** argv) {
     if (*e && checkpoint.empty()) fail(Exit::usage, "checkpoint is required, or --task hotpotqa (fci eval --help)");
     if (*s && is_hotpot(*s, options, given, {"seed"})) {
         if (!checkpoint.empty()) fail(Exit::usage, "--checkpoint and --task hotpotqa: an index has no checkpoint");
+        refuse_idle_index(*s, hotpot.options);
         if (s->get_option("--count")->count()) hotpot.count = count;
         hotpot.options.seed = options.train.seed;
         show_hotpot(hotpot, {use_colour(stdout), terminal_width(stdout)});

@@ -112,6 +112,9 @@ TEST_CASE("cli: hotpotqa: what cannot be used is refused, what can is reported",
     expect_refused(run({"eval", "a", "--method", "bm25"}), 2, "--method belongs to --task hotpotqa");
     expect_refused(run({"show", "--unit", "segments"}), 2, "--unit belongs to --task hotpotqa");
     expect_refused(run({"show", "--task", "hotpotqa", "--pairs", "4"}), 2, "--pairs 4 would do nothing");
+    expect_refused(run({"show", "--task", "hotpotqa", "--method", "bloom", "--k1", "2"}), 2, "--k1 would do nothing");
+    expect_refused(run(eval + Words{golden, "--method", "random", "--tokeniser", "letters"}), 2,
+                   "--tokeniser would do nothing with --method random");
     expect_refused(run({"generate", "--task", "hotpotqa"}), 2, "--out FILE.json is needed");
     const Words train = {"train", "--task", "hotpotqa", "--out", scratch / "run"};
     expect_refused(run(train + Words{"--router", "bloom"}), 2, "--router bloom: hotpotqa is learned by routing alone");
