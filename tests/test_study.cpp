@@ -54,7 +54,7 @@ TEST_CASE("rows: a row is found by id, group or file, once", "[study]") {
     CHECK(count({"t2.rank1proj"}) == 2);
     CHECK(count({"table1", study().folder + "/table1.toml"}) == 5);
     CHECK(count({"all"}) == 79);
-    CHECK(count({"readings"}) == 99);
+    CHECK(count({"readings"}) == 105);
     CHECK(study().select({"f2.raw@positions=none"})[0].settings.values.model.positions == "none");
     expect_error(error_of([&] { count({"t1.rwa"}); }), Exit::usage, "did you mean 't1.raw'?");
     expect_error(error_of([&] { count({"tabel1"}); }), Exit::usage, "did you mean 'table1'?");
