@@ -263,10 +263,10 @@ void print_status(const std::vector<PlannedRun>& all, const SweepOptions& o) {
         if (state) left.push_back(&r);
         progress.line(fmt::format("{:<10}  {}  {}", states[state], r.hash, r.label));
     }
-    progress.line(fmt::format("{} runs at scale {}: {} done, {} running, {} unfinished, {} waiting; about {} to go on "
+    progress.line(fmt::format("{} run{} at scale {}: {} done, {} running, {} unfinished, {} waiting; about {} to go on "
                               "this machine alone (an estimate)",
-                              runs.size(), o.scale, counts[0], counts[1], counts[2], counts[3],
-                              duration(expected(left, estimates))));
+                              runs.size(), runs.size() == 1 ? "" : "s", o.scale, counts[0], counts[1], counts[2],
+                              counts[3], duration(expected(left, estimates))));
 }
 
 } // namespace fci
