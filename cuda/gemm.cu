@@ -80,11 +80,15 @@ struct Handle {
     Handle() {
         const std::lock_guard alone(whole_device());
         constexpr size_t bytes = size_t{32} << 20; // as NVIDIA recommends for Hopper
-        if (cublas().create(&handle) != CUBLAS_STATUS_SUCCESS) fail(Exit::internal, "cuBLAS cannot start on this GPU");
+        started(cublas().create(&handle));
         workspace = allocate(Device::cuda, bytes, 256);
-        cublas().set_stream(handle, stream());
-        cublas().set_workspace(handle, workspace, bytes);
-        cublas().set_math_mode(handle, use_tf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH);
+        started(cublas().set_stream(handle, stream())); // forgets the workspace: before it
+        started(cublas().set_workspace(handle, workspace, bytes));
+        started(cublas().set_math_mode(handle, use_tf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH));
+    }
+    static void started(cublasStatus_t status) {
+        if (status != CUBLAS_STATUS_SUCCESS)
+            fail(Exit::internal, "cuBLAS cannot start on this GPU: status {}", static_cast<int>(status));
     }
     ~Handle() {
         const std::lock_guard alone(whole_device());

@@ -14,10 +14,20 @@ Arena& scratch_arena() {
 }
 } // namespace
 
-// Closed to the host (tests/emulator/device_memory.h), but for kernels and for these:
-void* allocate(size_t bytes) { return emulator::device_allocate(bytes); }
-void* allocate_managed(size_t bytes) { return emulator::managed_allocate(bytes); }
-void release(void* p) { emulator::device_release(p); }
+// Closed to the host (tests/emulator/device_memory.h), but for kernels and for these. They lock what a GPU's do, for
+// ThreadSanitizer to see in which order.
+void* allocate(size_t bytes) {
+    const std::lock_guard alone(whole_device());
+    return emulator::device_allocate(bytes);
+}
+void* allocate_managed(size_t bytes) {
+    const std::lock_guard alone(whole_device());
+    return emulator::managed_allocate(bytes);
+}
+void release(void* p) {
+    const std::lock_guard alone(whole_device());
+    emulator::device_release(p);
+}
 void set_zero(void* p, size_t bytes) {
     emulator::enqueue([=] {
         const emulator::OpenDeviceMemory open;
@@ -99,7 +109,11 @@ int shared_limit() {
 void* allocate(size_t bytes) {
     const std::lock_guard alone(whole_device());
     void* p = nullptr;
-    if (cudaMalloc(&p, bytes) == cudaSuccess) return p;
+    const cudaError_t error = cudaMalloc(&p, bytes);
+    if (error != cudaErrorMemoryAllocation) { // any other may be what a kernel before it did
+        expect(error, "allocating memory");
+        return p;
+    }
     cudaGetLastError(); // forgotten: the caller says what is wrong
     return nullptr;
 }
@@ -118,6 +132,7 @@ void set_zero(void* p, size_t bytes) {
 }
 void copy_in(void* to, const void* from, size_t bytes) {
     expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream()), "copying to the GPU");
+    synchronize(); // the caller may give `from` back; not every machine has read it by then
 }
 void copy_out(void* to, const void* from, size_t bytes) {
     expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream()), "copying from the GPU");

@@ -181,6 +181,7 @@ void finish_step(GpuUpdate u, GpuLosses losses, GpuCount c, GpuStep* step, GpuLo
 #if defined(FCI_EMULATOR)
 
 void* capture(void (*work)(void*), void* with) {
+    const std::lock_guard alone(whole_device());
     auto graph = std::make_unique<emulator::Graph>();
     struct Capturing {
         ~Capturing() { emulator::capturing = nullptr; }

@@ -49,16 +49,21 @@ const void* constant_bytes(const void* host, size_t bytes) {
     static std::mutex mutex;
     // By contents. Never destroyed: streams may use what it points to until the program ends.
     static auto& known = *new std::map<std::string, void*, std::less<>>;
-    const std::lock_guard lock(mutex);
     const std::string_view contents(static_cast<const char*>(host), bytes);
-    auto at = known.find(contents);
-    if (at == known.end()) {
-        void* p = allocate(Device::cuda, bytes, 64);
-        cuda::copy_in(p, host, bytes);
-        cuda::synchronize(); // other threads' streams may use it next
-        at = known.emplace(contents, p).first;
+    {
+        const std::lock_guard lock(mutex);
+        if (const auto at = known.find(contents); at != known.end()) return at->second;
     }
-    return at->second;
+    // Not under the lock: memory waits for a thread that captures a step, and that thread may ask for a constant.
+    void* p = allocate(Device::cuda, bytes, 64);
+    cuda::copy_in(p, host, bytes); // all of it is there when this returns, for other threads' streams, too
+    const void* first = nullptr;   // of two threads that were here at once
+    {
+        const std::lock_guard lock(mutex);
+        first = known.emplace(contents, p).first->second;
+    }
+    if (first != p) cuda::release(p);
+    return first;
 }
 
 Gpu find_gpu() {

@@ -22,7 +22,7 @@ enum class Device { cpu, cuda };
 // The twin of a device: FCI_ON(device, gather_forward)(s, x, index, y)
 #define FCI_ON(device, name) ((device) == ::fci::Device::cuda ? cuda::name : cpu::name)
 
-// Memory of a device. On cuda, copies and fills are work on the calling thread's stream, in its order; copy_out waits.
+// Memory of a device. On cuda, copies and fills are work on the calling thread's stream, in its order; copies wait.
 void* allocate(Device, size_t bytes, size_t alignment); // Exit::internal when there is no more
 void release(Device, void*);
 void set_zero(Device, void* p, size_t bytes);
