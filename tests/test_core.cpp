@@ -1,11 +1,16 @@
-// The engine: random numbers, arena, tape, workers, tensors.
+// The engine: random numbers, arena, tape, workers, products, tensors.
+#include <cblas.h>
+
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <set>
 
 #include "core/arena.h"
+#include "core/gemm.h"
 #include "core/rng.h"
 #include "core/tape.h"
 #include "core/workers.h"
@@ -268,6 +273,51 @@ TEST_CASE("Workers: an exception reaches the caller and the next run is whole", 
             CHECK(done == 50);
         }
     }
+}
+
+// --- products
+
+// Rows are wider than they need be, so that a wrong stride shows; what lies between them must stay as it was.
+TEST_CASE("gemm agrees with OpenBLAS in every form, on both sides of each edge of its tiles", "[gemm]") {
+    use_one_blas_thread();
+    constexpr int gap = 3;
+    const auto filled = [](int64_t n, uint64_t stream) {
+        std::vector<float> x(n);
+        Rng rng(1, Stream::pattern, stream);
+        for (float& v : x) v = rng.uniform(-1, 1);
+        return x;
+    };
+    for (const bool ta : {false, true})
+        for (const bool tb : {false, true})
+            for (const auto& [m, n, k] : {std::array{1, 1, 1},
+                                          {4, 9, 30},
+                                          {5, 7, 3},
+                                          {6, 16, 4},
+                                          {7, 17, 5},
+                                          {5, 64, 6},
+                                          {12, 63, 256},
+                                          {13, 65, 257},
+                                          {191, 8, 9},
+                                          {192, 15, 40},
+                                          {193, 130, 33},
+                                          {385, 20, 513},
+                                          {11, 129, 300}})
+                for (const float beta : {0.f, 1.f}) {
+                    const int lda = (ta ? m : k) + gap, ldb = (tb ? k : n) + gap, ldc = n + gap;
+                    const std::vector<float> a = filled(int64_t{ta ? k : m} * lda, 1),
+                                             b = filled(int64_t{tb ? n : k} * ldb, 2);
+                    std::vector<float> ours = filled(int64_t{m} * ldc, 3), theirs = ours;
+                    const float alpha = 0.7f;
+                    gemm(ta ? Transpose::yes : Transpose::no, tb ? Transpose::yes : Transpose::no, m, n, k, alpha,
+                         a.data(), lda, b.data(), ldb, beta, ours.data(), ldc);
+                    cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, m, n, k,
+                                alpha, a.data(), lda, b.data(), ldb, beta, theirs.data(), ldc);
+                    float worst = 0; // every order of k products below 1 is within this of the exact sum
+                    const float bound = 2 * (k + 2) * k * std::numeric_limits<float>::epsilon();
+                    for (size_t i = 0; i < ours.size(); ++i) worst = std::max(worst, std::abs(ours[i] - theirs[i]));
+                    INFO(ta << tb << " " << m << " x " << n << " x " << k << ", beta " << beta);
+                    CHECK(worst <= std::min(bound, 1e-3f));
+                }
 }
 
 // --- tensors

@@ -1,4 +1,5 @@
 // What the op table cannot reach: the twins' other paths, which depend on the device.
+#include "ops/attention.h"
 #include "tests/catch.h"
 #include "tests/op_table.h"
 
@@ -30,9 +31,11 @@ uint64_t switches(const OpCase& op) {
 // With less shared memory keys pass in several chunks: more barriers, the same results. With less still, a message.
 TEST_CASE("attention streams keys that do not fit in shared memory", "[twin]") {
     if (!emulator::set_shared_limit) return; // a GPU's memory is what it is
-    for (const char* name :
-         {"self_attention batch=1 time=65 heads=1 d_head=4 full", "query_attention batch=2 queries=25",
-          "rank1_attention batch=1 time=65", "sparse_attention batch=2 time=67"}) {
+    const std::string longer = std::to_string(AttentionShape::tile + 1),
+                      more = std::to_string(AttentionShape::rows + 1);
+    for (const std::string& name :
+         {"self_attention batch=1 time=" + longer + " heads=1 d_head=4 full", "query_attention batch=2 queries=" + more,
+          "rank1_attention batch=1 time=" + longer, std::string("sparse_attention batch=2 time=67")}) {
         const OpCase& op = row_of(name);
         const uint64_t at_once = switches(op);
         {

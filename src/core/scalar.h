@@ -17,36 +17,44 @@ namespace fci {
 
 inline constexpr float log2_e = 1.44269504088896341f;
 
-// n as the float nearest to x, |x| < 2^22: adding 1.5 * 2^23 leaves no room for a fraction.
-FCI_HD float round_to_integer(float x) { return (x + 12582912.f) - 12582912.f; }
-
-// 2^n for an integer n in [-127, 128]: the exponent field alone (-127: 0, 128: infinity).
-FCI_HD float power_of_two(float n) { return std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23); }
+// The integer n nearest to y, kept within [-127, 128], and 2^n (n = -127: 0, n = 128: infinity). Adding 1.5 2^23 leaves
+// no room for a fraction, so n stands in the sum's last bits. They are bounded as integers, which order like the floats
+// that they stand for: a vector instruction each, where a float's minimum costs three, for the sake of NaN.
+struct PowerOfTwo {
+    float n, value;
+};
+FCI_HD PowerOfTwo nearest_power_of_two(float y) {
+    constexpr float shift = 12582912.f;
+    constexpr int32_t zero = 0x4b400000; // the bits of `shift`
+    const int32_t bits = std::bit_cast<int32_t>(y + shift), low = bits > zero - 127 ? bits : zero - 127,
+                  i = low < zero + 128 ? low : zero + 128;
+    return {std::bit_cast<float>(i) - shift, std::bit_cast<float>((i - zero + 127) << 23)};
+}
 
 // 2^x = 2^n 2^r, n = round(x), |r| <= 1/2. Results below 2^-126.5 flush to 0; x >= 127.5 gives infinity; NaN stays.
 FCI_HD float exp2(float x) {
-    const float c = x < -127.f ? -127.f : (x > 128.f ? 128.f : x);
-    const float n = round_to_integer(c), r = c - n;
+    const PowerOfTwo two = nearest_power_of_two(x);
+    const float r = x - two.n;
     float p = 1.5469730471e-04f;
     p = p * r + 1.3390866856e-03f;
     p = p * r + 9.6180307853e-03f;
     p = p * r + 5.5503571055e-02f;
     p = p * r + 2.4022651084e-01f;
     p = p * r + 6.9314718803e-01f;
-    return (p * r + 1.f) * power_of_two(n);
+    return x < -127.f ? 0.f : (p * r + 1.f) * two.value;
 }
 
-// e^x = 2^n e^r, r = x - n ln 2 with ln 2 in two parts (n times the first is exact) [Cody & Waite 1980].
+// e^x = 2^n e^r, r = x - n ln 2 with ln 2 in two parts (n times the first is exact) [Cody & Waite 1980]. As exp2, it
+// flushes to 0 and gives infinity, from n = -127 and n = 128 on.
 FCI_HD float exp(float x) {
-    const float c = x < -88.f ? -88.f : (x > 89.f ? 89.f : x);
-    const float n = round_to_integer(c * log2_e);
-    const float r = (c - n * 0.693359375f) - n * -2.12194440e-4f;
+    const PowerOfTwo two = nearest_power_of_two(x * log2_e);
+    const float r = (x - two.n * 0.693359375f) - two.n * -2.12194440e-4f;
     float p = 1.3941715096e-03f;
     p = p * r + 8.3635212805e-03f;
     p = p * r + 4.1666368506e-02f;
     p = p * r + 1.6666574916e-01f;
     p = p * r + 5.0000000279e-01f;
-    return (p * r * r + r + 1.f) * power_of_two(n);
+    return x < -88.f ? 0.f : (p * r * r + r + 1.f) * two.value;
 }
 
 // ln(1 + e) for e in [0, 1].

@@ -6,7 +6,7 @@
 #include "core/tile.h"
 
 // How the products are laid out: one head's q, k, v and dy (strided columns of wider tensors) are copied once into
-// dense blocks, d padded with zeros to whole vectors of 16 and rows to whole blocks; k and v also transposed, tile by
+// dense blocks, d padded with zeros to whole vectors of 16 and keys to whole tiles; k and v also transposed, tile by
 // tile, so that every product below is a tile_product with a contiguous B. The copies are O(n d) against O(n^2 d).
 namespace fci {
 namespace cpu {
@@ -30,21 +30,24 @@ void copy_transposed(const float* from, int rows, int stride, int d, float* to, 
         for (int c = 0; c < d; ++c) to[(r / J * padded_d + c) * J + r % J] = from[int64_t{r} * stride + c];
 }
 
-// S (R,J) = a (R,d) times a transposed tile (d,J); of d only the first `width` are not zero
-void scores(int width, int d, const float* a, const float* tile, float* S, int stride) {
-    for (int r = 0; r < R; r += 6) tile_product<6, 4, false>(width, a + r * d, d, 1, tile, J, S + r * stride, stride);
+// S (rows,J) = a (rows,d) times a transposed tile (d,J); of d only the first `width` are not zero
+void scores(int rows, int width, int d, const float* a, const float* tile, float* S, int stride) {
+    each_strip<wide_rows>(rows, [&](auto MR, int r) {
+        for (int j = 0; j < J; j += wide_columns)
+            tile_product<MR(), wide_vectors>(width, a + r * d, d, 1, tile + j, J, false, S + r * stride + j, stride);
+    });
 }
 
-// C (m,d) (+)= sum_l A[i,l] B[l,:], m a multiple of 8, d of 16
-template <bool add>
-void weighted_rows(int m, int k, const float* a, int row_step, int l_step, const float* b, int d, float* c) {
-    for (int i = 0; i < m; i += 8) {
+// C (m,d) (+)= sum_l A[i,l] B[l,:], d a multiple of 16
+void weighted_rows(int m, int k, const float* a, int row_step, int l_step, const float* b, int d, bool add, float* c) {
+    each_strip<tall_rows>(m, [&](auto MR, int i) {
         const float* ai = a + i * row_step;
         int col = 0;
-        for (; col + 32 <= d; col += 32)
-            tile_product<8, 2, add>(k, ai, row_step, l_step, b + col, d, c + i * d + col, d);
-        for (; col < d; col += 16) tile_product<8, 1, add>(k, ai, row_step, l_step, b + col, d, c + i * d + col, d);
-    }
+        for (; col + tall_columns <= d; col += tall_columns)
+            tile_product<MR(), tall_vectors>(k, ai, row_step, l_step, b + col, d, add, c + i * d + col, d);
+        for (; col < d; col += lane_count)
+            tile_product<MR(), 1>(k, ai, row_step, l_step, b + col, d, add, c + i * d + col, d);
+    });
 }
 
 // Where one head of one sequence begins in q, k, v, y, lse.
@@ -63,7 +66,7 @@ void for_each_head(const AttentionShape& s, F f) {
 }
 
 // How many keys row i sees.
-int seen(const AttentionShape& s, int i) { return i >= s.queries ? 0 : s.causal ? i + 1 : s.keys; }
+int seen(const AttentionShape& s, int i) { return s.causal ? i + 1 : s.keys; }
 
 float scale(const AttentionShape& s) { return 1.f / std::sqrt(static_cast<float>(s.d_head)); }
 
@@ -71,20 +74,19 @@ float scale(const AttentionShape& s) { return 1.f / std::sqrt(static_cast<float>
 
 void attention_forward(AttentionShape s, const float* q, const float* k, const float* v, float* y, float* lse,
                        float* scratch) {
-    const int nq = round_up(s.queries, R), nk = round_up(s.keys, J), d = round_up(s.d_head, 16);
-    const int width = s.value_width(), w = round_up(width, 16);
+    const int nk = round_up(s.keys, J), d = round_up(s.d_head, 16), width = s.value_width(), w = round_up(width, 16);
     const int y_stride = s.heads * width, S_stride = nk + 16; // + 16: rows in different sets of the cache
-    float *Q = scratch, *Kt = Q + nq * d, *V = Kt + nk * d, *S = V + nk * w, *O = S + R * S_stride;
+    float *Q = scratch, *Kt = Q + s.queries * d, *V = Kt + nk * d, *S = V + nk * w, *O = S + R * S_stride;
     for_each_head(s, [&](const Head& at) {
-        copy_head(q + at.q, s.queries, s.q_stride, s.d_head, scale(s) * log2_e, Q, nq, d);
+        copy_head(q + at.q, s.queries, s.q_stride, s.d_head, scale(s) * log2_e, Q, s.queries, d);
         copy_transposed(k + at.k, s.keys, s.kv_stride, s.d_head, Kt, nk, d);
         copy_head(v + at.v, s.keys, s.value_stride(), width, 1.f, V, nk, w);
         for (int first = 0; first < s.queries; first += R) {
             const int rows = std::min(R, s.queries - first), tiles = (seen(s, first + rows - 1) + J - 1) / J;
             for (int t = 0; t < tiles; ++t)
-                scores(s.d_head, d, Q + first * d, Kt + t * J * d, S + t * J, S_stride); // (1), base 2
+                scores(rows, s.d_head, d, Q + first * d, Kt + t * J * d, S + t * J, S_stride); // (1), base 2
             float total[R];
-            for (int r = 0; r < R; ++r) { // row[j] <- exp2(row[j] - highest), of sum total[r]
+            for (int r = 0; r < rows; ++r) { // row[j] <- exp2(row[j] - highest), of sum total[r]
                 float* row = S + r * S_stride;
                 const int n = seen(s, first + r);
                 float highest = row[0], sum = 0;
@@ -97,9 +99,9 @@ void attention_forward(AttentionShape s, const float* q, const float* k, const f
                 }
                 std::fill(row + n, row + tiles * J, 0.f);
                 total[r] = sum;
-                if (r < rows) lse[at.lse + first + r] = highest + std::log2(sum);
+                lse[at.lse + first + r] = highest + std::log2(sum);
             }
-            weighted_rows<false>(R, tiles * J, S, S_stride, 1, V, w, O); // (3), still to be divided by total
+            weighted_rows(rows, tiles * J, S, S_stride, 1, V, w, false, O); // (3), still to be divided by total
             for (int r = 0; r < rows; ++r)
                 for (int c = 0; c < width; ++c) y[at.y + int64_t{first + r} * y_stride + c] = O[r * w + c] / total[r];
         }
@@ -108,14 +110,14 @@ void attention_forward(AttentionShape s, const float* q, const float* k, const f
 
 void attention_backward(AttentionShape s, const float* q, const float* k, const float* v, const float* y,
                         const float* lse, const float* dy, float* dq, float* dk, float* dv, float* scratch) {
-    const int nq = round_up(s.queries, R), nk = round_up(s.keys, J), d = round_up(s.d_head, 16);
+    const int nq = s.queries, nk = round_up(s.keys, J), d = round_up(s.d_head, 16);
     const int width = s.value_width(), w = round_up(width, 16), y_stride = s.heads * width;
     float *Q = scratch, *dQ = Q + nq * d, *dY = dQ + nq * d;                     // (nq,d), (nq,w)
     float *K = dY + nq * w, *Kt = K + nk * d, *Vt = Kt + nk * d;                 // (nk,d), (nk,w)
     float *dK = Vt + nk * w, *dV = dK + J * d, *P = dV + J * w, *dS = P + R * J; // of one tile: (J,d), (J,w), (R,J)
-    float *l = dS + R * J, *delta = l + nq;                                      // (nq)
+    float* delta = dS + R * J;                                                   // (nq)
     for_each_head(s, [&](const Head& at) {
-        copy_head(q + at.q, s.queries, s.q_stride, s.d_head, scale(s) * log2_e, Q, nq, d);
+        copy_head(q + at.q, s.queries, s.q_stride, s.d_head, scale(s) * log2_e, Q, s.queries, d);
         copy_head(dy + at.y, s.queries, y_stride, width, 1.f, dY, nq, w);
         copy_head(k + at.k, s.keys, s.kv_stride, s.d_head, 1.f, K, nk, d);
         copy_transposed(k + at.k, s.keys, s.kv_stride, s.d_head, Kt, nk, d);
@@ -124,20 +126,20 @@ void attention_backward(AttentionShape s, const float* q, const float* k, const 
         for (int i = 0; i < nq; ++i) {
             const int64_t from = at.y + int64_t{i} * y_stride;
             float sum = 0;
-            for (int c = 0; c < width && i < s.queries; ++c) sum += y[from + c] * dy[from + c];
+            for (int c = 0; c < width; ++c) sum += y[from + c] * dy[from + c];
             delta[i] = sum; // (delta)
-            l[i] = i < s.queries ? lse[at.lse + i] : INFINITY;
         }
         for (int t = 0; t < nk / J; ++t) {
             std::fill(dK, dK + J * d, 0.f);
             std::fill(dV, dV + J * w, 0.f);
             for (int first = 0; first < s.queries; first += R) {
-                if (seen(s, std::min(first + R, s.queries) - 1) <= t * J) continue; // causal: no row sees this tile
-                scores(s.d_head, d, Q + first * d, Kt + t * J * d, P, J);           // (1), base 2
-                scores(width, w, dY + first * w, Vt + t * J * w, dS, J);            // dP
-                for (int r = 0; r < R; ++r) {
+                const int rows = std::min(R, nq - first);
+                if (seen(s, first + rows - 1) <= t * J) continue;               // causal: no row sees this tile
+                scores(rows, s.d_head, d, Q + first * d, Kt + t * J * d, P, J); // (1), base 2
+                scores(rows, width, w, dY + first * w, Vt + t * J * w, dS, J);  // dP
+                for (int r = 0; r < rows; ++r) {
                     float *p = P + r * J, *ds = dS + r * J;
-                    const float lr = l[first + r], dr = delta[first + r];
+                    const float lr = lse[at.lse + first + r], dr = delta[first + r];
                     const int n = std::clamp(seen(s, first + r) - t * J, 0, J);
 #pragma omp simd
                     for (int j = 0; j < J; ++j) {
@@ -147,9 +149,9 @@ void attention_backward(AttentionShape s, const float* q, const float* k, const 
                     std::fill(p + n, p + J, 0.f);
                     std::fill(ds + n, ds + J, 0.f);
                 }
-                weighted_rows<true>(J, R, P, 1, J, dY + first * w, w, dV);             // (dv)
-                weighted_rows<true>(J, R, dS, 1, J, Q + first * d, d, dK);             // (dk), times scale log2(e)
-                weighted_rows<true>(R, J, dS, J, 1, K + t * J * d, d, dQ + first * d); // (dq), without scale
+                weighted_rows(J, rows, P, 1, J, dY + first * w, w, true, dV);             // (dv)
+                weighted_rows(J, rows, dS, 1, J, Q + first * d, d, true, dK);             // (dk), times scale log2(e)
+                weighted_rows(rows, J, dS, J, 1, K + t * J * d, d, true, dQ + first * d); // (dq), without scale
             }
             for (int j = 0; j < std::min(J, s.keys - t * J); ++j) {
                 const int64_t key = t * J + j, to_k = at.k + key * s.kv_stride, to_v = at.v + key * s.value_stride();

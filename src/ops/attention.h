@@ -25,14 +25,13 @@ struct AttentionShape {
     int q_stride, kv_stride;
     bool causal;                               // needs queries == keys
     int d_value = 0, v_stride = 0;             // 0: d_head, kv_stride
-    static constexpr int rows = 24, tile = 64; // query rows in a block, keys in a tile
+    static constexpr int rows = 48, tile = 64; // query rows in a block, keys in a tile
     constexpr int value_width() const { return d_value ? d_value : d_head; }
     constexpr int value_stride() const { return v_stride ? v_stride : kv_stride; }
     static int64_t padded(int n, int to) { return int64_t{(n + to - 1) / to} * to; }
     int64_t scratch() const {
-        const int64_t q = padded(queries, rows), k = padded(keys, tile), d = padded(d_head, 16),
-                      w = padded(value_width(), 16);
-        return (2 * q + 2 * k + tile) * d + (q + k + tile + rows) * w + 2 * q + rows * (k + 16 + tile);
+        const int64_t q = queries, k = padded(keys, tile), d = padded(d_head, 16), w = padded(value_width(), 16);
+        return (2 * q + 2 * k + tile) * d + (q + k + tile + rows) * w + q + rows * (k + 16 + tile);
     }
     int64_t lse_size() const { return int64_t{batch} * heads * queries; }
 };
