@@ -268,8 +268,8 @@ int run(int argc, char** argv) {
                           "  fci bench --scaling --out scaling.tsv\n");
     CLI::Option* scaling = b->add_flag("--scaling", bench.scaling, "routing against the length, up to 1,000,000");
     b->add_option("--out", bench.out, "with --scaling: also write the table here, tab-separated")->needs(scaling);
-    b->add_option("--task", bench.task, "der (L 512) or mqar (L 256); without it both")
-        ->check(CLI::IsMember({"der", "mqar"}));
+    b->add_option("--task", bench.task, "der (L 512), mqar (L 256) or hotpotqa (L 1024); without it all three")
+        ->check(CLI::IsMember({"der", "mqar", "hotpotqa"}));
     b->add_option("--representation", bench.representation, "only this one");
     b->add_option("--threads", bench.threads, "0: one for each processor")->check(CLI::Range(0, 1024));
     b->add_option("--steps", bench.steps, "timed steps of each")->check(CLI::Range(1, 100000));

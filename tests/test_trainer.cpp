@@ -8,6 +8,8 @@
 #include "tests/catch.h"
 #include "tests/scratch.h"
 #include "train/checkpoint.h"
+#include "train/provenance.h"
+#include "train/safetensors.h"
 #include "train/trainer.h"
 
 // Every allocation of this program is counted, operator new's too, which calls malloc; but not those of OpenBLAS, whose
@@ -190,6 +192,26 @@ TEST_CASE("trainer: stopped at any step and loaded, a run goes on with the same 
             CHECK(after(rest, total) == expected);
         }
     }
+}
+
+TEST_CASE("trainer: a checkpoint of another build goes on with a note", "[trainer]") {
+    const Scratch scratch;
+    const std::string path = scratch / "checkpoint.safetensors", other = scratch / "other.safetensors";
+    Trainer trainer = trainer_of(kinds().front());
+    save_checkpoint(path, trainer, {});
+    std::string note = "none yet";
+    load_checkpoint(path, trainer, &note);
+    CHECK(note == "");
+    const SafetensorsFile file(path);
+    Metadata metadata = file.metadata();
+    metadata["build"] = "g++ 1";
+    write_safetensors(other, file.tensors(), metadata);
+    load_checkpoint(other, trainer, &note);
+    CHECK_THAT(note, Catch::Matchers::Contains("another build (g++ 1; here " + build_name() + ")"));
+    metadata.erase("build"); // as older versions wrote it
+    write_safetensors(other, file.tensors(), metadata);
+    load_checkpoint(other, trainer, &note);
+    CHECK_THAT(note, Catch::Matchers::Contains("another build (not known; here"));
 }
 
 // From ln 16 + ln 20 = 5.8, what guessing costs, to below 0.1: all but content-only, which cannot tell the query's row

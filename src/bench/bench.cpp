@@ -20,7 +20,7 @@ struct OpRow {
 };
 
 struct Limits {
-    Spread sgemm, cached, copy;
+    Spread peak, sgemm, cached, copy;
 };
 
 // Measures the limits and, in between, the ops.
@@ -30,8 +30,10 @@ Limits measure_ops(const std::vector<BenchOp>& ops, int threads, int batch, std:
         Progress progress(out);
         Together together(threads);
         Rates rates(together);
-        std::vector<double> copy = copy_rates(together, 3), sgemm, cached;
-        const auto sample = [&] { sgemm.push_back(rates.sgemm()), cached.push_back(rates.cached_copy()); };
+        std::vector<double> copy = copy_rates(together, 3), peak, sgemm, cached;
+        const auto sample = [&] {
+            peak.push_back(rates.peak()), sgemm.push_back(rates.sgemm()), cached.push_back(rates.cached_copy());
+        };
         for (int i = 0; i < 3; ++i) sample();
         size_t at = 0;
         std::vector<double> x = time_ops(together, ops, [&](const BenchOp& o) {
@@ -39,11 +41,11 @@ Limits measure_ops(const std::vector<BenchOp>& ops, int threads, int batch, std:
             progress.status(fmt::format("op {} of {}: {} {}", at, ops.size(), o.name, o.sizes));
         });
         for (const double rate : copy_rates(together, 3)) copy.push_back(rate);
-        for (const Spread& s : {spread(sgemm), spread(cached), spread(copy)})
+        for (const Spread& s : {spread(peak), spread(sgemm), spread(cached), spread(copy)})
             x.insert(x.end(), {s.low, s.median, s.high});
         return x;
     });
-    for (Spread* s : {&limits.copy, &limits.cached, &limits.sgemm}) { // from the end
+    for (Spread* s : {&limits.copy, &limits.cached, &limits.sgemm, &limits.peak}) { // from the end
         const double* last = &seconds.at(seconds.size() - 3);
         *s = {last[0], last[1], last[2]};
         seconds.resize(seconds.size() - 3);
@@ -54,7 +56,7 @@ Limits measure_ops(const std::vector<BenchOp>& ops, int threads, int batch, std:
         const auto timed = [&](const BenchOp::Cost& cost, double s) {
             if (s == 0) return Timed{};
             Timed t{1e6 * s, 1e-9 * at_once * cost.flops / s, 4e-9 * at_once * cost.floats / s};
-            t.share = std::max(t.gflops / limits.sgemm.median, t.gbs / (o.once ? limits.copy : limits.cached).median);
+            t.share = std::max(t.gflops / limits.peak.median, t.gbs / (o.once ? limits.copy : limits.cached).median);
             return t;
         };
         const double forward = seconds[2 * i], backward = seconds[2 * i + 1];
@@ -77,9 +79,9 @@ void print_ops(std::FILE* out, const std::vector<OpRow>& rows, int threads, int 
     fmt::print(out,
                "\nOps at the sizes of a DER step, a sequence a worker, {} at once. us: one call; GF/s, GB/s: of all "
                "together, analytic.\n"
-               "lim: share of the limit that binds, sgemm or copy in cache (once a step: in memory); over 100%: a "
+               "lim: share of the limit that binds, peak or copy in cache (once a step: in memory); over 100%: a "
                "shape that suits\n"
-               "better than the limit's. ms: all calls in a step of {}, both ways, in r: raw, t: transformer:1, f: "
+               "better than the copy's. ms: all calls in a step of {}, both ways, in r: raw, t: transformer:1, f: "
                "bidir-flow:1.\n\n",
                threads, batch);
     fmt::print(out, "{:<39}{:>27}{:>27}\n", "", "forward ------------------", "backward -----------------");
@@ -99,11 +101,11 @@ void print_ops(std::FILE* out, const std::vector<OpRow>& rows, int threads, int 
 }
 
 void print_step(std::FILE* out, const StepRow& r) {
-    fmt::print(out, "{:<5}{:<21}", r.task, r.representation);
+    fmt::print(out, "{:<9}{:<21}", r.task, r.representation);
     if (!r.error.empty()) return fmt::print(out, "failed: {}\n", r.error);
     const StepNumbers& n = r.n;
     fmt::print(out, "{:>7.1f}{:>7.1f}{:>7.1f}{:>7.1f}{:>6}{:>7.2f}{:>6.0f}{:>6.0f}{:>5.0f}%{:>8.0f}{:>6.0f}{:>7} {}\n",
-               n.ms.low, n.ms.median, n.ms.high, n.cpu_ms.median, n.steps, n.gflop, r.gflops(), n.sgemm.median,
+               n.ms.low, n.ms.median, n.ms.high, n.cpu_ms.median, n.steps, n.gflop, r.gflops(), n.peak.median,
                100 * r.share(), n.parameters, n.mb, r.bound_ms > 0 ? fmt::format("{:.1f}", r.bound_ms) : "",
                r.verdict());
     std::fflush(out);
@@ -138,9 +140,9 @@ std::string json(const StepRow& r) {
     std::string s =
         fmt::format("{{\"task\":{},\"representation\":{}", json_quote(r.task), json_quote(r.representation));
     if (!r.error.empty()) return s + fmt::format(",\"error\":{}}}", json_quote(r.error));
-    s += fmt::format(",\"steps\":{},\"ms\":{},\"cpu_ms\":{},\"gflop\":{:.5g},\"gflops\":{:.4g},\"sgemm_gflops\":{},"
-                     "\"share_of_sgemm\":{:.4g},\"parameters\":{:.0f},\"peak_rss_mb\":{:.1f}",
-                     n.steps, json(n.ms), json(n.cpu_ms), n.gflop, r.gflops(), json(n.sgemm), r.share(), n.parameters,
+    s += fmt::format(",\"steps\":{},\"ms\":{},\"cpu_ms\":{},\"gflop\":{:.5g},\"gflops\":{:.4g},\"peak_gflops\":{},"
+                     "\"share_of_peak\":{:.4g},\"parameters\":{:.0f},\"peak_rss_mb\":{:.1f}",
+                     n.steps, json(n.ms), json(n.cpu_ms), n.gflop, r.gflops(), json(n.peak), r.share(), n.parameters,
                      n.mb);
     if (r.bound_ms > 0) s += fmt::format(",\"bound_ms\":{:.5g}", r.bound_ms);
     if (!r.verdict().empty()) s += fmt::format(",\"verdict\":{}", json_quote(r.verdict()));
@@ -176,34 +178,26 @@ void run_bench(const BenchOptions& b) {
     const auto limit = [&](const char* name, const Spread& s) {
         fmt::print(out, "{:<46}{:>8.1f}{:>8.1f}{:>8.1f}\n", name, s.low, s.median, s.high);
     };
-    limit("GFLOP/s  sgemm 512x128x128", limits.sgemm);
+    limit("GFLOP/s  peak: multiply-adds in registers", limits.peak);
+    limit("GFLOP/s  product 512x128x128", limits.sgemm);
     limit("GB/s     copy of 512x128 in cache, read + write", limits.cached);
     limit("GB/s     copy in memory, read + write", limits.copy);
     if (!ops.empty()) print_ops(out, op_rows, threads, batch);
 
-    std::vector<std::pair<std::string, std::string>> wanted;
-    for (const char* task : {"der", "mqar"}) {
-        if (!b.task.empty() && b.task != task) continue;
-        if (!b.representation.empty())
-            wanted.emplace_back(task, b.representation);
-        else if (std::string(task) == "mqar")
-            wanted.emplace_back(task, "transformer:1");
-        else
-            for (const char* r :
-                 {"raw", "content-only", "transformer:1", "causal-transformer:1", "flow:2", "bidir-flow:1"})
-                wanted.emplace_back(task, r);
-    }
+    constexpr const char* of_der[] = {
+        "raw",          "content-only", "transformer:1",        "causal-transformer:1", "flow:2",   "bidir-flow:1",
+        "perceiver:16", "perceiver:1",  "sparse-transformer:1", "linear-attention:1",   "fourier:1"};
     fmt::print(out,
                "\nSteps of batch {}: forward, backward, update. cpu: processor time of one worker; GFLOP: products, "
                "convolution, scan;\n"
-               "sgemm: GFLOP/s before, amid and after, the median; MB: peak resident memory.\n{}\n\n",
+               "peak: GFLOP/s before, amid and after, the median; MB: peak resident memory.\n{}\n\n",
                batch, explain_bounds());
-    fmt::print(out, "{:<5}{:<21}{:>7}{:>7}{:>7}{:>7}{:>6}{:>7}{:>6}{:>6}{:>6}{:>8}{:>6}{:>7}\n", "task",
-               "representation", "min ms", "median", "max", "cpu", "steps", "GFLOP", "GF/s", "sgemm", "share", "params",
+    fmt::print(out, "{:<9}{:<21}{:>7}{:>7}{:>7}{:>7}{:>6}{:>7}{:>6}{:>6}{:>6}{:>8}{:>6}{:>7}\n", "task",
+               "representation", "min ms", "median", "max", "cpu", "steps", "GFLOP", "GF/s", "peak", "share", "params",
                "MB", "bound");
     std::vector<StepRow> steps;
     size_t failed = 0;
-    for (const auto& [task, representation] : wanted) {
+    for (const auto& [task, representation] : wanted_steps(b, of_der)) {
         steps.push_back(measure_step(task, representation, threads, b.steps, out));
         print_step(out, steps.back());
         failed += !steps.back().error.empty();
@@ -211,10 +205,11 @@ void run_bench(const BenchOptions& b) {
     if (b.json) {
         std::vector<std::string> where;
         for (const auto& [name, value] : source) where.push_back(json_quote(name) + ":" + json_quote(value));
-        fmt::print("{{\"threads\":{},\"sgemm_gflops\":{},\"cached_copy_gbs\":{},\"copy_gbs\":{},\"ops\":{},\"steps\":{}"
+        fmt::print("{{\"threads\":{},\"peak_gflops\":{},\"product_gflops\":{},\"cached_copy_gbs\":{},\"copy_gbs\":{},"
+                   "\"ops\":{},\"steps\":{}"
                    ",\"provenance\":{{{}}}}}\n",
-                   threads, json(limits.sgemm), json(limits.cached), json(limits.copy), json(op_rows), json(steps),
-                   joined(where));
+                   threads, json(limits.peak), json(limits.sgemm), json(limits.cached), json(limits.copy),
+                   json(op_rows), json(steps), joined(where));
     }
     if (failed) fail(Exit::internal, "bench: {} of {} steps could not be measured", failed, steps.size());
 }

@@ -1,8 +1,8 @@
 // bench: how fast each op and each step is here, against this machine's own limits measured in the same process.
-//   sgemm  products of 512x128x128, a linear layer's, on all workers at once
+//   peak   multiply-adds on values in registers, on all workers at once (beside it products of 512x128x128, a layer's)
 //   copy   memcpy on all workers at once, read and write counted: of a layer's activations, which caches hold, and
 //          between buffers far larger than the caches
-// An op's limit is the larger of flops/sgemm and bytes/copy in cache; for what runs once a step over all parameters,
+// An op's limit is the larger of flops/peak and bytes/copy in cache; for what runs once a step over all parameters,
 // bytes/copy in memory. Machines are shared and noisy: every time is a median, the limits are measured again and
 // again between the other measurements, and processor time stands beside the clock's.
 #pragma once

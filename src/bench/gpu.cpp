@@ -199,7 +199,7 @@ void print_ops(std::FILE* out, const std::vector<OpRow>& rows, int batch) {
 }
 
 void print_step(std::FILE* out, const GpuStepRow& r) {
-    fmt::print(out, "{:<5}{:<21}", r.task, r.representation);
+    fmt::print(out, "{:<9}{:<21}", r.task, r.representation);
     if (!r.error.empty()) return fmt::print(out, "failed: {}\n", r.error);
     const auto known = [&](double x, const char* unit) { return x > 0 ? fmt::format("{:.2f}{}", x, unit) : ""; };
     fmt::print(out, "{:>8.3f}{:>8.3f}{:>8.3f}{:>7}{:>8}{:>8}{:>6}{:>8.0f}{:>9.1f}{:>9}\n", r.ms.low, r.ms.median,
@@ -261,26 +261,17 @@ void run_gpu_bench(const BenchOptions& b) {
     const std::vector<OpRow> ops = measure_ops(limits, batch, out);
     if (b.representation.empty()) print_ops(out, ops, batch);
 
-    std::vector<std::pair<std::string, std::string>> wanted;
-    if (!b.representation.empty()) {
-        for (const char* task : {"der", "mqar"})
-            if (b.task.empty() || b.task == task) wanted.emplace_back(task, b.representation);
-    } else {
-        for (const char* r : op_steps)
-            if (b.task != "mqar") wanted.emplace_back("der", r);
-        if (b.task != "der") wanted.emplace_back("mqar", "transformer:1");
-    }
     fmt::print(
         out,
         "\nSteps of batch {}: a graph, replayed, {} at a time; min, median and max of these blocks. ops: the sum of "
         "its ops\nabove; limit: of their limits; lim: limit/median; run s: seconds of the paper's run by its "
         "steps alone{}.\n\n",
         batch, block, b.runs ? "; took: of a whole run with its evaluations" : "");
-    fmt::print(out, "{:<5}{:<21}{:>8}{:>8}{:>8}{:>7}{:>8}{:>8}{:>6}{:>8}{:>9}{:>9}\n", "task", "representation",
+    fmt::print(out, "{:<9}{:<21}{:>8}{:>8}{:>8}{:>7}{:>8}{:>8}{:>6}{:>8}{:>9}{:>9}\n", "task", "representation",
                "min ms", "median", "max", "steps", "ops", "limit", "lim", "GF/s", "run s", b.runs ? "took" : "");
     std::vector<GpuStepRow> steps;
     size_t failed = 0;
-    for (const auto& [task, representation] : wanted) {
+    for (const auto& [task, representation] : wanted_steps(b, op_steps)) {
         steps.push_back(measure_step(task, representation, b, threads, ops));
         print_step(out, steps.back());
         failed += !steps.back().error.empty();

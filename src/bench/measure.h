@@ -8,13 +8,17 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
+#include "bench/bench.h"
 #include "core/arena.h"
 #include "core/gemm.h"
 #include "core/rng.h"
+#include "core/tile.h"
 #include "core/workers.h"
 
 namespace fci {
@@ -89,7 +93,8 @@ inline void fill_normal(float* x, int64_t n, uint64_t stream) {
     for (int64_t i = 0; i < n; ++i) x[i] = rng.normal();
 }
 
-// Of all workers together: products and copies of what a layer's activations are, in cache.
+// Of all workers together: what their multipliers can do, products and copies of what a layer's activations are, in
+// cache.
 class Rates {
 public:
     explicit Rates(Together& together) : together_(together) {
@@ -99,6 +104,11 @@ public:
             fill_normal(x_[w], m * k, 2 * w);
             fill_normal(weight_[w], n * k, 2 * w + 1);
         }
+    }
+    double peak() { // GFLOP/s, on registers alone
+        constexpr int64_t rounds = 20000;
+        const double s = together_.seconds([&](int i) { y_[i][0] = multiply_adds(rounds); });
+        return 1e-9 * rounds * multiply_adds_a_round * together_.count() / s;
     }
     double sgemm() { // GFLOP/s
         const double s = together_.seconds(
@@ -167,7 +177,7 @@ std::vector<T> measured_in_child(const F& f) { // f returns a vector<T>
 // A whole Trainer::step, of real data.
 struct StepNumbers {
     int steps = 0;
-    Spread ms, cpu_ms, sgemm; // cpu: processor time of one worker, all workers being given as many groups
+    Spread ms, cpu_ms, peak; // cpu: processor time of one worker, all workers being given as many groups
     double gflop = 0, parameters = 0, mb = 0;
 };
 struct StepRow {
@@ -175,9 +185,13 @@ struct StepRow {
     StepNumbers n;
     double bound_ms = 0; // 0: none
     double gflops() const { return n.gflop / n.ms.median * 1e3; }
-    double share() const { return gflops() / n.sgemm.median; }
+    double share() const { return gflops() / n.peak.median; }
     std::string verdict() const; // "": no bound
 };
+
+// Task and representation of the steps that the options ask for: without a representation all of `of_der`, and
+// transformer:1 on the other tasks.
+std::vector<std::pair<std::string, std::string>> wanted_steps(const BenchOptions&, std::span<const char* const> of_der);
 
 StepRow measure_step(const std::string& task, const std::string& representation, int threads, int steps,
                      std::FILE* progress);

@@ -15,7 +15,7 @@
 namespace fci {
 namespace {
 
-// What a step may cost, DER, batch 32, L 512. gflop: no longer than these take at 60% of the sgemm rate.
+// What a step may cost, DER, batch 32, L 512. gflop: no longer than these take at 60% of the processor's peak.
 //   transformer:1  19.3 linear layers: 3 x 2 x 12 d^2 a token; 15.0 attention: 7 products (2 forward, 5 backward,
 //                  scores made again) of 2 L^2 d; 0.1 council, router and head; 0.4 for what is no product
 //   bidir-flow:1   21.7 products: 3 x 2 x (2 d + 40 + 8 + d) inner a token in each of two directions; 23.3 for the
@@ -44,7 +44,7 @@ StepNumbers time_steps(const Options& options, int steps, const std::string& nam
     Trainer trainer(make_data(options));
     const int groups = std::min(most_groups, options.train.batch);
     const double share = (groups + options.run.threads - 1) / options.run.threads / static_cast<double>(groups);
-    std::vector<double> sgemm{rates.sgemm()}, ms, cpu_ms;
+    std::vector<double> peak{rates.peak()}, ms, cpu_ms;
     const auto step = [&] {
         const double begin = now_seconds();
         trainer.step();
@@ -54,17 +54,17 @@ StepNumbers time_steps(const Options& options, int steps, const std::string& nam
     if (!steps) steps = static_cast<int>(std::clamp(3500 / step(), 7.0, 1000.0));
     ms.reserve(steps), cpu_ms.reserve(steps);
     for (int i = 0; i < steps; ++i) {
-        if (i == steps / 2) sgemm.push_back(rates.sgemm());
+        if (i == steps / 2) peak.push_back(rates.peak());
         const double begin = cpu_seconds();
         ms.push_back(step());
         cpu_ms.push_back(1e3 * share * (cpu_seconds() - begin));
         if (progress.due()) progress.status(fmt::format("{}: step {} of {}, {:.1f} ms", name, i + 1, steps, ms.back()));
     }
-    sgemm.push_back(rates.sgemm());
+    peak.push_back(rates.peak());
     return {steps,
             spread(ms),
             spread(cpu_ms),
-            spread(sgemm),
+            spread(peak),
             trainer.options().train.batch * sequence_gflop(trainer.options()),
             static_cast<double>(trainer.parameter_count()),
             peak_rss_mb()};
@@ -112,6 +112,21 @@ std::string in_child(const std::function<std::string()>& f) {
     return message.substr(1);
 }
 
+std::vector<std::pair<std::string, std::string>> wanted_steps(const BenchOptions& b,
+                                                              std::span<const char* const> of_der) {
+    std::vector<std::pair<std::string, std::string>> wanted;
+    for (const char* task : {"der", "mqar", "hotpotqa"}) {
+        if (!b.task.empty() && b.task != task) continue;
+        if (!b.representation.empty())
+            wanted.emplace_back(task, b.representation);
+        else if (std::string(task) != "der")
+            wanted.emplace_back(task, "transformer:1");
+        else
+            for (const char* representation : of_der) wanted.emplace_back(task, representation);
+    }
+    return wanted;
+}
+
 StepRow measure_step(const std::string& task, const std::string& representation, int threads, int steps,
                      std::FILE* out) {
     StepRow row;
@@ -133,7 +148,7 @@ StepRow measure_step(const std::string& task, const std::string& representation,
     }
     for (const Bound& bound : bounds)
         if (task == "der" && representation == bound.representation)
-            row.bound_ms = bound.ms > 0 ? bound.ms : 1e3 * bound.gflop / (budget_share * row.n.sgemm.median);
+            row.bound_ms = bound.ms > 0 ? bound.ms : 1e3 * bound.gflop / (budget_share * row.n.peak.median);
     return row;
 }
 
@@ -146,7 +161,7 @@ std::string StepRow::verdict() const {
 
 std::string explain_bounds() {
     return fmt::format(
-        "bound: {} and {} in the time of {} and {} GFLOP at {:.0f}% of the sgemm rate, {} in {} ms; under {} MB.\n"
+        "bound: {} and {} in the time of {} and {} GFLOP at {:.0f}% of the peak, {} in {} ms; under {} MB.\n"
         "busy: over the bound, but in processor time it was not: other programs ran here; measure again.",
         bounds[0].representation, bounds[1].representation, bounds[0].gflop, bounds[1].gflop, 100 * budget_share,
         bounds[2].representation, bounds[2].ms, budget_mb);

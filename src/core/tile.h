@@ -6,6 +6,7 @@
 // keep both multipliers of a core busy, of 16 registers (6,2) and (4,2). Callers lay their operands out so that a
 // tile's B is contiguous  [Goto & van de Geijn 2008; BLIS's microkernel].
 #pragma once
+#include <cstdint>
 #include <type_traits>
 
 namespace fci {
@@ -51,6 +52,21 @@ template <int MR, int NV>
             lanes* to = reinterpret_cast<lanes*>(c + i * ldc + v * lane_count);
             *to = add ? *to + alpha * sum[i][v] : alpha * sum[i][v];
         }
+}
+
+// What a core can do at most: `rounds` of multiply_adds_a_round flops on values that stay in registers, as many side by
+// side as keep every multiplier busy. That it returns something and is not inlined is for the compiler, which would
+// else leave all of it out; so is the empty asm, without which it would take two equal calls for one.
+inline constexpr int side_by_side = vector_registers - 4, multiply_adds_a_round = 2 * side_by_side * lane_count;
+[[gnu::noinline]] inline float multiply_adds(int64_t rounds) {
+    asm volatile("");
+    vector_value x[side_by_side], sum{};
+    for (int i = 0; i < side_by_side; ++i) x[i] = sum + (0.25f + static_cast<float>(i));
+    for (int64_t r = 0; r < rounds; ++r)
+#pragma GCC unroll 32
+        for (int i = 0; i < side_by_side; ++i) x[i] = x[i] * 0.5f + 1.f;
+    for (const vector_value& v : x) sum += v;
+    return sum[0];
 }
 
 // f(std::integral_constant<int, n>()) for 1 <= n <= most; nothing for n = 0.

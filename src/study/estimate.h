@@ -1,6 +1,6 @@
 // How long runs take on this machine: as long as the fastest run of the same options with any seed took, if one is
-// recorded; else by the work of its steps at this machine's measured rate: rough, the more so the less of a run is
-// products.
+// recorded; else by the work of its steps at a share of this machine's peak (core/tile.h): rough, the more so the less
+// of a run is products.
 #pragma once
 #include <map>
 
@@ -18,7 +18,7 @@ public:
 private:
     std::map<std::string, double> by_family_; // seconds, by the hash of the options with seed 1
     int threads_;
-    mutable double rate_ = 0; // flop a second, measured when first asked for
+    mutable double peak_ = 0; // flop a second, measured when first asked for
 };
 
 } // namespace fci

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/gemm.h"
+#include "train/provenance.h"
 #include "train/safetensors.h"
 
 namespace fci {
@@ -38,6 +39,24 @@ Options options_in(const SafetensorsFile& file, const std::string& path) {
 
 std::vector<int64_t> sizes(const Shape& s) { return {s.n.begin(), s.n.begin() + s.rank}; }
 
+// Why a run that goes on from here will not have the bits that it would have had where it began; "": it will.
+std::string other_bits(const SafetensorsFile& file, const ModelOptions& model) {
+    const auto of = [&](const char* key) {
+        const auto found = file.metadata().find(key);
+        return found == file.metadata().end() ? std::string("not known") : found->second;
+    };
+    const auto differ = [&](const char* what, const std::string& there, const std::string& here) {
+        return fmt::format(
+            "the checkpoint was made with another {} ({}; here {}): the run goes on, but not with the same bits", what,
+            there, here);
+    };
+    if (const std::string build = of("build"); build != build_name()) return differ("build", build, build_name());
+    const bool by_lapack = parse_representation(model.representation).kind == "budgeted-attention";
+    if (const std::string core = of("blas_core"); by_lapack && core != blas_core())
+        return differ("choice of OpenBLAS kernels", core, blas_core());
+    return "";
+}
+
 } // namespace
 
 void save_checkpoint(const std::string& path, Trainer& t, const Progressed& progressed) {
@@ -57,6 +76,7 @@ void save_checkpoint(const std::string& path, Trainer& t, const Progressed& prog
                        {"log_bytes", std::to_string(progressed.log_bytes)},
                        {"transition_epoch", std::to_string(progressed.transition_epoch)},
                        {"data_hash", fmt::format("{:016x}", t.data_hash())},
+                       {"build", build_name()},
                        {"blas_core", blas_core()}});
 }
 
@@ -90,11 +110,7 @@ Progressed load_checkpoint(const std::string& path, Trainer& t, std::string* not
     fill("adamw.m/", t.optimiser().m);
     fill("adamw.v/", t.optimiser().v);
     t.set_steps_done(step);
-    if (const std::string& core = require_metadata(file, path, "blas_core"); note && core != blas_core())
-        *note = fmt::format(
-            "the checkpoint was made with OpenBLAS kernels '{}', here they are '{}': the run goes on, but not "
-            "with the same bits",
-            core, blas_core());
+    if (note) *note = other_bits(file, t.options().model);
     return {require_number(file, path, "log_bytes"), static_cast<int>(require_number(file, path, "transition_epoch"))};
 }
 

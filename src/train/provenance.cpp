@@ -9,12 +9,15 @@
 
 #include "build_info.h" // FCI_GIT, FCI_FLAGS: written by the Makefile
 #include "core/gemm.h"
+#include "core/tile.h"
 
 namespace fci {
 
 std::string device_name(const RunOptions& run) {
     return run.device == "cuda" ? find_gpu().name + (run.tf32 ? " (TF32)" : "") : "cpu";
 }
+
+std::string build_name() { return fmt::format("{} {}, vectors of {}", __VERSION__, FCI_FLAGS, lane_count); }
 
 std::vector<std::pair<std::string, std::string>> provenance(const RunOptions& run) {
     std::string cpu = "unknown", line;
@@ -26,7 +29,7 @@ std::vector<std::pair<std::string, std::string>> provenance(const RunOptions& ru
     utsname system{};
     uname(&system);
     return {{"git", FCI_GIT},
-            {"compiler", fmt::format("{} {}", __VERSION__, FCI_FLAGS)},
+            {"compiler", build_name()},
             {"blas_core", blas_core()},
             {"cpu", cpu},
             {"system", fmt::format("{} {} {}", system.sysname, system.release, system.machine)},

@@ -8,8 +8,12 @@
 
 namespace fci {
 
-// (name, value): git commit (-dirty if the tree had changes), compiler and its flags, the CPU kernels that
-// OpenBLAS chose, processor, system, and the device that computed.
+// Compiler, its flags and the width of vectors: two builds of which this is the same compute the same bits on the CPU,
+// but for what LAPACK does in double precision (blas_core in core/gemm.h).
+std::string build_name();
+
+// (name, value): git commit (-dirty if the tree had changes), compiler (build_name()), the CPU kernels that OpenBLAS
+// chose, processor, system, and the device that computed.
 std::vector<std::pair<std::string, std::string>> provenance(const RunOptions& = {});
 
 std::string device_name(const RunOptions&); // of resolved ones: "cpu", or the GPU's name
