@@ -81,7 +81,7 @@ TEST_CASE("rows: a wrong row file is refused by file, line and nearest key", "[s
          ":4: top_k: a row that needs pretrained is not run"},
         {"[[row]]\nid = \"a\"\n[[row]]\nid = \"a\"\n", ":3: the row a is there twice"},
         {"row = 3\n", ":1: [[row]]: an array"},
-        {"[[raw]]\nid = \"a\"\n", "raw: [[row]] and [[readings]] are wanted here"},
+        {"[[raw]]\nid = \"a\"\n", "raw: [[row]], [[readings]] and [[joint]] are wanted here"},
         {"[[readings]]\nrows = [\"t1.rwa\"]\n", ":2: t1.rwa: no such row; did you mean 't1.raw'?"},
         {"[[readings]]\nrows = [\"t1.raw\"]\npositions = \"none\"\n", ":3: positions: an array"},
         {"[[row]\n", "not TOML"},
