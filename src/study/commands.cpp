@@ -7,6 +7,7 @@
 #include <set>
 
 #include "study/hotpot_rows.h"
+#include "study/registered.h"
 #include "study/report.h"
 #include "study/sweep.h"
 #include "train/progress.h"
@@ -85,6 +86,23 @@ std::string of_other_builds(const std::vector<Case>& cases, const Results& own, 
         "{} of {} results were made by other builds of fci than this one ({}), and not made again; to do "
         "so, move {} away",
         others.size(), all.size(), commit, file);
+}
+
+} // namespace
+
+namespace {
+
+Exit show_registered(const StudyOptions& o, const Loaded& l) {
+    const Registered all = load_registered(l.study);
+    if (o.scale != all.scale)
+        fail(Exit::usage, "--registered: {} is about --scale {}, not {}", all.file, all.scale, o.scale);
+    if (!o.readings.empty()) fail(Exit::usage, "--registered shows all readings of {}: leave --reading out", all.file);
+    std::vector<std::string> rows;
+    if (!o.words.empty())
+        for (const Row& r : l.rows) rows.push_back(r.label());
+    fmt::print("{}", registered_text(all, cells_of(all, l.study), rows, read(o.results, o.scale),
+                                     read(l.recorded(), o.scale), table_options(o)));
+    return Exit::ok;
 }
 
 } // namespace
@@ -172,6 +190,7 @@ Exit reproduce(const StudyOptions& o) {
 
 Exit show_table(const StudyOptions& o) {
     Loaded l(o);
+    if (o.registered) return show_registered(o, l);
     if (o.by_reading && o.readings.empty()) // the rows as they are come first
         for (Row& r : under(l.rows, l.study.joint)) l.rows.push_back(std::move(r));
     TableOptions t = table_options(o);

@@ -18,6 +18,7 @@ struct StudyOptions {
     int jobs = 1;
     std::vector<std::string> readings; // joint ones, or sets of them
     bool by_reading = false;           // table: readings by rows
+    bool registered = false;           // table: what was expected beside what came out
     bool status = false, quiet = false;
 };
 

@@ -43,7 +43,8 @@ void add_study_commands(StudyFlags& f, const MakeCommand& command) {
     CLI::App* k = command("table", "the paper's numbers, ours and the verdicts",
                           "  fci table\n"
                           "  fci table figure4 --scale paper --format md\n"
-                          "  fci table f2.raw f2.content-only --by-reading --scale paper\n");
+                          "  fci table f2.raw f2.content-only --by-reading --scale paper\n"
+                          "  fci table --registered --scale paper\n");
     add_shared({r, w, p, k}, o);
     for (CLI::App* runs : {w, p}) {
         runs->add_option("--device", o.how.device, "auto (default: on a GPU where there is one), cpu or cuda")
@@ -63,6 +64,8 @@ void add_study_commands(StudyFlags& f, const MakeCommand& command) {
         sub->add_option("--seeds", o.seeds, "seeds 1 to this (default: sweep 1, reproduce 3, table all there are)")
             ->check(CLI::Range(1, 1000));
     k->add_flag("--by-reading", o.by_reading, "readings by rows; without --reading all of runs/readings.toml");
+    k->add_flag("--registered", o.registered, "what runs/registered.toml expected, beside what came out")
+        ->excludes(k->get_option("--by-reading"));
     k->add_option("--format", o.format, "text, md or csv")->check(CLI::IsMember({"text", "md", "csv"}));
 
     CLI::App* l = command("plot", "draw a figure from the results, with gnuplot",
