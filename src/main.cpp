@@ -9,11 +9,10 @@
 #include "core/files.h"
 #include "core/nearest.h"
 #include "study/analysis.h"
-#include "study/commands.h"
+#include "study/flags.h"
 #include "study/hotpot_commands.h"
 #include "study/index_run.h"
 #include "study/plan.h"
-#include "study/plot.h"
 #include "tasks/npy.h"
 #include "tasks/show.h"
 #include "train/checkpoint.h"
@@ -159,26 +158,12 @@ void make_dataset(const Options& given, const Given& set, const std::string& spl
                data.queries == 1 ? "y" : "ies");
 }
 
-// What rows, sweep, reproduce and table share.
-const CLI::Validator not_empty([](std::string& s) { return s.empty() ? "a value is wanted here" : ""; }, "");
-
-void add_study_flags(const std::vector<CLI::App*>& apps, StudyOptions& study) {
-    for (CLI::App* app : apps) {
-        app->add_option("rows", study.words, "ids, groups (table1), FILE.toml, or all");
-        app->add_option("--scale", study.scale, "paper, small (default) or smoke: runs/scales.toml");
-        app->add_option("--results", study.results, "folder of the results (default runs/out/results)")
-            ->check(not_empty);
-        app->add_option("--threads", study.how.threads, "0: one for each processor")->check(CLI::Range(0, 1024));
-    }
-}
-
 int run(int argc, char** argv) {
     Options options;
     Given given;
-    std::string config, checkpoint, data, split = "train";
+    std::string config, reading, checkpoint, data, split = "train";
     int count = 3, sequences = 32;
     BenchOptions bench;
-    StudyOptions study;
     HotpotCommand hotpot;
 
     CLI::App app("fci: content-based routing, from scratch (a reproduction of arXiv 2603.20997)\n\n"
@@ -208,9 +193,12 @@ int run(int argc, char** argv) {
                           "  fci train --task der --representation bidir-flow:1 --learning-rate 1e-3 --seed 2\n"
                           "  fci train --task mqar --length 128 --sequences 2000 --epochs 10 --out /tmp/try\n"
                           "  fci train --task hotpotqa --length 512 --test-data hotpot_dev_distractor_v1.json\n"
+                          "  fci train --task der --representation raw --reading marker-fixed-same-everywhere\n"
                           "  fci train --config runs/out/NAME/config.toml --seed 3\n"
                           "  fci train --resume runs/out/NAME\n");
     add_flags(*t, options, given, {Option::task, Option::model, Option::train, Option::run});
+    t->add_option("--reading", reading, "several options by one name: of runs/readings.toml, or FILE.toml:NAME")
+        ->group("run");
     t->add_option("--config", config, "read options from this TOML file first; flags override it")->group("run");
 
     CLI::App* e = command("eval", "measure a checkpoint on its test set",
@@ -281,53 +269,10 @@ int run(int argc, char** argv) {
          {"--task", "--representation", "--threads", "--steps", "--json", "--device", "--tf32", "--runs"})
         scaling->excludes(b->get_option(other));
 
-    CLI::App* r = command("rows", "list the paper's rows, and how long they take here",
-                          "  fci rows\n"
-                          "  fci rows table1 f2.raw --scale paper\n");
-    CLI::App* w = command("sweep", "run rows, by any number of processes and machines",
-                          "  fci sweep runs/table1.toml --scale small --seeds 3\n"
-                          "  fci sweep all --scale paper --shard 2/8\n"
-                          "  fci sweep all --scale paper --status\n");
-    CLI::App* p = command("reproduce", "run rows, show them beside the paper's numbers, compare with the record",
-                          "  fci reproduce table1 --scale smoke\n"
-                          "  fci reproduce s46.bimamba --scale paper\n"
-                          "  fci reproduce t1.bm25 t1.random --data hotpot_dev_distractor_v1.json\n"
-                          "  fci reproduce own/text --data hotpot_dev_distractor_v1.json\n");
-    CLI::App* k = command("table", "the paper's numbers, ours and the verdicts",
-                          "  fci table\n"
-                          "  fci table figure4 --scale paper --format md\n");
-    add_study_flags({r, w, p, k}, study);
-    for (CLI::App* runs : {w, p}) {
-        runs->add_option("--device", study.how.device, "auto (default: on a GPU where there is one), cpu or cuda")
-            ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-        runs->add_flag("--tf32", study.how.tf32, "on a GPU: products in TF32");
-        runs->add_option("--jobs", study.jobs, "runs at once, in this process; the same bits as one by one")
-            ->check(CLI::Range(1, 64));
-    }
-    w->add_option("--shard", study.shard,
-                  "i/N: the i-th of N parts; without it a SLURM or Kubernetes array's index "
-                  "(one run a job where no number of jobs is set)")
-        ->check(not_empty);
-    w->add_flag("--status", study.status, "what is done, running, unfinished and waiting; runs nothing");
-    p->add_option("--data", study.data, "the official HotpotQA file, for the rows on it");
-    for (CLI::App* sub : {w, p}) sub->add_flag("--quiet", study.quiet, "no progress");
-    for (CLI::App* sub : {w, p, k})
-        sub->add_option("--seeds", study.seeds, "seeds 1 to this (default: sweep 1, reproduce 3, table all there are)")
-            ->check(CLI::Range(1, 1000));
-    k->add_option("--format", study.format, "text, md or csv")->check(CLI::IsMember({"text", "md", "csv"}));
+    StudyFlags study;
+    add_study_commands(study, command);
 
-    PlotOptions plot;
-    CLI::App* l = command("plot", "draw a figure from the results, with gnuplot",
-                          "  fci plot figure2 --out figure2.svg\n"
-                          "  fci plot figure4 --scale paper --out figure4.svg\n"
-                          "  fci plot scaling --data scaling.tsv --out scaling.svg\n");
-    l->add_option("figure", plot.figure, "figure2, figure3, figure4 or scaling")->required();
-    l->add_option("--out", plot.out, "the SVG to write");
-    l->add_option("--scale", plot.scale, "paper, small or smoke")->capture_default_str();
-    l->add_option("--results", plot.results, "folder of results; the recorded ones fill in")->capture_default_str();
-    l->add_option("--data", plot.data, "scaling: what fci bench --scaling --out wrote")->capture_default_str();
-
-    for (CLI::App* sub : {t, e, s, a, g, b, r, w, p, k, l}) sub->allow_extras();
+    for (CLI::App* sub : app.get_subcommands(nullptr)) sub->allow_extras();
     if (argc == 1) {
         fmt::print(stderr, "{}", app.help());
         return static_cast<int>(Exit::usage);
@@ -351,6 +296,7 @@ int run(int argc, char** argv) {
         if (!config.empty() && !options.run.resume.empty())
             fail(Exit::usage,
                  "--config and --resume: a resumed run has the options it was started with; leave --config out");
+        if (!reading.empty()) apply_reading(options, reading, given);
         if (options.run.resume.empty()) refuse_idle(options, given);
         if (router_kind(options.model.router) != RouterKind::in_model && options.run.resume.empty())
             return static_cast<int>(train_index(options, given));
@@ -379,12 +325,8 @@ int run(int argc, char** argv) {
     if (*a) return static_cast<int>(analyze(checkpoint, sequences, options.run));
     if (*s) show(options, given, checkpoint, count);
     if (*g) make_dataset(options, given, split);
-    if (*l) return static_cast<int>(draw(plot));
     if (*b) run_bench(bench);
-    if (*r) return static_cast<int>(list_rows(study));
-    if (*w) return static_cast<int>(run_sweep(study));
-    if (*p) return static_cast<int>(reproduce(study));
-    if (*k) return static_cast<int>(show_table(study));
+    if (const auto exit = run_study_command(study)) return static_cast<int>(*exit);
     return 0;
 }
 

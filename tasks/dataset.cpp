@@ -15,7 +15,7 @@ namespace {
 constexpr int longest = 1 << 20, largest_vocab = 1 << 20;
 
 // An option that would do nothing is refused, so that nobody believes that it did.
-void refuse_changed(const TaskOptions& options, const std::vector<std::string>& names, const char* owner) {
+void refuse_idle_options(const TaskOptions& options) {
     const auto text = [](const TaskOptions& o, const std::string& name) {
         std::string value;
         each_task_option(o, [&](const char* n, const auto& x) {
@@ -23,7 +23,7 @@ void refuse_changed(const TaskOptions& options, const std::vector<std::string>& 
         });
         return value;
     };
-    for (const std::string& name : names)
+    for (const auto& [name, owner] : idle_options(options))
         if (const std::string value = text(options, name); value != text({}, name))
             fail(Exit::usage, "--{} {} belongs to {}, and would do nothing here: leave it out", name, value, owner);
 }
@@ -41,23 +41,31 @@ void fill(const Task& task, Dataset& data, uint64_t seed, Stream stream, Workers
 
 } // namespace
 
+std::vector<std::pair<std::string, std::string>> idle_options(const TaskOptions& o) {
+    const bool der = o.task == "der", mqar = o.task == "mqar";
+    std::vector<std::pair<std::string, std::string>> idle;
+    const auto add = [&](const char* owner, const std::vector<std::string>& names) {
+        for (const std::string& name : names) idle.emplace_back(name, owner);
+    };
+    if (!mqar) add("--task mqar", {"queries", "pairs", "random-non-queries"});
+    if (!der)
+        add("--task der", {"variant", "distractor-key", "answer-side", "query-at", "filler-repeats-key",
+                           "n-distractors", "min-distance", "near-window"});
+    if (!der && !mqar) add("--task der and mqar", {"query-row"});
+    if (mqar && o.queries != "many") add("--queries many", {"random-non-queries"});
+    return idle;
+}
+
 TaskOptions resolve(TaskOptions o) {
     expect_one_of("--task", o.task, {"der", "mqar", "hotpotqa"});
     expect_one_of("--variant", o.variant, {"far", "near", "semantic"});
     expect_one_of("--distractor-key", o.distractor_key, {"same", "other"});
     expect_one_of("--answer-side", o.answer_side, {"after", "either", "before"});
     expect_one_of("--query-row", o.query_row, {"key", "marker"});
+    expect_one_of("--query-at", o.query_at, {"uniform", "early", "fixed"});
     expect_one_of("--queries", o.queries, {"one", "many"});
     const bool der = o.task == "der", mqar = o.task == "mqar", many = o.queries == "many";
-    if (mqar && o.query_row == "marker")
-        fail(Exit::usage, "--query-row marker: mqar has no marker before its query; take --query-row key");
-    if (!mqar) refuse_changed(o, {"queries", "pairs", "random-non-queries"}, "--task mqar");
-    if (!der)
-        refuse_changed(o,
-                       {"variant", "distractor-key", "answer-side", "query-row", "filler-repeats-key", "n-distractors",
-                        "min-distance", "near-window"},
-                       "--task der");
-    if (!many) refuse_changed(o, {"random-non-queries"}, "--queries many");
+    refuse_idle_options(o);
 
     if (o.length == 0) o.length = der ? 512 : mqar ? 256 : 1024;
     if (o.vocab == 0) o.vocab = der || (mqar && !many) ? 256 : 8192;

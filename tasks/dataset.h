@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/rng.h"
@@ -20,7 +21,8 @@ struct TaskOptions {
     std::string variant = "far";         // far | near | semantic
     std::string distractor_key = "same"; // same | other
     std::string answer_side = "after";   // after | either | before
-    std::string query_row = "key";       // key | marker
+    std::string query_row = "key";       // key | marker; of mqar too: the row before the query's key
+    std::string query_at = "uniform";    // uniform | early | fixed: the law of the key's row
     bool filler_repeats_key = false;
     int n_distractors = 4;
     int min_distance = 200; // of the answer (near: of the distractors) from the query
@@ -62,6 +64,7 @@ struct Dataset {
 struct Annotation {
     std::vector<int> distractors; // position of each distractor key; its value is at +1
     int marker = -1;              // position of the QUERY marker, -1 if none
+    int key = -1;                 // position of the key that is asked for, by itself or by the row before it
     std::vector<int> pairs;       // position of each key of a context of pairs
 };
 
@@ -77,11 +80,14 @@ template <class Options, class F>
 void each_task_option(Options& o, F f) {
     f("task", o.task), f("length", o.length);
     f("variant", o.variant), f("distractor-key", o.distractor_key), f("answer-side", o.answer_side);
-    f("query-row", o.query_row), f("filler-repeats-key", o.filler_repeats_key);
+    f("query-row", o.query_row), f("query-at", o.query_at), f("filler-repeats-key", o.filler_repeats_key);
     f("n-distractors", o.n_distractors), f("min-distance", o.min_distance), f("near-window", o.near_window);
     f("queries", o.queries), f("pairs", o.pairs), f("vocab", o.vocab);
     f("random-non-queries", o.random_non_queries);
 }
+
+// The options that do nothing for this task, each with the flag that it belongs to: pairs of der, --task mqar.
+std::vector<std::pair<std::string, std::string>> idle_options(const TaskOptions& options);
 
 // Fills in what is 0 (length, vocab); throws Exit::usage where the options cannot be satisfied, saying
 // which number is too large or small and what would fit. An option of the other task is refused unless it

@@ -57,8 +57,11 @@ int DistantEvidence::Runs::capacity() const {
 DistantEvidence::DistantEvidence(const TaskOptions& options)
     : o_(options), near_(o_.variant == "near"), semantic_(o_.variant == "semantic"), before_(o_.answer_side != "after"),
       after_(o_.answer_side != "before") {
-    for (int q = 1; q < o_.length; ++q)
-        if (feasible(q)) rows_.push_back(q);
+    for (int q = 1; q < o_.length; ++q) {
+        if (!in_range(q) || !feasible(q)) continue;
+        rows_.push_back(q);
+        if (o_.query_at == "fixed") break;
+    }
 }
 
 DistantEvidence::Runs DistantEvidence::window(int q, bool before, bool after) const {
@@ -94,6 +97,11 @@ bool DistantEvidence::feasible(int q) const {
         for (int a = answers.run[r].first; a <= answers.run[r].last; ++a)
             if (fits(distractors, a)) return true;
     return false;
+}
+
+bool DistantEvidence::in_range(int q) const {
+    if (o_.query_at == "early") return q < o_.length / 8;
+    return o_.query_at != "fixed" || q >= o_.length / 10;
 }
 
 std::vector<int> DistantEvidence::place_distractors(Rng& rng, const Runs& places) const {
@@ -159,7 +167,7 @@ void DistantEvidence::example(Rng& rng, const Example& out) const {
     *out.query = o_.query_row == "marker" ? q - 1 : q;
     *out.answer = a;
     *out.label = v;
-    if (out.annotation) *out.annotation = {distractors, q - 1, {}};
+    if (out.annotation) *out.annotation = {distractors, q - 1, q, {}};
 }
 
 bool DistantEvidence::possible(const TaskOptions& options) {
@@ -168,7 +176,7 @@ bool DistantEvidence::possible(const TaskOptions& options) {
     DistantEvidence task(small);
     task.o_.length = options.length;
     for (int q = 1; q < options.length; ++q)
-        if (task.feasible(q)) return true;
+        if (task.in_range(q) && task.feasible(q)) return true;
     return false;
 }
 
@@ -185,6 +193,11 @@ void DistantEvidence::require(const TaskOptions& o) {
     if (n < 0 || n > most_distractors) fail(Exit::usage, "--n-distractors {}: from 0 to {}", n, most_distractors);
     if (D < 1) fail(Exit::usage, "--min-distance {}: at least 1", D);
     if (W < 1) fail(Exit::usage, "--near-window {}: at least 1", W);
+    if (o.query_at != "uniform" && o.answer_side == "before")
+        fail(Exit::usage,
+             "--query-at {}: the key stands early, and --answer-side before puts the answer before it: take "
+             "--answer-side after, or --query-at uniform",
+             o.query_at);
     if (possible(o)) return;
 
     const auto with = [&](int TaskOptions::*option, int value) {
@@ -193,9 +206,18 @@ void DistantEvidence::require(const TaskOptions& o) {
         return possible(changed);
     };
     // More room never hurts, so each of these questions has one turning point.
-    const int high = 2 * (D + W + n) + 16;
+    const int high = (o.query_at == "uniform" ? 1 : 8) * (2 * (D + W + n) + 16); // of early rows one in eight counts
     const int shortest = 1 + last_true(1, high, [&](int x) { return !with(&TaskOptions::length, x); });
     const std::string longer = shortest <= high ? fmt::format("--length {} or more", shortest) : "";
+    if (TaskOptions anywhere = o; o.query_at != "uniform") {
+        anywhere.query_at = "uniform";
+        if (possible(anywhere))
+            fail(Exit::usage,
+                 "--query-at {}: in --length {} no row {} {} has room for its distractors and an answer: "
+                 "take {}, or --query-at uniform",
+                 o.query_at, L, o.query_at == "early" ? "below" : "from", o.query_at == "early" ? L / 8 : L / 10,
+                 longer);
+    }
     const int most = last_true(0, n, [&](int x) { return with(&TaskOptions::n_distractors, x); });
     if (most >= 0) {
         const std::string where = near ? fmt::format("at --min-distance {} or more from the query", D)

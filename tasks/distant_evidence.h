@@ -8,7 +8,7 @@
 //             |<- near-window ->|<- near-window ->|
 //                               |<----------------- min-distance or more ------->|
 //
-//   tokens (L)   query = q (query-row marker: q-1)   answer = a   label = x[a+1]
+//   tokens (L)   query = q (query-row marker: q-1, which holds no key)   answer = a   label = x[a+1]
 //
 // Law, with W = near-window, D = min-distance, V = vocab, n = n-distractors. A pair "at p" fills p and p+1.
 // The pairs at a and at the distractors lie in [0,L), overlap neither each other nor q-1, q, and
@@ -16,8 +16,11 @@
 //   answer        |a-q| >= D                                           both its tokens in [q-W, q+W]
 //   distractors   both tokens in [q-W, q+W], on either side            |p-q| >= D, on either side
 //   answer-side   after: a > q;  before: a < q;  either: both          the same
-// 1. (q, a) fits if n distractors find room beside it; row q is feasible if some a fits.
-//    q is uniform over the feasible rows, then a uniform over those that fit q.
+// 1. (q, a) fits if n distractors find room beside it; row q is feasible if some a fits. The key's row q is
+//    query-at uniform   uniform over the feasible rows
+//             early     uniform over the feasible rows below floor(L/8)
+//             fixed     the first feasible row at or after floor(L/10), the same in every sequence: 51 of 512
+//    then a uniform over those that fit q. Query-row moves the question, not a token: the data are the same.
 // 2. The set of n distractor positions is uniform over all sets that the rules allow, whole. Exactly: the
 //    room falls into runs of s allowed positions each, and j disjoint pairs go into such a run in
 //    C(s+1-j, j) ways; the j of each run are drawn from the products of these counts (in double, so within
@@ -30,7 +33,8 @@
 //    [1,V) without k (other; semantic: without k's whole concept).
 // 5. Filler: uniform in [1,V) without k (semantic: without k's concept); filler-repeats-key: uniform in [1,V).
 //    Values are not filler: v, or a distractor's value, may happen to equal k, as the paper's one range for all
-//    tokens has it.
+//    tokens has it. So with distractor-key same the key stands at q, at a and n times more, and once more still in
+//    a share 1/(V-1) + (V-2)/(V-1) (1 - ((V-3)/(V-2))^n) of the sequences: 1.95% hold a seventh copy, or more.
 #pragma once
 #include <array>
 #include <vector>
@@ -52,7 +56,7 @@ public:
     // Throws Exit::usage where no example can be made, naming the flag and what would fit.
     static void require(const TaskOptions& options);
 
-    const std::vector<int>& rows() const { return rows_; } // feasible q, ascending
+    const std::vector<int>& rows() const { return rows_; } // that q is drawn from, ascending
     void example(Rng& rng, const Example& out) const;
 
 private:
@@ -72,6 +76,7 @@ private:
     Runs distractor_places(int q) const; // not yet minus the answer
     bool fits(const Runs& distractors, int a) const;
     bool feasible(int q) const;
+    bool in_range(int q) const; // where query-at looks for rows
     std::vector<int> place_distractors(Rng& rng, const Runs& places) const;
     static bool possible(const TaskOptions& options);
 

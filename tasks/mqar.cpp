@@ -89,12 +89,18 @@ void Mqar::require(const TaskOptions& o) {
     if (o.pairs > o.vocab / 2 - 1)
         fail(Exit::usage, "--pairs {} need as many distinct keys, and --vocab {} has {}: take --vocab {} or more",
              o.pairs, o.vocab, o.vocab / 2 - 1, 2 * int64_t{o.pairs} + 2);
-    const int64_t least = many ? 4 * int64_t{o.pairs} : 2 * int64_t{o.pairs} + 1;
+    const bool marker = o.query_row == "marker";
+    if (many && marker)
+        fail(Exit::usage, "--query-row marker: with --queries many the row before a query may hold another query; take "
+                          "--query-row key, or --queries one");
+    const int64_t least = many ? 4 * int64_t{o.pairs} : 2 * int64_t{o.pairs} + 1 + marker;
     if (o.length >= least) return;
-    const int most = many ? o.length / 4 : (o.length - 1) / 2;
+    const int most = many ? o.length / 4 : (o.length - 1 - marker) / 2;
     fail(Exit::usage, "--length {} is too short for --pairs {} and {}: take --length {} or more{}", o.length, o.pairs,
-         many ? "a place for each one's query" : "the query", least,
-         most < 1 ? "" : fmt::format(", or --pairs {} or less", most));
+         many     ? "a place for each one's query"
+         : marker ? "a row before the query that asks (--query-row marker)"
+                  : "the query",
+         least, most < 1 ? "" : fmt::format(", or --pairs {} or less", most));
 }
 
 void Mqar::example(Rng& rng, const Example& out) const {
@@ -126,9 +132,11 @@ void Mqar::example(Rng& rng, const Example& out) const {
         }
     } else {
         ask(0, static_cast<int>(rng.below(N)), o_.length - 1);
+        if (o_.query_row == "marker") --out.query[0];
     }
     if (out.annotation) {
         *out.annotation = {};
+        if (!many_) out.annotation->key = o_.length - 1;
         for (int j = 0; j < N; ++j) out.annotation->pairs.push_back(2 * j);
     }
 }

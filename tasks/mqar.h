@@ -6,6 +6,8 @@
 //           a                             q                                     slot 1     slot 3
 //
 //   tokens (L)   query, answer, label (1 or N): query row q, a = position of its key among the pairs, x[a+1]
+//                query-row marker (queries one, L >= 2N + 2): q = L-2, the last filler, which holds no key, asks for
+//                the key after it; the tokens stay
 //
 // Law, with N = pairs, V = vocab, H = floor(V/2). Keys distinct and in uniform random order from [1,H).
 // one    values independent and uniform in [H,V); the query's key uniform over the N; all else 0. L counts the query.

@@ -149,10 +149,9 @@ void show_example(std::FILE* out, const Dataset& data, int i, const Annotation* 
         }
     }
     const int marker = annotation ? annotation->marker : -1;
-    if (marker >= 0) {
-        picture.set_marker(marker);
-        if (query[0] == marker) picture.mark(marker + 1, "key", Ink::query); // the row asked is the marker's
-    }
+    if (marker >= 0) picture.set_marker(marker);
+    const int key = annotation && annotation->key >= 0 ? annotation->key : query[0];
+    if (key != query[0]) picture.mark(key, "key", Ink::query); // the row before it asks
     for (int j = 0; j < data.queries; ++j) {
         picture.mark(query[j], many ? fmt::format("a{}", j + 1) : "ask", Ink::query);
         if (!many) {
@@ -167,7 +166,6 @@ void show_example(std::FILE* out, const Dataset& data, int i, const Annotation* 
     picture.print();
 
     if (!many) {
-        const int key = query[0] == marker ? query[0] + 1 : query[0];
         fmt::print(out, "The router, from row {} (key {}), must choose position {} (key {}); the answer is {}.\n",
                    query[0], tokens[key], answer[0], tokens[answer[0]], label[0]);
         if (looked) fmt::print(out, "It chose {}.\n", choices((*looked)[0], answer[0]));

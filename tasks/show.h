@@ -7,9 +7,9 @@
 //   The router, from row 51 (key 42), must choose position 350 (key 42); the answer is 17.
 //   It chose #1 350 (3.10, right), #2 60 (2.95).
 //
-// Roles: QRY the marker token 0 (der), ask the query row's key, KEY VAL the answer's pair, dN .N the distractor
-// pairs, kN vN the pairs of mqar (with many queries aN, the query for pair N). Only what matters and its
-// neighbours are shown; runs of filler are counted. A line wraps at `width` columns.
+// Roles: QRY the marker token 0 (der), ask the query row, key its key where another row holds it, KEY VAL the
+// answer's pair, dN .N the distractor pairs, kN vN the pairs of mqar (with many queries aN, the query for pair N).
+// Only what matters and its neighbours are shown; runs of filler are counted. A line wraps at `width` columns.
 #pragma once
 #include <cstdio>
 #include <vector>

@@ -311,7 +311,7 @@ TEST_CASE("hotpot text: what cannot be is refused", "[hotpot][tasks]") {
     };
     expect_error(refused([](Options& o) { o.task.pairs = 8; }), Exit::usage, belongs("--pairs 8", "mqar"));
     expect_error(refused([](Options& o) { o.task.query_row = "marker"; }), Exit::usage,
-                 belongs("--query-row marker", "der"));
+                 belongs("--query-row marker", "der and mqar"));
     expect_error(refused([](Options& o) { o.task.vocab = 2; }), Exit::usage, "--vocab 2 leaves no token for a word");
     const TaskOptions own = text_options(0, 0);
     CHECK(own.length == 1024);

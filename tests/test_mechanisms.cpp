@@ -71,6 +71,38 @@ std::vector<float> parameter(Trainer& t, const std::string& name) {
 
 } // namespace
 
+TEST_CASE("router norm: the router sees LN x, the council x, and nothing else starts otherwise", "[routing]") {
+    ModelOptions o = small_model("transformer:1", "investigator");
+    o.top_k = 32; // all of them: then only the scores can tell
+    Built plain(o, 20, 32);
+    o.router_norm = true;
+    Built normed(o, 20, 32);
+    REQUIRE(normed.infos.size() == plain.infos.size() + 2);
+    REQUIRE(std::equal(plain.data.begin(), plain.data.end(), normed.data.begin()));
+    float* scale = normed.parameter("router.norm.weight");
+    for (int i = 0; i < 16; ++i) scale[i] = 0.5f + 0.1f * static_cast<float>(i); // not what it starts with
+    const IntTensor t{tokens.data(), {2, 32}}, q{rows.data(), {2, 1}};
+    const auto a = (*plain.model)(plain.tape, t, q), b = (*normed.model)(normed.tape, t, q);
+    const Tensor x = b.mixed.x, bias{normed.parameter("router.norm.bias"), nullptr, {16}};
+    const Tensor seen = layer_norm(normed.tape, x, {scale, nullptr, {16}}, bias);
+    const auto w = [&](const char* name) { return Tensor{normed.parameter(name), nullptr, {16, 16}}; };
+    const Tensor scores = routing_scores(normed.tape, gather(normed.tape, seen, q), seen, w("router.wq.weight"),
+                                         w("router.wk.weight"), 2);
+    CHECK(std::memcmp(b.scores.data, scores.data, 64 * sizeof(float)) == 0);
+    CHECK(std::memcmp(normed.model->represent(normed.tape, t).data, seen.data, 1024 * sizeof(float)) == 0);
+    CHECK(std::memcmp(a.scores.data, scores.data, 64 * sizeof(float)) != 0);
+    for (int64_t i = 0; i < a.logits.size(); ++i) CHECK(b.logits.data[i] == Approx(a.logits.data[i]).margin(1e-5));
+}
+
+TEST_CASE("router norm: it learns, from the routing loss", "[routing][trainer]") {
+    Options o = tiny_run("raw", "investigator");
+    o.model.router_norm = true;
+    Trainer t(make_data(o));
+    const std::vector<float> before = parameter(t, "router.norm.weight");
+    t.step();
+    CHECK(parameter(t, "router.norm.weight") != before);
+}
+
 TEST_CASE("segment router: 16 places, the council sees all of the chosen ones", "[routing]") {
     for (const char* router : {"segment-mean", "segment-max", "segment-linear"}) {
         INFO(router);

@@ -5,6 +5,7 @@
 
 #include "core/files.h"
 #include "study/plan.h"
+#include "study/results.h"
 #include "study/sweep.h"
 #include "study/verdict.h"
 #include "tests/catch.h"
@@ -80,7 +81,7 @@ TEST_CASE("rows: a wrong row file is refused by file, line and nearest key", "[s
          ":4: top_k: a row that needs pretrained is not run"},
         {"[[row]]\nid = \"a\"\n[[row]]\nid = \"a\"\n", ":3: the row a is there twice"},
         {"row = 3\n", ":1: [[row]]: an array"},
-        {"[[raw]]\nid = \"a\"\n", "raw: [[row]] and [[readings]] are wanted here"},
+        {"[[raw]]\nid = \"a\"\n", "raw: [[row]], [[readings]] and [[joint]] are wanted here"},
         {"[[readings]]\nrows = [\"t1.rwa\"]\n", ":2: t1.rwa: no such row; did you mean 't1.raw'?"},
         {"[[readings]]\nrows = [\"t1.raw\"]\npositions = \"none\"\n", ":3: positions: an array"},
         {"[[row]\n", "not TOML"},
@@ -148,7 +149,8 @@ TEST_CASE("rows: options that come to the same are one run, others are not", "[s
     } same[] = {
         {"", "task = \"mqar\"\nlength = 256\nvocab = 256\n"},
         {"task = \"der\"", "task = \"der\"\nlength = 512\n"},
-        {"", "n_distractors = 3\nmin_distance = 7\nanswer_side = \"either\""},
+        {"", "n_distractors = 3\nmin_distance = 7\nanswer_side = \"either\"\nquery_at = \"fixed\""},
+        {"task = \"der\"", "task = \"der\"\nquery_at = \"uniform\"\nquery_row = \"key\""},
         {"task = \"der\"", "task = \"der\"\npairs = 3\n"},
         {"", "representation = \"transformer\""},
         {"", "random_non_queries = true"},
@@ -159,7 +161,8 @@ TEST_CASE("rows: options that come to the same are one run, others are not", "[s
         {"representation = \"causal-transformer\"",
          "representation = \"causal-transformer:1\"\npositions = \"in_mixer\""},
         {"router = \"bloom\"", "router = \"bloom\"\nlearning_rate = 1.0\nrepresentation = \"raw\"\nepochs = 3"},
-        {"router = \"none\"", "router = \"none\"\ntop_k = 7"},
+        {"router = \"none\"", "router = \"none\"\ntop_k = 7\nrouter_norm = true"},
+        {"", "router_norm = false"},
         {"", "threads = 3\ndevice = \"cpu\"\nquiet = true"},
     };
     for (const auto& [a, b] : same) {
@@ -173,6 +176,11 @@ TEST_CASE("rows: options that come to the same are one run, others are not", "[s
         "task = \"der\"\nn_distractors = 3",
         "task = \"der\"\nn_distractors = 0",
         "task = \"der\"\nvariant = \"near\"",
+        "task = \"der\"\nquery_row = \"marker\"",
+        "task = \"der\"\nquery_at = \"early\"",
+        "task = \"der\"\nquery_at = \"fixed\"",
+        "task = \"der\"\nquery_at = \"fixed\"\nquery_row = \"marker\"",
+        "query_row = \"marker\"",
         "length = 128",
         "pairs = 8",
         "queries = \"many\"\nlength = 256",
@@ -183,6 +191,7 @@ TEST_CASE("rows: options that come to the same are one run, others are not", "[s
         "representation = \"global-mean\"",
         "representation = \"global-mean\"\nmean_residual = true",
         "router = \"rank1\"",
+        "router_norm = true",
         "router = \"linucb\"",
         "router = \"linucb\"\nbandit_context = \"product\"",
         "router = \"bloom\"",
@@ -206,6 +215,16 @@ TEST_CASE("rows: options that come to the same are one run, others are not", "[s
     // Recorded results are found by these: an option that a later version adds must not change them.
     CHECK(hash("") == "ef46db3751d8e999");
     CHECK(hash("task = \"der\"\nrepresentation = \"raw\"\nseed = 3") == "35dae2fd0fc450c3");
+    for (const char* scale : {"paper", "small"}) { // and what was written before that option was there says the same
+        std::vector<std::string> notes;
+        const Results recorded(study().folder + "/results", scale, notes);
+        CAPTURE(scale, notes);
+        CHECK(recorded.all().size() > 70);
+        CHECK(notes.empty()); // no "has another hash than this version gives to its options"
+        size_t without = 0;   // lines that do not have the newest option
+        for (const auto& [name, r] : recorded.all()) without += r.provenance.find("\"query_at\"") == std::string::npos;
+        CHECK(without > 70);
+    }
 }
 
 TEST_CASE("rows: which part of a sweep a process does", "[study]") {

@@ -139,7 +139,31 @@ TEST_CASE("resolve: what cannot be satisfied is refused, with the remedy", "[tas
     refused(
         "der", [](O& o) { o.pairs = 8; }, "--pairs 8 belongs to --task mqar");
     refused(
-        "mqar", [](O& o) { o.query_row = "marker"; }, "--query-row marker: mqar has no marker");
+        "mqar", [](O& o) { o.query_row = "marker", o.queries = "many"; },
+        "--query-row marker: with --queries many the row before a query may hold another query");
+    refused(
+        "mqar", [](O& o) { o.query_row = "marker", o.length = 33; },
+        "--length 33 is too short for --pairs 16 and a row before the query that asks (--query-row marker): take "
+        "--length 34 or more, or --pairs 15 or less");
+    refused(
+        "mqar", [](O& o) { o.query_at = "early"; }, "--query-at early belongs to --task der");
+    refused(
+        "hotpotqa", [](O& o) { o.query_row = "marker"; }, "--query-row marker belongs to --task der and mqar");
+    refused(
+        "der", [](O& o) { o.query_at = "late"; }, "--query-at late: allowed are uniform, early, fixed");
+    for (const char* at : {"early", "fixed"})
+        refused(
+            "der", [&](O& o) { o.query_at = at, o.answer_side = "before"; },
+            fmt::format("--query-at {}: the key stands early, and --answer-side before puts the answer before it", at));
+    refused(
+        "der", [](O& o) { o.query_at = "early", o.length = 15, o.min_distance = 2, o.near_window = 9; },
+        "--query-at early: in --length 15 no row below 1 has room for its distractors and an answer: take --length 16 "
+        "or more, or --query-at uniform");
+    refused(
+        "der", [](O& o) { o.query_at = "fixed", o.length = 220; },
+        "--query-at fixed: in --length 220 no row from 22 has room for its distractors and an answer: take --length ");
+    refused(
+        "der", [](O& o) { o.query_at = "fixed", o.length = 100; }, "--length 100 is too short for --min-distance 200");
     refused(
         "mqar", [](O& o) { o.n_distractors = 8; }, "--n-distractors 8 belongs to --task der");
     refused(
@@ -165,6 +189,13 @@ TEST_CASE("resolve: what cannot be satisfied is refused, with the remedy", "[tas
     CHECK_NOTHROW(make(o, 20));
     o.length = 208;
     CHECK_THROWS(resolve(o));
+    o = {}, o.task = "der", o.query_at = "early", o.length = 16, o.min_distance = 2, o.near_window = 9;
+    CHECK_NOTHROW(make(o, 20));
+    o = {}, o.task = "der", o.query_at = "fixed";
+    for (o.length = 203; error_of([&] { resolve(o); }) != "";) ++o.length; // the first that there is
+    const int shortest = o.length;
+    --o.length;
+    expect_error(error_of([&] { resolve(o); }), Exit::usage, fmt::format("take --length {} or more", shortest));
 }
 
 TEST_CASE("npy: a dataset comes back as it went", "[tasks]") {
@@ -281,6 +312,11 @@ TEST_CASE("show: pictures", "[tasks]") {
         CHECK(text.find(part) != text.npos);
     CHECK(text.find('\x1b') == text.npos);
     CHECK(shown(o, 1, {true, 80}).find('\x1b') != std::string::npos);
+    TaskOptions filler; // of mqar: the row before the key asks, and both are marked
+    filler.query_row = "marker", filler.length = 40, filler.pairs = 4;
+    const std::string asked = shown(filler, 1, {false, 200});
+    for (const char* part : {"ask  key", "from row 38 (key "}) CHECK(asked.find(part) != asked.npos);
+    CHECK(asked.find("QRY") == asked.npos);
     for (const int width : {40, 80, 200}) { // no line of a picture is wider (the legend may be)
         const std::string s = shown(small("mqar"), 3, {false, width});
         for (size_t begin = 0, end; (end = s.find('\n', begin)) != s.npos; begin = end + 1)

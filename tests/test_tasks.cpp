@@ -8,6 +8,7 @@
 #include "tasks/distant_evidence.h"
 #include "tasks/mqar.h"
 #include "tests/catch.h"
+#include "train/chance.h"
 
 using namespace fci;
 
@@ -81,6 +82,8 @@ void expect_der(const TaskOptions& o, const Dataset& d, int i, const Annotation&
     REQUIRE(x[q - 1] == 0);
     REQUIRE(x[a + 1] == v);
     REQUIRE((near ? in_window(a) : far(a)));
+    if (o.query_at == "early") REQUIRE(q < L / 8);
+    if (o.query_at == "fixed") REQUIRE(q >= L / 10);
     if (o.answer_side == "after") REQUIRE(a > q);
     if (o.answer_side == "before") REQUIRE(a < q);
     if (semantic)
@@ -114,16 +117,20 @@ TEST_CASE("der: every option combination obeys its law", "[tasks]") {
     for (const char* variant : {"far", "near", "semantic"})
         for (const char* key : {"same", "other"})
             for (const char* side : {"after", "either", "before"})
-                for (const char* query_row : {"key", "marker"})
+                for (const auto& [query_row, query_at] :
+                     {std::pair{"key", "uniform"}, {"marker", "uniform"}, {"key", "early"}, {"marker", "fixed"}})
                     for (const int size : {0, 1, 2}) {
                         TaskOptions o = der();
                         o.variant = variant, o.distractor_key = key, o.answer_side = side, o.query_row = query_row;
+                        o.query_at = query_at;
+                        if (o.answer_side == "before" && o.query_at != "uniform") continue; // refused
                         o.filler_repeats_key = size == 1;
                         if (size == 1) o.length = 60, o.min_distance = 20, o.near_window = 9, o.n_distractors = 3;
                         if (size == 2) // tight: the answer competes with the distractors for room
-                            o.length = 24, o.min_distance = 3, o.near_window = 6, o.n_distractors = 4, o.vocab = 11;
+                            o.length = o.query_at == "early" ? 48 : 24, o.min_distance = 3, o.near_window = 6,
+                            o.n_distractors = 4, o.vocab = 11;
                         o = resolve(o);
-                        CAPTURE(variant, key, side, query_row, size);
+                        CAPTURE(variant, key, side, query_row, query_at, size);
                         std::vector<Annotation> notes;
                         const Dataset d = make(o, size ? 300 : 40, &notes);
                         for (int i = 0; i < d.count; ++i) expect_der(o, d, i, notes[i]);
@@ -164,6 +171,104 @@ TEST_CASE("der: q is uniform over the feasible rows, a uniform given q", "[tasks
             if (inside.size() > 1) expect_uniform(inside);
         }
     }
+}
+
+TEST_CASE("der: an early or a fixed row is one of the feasible ones, and the chance is its law's", "[tasks][chance]") {
+    TaskOptions o = der();
+    o.length = 83, o.min_distance = 40, o.near_window = 3, o.n_distractors = 2;
+    // Distractors fit into [q-3, q+3] beside q-1 and q: two after it from q = 1 on? One pair only; so one before, q
+    // >= 3.
+    const auto rows = [&](const char* at, const char* side = "after") {
+        o.query_at = at, o.answer_side = side;
+        return DistantEvidence(resolve(o)).rows();
+    };
+    std::vector<int> all(39); // q + 40 and its neighbour inside [0,83)
+    for (int i = 0; i < 39; ++i) all[i] = i + 3;
+    REQUIRE(rows("uniform") == all);
+    REQUIRE(rows("early") == std::vector{3, 4, 5, 6, 7, 8, 9}); // below floor(83/8) = 10
+    REQUIRE(rows("fixed") == std::vector{8});                   // floor(83/10)
+    o.length = 88;
+    REQUIRE(rows("early").back() == 10); // floor(88/8) = 11 is not below itself
+    o.length = 87;
+    REQUIRE(rows("early").back() == 9);
+    o.length = 89;
+    REQUIRE(rows("fixed") == std::vector{8});
+    o.length = 90;
+    REQUIRE(rows("fixed", "either") == std::vector{9});
+    o = der(), o.query_at = "fixed";
+    REQUIRE(DistantEvidence(resolve(o)).rows() == std::vector{51});
+    o.query_at = "early";
+    REQUIRE(DistantEvidence(resolve(o)).rows().back() == 63);
+    o.length = 20, o.min_distance = 3, o.near_window = 5, o.n_distractors = 4, o.query_at = "fixed";
+    const std::vector<int> first = DistantEvidence(resolve(o)).rows(); // rows 2 and on have no room for four pairs
+    o.query_at = "uniform";
+    const std::vector<int> feasible = DistantEvidence(resolve(o)).rows();
+    REQUIRE(feasible[0] > 2);
+    REQUIRE(first == std::vector{feasible[0]});
+
+    o = der(), o.length = 83, o.min_distance = 40, o.near_window = 12;
+    for (const char* at : {"uniform", "early", "fixed"}) {
+        CAPTURE(at);
+        const std::vector<int> allowed = rows(at);
+        const Dataset d = make(o, 40000), fresh = make(o, 40000, nullptr, 2, 8);
+        std::vector<double> by_row(allowed.size()), by_answer(83), law(83), by_distance(83);
+        for (int i = 0; i < d.count; ++i) {
+            const auto q = std::find(allowed.begin(), allowed.end(), d.query[i]);
+            REQUIRE(q != allowed.end());
+            by_row[q - allowed.begin()] += 1, by_answer[d.answer[i]] += 1;
+        }
+        for (const int q : allowed) // a is uniform over the 83 - 1 - (q + 40) places after it
+            for (int a = q + 40; a < 82; ++a) {
+                const double p = 1.0 / static_cast<double>(allowed.size()) / (42 - q);
+                law[a] += p, by_distance[a - q] += p;
+            }
+        if (allowed.size() > 1) expect_uniform(by_row);
+        expect_law(by_answer, law);
+        // The best rule that never looks, of the law itself: the 4 likeliest places, or distances.
+        const auto best = [](std::vector<double> p) {
+            std::sort(p.rbegin(), p.rend());
+            return 100 * (p[0] + p[1] + p[2] + p[3]);
+        };
+        const Chance c = fit_chance(o, d, fresh, 4);
+        const double exact = std::max(best(law), best(by_distance));
+        CHECK(std::abs(c.at_k - exact) < 5 * std::sqrt(exact * (100 - exact) / 40000) + 0.3); // 0.3: it was fit
+        if (allowed.size() == 1) CHECK(exact == Approx(400.0 / 34));
+    }
+}
+
+TEST_CASE("tasks: the row that asks moves no token", "[tasks]") {
+    TaskOptions fixed = der();
+    fixed.query_at = "fixed";
+    for (TaskOptions o : {der(), fixed, mqar("one")}) {
+        const Dataset key = make(o, 50);
+        o.query_row = "marker";
+        std::vector<Annotation> notes;
+        const Dataset marker = make(o, 50, &notes);
+        REQUIRE((marker.tokens == key.tokens && marker.answer == key.answer && marker.label == key.label));
+        for (int i = 0; i < 50; ++i) {
+            REQUIRE(marker.query[i] == key.query[i] - 1);
+            REQUIRE(notes[i].key == key.query[i]);
+            REQUIRE(marker.tokens[size_t(i) * marker.length + marker.query[i]] == 0);
+        }
+    }
+    TaskOptions o = mqar("one"); // the shortest: one filler
+    o.query_row = "marker", o.length = 34;
+    const Dataset d = make(o, 20);
+    for (int i = 0; i < 20; ++i) REQUIRE((d.query[i] == 32 && d.tokens[34 * i + 32] == 0 && d.tokens[34 * i + 33] > 0));
+}
+
+TEST_CASE("der: the key stands a seventh time where a value equals it", "[tasks]") {
+    const Dataset d = make(der(), 20000);
+    double more = 0;
+    for (int i = 0; i < d.count; ++i) {
+        const int32_t* x = &d.tokens[size_t(i) * d.length];
+        const auto copies = std::count(x, x + d.length, x[d.query[i]]);
+        REQUIRE(copies >= 6);
+        more += copies > 6;
+    }
+    const double p = 1 / 255.0 + 254 / 255.0 * (1 - std::pow(253 / 254.0, 4));
+    CHECK(p == Approx(0.0195).margin(5e-5));
+    CHECK(std::abs(more - 20000 * p) < 5 * std::sqrt(20000 * p * (1 - p)));
 }
 
 TEST_CASE("der: the set of distractor positions is uniform over all that fit", "[tasks]") {
@@ -298,4 +403,9 @@ TEST_CASE("tasks: golden data", "[tasks]") { // a change here changes every reco
     CHECK(fnv(make(mqar("one"), 64)) == 0x36c92812747c7c38u);
     CHECK(fnv(make(mqar("many"), 64)) == 0x8a2d24952987aef5u);
     CHECK(fnv(make(random, 64)) == 0x15a2b00ad071e5b1u);
+    TaskOptions early = der(), fixed = der(), filler = mqar("one");
+    early.query_at = "early", fixed.query_at = "fixed", filler.query_row = "marker";
+    CHECK(fnv(make(early, 64)) == 0xc8c9e217a3d62f8cu);
+    CHECK(fnv(make(fixed, 64)) == 0xe0df87e8a5b2799cu);
+    CHECK(fnv(make(filler, 64)) == 0xf3eb89f80871b238u);
 }

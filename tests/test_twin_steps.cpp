@@ -222,6 +222,9 @@ TEST_CASE("twins: a step of every router on the GPU against the CPU", "[twin]") 
     for (const std::string& router : routers())
         if (router_kind(router) == RouterKind::in_model && router != "investigator")
             compare(small_model("transformer:1", router));
+    ModelOptions normed = small_model("transformer:1", "closed-loop");
+    normed.router_norm = true; // of every row, and three times of the query's
+    compare(normed);
     ModelOptions anchored = small_model("raw", "investigator");
     anchored.embeddings = "anchors";
     compare(anchored);

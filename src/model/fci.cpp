@@ -180,12 +180,15 @@ Model::Model(ParameterBinder& p, const ModelOptions& o, int vocab, int length)
                     : std::nullopt),
       council_(o.router == "none" ? std::nullopt
                                   : std::optional<Council>(std::in_place, p, "council", o.d_model, o.heads)),
-      head_norm_(p, "head.norm", o.d_model), head_(p, "head.linear", o.d_model, vocab) {}
+      head_norm_(p, "head.norm", o.d_model), head_(p, "head.linear", o.d_model, vocab),
+      router_norm_(o.router_norm && o.router != "none"
+                       ? std::optional<LayerNorm>(std::in_place, p, "router.norm", o.d_model)
+                       : std::nullopt) {}
 
 Model::Output Model::operator()(Tape& tape, IntTensor tokens, IntTensor query) const {
     Output out;
     out.mixed = representation_(tape, tokens);
-    const Tensor x = out.mixed.x;
+    const Tensor x = out.mixed.x, seen = for_router(tape, x);
     Tensor u = gather(tape, x, query); // the query rows
     const auto route = [&](Tensor xq) {
         const Routed r = std::visit(
@@ -193,7 +196,7 @@ Model::Output Model::operator()(Tape& tape, IntTensor tokens, IntTensor query) c
                 if constexpr (std::is_same_v<std::decay_t<decltype(router)>, std::monostate>)
                     return {};
                 else
-                    return router(tape, x, xq, query, top_k_);
+                    return router(tape, seen, for_router(tape, xq), query, top_k_);
             },
             router_);
         out.scores = r.scores, out.picked = r.picked, out.chosen = r.chosen;
@@ -215,7 +218,7 @@ Model::Output Model::operator()(Tape& tape, IntTensor tokens, IntTensor query) c
 Tensor Model::contrastive_scores(Tape& tape, IntTensor tokens, IntTensor query) const {
     constexpr float temperature = 0.07f, tiny = 1e-20f;
     const auto& router = std::get<Investigator>(router_);
-    const Tensor x = representation_.embed(tape, tokens);
+    const Tensor x = for_router(tape, representation_.embed(tape, tokens));
     const auto unit = [&](Tensor rows, Tensor w) { return rms_norm(tape, linear(tape, rows, w, {}), {}, tiny); };
     return dot_scores(tape, unit(gather(tape, x, query), router.wq), unit(x, router.wk),
                       1.f / (temperature * static_cast<float>(x.shape[2])));

@@ -1,6 +1,6 @@
 // FCI: Flow - Council - Investigator, the paper's test bed  [Basu 2026, Sec. 3.2]
 //   tokens -> embedding -> representation -> x (b,t,d)
-//   router: scores of the query rows -> top k positions and their right neighbours
+//   router: scores of the query rows, of x or with router-norm of LN x -> top k positions and their right neighbours
 //   council: the query row attends to those -> head -> logits over the vocabulary
 // Only the representation (and, in a few rows, the router) differs between the paper's experiments.
 #pragma once
@@ -30,6 +30,7 @@ struct ModelOptions {
     std::string positions = "everywhere";         // everywhere | in_mixer | none: who gets position embeddings
     std::string embeddings = "learned";           // learned | structured | anchors: the token embeddings
     bool mean_residual = false;                   // global-mean: h_j = x_j + W mean(x) + b
+    bool router_norm = false;                     // the router sees LN x; the Council sees x all the same
     int d_model = 128, heads = 4, top_k = 4;
     uint64_t seed = 1; // the run's, by which patterns are drawn; set by resolve
 };
@@ -92,7 +93,8 @@ public:
 
     // tokens (b,t), query rows (b,r)
     Output operator()(Tape&, IntTensor tokens, IntTensor query) const;
-    Tensor represent(Tape& tape, IntTensor tokens) const { return representation_(tape, tokens).x; } // (b,t,d)
+    // What the router sees (b,t,d).
+    Tensor represent(Tape& tape, IntTensor tokens) const { return for_router(tape, representation_(tape, tokens).x); }
 
     const Budget* budget() const { return representation_.budgeted ? &representation_.budgeted->budget : nullptr; }
     int place_length() const { return place_length_; } // positions of one place that is routed to
@@ -100,6 +102,8 @@ public:
     Tensor contrastive_scores(Tape&, IntTensor tokens, IntTensor query) const;
 
 private:
+    Tensor for_router(Tape& tape, Tensor x) const { return router_norm_ ? (*router_norm_)(tape, x) : x; }
+
     int top_k_, place_length_;
     Representation representation_;
     std::variant<std::monostate, Investigator, Rank1, SegmentRouter, MemoryBank> router_;
@@ -107,6 +111,7 @@ private:
     std::optional<Council> council_;
     LayerNorm head_norm_;
     Linear head_;
+    std::optional<LayerNorm> router_norm_; // the last: the start values of the others are the same with it
 };
 
 } // namespace fci

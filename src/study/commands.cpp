@@ -7,6 +7,7 @@
 #include <set>
 
 #include "study/hotpot_rows.h"
+#include "study/registered.h"
 #include "study/report.h"
 #include "study/sweep.h"
 #include "train/progress.h"
@@ -23,6 +24,7 @@ struct Loaded {
 
     explicit Loaded(const StudyOptions& o) : study(load_study(find_runs_folder())) {
         rows = study.select(o.words.empty() ? std::vector<std::string>{"all"} : o.words);
+        if (!o.readings.empty()) rows = under(rows, select_readings(study.joint, o.readings));
         scale = &study.scale(o.scale);
     }
     std::string recorded() const { return study.folder + "/results"; }
@@ -68,7 +70,8 @@ std::string not_run(const std::vector<Row>& rows) {
 }
 
 // What is found in the results is not made again: to be said, where this build did not make it.
-std::string of_other_builds(const std::vector<Case>& cases, const Results& own, int64_t seeds, const std::string& file) {
+std::string of_other_builds(const std::vector<Case>& cases, const Results& own, int64_t seeds,
+                            const std::string& file) {
     const auto [key, commit] = provenance().front();
     const std::string ours = json_quote(key) + ":" + json_quote(commit);
     std::set<const Result*> all, others;
@@ -79,9 +82,27 @@ std::string of_other_builds(const std::vector<Case>& cases, const Results& own, 
                 if (r->provenance.find(ours) == std::string::npos) others.insert(r);
             }
     if (others.empty()) return "";
-    return fmt::format("{} of {} results were made by other builds of fci than this one ({}), and not made again; to do "
-                       "so, move {} away",
-                       others.size(), all.size(), commit, file);
+    return fmt::format(
+        "{} of {} results were made by other builds of fci than this one ({}), and not made again; to do "
+        "so, move {} away",
+        others.size(), all.size(), commit, file);
+}
+
+} // namespace
+
+namespace {
+
+Exit show_registered(const StudyOptions& o, const Loaded& l) {
+    const Registered all = load_registered(l.study);
+    if (o.scale != all.scale)
+        fail(Exit::usage, "--registered: {} is about --scale {}, not {}", all.file, all.scale, o.scale);
+    if (!o.readings.empty()) fail(Exit::usage, "--registered shows all readings of {}: leave --reading out", all.file);
+    std::vector<std::string> rows;
+    if (!o.words.empty())
+        for (const Row& r : l.rows) rows.push_back(r.label());
+    fmt::print("{}", registered_text(all, cells_of(all, l.study), rows, read(o.results, o.scale),
+                                     read(l.recorded(), o.scale), table_options(o)));
+    return Exit::ok;
 }
 
 } // namespace
@@ -94,6 +115,9 @@ Exit list_rows(const StudyOptions& o) {
     if (o.words.empty())
         fmt::print("and {} rows of readings, one open option at a time: ./fci rows readings\n",
                    l.study.variants.size());
+    if (o.words.empty() && o.readings.empty())
+        fmt::print("and {} joint readings, by name (runs/readings.toml): ./fci table ROWS --by-reading\n",
+                   l.study.joint.size());
     for (const Row& r : l.rows) // of the whole list they would be too many
         if (!o.words.empty() && !r.note.empty()) fmt::print("{}: {}\n", r.label(), r.note);
     return Exit::ok;
@@ -115,6 +139,7 @@ Exit run_sweep(const StudyOptions& o) {
     if (const std::string text = not_run(l.rows); !text.empty()) progress.line(text);
     if (exit == Exit::ok && std::filesystem::exists(results_file(s.results, s.scale))) {
         std::string words = o.scale == "small" ? "" : " --scale " + o.scale;
+        for (const std::string& reading : o.readings) words += " --reading " + reading;
         if (o.results != StudyOptions().results) words += " --results " + o.results;
         progress.line(fmt::format("results are in {}; ./fci table {}{} shows them", results_file(s.results, s.scale),
                                   o.words.empty() ? "all" : fmt::format("{}", fmt::join(o.words, " ")), words));
@@ -164,12 +189,19 @@ Exit reproduce(const StudyOptions& o) {
 }
 
 Exit show_table(const StudyOptions& o) {
-    const Loaded l(o);
+    Loaded l(o);
+    if (o.registered) return show_registered(o, l);
+    if (o.by_reading && o.readings.empty()) // the rows as they are come first
+        for (Row& r : under(l.rows, l.study.joint)) l.rows.push_back(std::move(r));
     TableOptions t = table_options(o);
     t.recorded = l.recorded();
     const Results own = read_for_table(o.results, o.scale, l.rows),
                   recorded = read_for_table(t.recorded, o.scale, l.rows);
     const std::vector<Line> lines = lines_of(plan(l.rows, *l.scale), own, recorded, o.seeds);
+    if (o.by_reading) {
+        fmt::print("{}", by_reading_text(lines, t));
+        return Exit::ok;
+    }
     fmt::print("{}", table_text(lines, t));
     std::vector<Row> without = l.rows;
     for (const Line& line : lines)
@@ -177,6 +209,31 @@ Exit show_table(const StudyOptions& o) {
     if (t.format != "csv")
         if (const std::string text = not_run(without); !text.empty()) fmt::print("{}\n", text);
     return Exit::ok;
+}
+
+Reading one_reading(const Study* study, const std::string& word) {
+    const std::vector<Reading> found =
+        select_readings(study                                     ? study->joint
+                        : word.find(".toml") == std::string::npos ? load_study(find_runs_folder()).joint
+                                                                  : std::vector<Reading>{},
+                        {word});
+    if (found.size() != 1)
+        fail(Exit::usage, "--reading {} names {} readings, and one is wanted here: {} or another of them", word,
+             found.size(), found[0].word);
+    return found[0];
+}
+
+void apply_reading(Options& o, const std::string& word, const Given& given) {
+    if (!o.run.resume.empty())
+        fail(Exit::usage,
+             "--reading {} and --resume: a resumed run has the options it was started with; leave "
+             "--reading out",
+             word);
+    if (!o.train.data.empty() && o.task.task != "hotpotqa")
+        fail(Exit::usage, "--reading {} and --data: the sequences are made already; leave one of them out", word);
+    Settings s = one_reading(nullptr, word).of_task(o.task);
+    for (const auto& [key, value] : given) std::erase(s.keys, key);
+    s.apply(o);
 }
 
 } // namespace fci

@@ -4,7 +4,8 @@
 #include <vector>
 
 #include "core/check.h"
-#include "train/options.h"
+#include "study/rows.h"
+#include "train/run.h"
 
 namespace fci {
 
@@ -15,6 +16,9 @@ struct StudyOptions {
     int64_t seeds = 0; // 0: the command's own
     RunOptions how;    // threads, device, tf32
     int jobs = 1;
+    std::vector<std::string> readings; // joint ones, or sets of them
+    bool by_reading = false;           // table: readings by rows
+    bool registered = false;           // table: what was expected beside what came out
     bool status = false, quiet = false;
 };
 
@@ -22,5 +26,10 @@ Exit list_rows(const StudyOptions&);
 Exit run_sweep(const StudyOptions&);
 Exit reproduce(const StudyOptions&); // Exit::differs: a row is not what was recorded
 Exit show_table(const StudyOptions&);
+
+// The one reading that `word` names, of the study or of a file. Exit::usage: none, or several.
+Reading one_reading(const Study*, const std::string& word);
+// fci train --reading: sets its options, as far as the task has them, but not those that are `given`.
+void apply_reading(Options&, const std::string& word, const Given& given);
 
 } // namespace fci

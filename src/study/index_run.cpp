@@ -135,7 +135,7 @@ void run_bloom(const TrainerData& data, IndexOutcome& out) {
     const int width = test.length / segments, k = o.model.top_k;
     out.chance = fit_chance(o.task, data.train, test, k, width);
     const BloomHashes hashes(static_cast<uint64_t>(o.train.seed), test.vocab);
-    const int key_after = o.task.task == "der" && o.task.query_row == "marker" ? 1 : 0; // the marker's row asks for it
+    const int key_after = o.task.query_row == "marker" ? 1 : 0; // the row before it asks for it
     int64_t without_key = 0, false_positives = 0, candidates = 0;
     double theory = 0;
     for (int s = 0; s < test.count; ++s) {

@@ -18,7 +18,7 @@ void reset_task(TaskOptions& t) {
         if (t.n_distractors == 0) t.distractor_key = start.distractor_key; // near_window still moves random numbers
     } else if (t.task == "mqar") {
         t.variant = start.variant, t.distractor_key = start.distractor_key, t.answer_side = start.answer_side;
-        t.query_row = start.query_row, t.filler_repeats_key = start.filler_repeats_key;
+        t.query_at = start.query_at, t.filler_repeats_key = start.filler_repeats_key; // query_row is of mqar too
         t.n_distractors = start.n_distractors, t.min_distance = start.min_distance, t.near_window = start.near_window;
         if (t.queries == "one") t.random_non_queries = start.random_non_queries;
     } else if (t.task == "hotpotqa") {
@@ -62,7 +62,7 @@ Options canonical(Options o) {
         m.representation = "content-only"; // another name of the same model
     if (m.representation == "content-only") m.positions = start.model.positions;
     if (r.kind != "global-mean") m.mean_residual = start.model.mean_residual;
-    if (m.router == "none") m.top_k = start.model.top_k;
+    if (m.router == "none") m.top_k = start.model.top_k, m.router_norm = start.model.router_norm;
     if (router_kind(m.router) != RouterKind::bandit) n.bandit_context = start.train.bandit_context;
     if (n.contrastive == "none") n.contrastive_target = start.train.contrastive_target;
     return o;

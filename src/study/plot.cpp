@@ -8,6 +8,7 @@
 
 #include "core/files.h"
 #include "core/nearest.h"
+#include "study/commands.h"
 #include "study/report.h"
 
 namespace fci {
@@ -28,15 +29,20 @@ struct Source {
     Results own, recorded;
     Study study;
     std::string scale;
+    std::vector<Reading> reading; // one, or none
 
     explicit Source(const PlotOptions& o) : scale(o.scale) {
         std::vector<std::string> notes;
         own = Results(o.results, o.scale, notes);
         study = load_study(find_runs_folder());
         recorded = Results(study.folder + "/results", o.scale, notes);
+        if (!o.reading.empty()) reading = {one_reading(&study, o.reading)};
         for (const std::string& note : notes) fmt::print(stderr, "fci plot: {}\n", note);
     }
-    std::vector<Case> cases(const std::string& word) { return plan(study.select({word}), study.scale(scale)); }
+    std::vector<Case> cases(const std::string& word) {
+        const std::vector<Row> rows = study.select({word});
+        return plan(reading.empty() ? rows : under(rows, reading), study.scale(scale));
+    }
     std::vector<Line> lines(const std::string& word) { return lines_of(cases(word), own, recorded, 0); }
     const Result* run(const Case& c, int64_t seed) const {
         const std::string hash = run_hash(c.seeded(seed));
@@ -62,7 +68,7 @@ std::string bars(const std::vector<Line>& lines, const std::string& quantity, bo
     std::string data;
     for (const Line& l : lines) {
         if (l.quantity != quantity || l.ours.seeds == 0) continue;
-        std::string name = with_group ? l.of.row.label() : l.of.row.representation;
+        std::string name = with_group ? l.of.row.base_label() : l.of.row.representation;
         if (with_group && name.starts_with("f4.")) name.erase(0, 3);
         data += fmt::format("{} {:.6g} {:.6g} {} {}\n", quoted(name + rate(l.of)), l.ours.mean, l.ours.half_width,
                             number(l.ours.chance), number(paper_of(l)));
@@ -75,8 +81,12 @@ void require_data(int count, const PlotOptions& o) {
     if (count == 0)
         fail(Exit::usage,
              "{}: there are no results of it at scale {}; make them, or choose another --scale:\n  ./fci reproduce {} "
-             "--scale {}",
-             o.figure, o.scale, o.figure, o.scale);
+             "--scale {}{}",
+             o.figure, o.scale, o.figure, o.scale, o.reading.empty() ? "" : " --reading " + o.reading);
+}
+
+std::string where_text(const PlotOptions& o) {
+    return "scale " + o.scale + (o.reading.empty() ? "" : ", reading " + o.reading);
 }
 
 // Horizontal bars from the top down: ours with its interval, chance as a gray tick, the paper's value as a cross.
@@ -97,7 +107,7 @@ std::string figure2(Source& s, const PlotOptions& o) {
     require_data(count, o);
     std::string text = fmt::format(fmt::runtime(head), 480) +
                        "set multiplot layout 1,2\nset key outside bottom center horizontal\n" +
-                       bar_panel(data, count, "(a) routing at 4, by what mixes the tokens", "%, scale " + o.scale, "a");
+                       bar_panel(data, count, "(a) routing at 4, by what mixes the tokens", "%, " + where_text(o), "a");
     std::string curves, plots;
     int n = 0;
     for (const Case& c : s.cases("figure2")) {
@@ -160,7 +170,7 @@ std::string figure4(Source& s, const PlotOptions& o) {
     const std::string data = bars(s.lines("figure4"), "routing", true, count);
     require_data(count, o);
     return fmt::format(fmt::runtime(head), 160 + 26 * count) + "set key outside top center horizontal\n" +
-           bar_panel(data, count, "The routing landscape", "routing at 4 (bandits: at 1), %, scale " + o.scale, "a");
+           bar_panel(data, count, "The routing landscape", "routing at 4 (bandits: at 1), %, " + where_text(o), "a");
 }
 
 // The file of `fci bench --scaling`: method, n, ms, MB, ns a token; tab-separated, with a header line.

@@ -9,7 +9,7 @@
 namespace fci {
 
 struct PlotOptions {
-    std::string figure, out, scale = "small", results = "runs/out/results";
+    std::string figure, out, reading, scale = "small", results = "runs/out/results";
     std::string data = "runs/results/scaling.tsv"; // scaling: what `fci bench --scaling --out` wrote
 };
 

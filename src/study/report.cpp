@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 
 #include "study/estimate.h"
 #include "study/hotpot_rows.h"
+#include "study/layout.h"
 #include "train/progress.h"
 
 namespace fci {
@@ -138,15 +138,8 @@ std::string command_text(const Line& line, const std::string& scale) {
     const Row& row = line.of.row;
     if (line.on && on_hotpot(row)) return fmt::format("./fci reproduce {} --data FILE", row.id);
     if (!row.needs.empty()) return "needs " + row.needs;
-    return fmt::format("./fci reproduce {} --scale {}{}", row.foreign ? row.file : row.id, scale,
-                       line.on ? " --data FILE" : "");
-}
-
-std::string csv_field(const std::string& s) {
-    if (s.find_first_of(",\"\n") == std::string::npos) return s;
-    std::string q;
-    for (const char c : s) q += c == '"' ? "\"\"" : std::string(1, c);
-    return fmt::format("\"{}\"", q);
+    return fmt::format("./fci reproduce {}{} --scale {}{}", row.foreign ? row.file : row.base_id(),
+                       row.under.empty() ? "" : " --reading " + row.under, scale, line.on ? " --data FILE" : "");
 }
 
 std::string csv(const std::vector<Line>& lines, const TableOptions& o) {
@@ -172,41 +165,6 @@ std::string csv(const std::vector<Line>& lines, const TableOptions& o) {
                                         command_text(l, o.scale)};
         for (std::string& f : fields) f = csv_field(f);
         s += fmt::format("{}\n", fmt::join(fields, ","));
-    }
-    return s;
-}
-
-size_t letters(const std::string& s) { // of UTF-8
-    return static_cast<size_t>(std::count_if(s.begin(), s.end(), [](char c) { return (c & 0xC0) != 0x80; }));
-}
-
-using Cells = std::vector<std::vector<std::string>>; // the first line is the heading
-
-std::string aligned(const Cells& cells, const std::function<std::string(const std::string&, size_t)>& dress) {
-    std::vector<size_t> width(cells[0].size());
-    for (const auto& line : cells)
-        for (size_t i = 0; i < line.size(); ++i) width[i] = std::max(width[i], letters(line[i]));
-    std::string s;
-    for (const auto& line : cells) {
-        std::string text;
-        for (size_t i = 0; i < line.size(); ++i) {
-            text += &line == &cells[0] ? line[i] : dress(line[i], i);
-            if (i + 1 < line.size()) text += std::string(width[i] - letters(line[i]) + 2, ' ');
-        }
-        s += text + '\n';
-    }
-    return s;
-}
-
-std::string markdown(const Cells& cells) {
-    std::string s;
-    for (size_t i = 0; i < cells.size(); ++i) {
-        s += fmt::format("| {} |\n", fmt::join(cells[i], " | "));
-        if (i == 0) {
-            s += '|';
-            for (size_t c = 0; c < cells[0].size(); ++c) s += "---|";
-            s += '\n';
-        }
     }
     return s;
 }

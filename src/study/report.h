@@ -31,6 +31,9 @@ std::vector<Line> lines_of(const std::vector<Case>&, const Results& own, const R
 
 std::string table_text(const std::vector<Line>&, const TableOptions&);
 
+// Readings down, rows across: of each its first quantity, beside chance. Rows that have no result go below.
+std::string by_reading_text(const std::vector<Line>&, const TableOptions&);
+
 // The sentences on what differs from the recorded results of the same runs, and how many rows could be compared: our
 // mean of routing, accuracy or what else the paper has of a row is off by more than margin() and by more than the
 // recorded 95% interval.

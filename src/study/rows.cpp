@@ -10,8 +10,8 @@
 #include "core/nearest.h"
 #include "study/analysis.h"
 #include "study/plan.h"
+#include "study/toml_file.h"
 #include "study/verdict.h"
-#include "train/options_toml.h"
 
 namespace fci {
 namespace {
@@ -25,42 +25,14 @@ bool contains(const std::vector<std::string>& v, const std::string& s) {
     return std::find(v.begin(), v.end(), s) != v.end();
 }
 
-// One TOML file: messages name it and the line.
-struct Reader {
-    std::string file;
+void set_words(Row& row) {
+    const Options& o = row.settings.values;
+    row.task = o.task.task, row.router = o.model.router;
+    row.representation = learns(o) ? o.model.representation : "-";
+}
 
-    template <class... Args>
-    [[noreturn]] void refuse(const toml::node& at, fmt::format_string<Args...> format, Args&&... args) const {
-        fail(Exit::usage, "{}:{}: {}", file, at.source().begin.line, fmt::format(format, std::forward<Args>(args)...));
-    }
-
-    std::string text(const std::string& key, const toml::node& node) const {
-        if (!node.is_string()) refuse(node, "{}: a string, in quotes, is wanted here", key);
-        return node.value<std::string>().value();
-    }
-
-    const toml::array& array(const std::string& key, const toml::node& node) const {
-        if (!node.is_array()) refuse(node, "{}: an array, in [ ], is wanted here", key);
-        return *node.as_array();
-    }
-
-    const toml::table& sub_table(const std::string& key, const toml::node& node) const {
-        if (!node.is_table()) refuse(node, "{}: a table is wanted here", key);
-        return *node.as_table();
-    }
-
-    void set(Settings& s, const std::string& key, const toml::node& node,
-             const std::vector<std::string>& others) const {
-        for (const Option& o : table(s.values)) {
-            if (o.key != key) continue;
-            if (key == "data" || key == "test_data") // a path says nothing about what is in it
-                refuse(node, "{}: rows make their data; fci train --data reads a folder", key);
-            if (o.group == Option::run || key == "seed")
-                refuse(node, "{}: not a row's to say, but how it is run: see fci sweep --help", key);
-        }
-        s.keys.push_back(set_from_toml(table(s.values), key, node, file, Exit::usage, others).key);
-    }
-
+// The file of some rows, or of the scales.
+struct Reader : TomlFile {
     void read_paper(Row& row, const toml::node& node) const {
         for (const auto& [key, value] : sub_table("paper", node)) {
             const std::string quantity(key.str()), written = text(quantity, value);
@@ -105,12 +77,6 @@ struct Reader {
         return row;
     }
 
-    static void set_words(Row& row) {
-        const Options& o = row.settings.values;
-        row.task = o.task.task, row.router = o.model.router;
-        row.representation = learns(o) ? o.model.representation : "-";
-    }
-
     // The rows of a [[readings]] table: each of its rows with each value of each of its options.
     std::vector<Row> read_readings(const toml::table& t, const std::vector<Row>& rows, const std::string& group) const {
         const toml::node* named = t.get("rows");
@@ -126,22 +92,17 @@ struct Reader {
                 if (key.str() == "rows") continue;
                 for (const toml::node& value : array(std::string(key.str()), values)) {
                     Row row = *base;
-                    if (!row.needs.empty()) refuse(value, "{} needs {}: it is not run under any reading", id, row.needs);
-                    set(row.settings, std::string(key.str()), value, {"rows"});
+                    if (!row.needs.empty())
+                        refuse(value, "{} needs {}: it is not run under any reading", id, row.needs);
+                    const std::string word = set(row.settings, std::string(key.str()), value, {"rows"});
                     set_words(row);
-                    for (const Option& o : table(row.settings.values))
-                        if (o.key == row.settings.keys.back()) row.id += "@" + o.key + "=" + plain(o.text());
+                    row.id += "@" + row.settings.keys.back() + "=" + word;
                     row.group = group, row.file = file, row.line = static_cast<int>(value.source().begin.line);
                     all.push_back(row);
                 }
             }
         }
         return all;
-    }
-
-    static std::string plain(std::string text) { // without quotes
-        std::erase(text, '"');
-        return text;
     }
 
     std::vector<Scale> read_scales(const toml::table& doc) const {
@@ -173,13 +134,14 @@ struct Reader {
 };
 
 void read_rows(const std::string& path, const std::vector<Row>& known, std::vector<Row>& rows) {
-    const Reader reader{path};
+    const Reader reader{{path}};
     const toml::table doc = parse_toml(read_file(path), path);
     const std::string group = fs::path(path).stem().string();
     for (const auto& [key, node] : doc) {
         const std::string name(key.str());
+        if (name == "joint") continue; // study/readings.h
         if (name != "row" && name != "readings")
-            reader.refuse(node, "{}: [[row]] and [[readings]] are wanted here", name);
+            reader.refuse(node, "{}: [[row]], [[readings]] and [[joint]] are wanted here", name);
         for (const toml::node& entry : reader.array("[[" + name + "]]", node)) {
             const toml::table& t = reader.sub_table(name, entry);
             if (name == "row")
@@ -199,16 +161,6 @@ void refuse_twice(const std::vector<Row>& rows) {
 }
 
 } // namespace
-
-bool Settings::has(const std::string& key) const { return contains(keys, key); }
-
-void Settings::apply(Options& to) const {
-    Options from = values;
-    const std::vector<Option> source = table(from), target = table(to);
-    for (size_t i = 0; i < source.size(); ++i)
-        if (has(source[i].key))
-            std::visit([&](auto* p) { *p = *std::get<std::decay_t<decltype(p)>>(source[i].value); }, target[i].value);
-}
 
 const Scale& Study::scale(const std::string& name) const {
     std::vector<std::string> names;
@@ -249,6 +201,11 @@ std::vector<Row> Study::select(const std::vector<std::string>& words) const {
             }
             continue;
         }
+        if (const size_t at = word.rfind('@'); at != std::string::npos && word.find('=', at) == std::string::npos) {
+            for (const Row& r : under(select({word.substr(0, at)}), select_readings(joint, {word.substr(at + 1)})))
+                take(r);
+            continue;
+        }
         std::vector<std::string> known{"all"};
         bool found = word == "all";
         for (const auto* from : {&rows, &variants})
@@ -260,6 +217,32 @@ std::vector<Row> Study::select(const std::vector<std::string>& words) const {
             fail(Exit::usage, "{}: no such row or group{} (fci rows lists them)", word, did_you_mean(word, known));
     }
     return chosen;
+}
+
+Row under(const Row& row, const Reading& reading) {
+    if (!row.needs.empty()) return row;
+    const Settings s = reading.of_task(row.settings.values.task);
+    Row changed = row;
+    for (const std::string& key : s.keys)
+        if (row.settings.has(key) && row.settings.text(key) != s.text(key))
+            fail(Exit::usage, "{}:{}: the row {} says {} = {} itself, and the reading {} ({}:{}) says {}", row.file,
+                 row.line, row.label(), key, row.settings.text(key), reading.name, reading.file, reading.line,
+                 s.text(key));
+        else if (!row.settings.has(key))
+            changed.settings.keys.push_back(key);
+    s.apply(changed.settings.values);
+    set_words(changed);
+    changed.id += "@" + reading.name, changed.base = row.id, changed.under = reading.word;
+    return changed;
+}
+
+std::vector<Row> under(const std::vector<Row>& rows, const std::vector<Reading>& readings) {
+    std::vector<Row> all;
+    std::set<std::string> seen;
+    for (const Reading& reading : readings)
+        for (const Row& row : rows)
+            if (Row r = under(row, reading); seen.insert(r.label()).second) all.push_back(std::move(r));
+    return all;
 }
 
 std::string find_runs_folder() {
@@ -284,13 +267,15 @@ Study load_study(const std::string& folder) {
     for (const std::string& file : files) {
         const std::string name = fs::path(file).filename().string();
         if (name == "scales.toml")
-            study.scales = Reader{file}.read_scales(parse_toml(read_file(file), file));
-        else if (name != "readings.toml")
+            study.scales = Reader{{file}}.read_scales(parse_toml(read_file(file), file));
+        else if (name != "readings.toml" && name != "registered.toml")
             read_rows(file, {}, study.rows);
     }
     refuse_twice(study.rows);
-    if (const std::string file = folder + "/readings.toml"; fs::exists(file))
+    if (const std::string file = folder + "/readings.toml"; fs::exists(file)) {
         read_rows(file, study.rows, study.variants);
+        study.joint = read_joint(read_file(file), file);
+    }
     return study;
 }
 

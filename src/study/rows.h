@@ -13,6 +13,8 @@
 //   rows = ["f2.raw"]                                 gives the rows f2.raw@positions=in_mixer, f2.raw@positions=none
 //   positions = ["in_mixer", "none"]
 //
+// and joint readings, several options under one name: study/readings.h.
+//
 // runs/scales.toml: what each scale changes of the defaults, and the learning rates it runs every row at; [SCALE.TASK]
 // for one task only. What a row sets itself stands.
 #pragma once
@@ -21,18 +23,9 @@
 #include <utility>
 #include <vector>
 
-#include "train/options.h"
+#include "study/readings.h"
 
 namespace fci {
-
-// Some options and their values.
-struct Settings {
-    Options values;
-    std::vector<std::string> keys;
-
-    bool has(const std::string& key) const;
-    void apply(Options& to) const;
-};
 
 struct Row {
     std::string id, group, where, reading, note, needs, measure;
@@ -41,9 +34,12 @@ struct Row {
     Settings settings;
     std::string file; // and line: where it stands
     int line = 0;
-    bool foreign = false; // not of the runs folder: known by its file only
+    bool foreign = false;    // not of the runs folder: known by its file only
+    std::string base, under; // under a joint reading: the id without it, and --reading's word for it
 
     std::string label() const { return reading.empty() ? id : id + " (" + reading + ")"; }
+    std::string base_label() const { return reading.empty() ? base_id() : base_id() + " (" + reading + ")"; }
+    std::string base_id() const { return under.empty() ? id : base; }
 };
 
 struct Scale {
@@ -57,14 +53,20 @@ struct Study {
     std::string folder;        // runs
     std::vector<Row> rows;     // the paper's
     std::vector<Row> variants; // of readings.toml
+    std::vector<Reading> joint;
     std::vector<Scale> scales;
 
     const Scale& scale(const std::string& name) const; // Exit::usage with the nearest
 
     // The rows that words name, in their order, each once: an id, a group (table1), a FILE.toml, own/text for
-    // runs/own/text.toml, or all (the paper's).
+    // runs/own/text.toml, or all (the paper's); ROWS@READING for them under a joint reading, or all of a set.
     std::vector<Row> select(const std::vector<std::string>& words) const;
 };
+
+// The row with the reading's options, as far as its task has them; f2.raw@NAME. A row that needs what is not here stays
+// what it is. Exit::usage where the row has another value for one of them itself.
+Row under(const Row&, const Reading&);
+std::vector<Row> under(const std::vector<Row>&, const std::vector<Reading>&); // all rows under the first, then ...
 
 // ./runs, else runs beside one of the folders above the program; Exit::usage where there is neither.
 std::string find_runs_folder();

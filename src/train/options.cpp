@@ -27,15 +27,16 @@ std::vector<Option> table(Options& o) {
     const double no_limit = 1e300, many = 2147483647, size = 1 << 20;
 
     TaskOptions& k = o.task;
-    word("task", &k.task, {"der", "mqar", "hotpotqa", "other"},
-         "der: distant evidence retrieval; mqar; hotpotqa");
+    word("task", &k.task, {"der", "mqar", "hotpotqa", "other"}, "der: distant evidence retrieval; mqar; hotpotqa");
     number("length", &k.length, 0, size, "sequence length L; 0: the task's own (der 512, mqar 256, hotpotqa 1024)");
     word("variant", &k.variant, {"far", "near", "semantic"}, "der: where the answer is, how it matches");
     word("distractor_key", &k.distractor_key, {"same", "other"},
          "der: the distractors carry the query's key, or another");
     word("answer_side", &k.answer_side, {"after", "either", "before"}, "der: where the answer is, seen from the query");
     word("query_row", &k.query_row, {"key", "marker"},
-         "der: the row that asks is the key's, or the marker's before it");
+         "der, mqar: the row that asks is the key's, or the one before it, which holds no key");
+    word("query_at", &k.query_at, {"uniform", "early", "fixed"},
+         "der: the key's row: any, one of the first eighth, or the one at a tenth of the length");
     any("filler_repeats_key", &k.filler_repeats_key, "der: filler may be the query's key");
     number("n_distractors", &k.n_distractors, 0, size, "der: distractor pairs");
     number("min_distance", &k.min_distance, 1, size, "der: least distance of the answer (near: of the distractors)");
@@ -55,6 +56,7 @@ std::vector<Option> table(Options& o) {
          "how token embeddings start and what they add: N(0,0.02); N(0,0.02) a concept + N(0,0.01) a token; an anchor "
          "a concept");
     any("mean_residual", &m.mean_residual, "global-mean: adds x_j to the mean");
+    any("router_norm", &m.router_norm, "LayerNorm of what the router sees; the Council sees it as it is");
     number("d_model", &m.d_model, 1, 1 << 16, "width");
     number("heads", &m.heads, 1, 1 << 10, "attention heads");
     number("top_k", &m.top_k, 1, size, "positions that the router chooses");

@@ -1,0 +1,74 @@
+#include <algorithm>
+
+#include "study/layout.h"
+#include "study/report.h"
+
+namespace fci {
+namespace {
+
+std::string reading_of(const Row& row) { return row.under.empty() ? "(none)" : row.under; }
+
+// "99.8 [6.1] (3)": ours, chance, seeds.
+std::string cell_text(const Line& l) {
+    const Ours& o = l.ours;
+    if (o.seeds + o.without == 0) return l.ran ? "no value" : "";
+    const std::string number = o.seeds ? fmt::format("{:.{}f}", o.mean, l.quantity == "cosine_gap" ? 3 : 1) : "none";
+    return fmt::format("{}{} ({})", number, o.chance ? fmt::format(" [{:.1f}]", *o.chance) : "", o.seeds + o.without);
+}
+
+std::string csv(const std::vector<const Line*>& lines) {
+    Cells cells{{"reading", "learning_rate", "row", "what", "ours", "seeds", "chance"}};
+    for (const Line* l : lines) {
+        const auto number = [&](bool there, double x) { return there ? fmt::format("{:.6g}", x) : ""; };
+        cells.push_back({reading_of(l->of.row), l->of.learning_rate ? fmt::format("{}", *l->of.learning_rate) : "",
+                         l->of.row.base_label(), l->quantity, number(l->ours.seeds > 0, l->ours.mean),
+                         std::to_string(l->ours.seeds + l->ours.without),
+                         number(l->ours.chance.has_value(), l->ours.chance.value_or(0))});
+    }
+    return csv_lines(cells);
+}
+
+} // namespace
+
+std::string by_reading_text(const std::vector<Line>& lines, const TableOptions& o) {
+    std::vector<const Line*> firsts; // of each case its first quantity: routing where there is any
+    const auto same_case = [](const Line& a, const Line& b) {
+        return a.of.row.label() == b.of.row.label() && a.of.learning_rate == b.of.learning_rate;
+    };
+    for (const Line& l : lines)
+        if (l.of.row.needs.empty() && !l.on && (firsts.empty() || !same_case(*firsts.back(), l))) firsts.push_back(&l);
+    if (o.format == "csv") return csv(firsts);
+
+    std::vector<std::string> columns, empty;
+    std::vector<std::pair<std::string, std::string>> heads; // reading, rate
+    const auto add = [](auto& list, const auto& x) {
+        if (std::find(list.begin(), list.end(), x) == list.end()) list.push_back(x);
+    };
+    for (const Line* l : firsts) {
+        if (l->ran) add(columns, l->of.row.base_label());
+        add(heads, std::pair(reading_of(l->of.row), l->of.learning_rate ? rate_text(*l->of.learning_rate) : "-"));
+    }
+    for (const Line* l : firsts)
+        if (std::find(columns.begin(), columns.end(), l->of.row.base_label()) == columns.end())
+            add(empty, l->of.row.base_label());
+    Cells cells{{"reading", "lr"}};
+    cells[0].insert(cells[0].end(), columns.begin(), columns.end());
+    for (const auto& [reading, rate] : heads) {
+        std::vector<std::string> line{reading, rate};
+        line.resize(2 + columns.size());
+        for (const Line* l : firsts) {
+            const auto column = std::find(columns.begin(), columns.end(), l->of.row.base_label());
+            const std::string its_rate = l->of.learning_rate ? rate_text(*l->of.learning_rate) : "-";
+            if (column != columns.end() && reading_of(l->of.row) == reading && its_rate == rate)
+                line[2 + (column - columns.begin())] = cell_text(*l);
+        }
+        cells.push_back(line);
+    }
+    std::string s = o.format == "md" ? markdown(cells) + "\n" : aligned(cells);
+    s +=
+        fmt::format("routing, or what else the row is about, [chance] (seeds), at scale {}; empty: not run\n", o.scale);
+    if (!empty.empty()) s += fmt::format("run under none of these readings: {}\n", fmt::join(empty, ", "));
+    return s;
+}
+
+} // namespace fci

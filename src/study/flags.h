@@ -1,0 +1,24 @@
+// The flags of the commands about rows: rows, sweep, reproduce, table and plot.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <optional>
+
+#include "study/commands.h"
+#include "study/plot.h"
+
+namespace fci {
+
+struct StudyFlags {
+    StudyOptions options;
+    PlotOptions plot;
+    CLI::App *rows = nullptr, *sweep = nullptr, *reproduce = nullptr, *table = nullptr, *figure = nullptr;
+};
+
+// Makes a subcommand: its name, its line in `fci --help`, and the examples of its own --help.
+using MakeCommand = std::function<CLI::App*(const char* name, const std::string& line, const std::string& examples)>;
+
+void add_study_commands(StudyFlags&, const MakeCommand&); // `StudyFlags` must stay where it is
+std::optional<Exit> run_study_command(const StudyFlags&); // nothing: none of them was asked for
+
+} // namespace fci

@@ -1,0 +1,53 @@
+// The TOML files of a study: rows, scales, readings, the registration. Messages name the file and the line.
+#pragma once
+#include <algorithm>
+
+#include "core/check.h"
+#include "study/readings.h"
+#include "train/options_toml.h"
+
+namespace fci {
+
+struct TomlFile {
+    std::string file;
+
+    template <class... Args>
+    [[noreturn]] void refuse(const toml::node& at, fmt::format_string<Args...> format, Args&&... args) const {
+        fail(Exit::usage, "{}:{}: {}", file, at.source().begin.line, fmt::format(format, std::forward<Args>(args)...));
+    }
+
+    std::string text(const std::string& key, const toml::node& node) const {
+        if (!node.is_string()) refuse(node, "{}: a string, in quotes, is wanted here", key);
+        return node.value<std::string>().value();
+    }
+
+    const toml::array& array(const std::string& key, const toml::node& node) const {
+        if (!node.is_array()) refuse(node, "{}: an array, in [ ], is wanted here", key);
+        return *node.as_array();
+    }
+
+    const toml::table& sub_table(const std::string& key, const toml::node& node) const {
+        if (!node.is_table()) refuse(node, "{}: a table is wanted here", key);
+        return *node.as_table();
+    }
+
+    // One option; `others`: keys that might have been meant beside it. Its value as a word.
+    std::string set(Settings& s, const std::string& key, const toml::node& node,
+                    const std::vector<std::string>& others) const {
+        for (const Option& o : table(s.values)) {
+            if (o.key != key) continue;
+            if (key == "data" || key == "test_data") // a path says nothing about what is in it
+                refuse(node, "{}: rows make their data; fci train --data reads a folder", key);
+            if (o.group == Option::run || key == "seed")
+                refuse(node, "{}: not a row's to say, but how it is run: see fci sweep --help", key);
+        }
+        const std::vector<Option> all = table(s.values);
+        const Option& option = set_from_toml(all, key, node, file, Exit::usage, others);
+        s.keys.push_back(option.key);
+        std::string word = option.text();
+        std::erase(word, '"');
+        return word;
+    }
+};
+
+} // namespace fci
