@@ -53,6 +53,7 @@ public:
     static void require(const TaskOptions& options);
 
     const std::vector<int>& rows() const { return rows_; } // feasible q, ascending
+    std::vector<int> answers(int q) const;                 // that fit q, ascending
     void example(Rng& rng, const Example& out) const;
 
 private:

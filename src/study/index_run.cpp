@@ -15,8 +15,9 @@
 namespace fci {
 namespace {
 
-// Chance of a rule that chooses the answer's offset within its segment: the rest of the position is taken away.
-Chance chance_within(const Dataset& train, const Dataset& test, int width) {
+// Chance of a rule that chooses the answer's offset within its segment. Fitted, the rest of the position is taken away.
+Chance chance_within(const Options& o, const Dataset& train, const Dataset& test, int width) {
+    if (const auto exact = generates(o) ? law_chance_within(o.task, width) : std::nullopt) return *exact;
     const auto offsets = [&](const Dataset& d) {
         Dataset s{d.count, d.length, d.queries, d.vocab, {}, d.query, d.answer, d.label};
         for (std::vector<int32_t>* v : {&s.query, &s.answer})
@@ -26,6 +27,11 @@ Chance chance_within(const Dataset& train, const Dataset& test, int width) {
     TaskOptions other;
     other.task = "other";
     return fit_chance(other, offsets(train), offsets(test), 1);
+}
+
+Chance chance_of(const Options& o, const TrainerData& data, int place_length = 1) {
+    const auto exact = generates(o) ? law_chance(o.task, o.model.top_k, place_length) : std::nullopt;
+    return exact ? *exact : fit_chance(o.task, data.train, data.test, o.model.top_k, place_length);
 }
 
 void refuse_to_go_on_if_asked() {
@@ -74,7 +80,7 @@ void train_raw(Trainer& trainer, Progress* progress) {
 void run_bandit(TrainerData data, IndexOutcome& out, Progress* progress) {
     const Options& o = out.options;
     const int width = data.train.length / SegmentRouter::segments;
-    out.chance = chance_within(data.train, data.test, width);
+    out.chance = chance_within(o, data.train, data.test, width);
     data.options.model.router = "investigator";
     Trainer trainer(std::move(data));
     train_raw(trainer, progress);
@@ -133,7 +139,7 @@ void run_bloom(const TrainerData& data, IndexOutcome& out) {
     const Dataset& test = data.test;
     constexpr int segments = SegmentRouter::segments;
     const int width = test.length / segments, k = o.model.top_k;
-    out.chance = fit_chance(o.task, data.train, test, k, width);
+    out.chance = chance_of(o, data, width);
     const BloomHashes hashes(static_cast<uint64_t>(o.train.seed), test.vocab);
     const int key_after = o.task.task == "der" && o.task.query_row == "marker" ? 1 : 0; // the marker's row asks for it
     int64_t without_key = 0, false_positives = 0, candidates = 0;
@@ -181,12 +187,13 @@ void run_random(const TrainerData& data, IndexOutcome& out) {
     }
 }
 
-// Chance as counts.
+// The best blind rule that the training set shows, as counts.
 void run_blind(const TrainerData& data, IndexOutcome& out) {
+    const Chance fitted = fit_chance(out.options.task, data.train, data.test, out.options.model.top_k);
     const auto n = static_cast<double>(data.test.answer.size());
     out.counts.queries = std::llround(n);
-    out.counts.at_k = std::llround(out.chance.at_k * n / 100);
-    out.counts.at_1 = std::llround(out.chance.at_1 * n / 100);
+    out.counts.at_k = std::llround(fitted.at_k * n / 100);
+    out.counts.at_1 = std::llround(fitted.at_1 * n / 100);
 }
 
 } // namespace
@@ -215,7 +222,7 @@ IndexOutcome run_index(const Options& resolved, Progress* progress) {
     else if (router == "bloom")
         run_bloom(data, out);
     else {
-        out.chance = fit_chance(out.options.task, data.train, data.test, out.options.model.top_k);
+        out.chance = chance_of(out.options, data);
         router == "random" ? run_random(data, out) : run_blind(data, out);
     }
     out.chance.accuracy = 0; // none of them answers

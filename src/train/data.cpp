@@ -115,6 +115,8 @@ Dataset load_text(const std::string& path, const TaskOptions& task, Workers& wor
     return hotpot_dataset(load_reported(path, workers).examples, task, path, workers);
 }
 
+bool generates(const Options& o) { return o.train.data.empty() && o.train.test_data.empty(); }
+
 TrainerData make_data(const Options& o) {
     if (o.task.task == "hotpotqa") return text_data(o);
     if (o.train.data.empty()) {

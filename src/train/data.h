@@ -12,6 +12,7 @@ struct TrainerData {
 // Generates the data, or reads --data, whose description then replaces the task's options. hotpotqa: either set is
 // read from its file where one is named, else generated; a file without --test-data is split.
 TrainerData make_data(const Options& resolved);
+bool generates(const Options&);                              // both sets, by the law that the task's options state
 uint64_t hash_of(const Dataset& train, const Dataset& test); // the data_hash of every record
 // A folder's sequences, and its task: task "other" where dataset.json does not say. Exit::bad_data if the two disagree.
 Dataset load_described(const std::string& folder, TaskOptions& task);

@@ -50,7 +50,9 @@ Trainer::Trainer(TrainerData data)
         return std::make_unique<Model>(binder, options_.model, train_.vocab, train_.length);
     };
     forward_model_ = bind(nullptr);
-    chance_ = chance_on(options_.task);
+    const auto exact =
+        generates(options_) ? law_chance(options_.task, options_.model.top_k, place_length()) : std::nullopt;
+    chance_ = exact ? *exact : fitted_chance(options_.task);
     for (int g = 0; g < groups; ++g) {
         grad_blocks_.push_back(grads_.data() + g * size);
         groups_.push_back({grad_blocks_.back(), bind(grad_blocks_.back()), {}});
@@ -88,11 +90,11 @@ void Trainer::set_test_set(Dataset test, const TaskOptions& task, const std::str
              name, test.length, test.queries, test.vocab, train_.length, train_.queries, train_.vocab);
     test_ = std::move(test);
     if (gpu_) gpu_->forget_test_set();
-    chance_ = chance_on(task);
+    chance_ = fitted_chance(task);
 }
 
-Chance Trainer::chance_on(const TaskOptions& task) const {
-    return fit_chance(task, train_, test_, options_.model.top_k, forward_model_->place_length());
+Chance Trainer::fitted_chance(const TaskOptions& task) const {
+    return fit_chance(task, train_, test_, options_.model.top_k, place_length());
 }
 
 double Trainer::routing_weight(int epoch) const {
@@ -120,11 +122,11 @@ Batch Trainer::gather_sequences(Arena& arena, const Dataset& d, int n, F index_o
     };
     Batch b{rows(d.tokens, d.length), rows(d.query, d.queries), {}, {}, {}};
     if (!d.label.empty()) b.label = rows(d.label, d.queries);
-    const int place_length = forward_model_->place_length(), queries = n * d.queries;
+    const int width = place_length(), queries = n * d.queries;
     int32_t* place = arena.array<int32_t>(int64_t{queries} * most_right(d)); // as much in every step
     if (d.right.empty()) {
         const IntTensor answer = rows(d.answer, d.queries);
-        for (int64_t i = 0; i < queries; ++i) place[i] = answer.data[i] / place_length;
+        for (int64_t i = 0; i < queries; ++i) place[i] = answer.data[i] / width;
         b.place = {place, answer.shape};
         return b;
     }
@@ -132,7 +134,7 @@ Batch Trainer::gather_sequences(Arena& arena, const Dataset& d, int n, F index_o
     for (int i = 0; i < queries; ++i) {
         bounds[i] = static_cast<int32_t>(to - place);
         for (const int32_t p : d.right[int64_t{index_of(i / d.queries)} * d.queries + i % d.queries])
-            if (to == place + bounds[i] || to[-1] != p / place_length) *to++ = p / place_length; // each once
+            if (to == place + bounds[i] || to[-1] != p / width) *to++ = p / width; // each once
     }
     bounds[queries] = static_cast<int32_t>(to - place);
     b.place = {place, {bounds[queries]}}, b.bounds = {bounds, {queries + 1}};
@@ -375,7 +377,7 @@ Trainer::Look Trainer::look(const Dataset& d, int sequence) {
     const int k = options_.model.top_k;
     for (int r = 0; r < d.queries && out.picked.data; ++r)
         look.picked.insert(look.picked.end(), out.picked.data + r * 2 * k, out.picked.data + r * 2 * k + k);
-    look.place_length = forward_model_->place_length();
+    look.place_length = place_length();
     if (out.scores) look.scores.assign(out.scores.data, out.scores.data + out.scores.size());
     return look;
 }

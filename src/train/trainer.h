@@ -101,7 +101,8 @@ private:
     Batch gather_sequences(Arena&, const Dataset&, int n, F index_of) const;
     void shuffle(int epoch, Stream = Stream::order);
     double routing_weight(int epoch) const;
-    Chance chance_on(const TaskOptions&) const;
+    Chance fitted_chance(const TaskOptions&) const;
+    int place_length() const { return forward_model_->place_length(); }
 
     Options options_;
     Dataset train_, test_;
