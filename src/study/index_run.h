@@ -28,6 +28,7 @@ namespace fci {
 
 struct IndexOutcome {
     Counts counts;
+    std::optional<Counts> final; // of the final test, where there is one
     Chance chance;
     std::map<std::string, double> extra; // percent, unless said
     // bandits  online_reward_last_tenth: of the pass through the training set
