@@ -139,13 +139,19 @@ std::vector<int> DistantEvidence::place_distractors(Rng& rng, const Runs& places
     return at;
 }
 
+std::vector<int> DistantEvidence::answers(int q) const {
+    const Runs places = answer_places(q), room = distractor_places(q);
+    std::vector<int> fitting;
+    for (int r = 0; r < places.count; ++r)
+        for (int a = places.run[r].first; a <= places.run[r].last; ++a)
+            if (fits(room, a)) fitting.push_back(a);
+    return fitting;
+}
+
 void DistantEvidence::example(Rng& rng, const Example& out) const {
     const int V = o_.vocab, q = rows_[rng.below(static_cast<uint32_t>(rows_.size()))];
-    const Runs answers = answer_places(q), room = distractor_places(q);
-    std::vector<int> fitting;
-    for (int r = 0; r < answers.count; ++r)
-        for (int a = answers.run[r].first; a <= answers.run[r].last; ++a)
-            if (fits(room, a)) fitting.push_back(a);
+    const Runs room = distractor_places(q);
+    const std::vector<int> fitting = answers(q);
     const int a = fitting[rng.below(static_cast<uint32_t>(fitting.size()))];
     const std::vector<int> distractors = place_distractors(rng, room.without_overlap(a));
 

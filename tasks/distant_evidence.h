@@ -57,6 +57,7 @@ public:
     static void require(const TaskOptions& options);
 
     const std::vector<int>& rows() const { return rows_; } // that q is drawn from, ascending
+    std::vector<int> answers(int q) const;                 // that fit q, ascending
     void example(Rng& rng, const Example& out) const;
 
 private:

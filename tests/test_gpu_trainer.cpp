@@ -101,6 +101,25 @@ TEST_CASE("on the GPU text, of which several positions are right, is the CPU's",
     CHECK(gpu.counts.all <= gpu.counts.at_k);
 }
 
+TEST_CASE("on the GPU the final test counts what its evaluation counts", "[gpu]") {
+    for (const char* router : {"investigator", "rank1", "none"}) {
+        INFO(router);
+        Options o = tiny("raw", "cuda");
+        o.model.router = router;
+        resolve(o);
+        Trainer trainer(make_data(o));
+        trainer.advance(trainer.steps_total());
+        const Counts test = trainer.evaluate(), final = trainer.final_test().value();
+        CHECK(final.queries == 100);
+        CHECK(final.compared == (std::string(router) == "investigator" ? 100 : 0));
+        CHECK(trainer.evaluate().at_k == test.at_k); // the test set is back
+        trainer.set_test_set(*final_test_set(o, trainer.workers()), o.task, "final");
+        const Counts counted = trainer.evaluate(); // by the kernel
+        CHECK(counted.queries == final.queries);
+        CHECK((counted.at_k == final.at_k && counted.at_1 == final.at_1 && counted.right == final.right));
+    }
+}
+
 TEST_CASE("on the GPU the number of steps in a call changes no bit, and a run repeats", "[gpu]") {
     for (const char* representation : {"transformer:1", "budgeted-attention:0.25"}) {
         const Options o = tiny(representation, "cuda");

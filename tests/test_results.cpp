@@ -1,4 +1,4 @@
-// Results as files, the paper's notation, verdicts on every side of their rules, and the table of them.
+// Results as files, and the table of them. Verdicts are in test_verdict.cpp.
 #include <cmath>
 
 #include "core/files.h"
@@ -33,100 +33,20 @@ Result result(const std::string& toml, const std::string& scale = "tiny") {
     return r;
 }
 
+// Of a planned run, on the data that its options give.
+Result of_case(const Case& c, int64_t seed) {
+    Result r = result("", "paper");
+    r.options = c.seeded(seed);
+    r.hash = run_hash(r.options), r.seed = seed;
+    Options o = r.options;
+    o.run.threads = 2;
+    resolve(o);
+    const TrainerData d = make_data(o);
+    r.provenance = provenance_json(r.options, hash_of(d.train, d.test));
+    return r;
+}
+
 } // namespace
-
-TEST_CASE("results: the paper's notation", "[study]") {
-    const double infinity = std::numeric_limits<double>::infinity();
-    const struct {
-        std::string text;
-        double low, high;
-        bool exact;
-    } good[] = {{"98.4", 98.4, 98.4, true},       {"~98.4", 98.4, 98.4, true},    {"-0.154", -0.154, -0.154, true},
-                {"<=2.5", -infinity, 2.5, false}, {">130", 130, infinity, false}, {"9-29", 9, 29, false},
-                {"0.6-11", 0.6, 11, false}};
-    for (const auto& [text, low, high, exact] : good) {
-        INFO(text);
-        const auto v = parse_paper(text);
-        REQUIRE(v);
-        CHECK((v->low == low && v->high == high && v->exact == exact));
-    }
-    for (const char* text : {"", "~", "a", "1-", "2-1", "1-2-3", "<=", "<=a", "98.4%", "98 ", "nan", "inf", ">1-2"}) {
-        INFO(text);
-        CHECK_FALSE(parse_paper(text));
-    }
-}
-
-TEST_CASE("results: mean, standard deviation and interval over seeds", "[study]") {
-    const Ours three = summarise({90, 92, 94}, 1000);
-    CHECK(three.seeds == 3);
-    CHECK(three.mean == Approx(92));
-    CHECK(three.sd == Approx(2));
-    const double p = 922.0 / 1004, sampling = 196 * 196 * p * (1 - p) / 1000;
-    CHECK(three.half_width == Approx(std::sqrt(4.303 * 4.303 * 4 / 3 + sampling)));
-    const Ours one = summarise({100}, 1000);
-    CHECK(one.sd == 0);
-    CHECK(one.half_width == Approx(196 * std::sqrt(1002.0 / 1004 * (2.0 / 1004) / 1000)));
-    CHECK(summarise({5, 7}, 0).half_width == Approx(12.706 * std::sqrt(2) / std::sqrt(2)));
-    CHECK(summarise({}, 1000).seeds == 0);
-    CHECK(summarise(std::vector<double>(20, 3.0), 0).half_width == Approx(0).margin(1e-9));
-}
-
-TEST_CASE("results: verdicts, each of their rules on both sides", "[study]") {
-    const auto of = [](double mean, double half_width, std::optional<double> chance = {}) {
-        Ours o;
-        o.seeds = 3, o.mean = mean, o.half_width = half_width, o.chance = chance;
-        return o;
-    };
-    const struct {
-        std::string quantity, paper;
-        Ours ours;
-        Verdict verdict;
-    } cases[] = {
-        {"routing", "99.1", of(97.1, 0), Verdict::reproduced}, // within 2 points, exactly
-        {"routing", "90", of(87.9, 0), Verdict::differs},      // not
-        {"routing", "90", of(86, 4.5), Verdict::reproduced},   // inside the interval
-        {"routing", "90", of(86, 5.5), Verdict::differs},      // which is too wide
-        {"accuracy", "~50", of(51, 0), Verdict::reproduced},
-        {"routing", "99.9", of(95.1, 0), Verdict::same_regime}, // both above 95
-        {"routing", "99.9", of(95, 0), Verdict::differs},
-        {"routing", "94", of(99, 0), Verdict::differs},
-        {"routing", "1.2", of(6, 0, 4), Verdict::same_regime}, // both within 3 of chance
-        {"accuracy", "7.6", of(3.9, 0, 6.9), Verdict::same_regime}, // 3 below it, exactly
-        {"routing", "1.2", of(7.1, 0, 4), Verdict::differs},
-        {"routing", "0.9", of(6, 0, 4), Verdict::differs},
-        {"routing", "1.2", of(6, 0), Verdict::differs}, // no chance is known
-        {"routing", "<=2.5", of(2.5, 0, 6.9), Verdict::reproduced},
-        {"routing", "<=2.5", of(2.6, 4, 6.9), Verdict::differs}, // a bound has no margin
-        {"routing", "<=2.5", of(5, 0, 4), Verdict::same_regime},
-        {"routing", "9-29", of(9, 0), Verdict::reproduced},
-        {"routing", "9-29", of(29.1, 0, 25), Verdict::differs},
-        {"routing", "22-27", of(21.9, 0, 24.5), Verdict::same_regime},
-        {"routing", "82-91", of(100, 0), Verdict::differs},
-        {"routing", "96-97", of(100, 0), Verdict::same_regime},
-        {"rank", "1.6", of(2.0, 9), Verdict::reproduced}, // 25%
-        {"rank", "1.6", of(2.01, 9), Verdict::differs},
-        {"rank", ">130", of(131, 0), Verdict::reproduced},
-        {"rank", ">130", of(129, 0), Verdict::differs},
-        {"energy90_dims", "34", of(42, 0), Verdict::reproduced},
-        {"energy90_dims", "34", of(43, 0), Verdict::differs},
-        {"cosine_gap", "-0.154", of(-0.104, 0), Verdict::reproduced}, // 0.05
-        {"cosine_gap", "-0.154", of(-0.1, 0), Verdict::differs},
-        {"transition_epoch", "5", of(7, 0), Verdict::reproduced}, // 2 epochs
-        {"transition_epoch", "5", of(8, 2), Verdict::differs},
-        {"transition_epoch", "5", of(8, 3.5), Verdict::differs},    // the interval is for percentages
-        {"transition_epoch", "5", of(98, 0, 98), Verdict::differs}, // not a percentage: no regime
-        {"routing", "99", {}, Verdict::not_run},
-    };
-    for (const auto& [quantity, paper, ours, verdict] : cases) {
-        INFO(quantity << " " << paper << ", ours " << ours.mean << " +-" << ours.half_width);
-        CHECK(std::string(name(judge(quantity, *parse_paper(paper), ours))) == name(verdict));
-    }
-    Ours some = of(5, 0); // a seed without a transition is a difference, however early the others had theirs
-    some.without = 1;
-    CHECK(judge("transition_epoch", *parse_paper("5"), some) == Verdict::differs);
-    some.seeds = 0;
-    CHECK(judge("transition_epoch", *parse_paper("5"), some) == Verdict::differs);
-}
 
 TEST_CASE("results: a result reads back as it was written", "[study]") {
     const Scratch scratch;
@@ -134,14 +54,21 @@ TEST_CASE("results: a result reads back as it was written", "[study]") {
     CHECK(Results(scratch.path, "tiny", notes).all().empty()); // no file, no results
     Result none = result("router = \"none\"\nseed = 2");
     none.metrics.at_k = none.metrics.at_1 = std::nullopt, none.transition_epoch = 0;
+    Result tested = result("seed = 3"); // what older results lack
+    tested.final = FinalTest{{99.25, 50.5, {}}, 99.75, 99.125, {}, 10000};
     append_result(scratch / "new/folder", result(""));
     append_result(scratch / "new/folder", none);
+    append_result(scratch / "new/folder", tested);
     const Results read(scratch / "new/folder", "tiny", notes);
     CHECK(notes.empty());
-    CHECK(read.all().size() == 2);
-    for (const Result& r : {result(""), none}) {
+    CHECK(read.all().size() == 3);
+    CHECK(to_json(tested).find("\"final\":{\"routing_at_k\":99.25,\"routing_at_1\":50.5,\"accuracy\":null,\"queries\":"
+                               "10000,\"routing_neighbours\":99.75,\"routing_strict\":99.125,\"routing_ties\":null}") !=
+          std::string::npos);
+    for (const Result& r : {result(""), none, tested}) {
         const Result* same = read.find(r.hash);
         REQUIRE(same);
+        CHECK(same->final.has_value() == r.final.has_value());
         CHECK(to_json(*same) == to_json(r)); // every number to the last bit
         CHECK(write_toml(same->options) == write_toml(r.options));
     }
@@ -268,12 +195,10 @@ TEST_CASE("results: the table has the paper's value, ours, chance and the verdic
     const std::vector<Case> cases = plan(study.select({"t1.transformer1", "t1.bm25"}), study.scale("paper"));
     std::vector<std::string> notes;
     for (const int seed : {1, 2, 3}) { // at the first learning rate
-        Result r = result("", "paper");
-        r.options = cases[0].seeded(seed);
-        r.hash = run_hash(r.options), r.seed = seed;
-        r.provenance = provenance_json(r.options, 0);
+        Result r = of_case(cases[0], seed);
         r.metrics.at_k = 97.0 + seed, r.metrics.at_1 = 60, r.chance.at_1 = 6.5, r.metrics.accuracy = 50;
-        r.transition_epoch = seed == 3 ? 0 : 5;
+        r.curve = {{4, 62.4, 0, 0}, {5, seed == 3 ? 62.4 : 62.6, 0, 0}}; // half way: 62.5
+        r.transition_epoch = 4;                                          // by the chance that was recorded with it
         append_result(scratch.path, r);
     }
     const Results own(scratch.path, "paper", notes);
@@ -286,9 +211,13 @@ TEST_CASE("results: the table has the paper's value, ours, chance and the verdic
     };
     const std::string table = text(own, {});
     for (const char* line :
-         {"routing 3e-4 100.0 99.0 ±1.0 (3) 24.6 60.0 (6.5) reproduced ./fci reproduce t1.transformer1 --scale paper",
-          "accuracy 3e-4 55.6 50.0 ±0.0 (3) 6.9 - differs", "transition_epoch 3e-4 5 5.0 ±0.0 (2 of 3) - - differs",
-          "routing 1e-3 100.0 not run - - not run", "t1.bm25 routing - 82.7 not run - - not run needs hotpotqa"}) {
+         {"routing 3e-4 100.0 99.0 ±1.0 (3) 25.0 100.0 60.0 (6.2) - inconclusive ./fci reproduce t1.transformer1 "
+          "--scale "
+          "paper",
+          "accuracy 3e-4 55.6 50.0 ±0.0 (3) 7.0 100.0 - - inconclusive",
+          "transition_epoch 3e-4 5 5.0 (2 of 3 converge [21, 94]%) - 100.0 - - provisional: some seeds",
+          "routing 1e-3 100.0 not run - - - - not run",
+          "t1.bm25 routing - 82.7 not run - - - - not run needs hotpotqa"}) {
         INFO(line << "\n" << table);
         CHECK(table.find(line) != std::string::npos);
     }
@@ -325,13 +254,64 @@ TEST_CASE("results: the table has the paper's value, ours, chance and the verdic
     }
     CHECK(table.find('*') == std::string::npos);
     CHECK(table.find('\x1b') == std::string::npos);
-    CHECK(text({}, own).find("99.0 ±1.0 (3)* 24.6 60.0 (6.5) reproduced") != std::string::npos);
+    CHECK(text({}, own).find("99.0 ±1.0 (3)* 25.0 100.0 60.0 (6.2) - inconclusive") != std::string::npos);
     CHECK(text({}, own).find("* recorded in runs/results") != std::string::npos);
-    CHECK(text(own, {}, 1).find("98.0 (1) 24.6") != std::string::npos);
+    CHECK(text(own, {}, 1).find("98.0 (1) 25.0") != std::string::npos);
     o.format = "md";
-    CHECK(text(own, {}).find(
-              "| t1.transformer1 | routing | 3e-4 | 100.0 | 99.0 ±1.0 (3) | 24.6 | 60.0 (6.5) | reproduced |") !=
-          std::string::npos);
+    CHECK(text(own, {}).find("| t1.transformer1 | routing | 3e-4 | 100.0 | 99.0 ±1.0 (3) | 25.0 | 100.0 | 60.0 (6.2) | "
+                             "- | inconclusive |") != std::string::npos);
     o.format = "csv";
     CHECK(text(own, {}).find("t1.transformer1,,routing,0.0003,100.0,99,1,3,") != std::string::npos);
+}
+
+TEST_CASE("results: a final test takes the place of the epochs' numbers, and says what ties do", "[study]") {
+    const Study study = load_study(find_runs_folder());
+    const std::vector<Case> cases = plan(study.select({"f2.content-only", "f2.raw"}), study.scale("paper"));
+    REQUIRE(cases.size() == 4); // two rates
+    const auto line = [&](const std::vector<Result>& results) {
+        const Scratch scratch;
+        std::vector<std::string> notes;
+        for (const Result& r : results) append_result(scratch.path, r);
+        return lines_of(cases, Results(scratch.path, "paper", notes), {}, 0);
+    };
+    const auto result_of = [&](size_t i, int64_t seed, double at_k, std::optional<FinalTest> final) {
+        Result r = of_case(cases[i], seed);
+        r.metrics = {at_k, at_k, 1}, r.final = final;
+        return r;
+    };
+    const FinalTest tied{{0.0, 0.0, 1.0}, 3.0, 0.5, 98.0, 10000};
+    std::vector<Result> three;
+    for (const int seed : {1, 2, 3}) three.push_back(result_of(0, seed, 1.0, tied));
+    Line l = line(three)[0];
+    CHECK(l.ours.mean == 0); // not 1
+    CHECK(l.ours.half_90 == Approx(164.5 * std::sqrt(2. / 10004 * (10002. / 10004) / 10000)));
+    CHECK(l.neighbours == 3.0);
+    CHECK(l.ours.tie);
+    CHECK(judge("routing", *parse_paper(l.paper), l.ours) == Verdict::tie);
+
+    three[0].final = std::nullopt; // an older result, of 1000 queries: its ties are not known
+    l = line(three)[0];
+    CHECK(l.ours.mean == Approx(1. / 3));
+    CHECK(l.ours.half_90 > 0.3);
+    CHECK_FALSE(l.ours.tie);
+
+    const FinalTest scored{{90.0, 80.0, 1.0}, 91.0, 90.0, 0.0, 10000};
+    std::vector<Result> five; // raw: two of five converge
+    for (const int seed : {1, 2, 3, 4, 5}) {
+        five.push_back(result_of(2, seed, 10, scored));
+        if (seed > 2) five.back().final->metrics.at_k = 53.3; // half way from 6.75 is 53.376
+    }
+    l = line(five)[2];
+    CHECK(l.ours.converged == 2);
+    CHECK(judge("routing", *parse_paper(l.paper), l.ours) == Verdict::some_seeds);
+    TableOptions o;
+    o.scale = "paper";
+    CHECK(table_text({l}, o).find("68.0 (2 of 5 converge [12, 77]%)") != std::string::npos);
+
+    three[1].provenance = provenance_json(three[1].options, 1); // other data than these options give
+    l = line(three)[0];
+    CHECK_FALSE(l.ours.tested);
+    o.scale = "small"; // at any scale
+    CHECK(table_text({l}, o).find("  untested  ") != std::string::npos);
+    CHECK(table_text({l}, o).find("check the data") != std::string::npos);
 }

@@ -33,7 +33,8 @@ enum class Stream : uint32_t {
     bandit = 7,   // arms and posterior samples
     index = 8,    // what an index leaves to chance
     analysis = 9, // random projections and pairs
-    contrastive = 10
+    contrastive = 10,
+    final_test = 11
 };
 
 class Rng {

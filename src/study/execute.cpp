@@ -74,6 +74,17 @@ void set_numbers(Result& r, const Trainer& trainer, const Counts& c) {
     r.options = trainer.options();
 }
 
+FinalTest final_of(const Counts& c, const Trainer& trainer) {
+    const bool routes = trainer.options().model.router != "none";
+    FinalTest f;
+    f.queries = c.queries;
+    if (routes) f.metrics.at_k = c.percent(c.at_k), f.metrics.at_1 = c.percent(c.at_1);
+    if (!trainer.test_set().label.empty()) f.metrics.accuracy = c.percent(c.right);
+    if (routes && trainer.place_length() == 1) f.neighbours = c.percent(c.neighbours);
+    if (c.compared) f.strict = c.percent(c.strict), f.ties = c.percent(c.tied);
+    return f;
+}
+
 std::optional<Result> execute(const PlannedRun& run, const std::string& scale, const std::string& folder,
                               const RunOptions& how, Progress& progress) {
     Options o = run.options;
@@ -87,17 +98,21 @@ std::optional<Result> execute(const PlannedRun& run, const std::string& scale, c
         r.metrics.at_k = x.counts.percent(x.counts.at_k), r.metrics.at_1 = x.counts.percent(x.counts.at_1);
         r.chance.at_k = x.chance.at_k, r.chance.at_1 = x.chance.at_1;
         r.queries = x.counts.queries, r.analysis = x.extra, r.seconds = x.seconds;
+        if (const auto& f = x.final)
+            r.final = FinalTest{{f->percent(f->at_k), f->percent(f->at_1), {}}, {}, {}, {}, f->queries};
         r.provenance = provenance_json(x.options, x.data_hash);
         r.options = x.options;
         return r;
     }
 
     const std::string origin = other_origin(folder, o.run);
-    const Exit exit = carry_out(o, folder, progress, [&](Trainer& trainer, const Counts& c, int transition_epoch) {
+    const AtEnd at_end = [&](Trainer& trainer, const Counts& c, const std::optional<Counts>& final, int transition) {
         r.analysis = analyse(trainer, rank_sequences, &c);
         set_numbers(r, trainer, c);
-        r.transition_epoch = transition_epoch;
-    });
+        if (final) r.final = final_of(*final, trainer);
+        r.transition_epoch = transition;
+    };
+    const Exit exit = carry_out(o, folder, progress, at_end);
     if (exit != Exit::ok) return std::nullopt;
     r.provenance.insert(1, origin);
     read_log(folder + "/log.jsonl", r);

@@ -10,6 +10,8 @@ namespace fci {
 // What an evaluation of a trainer says, and where it comes from.
 void set_numbers(Result&, const Trainer&, const Counts&);
 
+FinalTest final_of(const Counts&, const Trainer&);
+
 // The curve, the transition and the time of a run's steps, out of its log.jsonl: a run that was resumed has all of its
 // epochs there. Exit::bad_data for a log that is broken.
 void read_log(const std::string& path, Result&);

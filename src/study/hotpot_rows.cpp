@@ -28,7 +28,8 @@ std::string grouped(size_t n) { // 46,320,117
 std::string verdict_on(const std::string& paper, const HotpotResult::Number& x, const MeasuredOn& file) {
     if (!is_official(file)) return "-";
     Ours ours;
-    ours.seeds = 1, ours.mean = x.value, ours.half_width = (x.high - x.low) / 2, ours.chance = x.chance;
+    ours.seeds = 1, ours.mean = x.value, ours.half_width = (x.high - x.low) / 2,
+    ours.half_90 = ours.half_width * 1.645 / 1.96;
     return name(judge("routing", *parse_paper(paper), ours));
 }
 

@@ -15,8 +15,9 @@
 namespace fci {
 namespace {
 
-// Chance of a rule that chooses the answer's offset within its segment: the rest of the position is taken away.
-Chance chance_within(const Dataset& train, const Dataset& test, int width) {
+// Chance of a rule that chooses the answer's offset within its segment. Fitted, the rest of the position is taken away.
+Chance chance_within(const Options& o, const Dataset& train, const Dataset& test, int width) {
+    if (const auto exact = generates(o) ? law_chance_within(o.task, width) : std::nullopt) return *exact;
     const auto offsets = [&](const Dataset& d) {
         Dataset s{d.count, d.length, d.queries, d.vocab, {}, d.query, d.answer, d.label};
         for (std::vector<int32_t>* v : {&s.query, &s.answer})
@@ -26,6 +27,11 @@ Chance chance_within(const Dataset& train, const Dataset& test, int width) {
     TaskOptions other;
     other.task = "other";
     return fit_chance(other, offsets(train), offsets(test), 1);
+}
+
+Chance chance_of(const Options& o, const TrainerData& data, int place_length = 1) {
+    const auto exact = generates(o) ? law_chance(o.task, o.model.top_k, place_length) : std::nullopt;
+    return exact ? *exact : fit_chance(o.task, data.train, data.test, o.model.top_k, place_length);
 }
 
 void refuse_to_go_on_if_asked() {
@@ -71,10 +77,10 @@ void train_raw(Trainer& trainer, Progress* progress) {
     }
 }
 
-void run_bandit(TrainerData data, IndexOutcome& out, Progress* progress) {
+void run_bandit(TrainerData data, const Dataset* final, IndexOutcome& out, Progress* progress) {
     const Options& o = out.options;
     const int width = data.train.length / SegmentRouter::segments;
-    out.chance = chance_within(data.train, data.test, width);
+    out.chance = chance_within(o, data.train, data.test, width);
     data.options.model.router = "investigator";
     Trainer trainer(std::move(data));
     train_raw(trainer, progress);
@@ -89,7 +95,7 @@ void run_bandit(TrainerData data, IndexOutcome& out, Progress* progress) {
     Arms arms{trainer.parameter("token.weight").data, o.model.d_model, width, product};
     const int d = o.model.d_model * (product ? 1 : 2);
     LinearBandit bandit(rule, d, static_cast<uint64_t>(o.train.seed));
-    const Dataset &train = trainer.train_set(), &test = trainer.test_set();
+    const Dataset& train = trainer.train_set();
     const auto rounds = static_cast<int64_t>(train.answer.size()), last_tenth = rounds - (rounds + 9) / 10;
     int64_t rewards = 0;
     for (int64_t i = 0; i < rounds; ++i) {
@@ -102,12 +108,18 @@ void run_bandit(TrainerData data, IndexOutcome& out, Progress* progress) {
     }
     out.extra["online_reward_last_tenth"] =
         100.0 * static_cast<double>(rewards) / static_cast<double>(rounds - last_tenth);
-    out.counts.queries = static_cast<int64_t>(test.answer.size());
-    for (int64_t i = 0; i < out.counts.queries; ++i) {
-        const int right = arms(test, i);
-        out.counts.at_1 += bandit.greedy(arms.contexts, width) == right;
-    }
-    out.counts.at_k = out.counts.at_1;
+    const auto greedy = [&](const Dataset& d) {
+        Counts c;
+        c.queries = static_cast<int64_t>(d.answer.size());
+        for (int64_t i = 0; i < c.queries; ++i) {
+            const int right = arms(d, i);
+            c.at_1 += bandit.greedy(arms.contexts, width) == right;
+        }
+        c.at_k = c.at_1;
+        return c;
+    };
+    out.counts = greedy(trainer.test_set());
+    if (final) out.final = greedy(*final);
 }
 
 // Draws for query i of the test set; the steps below 2^32 are the hashes of tokens.
@@ -128,14 +140,12 @@ void count_choice(Counts& c, const std::vector<int>& chosen, int right) {
     c.at_1 += !chosen.empty() && chosen[0] == right;
 }
 
-void run_bloom(const TrainerData& data, IndexOutcome& out) {
-    const Options& o = out.options;
-    const Dataset& test = data.test;
+Counts count_bloom(const Dataset& test, const Options& o, std::map<std::string, double>& extra) {
     constexpr int segments = SegmentRouter::segments;
     const int width = test.length / segments, k = o.model.top_k;
-    out.chance = fit_chance(o.task, data.train, test, k, width);
     const BloomHashes hashes(static_cast<uint64_t>(o.train.seed), test.vocab);
-    const int key_after = o.task.query_row == "marker" ? 1 : 0; // the row before it asks for it
+    const int key_after = o.task.query_row == "marker" ? 1 : 0; // the row before the key asks for it
+    Counts counts;
     int64_t without_key = 0, false_positives = 0, candidates = 0;
     double theory = 0;
     for (int s = 0; s < test.count; ++s) {
@@ -161,32 +171,36 @@ void run_bloom(const TrainerData& data, IndexOutcome& out) {
             }
             candidates += static_cast<int64_t>(found.size());
             shuffle_first(found, k, order_of_query(o, i));
-            count_choice(out.counts, found, test.answer[i] / width);
+            count_choice(counts, found, test.answer[i] / width);
         }
     }
     const double of = static_cast<double>(std::max<int64_t>(1, without_key));
-    out.extra["false_positive_rate"] = 100 * static_cast<double>(false_positives) / of;
-    out.extra["false_positive_theory"] = 100 * theory / of;
-    out.extra["candidates"] = static_cast<double>(candidates) / static_cast<double>(out.counts.queries);
+    extra["false_positive_rate"] = 100 * static_cast<double>(false_positives) / of;
+    extra["false_positive_theory"] = 100 * theory / of;
+    extra["candidates"] = static_cast<double>(candidates) / static_cast<double>(counts.queries);
+    return counts;
 }
 
-void run_random(const TrainerData& data, IndexOutcome& out) {
-    const Dataset& test = data.test;
+Counts count_random(const Dataset& test, const Options& o) {
+    Counts counts;
     std::vector<int> positions;
     for (size_t i = 0; i < test.answer.size(); ++i) {
         positions.resize(test.length);
         std::iota(positions.begin(), positions.end(), 0);
-        shuffle_first(positions, out.options.model.top_k, order_of_query(out.options, static_cast<int64_t>(i)));
-        count_choice(out.counts, positions, test.answer[i]);
+        shuffle_first(positions, o.model.top_k, order_of_query(o, static_cast<int64_t>(i)));
+        count_choice(counts, positions, test.answer[i]);
     }
+    return counts;
 }
 
-// Chance as counts.
-void run_blind(const TrainerData& data, IndexOutcome& out) {
-    const auto n = static_cast<double>(data.test.answer.size());
-    out.counts.queries = std::llround(n);
-    out.counts.at_k = std::llround(out.chance.at_k * n / 100);
-    out.counts.at_1 = std::llround(out.chance.at_1 * n / 100);
+// The best blind rule that the training set shows, as counts.
+Counts count_blind(const Dataset& train, const Dataset& test, const Options& o) {
+    const Chance fitted = fit_chance(o.task, train, test, o.model.top_k);
+    const auto n = static_cast<double>(test.answer.size());
+    Counts counts;
+    counts.queries = std::llround(n);
+    counts.at_k = std::llround(fitted.at_k * n / 100), counts.at_1 = std::llround(fitted.at_1 * n / 100);
+    return counts;
 }
 
 } // namespace
@@ -210,13 +224,21 @@ IndexOutcome run_index(const Options& resolved, Progress* progress) {
                                    router, data.train.length, data.train.count, data.test.count));
         progress->line("no gradient reaches this router: the result is printed, nothing is saved");
     }
+    Workers workers(out.options.run.threads);
+    const std::optional<Dataset> final = final_test_set(out.options, workers);
     if (router_kind(router) == RouterKind::bandit)
-        run_bandit(std::move(data), out, progress);
-    else if (router == "bloom")
-        run_bloom(data, out);
+        run_bandit(std::move(data), final ? &*final : nullptr, out, progress);
     else {
-        out.chance = fit_chance(out.options.task, data.train, data.test, out.options.model.top_k);
-        router == "random" ? run_random(data, out) : run_blind(data, out);
+        const bool bloom = router == "bloom";
+        out.chance = chance_of(out.options, data, bloom ? data.test.length / SegmentRouter::segments : 1);
+        std::map<std::string, double> of_final; // shown of the test set
+        const auto counts = [&](const Dataset& test, std::map<std::string, double>& extra) {
+            return bloom                ? count_bloom(test, out.options, extra)
+                   : router == "random" ? count_random(test, out.options)
+                                        : count_blind(data.train, test, out.options);
+        };
+        out.counts = counts(data.test, out.extra);
+        if (final) out.final = counts(*final, of_final);
     }
     out.chance.accuracy = 0; // none of them answers
     out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -245,9 +267,16 @@ Exit train_index(const Options& asked, const Given& given) {
                         ? fmt::format("routing@1 {} within the answer's segment", at_1)
                         : fmt::format("routing@{} {:5.1f}% (chance {:.1f})  @1 {}{}", out.options.model.top_k,
                                       c.percent(c.at_k), chance.at_k, at_1, router == "bloom" ? " by segments" : "")));
+    if (const auto& f = out.final)
+        progress.line(fmt::format("final test, {} queries:  routing@{} {:.1f}%  @1 {:.1f}%", f->queries,
+                                  router_kind(router) == RouterKind::bandit ? 1 : out.options.model.top_k,
+                                  f->percent(f->at_k), f->percent(f->at_1)));
     for (const auto& [name, value] : out.extra) progress.line(fmt::format("  {:<26}{:6.2f}", name, value));
     if (o.run.json) {
         std::string extra;
+        if (const auto& f = out.final)
+            extra = fmt::format("\"final\":{{\"queries\":{},\"routing_at_k\":{},\"routing_at_1\":{}}},", f->queries,
+                                f->percent(f->at_k), f->percent(f->at_1));
         for (const auto& [name, value] : out.extra) extra += fmt::format("{}:{},", json_quote(name), value);
         fmt::print("{{\"routing_at_k\":{},\"routing_at_1\":{},\"chance\":{{\"routing_at_k\":{},\"routing_at_1\":{}}},{}"
                    "\"seconds\":{:.3f},\"provenance\":{}}}\n",

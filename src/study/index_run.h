@@ -12,9 +12,11 @@
 // that may hold the query's key, without the query's own, in random order. at_k, at_1: the answer's segment is among
 // the first k, is the first; too few are not filled up.
 //
-// random, blind: k positions drawn without looking; the best content-blind rule, which is chance itself.
+// random, blind: k positions drawn without looking; the best content-blind rule that the training set shows, which
+// comes out at chance but for what the sets leave to luck.
 //
-// Chance: as in train/chance.h; of a bandit that of offsets within the segment, of bloom that of segments.
+// Chance: as in train/chance.h; of a bandit that of a rule that also knows the answer's segment, of bloom that of
+// segments.
 #pragma once
 #include <map>
 
@@ -26,6 +28,7 @@ namespace fci {
 
 struct IndexOutcome {
     Counts counts;
+    std::optional<Counts> final; // of the final test, where there is one
     Chance chance;
     std::map<std::string, double> extra; // percent, unless said
     // bandits  online_reward_last_tenth: of the pass through the training set

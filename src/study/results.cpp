@@ -65,6 +65,11 @@ Options options_in(const Json& json) {
     return o;
 }
 
+FinalTest final_in(const Json& json) {
+    return {metrics_in(json), number_or_null(json, "routing_neighbours"), number_or_null(json, "routing_strict"),
+            number_or_null(json, "routing_ties"), int64_t(json["queries"])};
+}
+
 MeasuredOn measured_on(const Json& json) {
     MeasuredOn on;
     on.name = std::string(std::string_view(json["name"])), on.hash = std::string(std::string_view(json["data_hash"]));
@@ -99,6 +104,7 @@ Result result_in(const Json& json, bool& renamed) {
     }
     r.seconds = double(json["seconds"]);
     const Json provenance = json["provenance"];
+    if (Json final; json["final"].get(final) == simdjson::SUCCESS) r.final = final_in(final);
     if (Json on; json["on"].get(on) == simdjson::SUCCESS) r.on = measured_on(on);
     r.provenance = simdjson::minify(provenance);
     r.options = options_in(provenance["options"]);
@@ -151,7 +157,15 @@ std::string curve_json(const Result& r) {
 }
 
 std::string to_json(const Result& r) {
-    std::string analysis, on;
+    std::string analysis, on, final;
+    if (r.final) {
+        final = fmt::format("\"final\":{{{},\"queries\":{}", metrics_text(r.final->metrics), r.final->queries);
+        for (const auto& [name, x] : {std::pair("routing_neighbours", r.final->neighbours),
+                                      {"routing_strict", r.final->strict},
+                                      {"routing_ties", r.final->ties}})
+            final += fmt::format(",\"{}\":{}", name, number(x, name));
+        final += "},";
+    }
     if (r.on)
         on = fmt::format("\"on\":{{\"name\":{},\"data_hash\":\"{}\",\"examples\":{},\"bytes\":{},\"generated\":{}}},",
                          json_quote(r.on->name), r.on->hash, r.on->examples, r.on->bytes, r.on->generated);
@@ -159,11 +173,11 @@ std::string to_json(const Result& r) {
         analysis += fmt::format("{}{}:{}", analysis.empty() ? "" : ",", json_quote(key), number(value, key));
     return fmt::format(
         "{{\"version\":{},\"hash\":\"{}\",\"scale\":{},\"seed\":{},{}\"metrics\":{{{},\"queries\":{},"
-        "\"transition_epoch\":{}}},\"chance\":{{{}}},\"analysis\":{{{}}},\"curve\":{},\"seconds\":{:.3f},"
+        "\"transition_epoch\":{}}},\"chance\":{{{}}},{}\"analysis\":{{{}}},\"curve\":{},\"seconds\":{:.3f},"
         "\"provenance\":{}}}",
         results_version, r.hash, json_quote(r.scale), r.seed, on, metrics_text(r.metrics), r.queries,
-        r.transition_epoch ? std::to_string(r.transition_epoch) : "null", metrics_text(r.chance), analysis, curve_json(r),
-        r.seconds, r.provenance);
+        r.transition_epoch ? std::to_string(r.transition_epoch) : "null", metrics_text(r.chance), final, analysis,
+        curve_json(r), r.seconds, r.provenance);
 }
 
 std::optional<Result> from_json(const std::string& line, const std::string& where, int64_t* version, bool* renamed) {

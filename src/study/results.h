@@ -3,10 +3,16 @@
 // the later counts.
 //   {"version":1,"hash":"...","scale":"paper","seed":1,
 //    "metrics":{"routing_at_k","routing_at_1","accuracy","queries","transition_epoch"},   percent; null: has none
-//    "chance":{"routing_at_k","routing_at_1","accuracy"}, "analysis":{NAME: number, ...},
+//    "chance":{"routing_at_k","routing_at_1","accuracy"},
+//    "final":{"routing_at_k","routing_at_1","accuracy","queries","routing_neighbours","routing_strict",
+//             "routing_ties"},
+//    "analysis":{NAME: number, ...},
 //    "curve":[[epoch,at_k,at_1,accuracy],...], "seconds", "provenance":{...,"data_hash","options":{...}}}
-// A line with "on":{"name","data_hash","examples","bytes","generated"} is not a run's own result but what its model, or
-// an index, does on a file of the user's; it counts beside it. Of one file there is one for each run.
+// final: of the final test, which older results do not have. neighbours: precision with each chosen position's right
+// neighbour counted. strict, ties: the share of queries whose answer is chosen in whatever order equal scores are
+// taken, and of those where this order decides. null: has none, unknown. A line with
+// "on":{"name","data_hash","examples","bytes","generated"} is not a run's own result but what its model, or an index,
+// does on a file of the user's; it counts beside it. Of one file there is one for each run.
 #pragma once
 #include <array>
 #include <map>
@@ -26,6 +32,12 @@ struct Metrics {
     std::optional<double> at_k, at_1, accuracy;
 };
 
+struct FinalTest {
+    Metrics metrics;
+    std::optional<double> neighbours, strict, ties;
+    int64_t queries = 0;
+};
+
 // A HotpotQA file.
 struct MeasuredOn {
     std::string name, hash; // without its folders; of the text in it
@@ -38,6 +50,7 @@ struct Result {
     int64_t seed = 1;
     Metrics metrics, chance;
     int64_t queries = 0;
+    std::optional<FinalTest> final;
     int transition_epoch = 0; // 0: none
     std::map<std::string, double> analysis;
     std::vector<std::array<double, 4>> curve;
@@ -47,7 +60,7 @@ struct Result {
     std::optional<MeasuredOn> on;  // none: the run's own test set
 };
 
-std::string to_json(const Result&);     // one line; Exit::non_finite for a NaN or Inf among its numbers
+std::string to_json(const Result&);    // one line; Exit::non_finite for a NaN or Inf among its numbers
 std::string curve_json(const Result&); // [[1,15.4,4.4,0.8],...]
 // Exit::bad_data, beginning with `where`, for a line that is not a result. Nothing: it is of another version, which
 // `version` gets. A result's hash is always made of its options; `renamed`: the line says another.

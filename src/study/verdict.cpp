@@ -1,5 +1,6 @@
 #include "study/verdict.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -37,9 +38,33 @@ std::optional<PaperValue> parse_paper(const std::string& text) {
     return PaperValue{x, y, false};
 }
 
+namespace {
+
+// Student's two-sided points at 1, 2, ... degrees of freedom; beyond the tables a bound that is 0.02 too large at most.
+double student(size_t df, bool of_95) {
+    static const double at_95[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228};
+    static const double at_90[] = {6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812};
+    if (df <= std::size(at_95)) return (of_95 ? at_95 : at_90)[df - 1];
+    return of_95 ? 1.96 + 2.8 / static_cast<double>(df) : 1.645 + 1.75 / static_cast<double>(df);
+}
+
+constexpr double rounding = 1e-9; // 97.1 is within 2 of 99.1, whatever binary fractions say
+constexpr double chance_margin = 3;
+
+bool is_percentage(const std::string& quantity) { return quantity == "routing" || quantity == "accuracy"; }
+
+bool at_chance(const PaperValue& paper, const Ours& ours) {
+    if (!ours.chance || !ours.paper_chance) return false;
+    const double low = std::isfinite(paper.low) ? paper.low : paper.high; // of a bound, the side that it names
+    const double high = std::isfinite(paper.high) ? paper.high : paper.low;
+    const auto near = [](double x, double chance) { return std::abs(x - chance) <= chance_margin + rounding; };
+    return near(low, *ours.paper_chance) && near(high, *ours.paper_chance) &&
+           near(ours.mean - ours.half_90, *ours.chance) && near(ours.mean + ours.half_90, *ours.chance);
+}
+
+} // namespace
+
 Ours summarise(const std::vector<double>& values, double queries) {
-    // Student's 97.5% point at 1, 2, ... degrees of freedom; beyond them a bound that is 0.02 too large at most
-    static const double student[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228};
     Ours o;
     o.seeds = static_cast<int>(values.size());
     if (values.empty()) return o;
@@ -47,50 +72,69 @@ Ours summarise(const std::vector<double>& values, double queries) {
     for (const double v : values) o.mean += v / n;
     double square = 0;
     for (const double v : values) square += (v - o.mean) * (v - o.mean);
-    double variance = 0; // the half width's square
-    if (o.seeds > 1) {
-        o.sd = std::sqrt(square / (n - 1));
-        const size_t df = values.size() - 1;
-        const double t = df <= std::size(student) ? student[df - 1] : 1.96 + 2.8 / static_cast<double>(df);
-        variance = t * t * o.sd * o.sd / n;
-    }
-    if (queries > 0) {
-        const double p = (o.mean / 100 * queries + 2) / (queries + 4);
-        variance += 100 * 100 * 1.96 * 1.96 * p * (1 - p) / queries;
-    }
-    o.half_width = std::sqrt(variance);
+    if (o.seeds > 1) o.sd = std::sqrt(square / (n - 1));
+    const auto half = [&](bool of_95) {
+        double variance = 0;
+        if (o.seeds > 1) {
+            const double t = student(values.size() - 1, of_95);
+            variance = t * t * o.sd * o.sd / n;
+        }
+        if (queries > 0) {
+            const double p = (o.mean / 100 * queries + 2) / (queries + 4), z = 100 * (of_95 ? 1.96 : 1.645);
+            variance += z * z * p * (1 - p) / queries;
+        }
+        return std::sqrt(variance);
+    };
+    o.half_width = half(true), o.half_90 = half(false);
     return o;
 }
 
+std::pair<double, double> wilson(int n, int of) {
+    constexpr double z = 1.96;
+    const double m = of, p = n / m, centre = (p + z * z / (2 * m)) / (1 + z * z / m),
+                 half = z / (1 + z * z / m) * std::sqrt(p * (1 - p) / m + z * z / (4 * m * m));
+    return {100 * std::max(0.0, centre - half), 100 * std::min(1.0, centre + half)};
+}
+
 const char* name(Verdict v) {
-    static const char* const names[] = {"reproduced", "same regime", "differs", "not run"};
+    static const char* const names[] = {"reproduced", "differs",    "inconclusive", "at chance, both",
+                                        "tie",        "some seeds", "untested",     "not run"};
     return names[static_cast<int>(v)];
 }
 
+bool by_ties_alone(double strict, double ties) {
+    constexpr double share = 2; // percent
+    return ties >= share && strict <= share / 100 * (strict + ties);
+}
+
 double margin(const std::string& quantity, double x) {
-    if (quantity == "routing" || quantity == "accuracy" || quantity == "transition_epoch") return 2;
+    if (quantity == "routing" || quantity == "transition_epoch") return 2;
+    if (quantity == "accuracy") return 5;
     return quantity == "cosine_gap" ? 0.05 : 0.25 * std::abs(x);
 }
 
 Verdict judge(const std::string& quantity, const PaperValue& paper, const Ours& ours) {
-    if (ours.seeds == 0) return ours.without ? Verdict::differs : Verdict::not_run;
-    if (ours.without) return Verdict::differs;
-    const bool percent = quantity == "routing" || quantity == "accuracy";
-    const double off = paper.exact ? std::abs(ours.mean - paper.low) : 0;
-    constexpr double rounding = 1e-9; // 97.1 is within 2 of 99.1, whatever binary fractions say
-    const bool in_interval = percent && ours.half_width < 5 && off <= ours.half_width;
-    const bool same = paper.exact ? off <= margin(quantity, paper.low) + rounding || in_interval
-                                  : ours.mean >= paper.low && ours.mean <= paper.high;
-    if (same) return Verdict::reproduced;
-    if (!percent) return Verdict::differs;
+    if (ours.ran() == 0) return Verdict::not_run;
+    if (!ours.tested) return Verdict::untested;
+    if (ours.tie) return Verdict::tie;
+    if (ours.converged && 0 < *ours.converged && *ours.converged < ours.ran()) return Verdict::some_seeds;
+    if (ours.seeds == 0) return Verdict::differs; // no transition
+    if (is_percentage(quantity) && at_chance(paper, ours)) return Verdict::at_chance;
 
-    // Of a bound, the side that it names.
-    const double low = std::isfinite(paper.low) ? paper.low : paper.high;
-    const double high = std::isfinite(paper.high) ? paper.high : paper.low;
-    const auto near_chance = [&](double x) { return ours.chance && std::abs(x - *ours.chance) <= 3 + rounding; };
-    const bool all_right = low > 95 && ours.mean > 95;
-    const bool all_blind = near_chance(low) && near_chance(high) && near_chance(ours.mean);
-    return all_right || all_blind ? Verdict::same_regime : Verdict::differs;
+    const double m = paper.exact ? margin(quantity, paper.low) + rounding : 0;
+    const double low = paper.low - m, high = paper.high + m;
+    if (low <= ours.mean - ours.half_90 && ours.mean + ours.half_90 <= high) return Verdict::reproduced;
+    if (ours.mean + ours.half_width < low || high < ours.mean - ours.half_width) return Verdict::differs;
+    return Verdict::inconclusive;
+}
+
+bool provisional(Verdict v, const Ours& ours) {
+    if (v == Verdict::not_run || v == Verdict::untested) return false;
+    return ours.ran() < (v == Verdict::some_seeds ? 5 : 3);
+}
+
+std::string verdict_text(Verdict v, const Ours& ours) {
+    return (provisional(v, ours) ? "provisional: " : "") + std::string(name(v));
 }
 
 } // namespace fci

@@ -1,7 +1,11 @@
 #include "train/chance.h"
 
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <numeric>
+
+#include "tasks/distant_evidence.h"
 
 namespace fci {
 namespace {
@@ -88,12 +92,133 @@ Hits drawn_places(const Dataset& d, int place_length, int k, bool starts) {
     return sum;
 }
 
+double percent(double n, size_t of) { return 100 * n / static_cast<double>(of); }
+
+// The i-th of `n` queries that are even, or odd; `half` -1: all.
+std::vector<size_t> part(size_t n, int half) {
+    std::vector<size_t> which;
+    for (size_t i = half < 0 ? 0 : half; i < n; i += half < 0 ? 1 : 2) which.push_back(i);
+    return which;
+}
+
+// One right place a query. Hits among `to` of the rule for each q fit on `from`, and of the rule that it leans on,
+// `base` (from_start or from_query).
+struct Compared {
+    int64_t given_q = 0, base = 0;
+};
+Compared compare_given_q(const Dataset& train, const std::vector<size_t>& from, const Dataset& test,
+                         const std::vector<size_t>& to, int k, int place_length, Counted base) {
+    constexpr double weight = 64;
+    const auto place = [&](const Dataset& d, size_t i) { return d.answer[i] / place_length; };
+    const auto row = [&](const Dataset& d, size_t i) { return d.query[i] / place_length; };
+    const int places = (std::max(train.length, test.length) + place_length - 1) / place_length;
+    std::vector<double> share(2 * places + 1);   // of places, or of distances from -places
+    std::map<int32_t, std::map<int, double>> at; // of q: answers at a place
+    const auto origin = [&](int q_place) { return base == Counted::from_query ? places - q_place : 0; };
+    for (const size_t i : from) {
+        share[place(train, i) + origin(row(train, i))] += 1 / static_cast<double>(from.size());
+        ++at[train.query[i]][place(train, i)];
+    }
+    const auto first_k = [&](const std::vector<double>& score) {
+        std::vector<int> order(score.size());
+        std::iota(order.begin(), order.end(), 0);
+        const int n = std::min<int>(k, static_cast<int>(order.size()));
+        std::partial_sort(order.begin(), order.begin() + n, order.end(),
+                          [&](int i, int j) { return score[i] != score[j] ? score[i] > score[j] : i < j; });
+        order.resize(n);
+        return order;
+    };
+    struct Rule {
+        std::vector<int> given_q, base;
+    };
+    std::map<int32_t, Rule> rules;
+    Compared hits;
+    for (const size_t i : to) {
+        const auto [rule, is_new] = rules.try_emplace(test.query[i]);
+        if (is_new) {
+            std::vector<double> score(places);
+            for (int p = 0; p < places; ++p) score[p] = weight * share[p + origin(row(test, i))];
+            rule->second.base = first_k(score);
+            if (const auto found = at.find(test.query[i]); found != at.end())
+                for (const auto& [p, n] : found->second) score[p] += n;
+            rule->second.given_q = first_k(score);
+        }
+        const auto hit = [&](const std::vector<int>& chosen) {
+            return std::find(chosen.begin(), chosen.end(), place(test, i)) != chosen.end();
+        };
+        hits.given_q += hit(rule->second.given_q), hits.base += hit(rule->second.base);
+    }
+    return hits;
+}
+
 } // namespace
+
+std::optional<AnswerLaw> answer_law(const TaskOptions& o) {
+    AnswerLaw law;
+    if (o.task == "der") {
+        const DistantEvidence task(o);
+        law.rows = task.rows();
+        for (const int q : law.rows) law.answers.push_back(task.answers(q));
+        return law;
+    }
+    if (o.task != "mqar" || o.queries != "one") return std::nullopt;
+    law.rows = {o.length - 1}; // the last
+    law.answers.emplace_back();
+    for (int pair = 0; pair < o.pairs; ++pair) law.answers[0].push_back(2 * pair);
+    return law;
+}
+
+namespace {
+
+// Mean over q of value(how many of q's answers are in each place).
+double mean_over_rows(const AnswerLaw& law, int place_length, const std::function<double(std::vector<int>&)>& value) {
+    double sum = 0;
+    for (const std::vector<int>& answers : law.answers) {
+        std::vector<int> counts;
+        for (size_t i = 0; i < answers.size(); ++i)
+            if (i && answers[i] / place_length == answers[i - 1] / place_length)
+                ++counts.back();
+            else
+                counts.push_back(1);
+        sum += value(counts) / static_cast<double>(answers.size());
+    }
+    return percent(sum, law.answers.size());
+}
+
+double law_accuracy(const TaskOptions& o) {
+    if (o.task == "der") return 100.0 / (1 + o.n_distractors);
+    return 100.0 * (1 + (o.pairs - 1.0) / (o.vocab - o.vocab / 2)) / o.pairs;
+}
+
+} // namespace
+
+std::optional<Chance> law_chance(const TaskOptions& o, int k, int place_length) {
+    const std::optional<AnswerLaw> law = answer_law(o);
+    if (!law) return std::nullopt;
+    const auto at = [&](int picks) {
+        return mean_over_rows(*law, place_length, [&](std::vector<int>& counts) {
+            std::sort(counts.begin(), counts.end(), std::greater<>());
+            return std::accumulate(counts.begin(), counts.begin() + std::min<int64_t>(picks, counts.size()), 0.0);
+        });
+    };
+    Chance c;
+    c.at_k = at(k), c.at_1 = at(1), c.accuracy = law_accuracy(o);
+    return c;
+}
+
+std::optional<Chance> law_chance_within(const TaskOptions& o, int width) {
+    const std::optional<AnswerLaw> law = answer_law(o);
+    if (!law) return std::nullopt;
+    Chance c; // one right arm of those in the segment where the answer may be
+    c.at_k = c.at_1 =
+        mean_over_rows(*law, width, [](std::vector<int>& counts) { return static_cast<double>(counts.size()); });
+    return c;
+}
 
 Chance fit_chance(const TaskOptions& task, const Dataset& train, const Dataset& test, int k, int place_length) {
     Chance c;
     const bool several = !test.right.empty();
-    const auto best = [&](int picks, Counted& how) {
+    const auto best = [&](int picks, Counted& how, bool& given_q) {
         std::vector<Counted> rules{Counted::from_start, Counted::from_query};
         if (several) rules.push_back(Counted::by_sentence);
         double fit = -1;
@@ -105,11 +230,27 @@ Chance fit_chance(const TaskOptions& task, const Dataset& train, const Dataset& 
                 hit = hits_of_most_frequent(of_train, right_places(test, place_length, rule), picks);
             }
         }
+        if (several) return hit;
+        const size_t n = train.answer.size();
+        Compared crosswise;
+        for (const int half : {0, 1}) {
+            const Compared x =
+                compare_given_q(train, part(n, half), train, part(n, 1 - half), picks, place_length, how);
+            crosswise.given_q += x.given_q, crosswise.base += x.base;
+        }
+        given_q = crosswise.given_q > crosswise.base;
+        if (given_q) {
+            const auto all = part(test.answer.size(), -1);
+            const Compared x = compare_given_q(train, part(n, -1), test, all, picks, place_length, how);
+            hit.some = percent(static_cast<double>(x.given_q), all.size());
+        }
         return hit;
     };
     Counted how, at_1;
-    const Hits at_k = best(k, how);
-    c.at_k = at_k.some, c.at_1 = best(1, at_1).some, c.relative = how == Counted::from_query;
+    bool ignored = false;
+    const Hits at_k = best(k, how, c.given_q);
+    c.at_k = at_k.some, c.at_1 = best(1, at_1, ignored).some;
+    c.relative = !c.given_q && how == Counted::from_query;
     if (several) {
         const Hits starts = drawn_places(test, place_length, k, true);
         c.drawn_starts = starts.some, c.drawn_positions = drawn_places(test, place_length, k, false).some;

@@ -1,5 +1,7 @@
 // The data of a run: generated, read from a folder of .npy files, or made of a HotpotQA file (tasks/hotpot_text.h).
 #pragma once
+#include <optional>
+
 #include "tasks/hotpotqa.h"
 #include "train/options.h"
 
@@ -12,6 +14,12 @@ struct TrainerData {
 // Generates the data, or reads --data, whose description then replaces the task's options. hotpotqa: either set is
 // read from its file where one is named, else generated; a file without --test-data is split.
 TrainerData make_data(const Options& resolved);
+// The final test's: final_times as many sequences as the test set, 10,000 by default, of a stream of their own and the
+// same for all seeds. Of der and mqar where fci generates them, else nothing: read data have no more, and no number of
+// the paper's stands beside hotpotqa's.
+constexpr int final_times = 10;
+std::optional<Dataset> final_test_set(const Options& resolved, Workers&);
+bool generates(const Options&);                              // both sets, by the law that the task's options state
 uint64_t hash_of(const Dataset& train, const Dataset& test); // the data_hash of every record
 // A folder's sequences, and its task: task "other" where dataset.json does not say. Exit::bad_data if the two disagree.
 Dataset load_described(const std::string& folder, TaskOptions& task);

@@ -184,7 +184,7 @@ std::span<const GpuLog> GpuTrainer::run(const Phase& phase, int64_t first, int n
     return {seen_.data(), shown};
 }
 
-Counts GpuTrainer::evaluate(const Dataset& test, const std::vector<float>& parameters) {
+Counts GpuTrainer::evaluate(const Dataset& test, const std::vector<float>& parameters, const OnHost& look) {
     constexpr Device gpu = Device::cuda;
     if (tested_ != &test) {
         test_memory_.reset();
@@ -196,6 +196,14 @@ Counts GpuTrainer::evaluate(const Dataset& test, const std::vector<float>& param
     const int64_t all = 4 * int64_t{test.count} * q;
     const Arena::Mark mark = test_memory_.mark();
     int32_t* hits = test_memory_.array<int32_t>(all);
+    std::vector<float> scores, logits; // for `look`
+    std::vector<int32_t> picked;
+    const auto on_host = [](auto from, auto& to) {
+        to.resize(from.data ? from.shape.size() : 0);
+        if (from.data) copy_out(Device::cuda, to.data(), from.data, to.size() * sizeof to[0]);
+        if (from.data) from.data = to.data();
+        return from;
+    };
     for (int first = 0; first < test.count; first += most) {
         const int n = std::min(most, test.count - first);
         forward_only_.reset();
@@ -204,16 +212,24 @@ Counts GpuTrainer::evaluate(const Dataset& test, const std::vector<float>& param
         cuda::gather_batch(test_, nullptr, 0, first, to);
         const Batch b = batch_of(to, n, test_);
         const Model::Output out = (*forward_model_)(forward_only_, b.tokens, b.query);
-        cuda::count_hits(count_of(out, b, hits + 4 * int64_t{first} * q));
+        if (!look) {
+            cuda::count_hits(count_of(out, b, hits + 4 * int64_t{first} * q));
+            continue;
+        }
+        Model::Output seen;
+        seen.scores = on_host(out.scores, scores), seen.picked = on_host(out.picked, picked);
+        seen.logits = on_host(out.logits, logits);
+        look(first, n, seen);
     }
-    std::vector<int32_t> on_host(all);
-    copy_out(gpu, on_host.data(), hits, all * sizeof(int32_t));
+    std::vector<int32_t> counted(look ? 0 : all);
+    if (!look) copy_out(gpu, counted.data(), hits, all * sizeof(int32_t));
     test_memory_.release(mark);
     Counts sum;
+    if (look) return sum;
     sum.queries = int64_t{test.count} * q;
     for (int first = 0; first < test.count; first += most) {
         const int n = std::min(most, test.count - first) * q;
-        const int32_t* h = on_host.data() + 4 * int64_t{first} * q;
+        const int32_t* h = counted.data() + 4 * int64_t{first} * q;
         for (int i = 0; i < n; ++i)
             sum.at_k += h[i], sum.at_1 += h[n + i], sum.right += h[2 * n + i], sum.all += h[3 * n + i];
     }

@@ -3,6 +3,7 @@
 // at the log. What a run is (parameters, optimiser) lives with the Trainer, in the host's memory: it goes in and comes
 // out with each call, so checkpoints, resuming and looking at a model know nothing of the device.
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -30,7 +31,10 @@ public:
     // shown a loss or gradient that is not finite: then it was not made, nor those after it.
     std::span<const GpuLog> run(const Phase&, int64_t first, int n, std::vector<float>& parameters, AdamW&);
 
-    Counts evaluate(const Dataset& test, const std::vector<float>& parameters);
+    // Of sequences first to first + n - 1; the tensors are on the host. Scores, picked and logits only.
+    using OnHost = std::function<void(int first, int n, const Model::Output&)>;
+    // With `look` the outputs go there and nothing is counted.
+    Counts evaluate(const Dataset& test, const std::vector<float>& parameters, const OnHost& look = {});
     void forget_test_set() { tested_ = nullptr; } // the same Dataset holds other sequences now
 
     // In one run. An epoch of the paper's has 250: the host looks once an epoch; in a longer one progress is seen and a

@@ -1,5 +1,7 @@
 #include "train/losses.h"
 
+#include <algorithm>
+
 #include "ops/cross_entropy.h"
 #include "ops/set_cross_entropy.h"
 
@@ -11,11 +13,50 @@ Tensor routing_loss(Tape& tape, Tensor scores, const Batch& b, float weight, con
                          : cross_entropy(tape, scores, b.place, weight, factor);
 }
 
+// Of one query's n scores, the last place chosen being picked[k-1].
+void look_closely(Counts& c, const float* scores, int n, const int32_t* picked, int k, std::span<const int32_t> right) {
+    const float cut = scores[picked[k - 1]];
+    float best = scores[right[0]];
+    for (const int32_t place : right) best = std::max(best, scores[place]);
+    const auto as_high = std::count_if(scores, scores + n, [&](float s) { return s >= cut; });
+    ++c.compared;
+    c.strict += best > cut || (best == cut && as_high <= k);
+    c.tied += best == cut && as_high > k;
+}
+
 } // namespace
+
+Counts count(const Model::Output& out, const Batch& batch, int k, bool closely) {
+    Counts c;
+    c.queries = batch.query.shape.size();
+    const int classes = out.logits.cols();
+    for (int64_t i = 0; i < c.queries; ++i) {
+        if (out.picked.data) {
+            const int32_t *picked = out.picked.data + i * 2 * k, *end = picked + k;
+            const std::span<const int32_t> right = batch.right(i);
+            const auto is_picked = [&](int32_t place) { return std::find(picked, end, place) != end; };
+            c.at_1 += std::find(right.begin(), right.end(), picked[0]) != right.end();
+            c.at_k += std::any_of(right.begin(), right.end(), is_picked);
+            c.all += std::all_of(right.begin(), right.end(), is_picked);
+            if (closely) {
+                c.neighbours += std::find_first_of(picked, end + k, right.begin(), right.end()) != end + k;
+                if (out.scores) {
+                    const int n = out.scores.cols();
+                    look_closely(c, out.scores.data + i * n, n, picked, k, right);
+                }
+            }
+        }
+        if (!batch.label.data) continue;
+        const float* z = out.logits.data + i * classes;
+        c.right += std::max_element(z, z + classes) - z == batch.label.data[i];
+    }
+    return c;
+}
 
 void Counts::add(const Counts& o) {
     queries += o.queries, at_k += o.at_k, at_1 += o.at_1, right += o.right, all += o.all;
     answer_loss += o.answer_loss, routing_loss += o.routing_loss;
+    neighbours += o.neighbours, strict += o.strict, tied += o.tied, compared += o.compared;
 }
 
 Losses losses(Tape& tape, const Model::Output& out, const Batch& b, float weight, float w, const float* factor) {

@@ -26,11 +26,19 @@ struct Counts {
     int64_t queries = 0, at_k = 0, at_1 = 0, right = 0;
     int64_t all = 0; // where several positions are right, at_k and at_1 count any of them, this all of them among the k
     double answer_loss = 0, routing_loss = 0;
+    // Of a closer look, else 0. neighbours: the right position is among the k or their right neighbours. Where scores
+    // are known, of `compared` queries: strict, it is among the k in whatever order equal scores are taken; tied,
+    // whether it is hangs on that order.
+    int64_t neighbours = 0, strict = 0, tied = 0, compared = 0;
     void add(const Counts& o);
     double percent(int64_t n) const {
         return queries ? 100.0 * static_cast<double>(n) / static_cast<double>(queries) : 0;
     }
 };
+
+// Is a right place among the k chosen (neighbours not counted), is the first one right, are all right ones among them;
+// is the highest logit the label? closely: the closer look too.
+Counts count(const Model::Output&, const Batch&, int k, bool closely = false); // on the CPU
 
 struct Losses { // one number a query
     static constexpr int most_rounds = std::tuple_size_v<decltype(Model::Output::earlier)> + 1;

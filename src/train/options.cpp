@@ -67,7 +67,7 @@ std::vector<Option> table(Options& o) {
     number("weight_decay", &n.weight_decay, 0, 1e6, "AdamW's, of every parameter");
     number("clip", &n.clip, 0, no_limit, "greatest global norm of the gradient; 0: none");
     number("sequences", &n.sequences, 1, many, "training sequences");
-    number("test_sequences", &n.test_sequences, 1, many, "test sequences");
+    number("test_sequences", &n.test_sequences, 1, many, "test sequences; ten times as many in the final test");
     number("epochs", &n.epochs, 1, size, "epochs that the schedules span");
     number("batch", &n.batch, 1, size, "sequences a step");
     number("seed", &n.seed, 0, 9007199254740992.0, "of data, start values and order");

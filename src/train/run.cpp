@@ -10,6 +10,7 @@
 #include "core/signals.h"
 #include "tasks/npy.h"
 #include "train/checkpoint.h"
+#include "train/metrics.h"
 #include "train/progress.h"
 #include "train/provenance.h"
 
@@ -25,43 +26,6 @@ float median(std::vector<float> v) {
     if (v.empty()) return 0;
     std::nth_element(v.begin(), v.begin() + static_cast<int64_t>(v.size() / 2), v.end());
     return v[v.size() / 2];
-}
-
-// What the numbers of a run mean.
-struct Meaning {
-    bool routes, answers, several; // has a router; has labels; has several right positions
-
-    explicit Meaning(const Trainer& t)
-        : routes(t.options().model.router != "none"), answers(!t.train_set().label.empty()),
-          several(!t.train_set().right.empty()) {}
-};
-
-std::string metrics_json(const Counts& c, const Chance& chance, const Meaning& has) {
-    std::string ours, blind;
-    const auto add = [&](bool there, const char* name, int64_t n, double by_chance) {
-        if (there) ours += fmt::format("\"{}\":{},", name, c.percent(n));
-        blind += fmt::format("{}\"{}\":{}", blind.empty() ? "" : ",", name, by_chance);
-    };
-    add(has.routes, "routing_at_k", c.at_k, chance.at_k), add(has.routes, "routing_at_1", c.at_1, chance.at_1);
-    if (has.several) add(true, "routing_all", c.all, chance.all);
-    if (has.answers) add(true, "accuracy", c.right, chance.accuracy);
-    return fmt::format("{}\"chance\":{{{}}}", ours, blind);
-}
-
-std::string cut_json(const Dataset& d) {
-    return d.right.empty() ? "" : fmt::format("\"left_out\":{},\"right_cut\":{},", d.left_out, d.right_cut);
-}
-
-// "routing@4 99.3% (chance 25.0)  @1 98.1% (6.2)  accuracy 51.9% (6.2)"
-std::string metrics_text(const Counts& c, const Chance& chance, const Options& o, const Meaning& has) {
-    std::string s;
-    if (has.routes)
-        s = fmt::format("routing@{} {:5.1f}% (chance {:.1f})  @1 {:5.1f}% ({:.1f})", o.model.top_k, c.percent(c.at_k),
-                        chance.at_k, c.percent(c.at_1), chance.at_1);
-    if (has.several) s += fmt::format("  all {:5.1f}% ({:.1f})", c.percent(c.all), chance.all);
-    if (has.answers)
-        s += fmt::format("{}accuracy {:5.1f}% ({:.1f})", s.empty() ? "" : "  ", c.percent(c.right), chance.accuracy);
-    return s;
 }
 
 // Options of a run that is to be continued: those that it was started with; flags given now may only repeat them,
@@ -179,6 +143,7 @@ public:
     }
 
     const Counts& last() const { return last_; }
+    const std::optional<Counts>& final_test() const { return final_; }
     const Progressed& progressed() const { return progressed_; }
     Trainer& trainer() { return trainer_; }
 
@@ -261,11 +226,18 @@ private:
 
     void finish() {
         if (!last_.queries) last_ = trainer_.evaluate(); // resumed at its end
+        progress_.status("the final test");
+        final_ = trainer_.final_test();
         const Options& o = trainer_.options();
         const double seconds = seconds_since(start_);
         const int64_t epochs = trainer_.steps_done() / trainer_.steps_per_epoch();
         progress_.line(
             fmt::format("done in {}: {}", duration(seconds), metrics_text(last_, trainer_.chance(), o, has_)));
+        if (final_) {
+            log_->line(
+                fmt::format("{{\"type\":\"final\",\"step\":{},{}}}", trainer_.steps_done(), final_json(*final_, has_)));
+            progress_.line(final_text(*final_, o, has_));
+        }
         if (has_.routes)
             progress_.line(progressed_.transition_epoch
                                ? fmt::format("the transition was in epoch {}", progressed_.transition_epoch)
@@ -275,10 +247,11 @@ private:
                                        epochs, o.train.epochs, folder_));
         progress_.line(fmt::format("look at what it chose:  ./fci show --checkpoint {}", checkpoint()));
         if (o.run.json)
-            fmt::print("{{{},\"transition_epoch\":{},\"epochs\":{},\"steps\":{},\"seconds\":{:.3f},\"ms_per_step_"
+            fmt::print("{{{},{}\"transition_epoch\":{},\"epochs\":{},\"steps\":{},\"seconds\":{:.3f},\"ms_per_step_"
                        "median\":{:.3f},"
                        "\"peak_rss_mb\":{:.1f},\"parameters\":{},\"folder\":{},\"provenance\":{}}}\n",
                        metrics_json(last_, trainer_.chance(), has_),
+                       final_ ? fmt::format("\"final\":{{{}}},", final_json(*final_, has_)) : "",
                        progressed_.transition_epoch ? std::to_string(progressed_.transition_epoch) : "null", epochs,
                        trainer_.steps_done(), seconds, median(step_ms_), peak_rss_mb(), trainer_.parameter_count(),
                        json_quote(folder_), provenance_json(o, trainer_.data_hash()));
@@ -292,6 +265,7 @@ private:
     Meaning has_;
     Progressed progressed_;
     Counts last_;
+    std::optional<Counts> final_;
     double epoch_loss_ = 0; // of the epoch, or of its part since this process resumed it
     int64_t epoch_steps_ = 0;
     std::vector<float> step_ms_;
@@ -355,7 +329,7 @@ Exit carry_out(const Options& asked, const std::string& folder, Progress& progre
     else
         run.start_in(folder);
     const Exit exit = run.loop();
-    if (exit == Exit::ok) at_end(run.trainer(), run.last(), run.progressed().transition_epoch);
+    if (exit == Exit::ok) at_end(run.trainer(), run.last(), run.final_test(), run.progressed().transition_epoch);
     return exit;
 }
 

@@ -1,6 +1,6 @@
 // A run: what `fci train` and `fci eval` do. A run folder holds
 //   config.toml              the resolved options, and [provenance]
-//   log.jsonl                one line a step and one an epoch
+//   log.jsonl                one line a step, one an epoch, and one of the final test
 //   checkpoint.safetensors   after each epoch (--checkpoint-every) and at the end; see train/checkpoint.h
 #pragma once
 #include <functional>
@@ -24,9 +24,9 @@ std::string provenance_json(const Options&, uint64_t data_hash);
 // Trains, or with --resume goes on. Exit::interrupted after SIGINT or SIGTERM, a checkpoint written.
 Exit train(const Options&, const Given&);
 
-// What a run that has reached its end leaves: the trained model, its numbers on the test set, and the epoch of the
-// transition from 1, 0 for none.
-using AtEnd = std::function<void(Trainer&, const Counts&, int transition_epoch)>;
+// What a run that has reached its end leaves: the trained model, its numbers on the test set and in the final test,
+// and the epoch of the transition from 1, 0 for none.
+using AtEnd = std::function<void(Trainer&, const Counts&, const std::optional<Counts>&, int transition_epoch)>;
 
 // One run of many: in `folder`, which is there, it starts, or goes on if it has begun.
 Exit carry_out(const Options&, const std::string& folder, Progress&, const AtEnd& at_end);

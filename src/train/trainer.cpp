@@ -50,7 +50,9 @@ Trainer::Trainer(TrainerData data)
         return std::make_unique<Model>(binder, options_.model, train_.vocab, train_.length);
     };
     forward_model_ = bind(nullptr);
-    chance_ = chance_on(options_.task);
+    const auto exact =
+        generates(options_) ? law_chance(options_.task, options_.model.top_k, place_length()) : std::nullopt;
+    chance_ = exact ? *exact : fitted_chance(options_.task);
     for (int g = 0; g < groups; ++g) {
         grad_blocks_.push_back(grads_.data() + g * size);
         groups_.push_back({grad_blocks_.back(), bind(grad_blocks_.back()), {}});
@@ -88,11 +90,11 @@ void Trainer::set_test_set(Dataset test, const TaskOptions& task, const std::str
              name, test.length, test.queries, test.vocab, train_.length, train_.queries, train_.vocab);
     test_ = std::move(test);
     if (gpu_) gpu_->forget_test_set();
-    chance_ = chance_on(task);
+    chance_ = fitted_chance(task);
 }
 
-Chance Trainer::chance_on(const TaskOptions& task) const {
-    return fit_chance(task, train_, test_, options_.model.top_k, forward_model_->place_length());
+Chance Trainer::fitted_chance(const TaskOptions& task) const {
+    return fit_chance(task, train_, test_, options_.model.top_k, place_length());
 }
 
 double Trainer::routing_weight(int epoch) const {
@@ -120,11 +122,11 @@ Batch Trainer::gather_sequences(Arena& arena, const Dataset& d, int n, F index_o
     };
     Batch b{rows(d.tokens, d.length), rows(d.query, d.queries), {}, {}, {}};
     if (!d.label.empty()) b.label = rows(d.label, d.queries);
-    const int place_length = forward_model_->place_length(), queries = n * d.queries;
+    const int width = place_length(), queries = n * d.queries;
     int32_t* place = arena.array<int32_t>(int64_t{queries} * most_right(d)); // as much in every step
     if (d.right.empty()) {
         const IntTensor answer = rows(d.answer, d.queries);
-        for (int64_t i = 0; i < queries; ++i) place[i] = answer.data[i] / place_length;
+        for (int64_t i = 0; i < queries; ++i) place[i] = answer.data[i] / width;
         b.place = {place, answer.shape};
         return b;
     }
@@ -132,33 +134,11 @@ Batch Trainer::gather_sequences(Arena& arena, const Dataset& d, int n, F index_o
     for (int i = 0; i < queries; ++i) {
         bounds[i] = static_cast<int32_t>(to - place);
         for (const int32_t p : d.right[int64_t{index_of(i / d.queries)} * d.queries + i % d.queries])
-            if (to == place + bounds[i] || to[-1] != p / place_length) *to++ = p / place_length; // each once
+            if (to == place + bounds[i] || to[-1] != p / width) *to++ = p / width; // each once
     }
     bounds[queries] = static_cast<int32_t>(to - place);
     b.place = {place, {bounds[queries]}}, b.bounds = {bounds, {queries + 1}};
     return b;
-}
-
-// Is a right place among the k chosen (neighbours not counted), is the first one right, are all right ones among them;
-// is the highest logit the label?
-Counts Trainer::count(const Model::Output& out, const Batch& batch) const {
-    Counts c;
-    c.queries = batch.query.shape.size();
-    const int k = options_.model.top_k, classes = out.logits.cols();
-    for (int64_t i = 0; i < c.queries; ++i) {
-        if (out.picked.data) {
-            const int32_t *picked = out.picked.data + i * 2 * k, *end = picked + k;
-            const std::span<const int32_t> right = batch.right(i);
-            const auto is_picked = [&](int32_t place) { return std::find(picked, end, place) != end; };
-            c.at_1 += std::find(right.begin(), right.end(), picked[0]) != right.end();
-            c.at_k += std::any_of(right.begin(), right.end(), is_picked);
-            c.all += std::all_of(right.begin(), right.end(), is_picked);
-        }
-        if (!batch.label.data) continue;
-        const float* z = out.logits.data + i * classes;
-        c.right += std::max_element(z, z + classes) - z == batch.label.data[i];
-    }
-    return c;
 }
 
 // Calls f(sequences, the first one's place in the batch) for a group's sequences, a tape full at a time.
@@ -183,7 +163,7 @@ void Trainer::run_group(int g, Lane& lane) {
     group.counts = {};
     each_tape(g, lane, steps_done_ % steps_per_epoch_, [&](const Batch& b, int first) {
         const Model::Output out = (*group.model)(lane.tape, b.tokens, b.query);
-        Counts counts = count(out, b);
+        Counts counts = count(out, b, options_.model.top_k);
         const Losses l = losses(lane.tape, out, b, weight, w);
         for (int64_t i = 0; l.answer && i < l.answer.size(); ++i) counts.answer_loss += l.answer.data[i];
         for (int round = 0; round < l.rounds; ++round)
@@ -349,21 +329,37 @@ void Trainer::diagnose() {
          steps_done_ + 1, op);
 }
 
-Counts Trainer::evaluate() {
-    if (gpu_) return gpu_->evaluate(test_, data_);
-    const int per_tape = sequences_per_tape(test_.length);
-    evaluation_.assign((test_.count + per_tape - 1) / per_tape, {});
+Counts Trainer::evaluate(const Dataset& d, bool closely) {
+    const int k = options_.model.top_k;
+    Counts sum;
+    if (gpu_ && !closely) return gpu_->evaluate(d, data_);
+    if (gpu_) { // outputs come back to the host, batch by batch
+        Arena arena;
+        gpu_->evaluate(d, data_, [&](int first, int n, const Model::Output& out) {
+            arena.reset();
+            sum.add(count(out, gather_sequences(arena, d, n, [&](int i) { return first + i; }), k, closely));
+        });
+        return sum;
+    }
+    const int per_tape = sequences_per_tape(d.length);
+    evaluation_.assign((d.count + per_tape - 1) / per_tape, {});
     workers_.run(static_cast<int>(evaluation_.size()), [&](int i, int worker) {
         Lane& lane = *lanes_[worker];
-        const int begin = i * per_tape, n = std::min(per_tape, test_.count - begin);
+        const int begin = i * per_tape, n = std::min(per_tape, d.count - begin);
         lane.forward_only.reset();
-        const Batch b = gather_sequences(lane.arena, test_, n, [&](int j) { return begin + j; });
-        const Model::Output out = (*forward_model_)(lane.forward_only, b.tokens, b.query);
-        evaluation_[i] = count(out, b);
+        const Batch b = gather_sequences(lane.arena, d, n, [&](int j) { return begin + j; });
+        evaluation_[i] = count((*forward_model_)(lane.forward_only, b.tokens, b.query), b, k, closely);
     });
-    Counts sum;
     for (const Counts& c : evaluation_) sum.add(c);
     return sum;
+}
+
+std::optional<Counts> Trainer::final_test() {
+    const std::optional<Dataset> d = final_test_set(options_, workers_);
+    if (!d) return std::nullopt;
+    const Counts c = evaluate(*d, true);
+    if (gpu_) gpu_->forget_test_set(); // *d goes
+    return c;
 }
 
 Trainer::Look Trainer::look(const Dataset& d, int sequence) {
@@ -375,7 +371,7 @@ Trainer::Look Trainer::look(const Dataset& d, int sequence) {
     const int k = options_.model.top_k;
     for (int r = 0; r < d.queries && out.picked.data; ++r)
         look.picked.insert(look.picked.end(), out.picked.data + r * 2 * k, out.picked.data + r * 2 * k + k);
-    look.place_length = forward_model_->place_length();
+    look.place_length = place_length();
     if (out.scores) look.scores.assign(out.scores.data, out.scores.data + out.scores.size());
     return look;
 }

@@ -36,7 +36,9 @@ public:
     // Steps towards number `until`: one on the CPU, on the GPU those of an epoch (GpuTrainer::most_steps). The first
     // step that fails throws only when those before it have been returned.
     std::span<const Step> advance(int64_t until);
-    Counts evaluate(); // on the test set
+    Counts evaluate() { return evaluate(test_, false); } // on the test set
+    // Once, at a run's end: on the final test's sequences (train/data.h), and closely. Nothing where there are none.
+    std::optional<Counts> final_test();
 
     int64_t steps_done() const { return steps_done_; }
     int64_t steps_per_epoch() const { return steps_per_epoch_; }
@@ -44,6 +46,7 @@ public:
     const Chance& chance() const { return chance_; }
     const Options& options() const { return options_; }
     uint64_t data_hash() const { return data_hash_; }
+    int place_length() const { return forward_model_->place_length(); } // positions of what the router chooses
     const Dataset& train_set() const { return train_; }
     const Dataset& test_set() const { return test_; }
     // Evaluates on other sequences from now on, of this task; `name` is for messages.
@@ -96,12 +99,12 @@ private:
     Step describe(int64_t number, const Counts&) const; // all but the norm of its gradient
     std::span<const Step> steps_on_gpu(int64_t until);
     void diagnose();
-    Counts count(const Model::Output&, const Batch&) const;
+    Counts evaluate(const Dataset&, bool closely);
     template <class F>
     Batch gather_sequences(Arena&, const Dataset&, int n, F index_of) const;
     void shuffle(int epoch, Stream = Stream::order);
     double routing_weight(int epoch) const;
-    Chance chance_on(const TaskOptions&) const;
+    Chance fitted_chance(const TaskOptions&) const;
 
     Options options_;
     Dataset train_, test_;

@@ -35,21 +35,27 @@ void wait_for_lines(Child& child, const std::string& log, int lines) {
     while (child.running() && lines_in(log) < lines) std::this_thread::sleep_for(1ms);
 }
 
-// Each step and each epoch exactly once, in order.
+// Each step and each epoch exactly once, in order, and the final test last.
 void expect_whole_log(const std::string& path) {
     simdjson::dom::parser parser;
     const std::string text = read_file(path);
     REQUIRE(text.back() == '\n');
-    int64_t steps = 0, epochs = 0;
+    int64_t steps = 0, epochs = 0, finals = 0;
     std::istringstream in(text);
     for (std::string line; std::getline(in, line);) {
         INFO(line);
         const simdjson::dom::element json = parser.parse(line);
+        REQUIRE(finals == 0);
+        if (std::string_view(json["type"]) == "final") {
+            ++finals;
+            continue;
+        }
         const bool step = std::string_view(json["type"]) == "step";
         REQUIRE(int64_t(json[step ? "step" : "epoch"]) == ++(step ? steps : epochs));
     }
     REQUIRE(steps == long_steps);
     REQUIRE(epochs == 60);
+    REQUIRE(finals == 1);
 }
 
 void expect_resumes_to_the_end(const std::string& folder) {

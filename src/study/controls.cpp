@@ -1,0 +1,148 @@
+#include "study/controls.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "routing/segment.h"
+#include "tasks/distant_evidence.h"
+#include "train/data.h"
+
+namespace fci {
+namespace {
+
+// P(Bin(n, p) < k)
+double binomial_below(int n, double p, int k) {
+    if (p == 0 || k > n) return 1;
+    double term = std::pow(1 - p, n), sum = 0;
+    for (int i = 0; i < k; ++i) {
+        sum += term;
+        term *= (n - i) / (i + 1.0) * p / (1 - p);
+    }
+    return sum;
+}
+
+double filler_like_the_key(const TaskOptions& o) {
+    if (o.task != "der" || !o.filler_repeats_key) return 0;
+    return (o.variant == "semantic" ? concept_size - 1.0 : 1.0) / (o.vocab - 1);
+}
+
+// In percent; nothing where there is no closed form.
+std::optional<double> oracle_ceiling(const TaskOptions& o, const Choice& c, const AnswerLaw& law) {
+    const double p = filler_like_the_key(o);
+    if (o.task == "der" && o.min_distance <= o.near_window + 1) return std::nullopt;
+    if (p == 0) return 100;
+    if (c.place_length > 1) return std::nullopt;
+    double sum = 0;
+    for (const std::vector<int>& answers : law.answers)
+        for (size_t r = 0; r < answers.size(); ++r)
+            sum += binomial_below(static_cast<int>(r), p, c.k) / static_cast<double>(answers.size());
+    return 100 * sum / static_cast<double>(law.answers.size());
+}
+
+bool by_law(const Options& o) { return generates(o) && (o.task.task == "der" || o.task.task == "mqar"); }
+
+bool may_be_the_answer(const TaskOptions& o, int key, int token) {
+    if (o.task != "der" || o.variant != "semantic") return token == key;
+    return token > 0 && token != key && concept_of(token) == concept_of(key);
+}
+
+Control compare(int64_t hits, int64_t queries, double expected) {
+    const double n = static_cast<double>(queries), p = std::min(1.0, expected / 100);
+    const double off = std::abs(static_cast<double>(hits) - n * p), rounding = 1e-6;
+    return {100 * static_cast<double>(hits) / n, expected, off <= 4 * std::sqrt(n * p * (1 - p)) + rounding};
+}
+
+} // namespace
+
+Choice choice_of(const Options& o) {
+    const int width = o.task.length / SegmentRouter::segments;
+    if (router_kind(o.model.router) == RouterKind::bandit) return {1, width, true};
+    const bool segments = o.model.router == "bloom" || o.model.router.starts_with("segment-");
+    return {o.model.top_k, segments ? width : 1, false};
+}
+
+Controls run_controls(const TaskOptions& o, const Choice& c, const Dataset& d) {
+    Controls controls;
+    const std::optional<AnswerLaw> law = answer_law(o);
+    if (!law) return controls;
+    controls.chance = c.within ? law_chance_within(o, c.place_length) : law_chance(o, c.k, c.place_length);
+    std::map<int, const std::vector<int>*> answers_of; // of the key's row
+    for (size_t i = 0; i < law->rows.size(); ++i) answers_of[law->rows[i]] = &law->answers[i];
+
+    // A place is what is chosen: a position or a segment; of a bandit an arm, which is a position.
+    const auto place = [&](int position) { return c.within ? position : position / c.place_length; };
+    int64_t seen = 0, guessed = 0;
+    for (size_t i = 0; i < d.answer.size(); ++i) {
+        const int32_t* tokens = d.tokens.data() + static_cast<int64_t>(i / d.queries) * d.length;
+        const int row = d.query[i] + (o.query_row == "marker"), answer = d.answer[i];
+        const auto found = answers_of.find(row);
+        if (found == answers_of.end()) continue; // a row that the law does not have: a miss of both
+        std::vector<int> with_key;               // places, those of lower positions first
+        std::map<int, int> times;                // of a place, how many of the positions are in it
+        for (const int a : *found->second) {
+            if (c.within && a / c.place_length != answer / c.place_length) continue;
+            ++times[place(a)];
+            if (may_be_the_answer(o, tokens[row], tokens[a]) && (with_key.empty() || with_key.back() != place(a)))
+                with_key.push_back(place(a));
+        }
+        std::vector<std::pair<int, int>> likeliest; // (-times, place)
+        for (const auto& [p, n] : times) likeliest.emplace_back(-n, p);
+        std::sort(likeliest.begin(), likeliest.end());
+        with_key.resize(std::min<size_t>(with_key.size(), c.k));
+        likeliest.resize(std::min<size_t>(likeliest.size(), c.k));
+        seen += std::count(with_key.begin(), with_key.end(), place(answer));
+        guessed +=
+            std::count_if(likeliest.begin(), likeliest.end(), [&](const auto& x) { return x.second == place(answer); });
+    }
+    const auto queries = static_cast<int64_t>(d.answer.size());
+    if (const auto ceiling = oracle_ceiling(o, c, *law)) controls.oracle = compare(seen, queries, *ceiling);
+    controls.blind = compare(guessed, queries, controls.chance->at_k);
+    return controls;
+}
+
+const Controls& ControlsOfRows::of(const Options& asked, bool final) {
+    static const Controls none;
+    Options o = asked;
+    if (!by_law(o)) return none;
+    o.task = resolve(o.task);
+    const Choice c = choice_of(o);
+    Options key; // what they depend on
+    key.task = o.task, key.train.test_sequences = o.train.test_sequences;
+    const auto [known, is_new] =
+        known_.try_emplace(fmt::format("{}{} {} {} {}", write_toml(key), c.k, c.place_length, c.within, final));
+    if (is_new) {
+        Workers workers(Workers::available());
+        known->second = run_controls(o.task, c,
+                                     final ? *final_test_set(o, workers)
+                                           : generate(o.task, o.train.test_sequences, 0, Stream::test_data, workers));
+    }
+    return known->second;
+}
+
+bool ControlsOfRows::on_its_data(const Result& r) {
+    Options o;
+    o.task = r.options.task, o.train = r.options.train, o.run.threads = Workers::available();
+    if (!by_law(o)) return true;
+    Options key; // what they depend on
+    key.task = o.task, key.train.seed = o.train.seed;
+    key.train.sequences = o.train.sequences, key.train.test_sequences = o.train.test_sequences;
+    const auto [known, is_new] = hashes_.try_emplace(write_toml(key));
+    if (is_new) {
+        const TrainerData d = make_data(o);
+        known->second = fmt::format("\"data_hash\":\"{:016x}\"", hash_of(d.train, d.test));
+    }
+    return r.provenance.find(known->second) != std::string::npos;
+}
+
+std::optional<double> paper_chance(const Options& o, const std::string& quantity) {
+    const bool routing = quantity == "routing";
+    if ((!routing && quantity != "accuracy") || (o.task.task != "der" && o.task.task != "mqar")) return std::nullopt;
+    const Choice c = choice_of(o);
+    if (routing && c.within) return 100.0 / 32;
+    if (routing && (o.model.router == "bloom" || o.model.router.starts_with("segment-")))
+        return 100.0 * c.k / SegmentRouter::segments;
+    if (o.task.task == "der") return 1.6;
+    return 100.0 * (routing ? std::min(c.k, o.task.pairs) : 1) / o.task.pairs;
+}
+
+} // namespace fci

@@ -1,0 +1,60 @@
+#include "train/metrics.h"
+
+namespace fci {
+
+Meaning::Meaning(const Trainer& t)
+    : routes(t.options().model.router != "none"), answers(!t.train_set().label.empty()),
+      several(!t.train_set().right.empty()), has_neighbours(routes && t.place_length() == 1) {}
+
+std::string metrics_json(const Counts& c, const Chance& chance, const Meaning& has) {
+    std::string ours, blind;
+    const auto add = [&](bool there, const char* name, int64_t n, double by_chance) {
+        if (there) ours += fmt::format("\"{}\":{},", name, c.percent(n));
+        blind += fmt::format("{}\"{}\":{}", blind.empty() ? "" : ",", name, by_chance);
+    };
+    add(has.routes, "routing_at_k", c.at_k, chance.at_k), add(has.routes, "routing_at_1", c.at_1, chance.at_1);
+    if (has.several) add(true, "routing_all", c.all, chance.all);
+    if (has.answers) add(true, "accuracy", c.right, chance.accuracy);
+    return fmt::format("{}\"chance\":{{{}}}", ours, blind);
+}
+
+std::string cut_json(const Dataset& d) {
+    return d.right.empty() ? "" : fmt::format("\"left_out\":{},\"right_cut\":{},", d.left_out, d.right_cut);
+}
+
+std::string metrics_text(const Counts& c, const Chance& chance, const Options& o, const Meaning& has) {
+    std::string s;
+    if (has.routes)
+        s = fmt::format("routing@{} {:5.1f}% (chance {:.1f})  @1 {:5.1f}% ({:.1f})", o.model.top_k, c.percent(c.at_k),
+                        chance.at_k, c.percent(c.at_1), chance.at_1);
+    if (has.several) s += fmt::format("  all {:5.1f}% ({:.1f})", c.percent(c.all), chance.all);
+    if (has.answers)
+        s += fmt::format("{}accuracy {:5.1f}% ({:.1f})", s.empty() ? "" : "  ", c.percent(c.right), chance.accuracy);
+    return s;
+}
+
+std::string final_json(const Counts& c, const Meaning& has) {
+    std::string s = fmt::format("\"queries\":{}", c.queries);
+    const auto add = [&](bool there, const char* name, double x) {
+        if (there) s += fmt::format(",\"{}\":{}", name, x);
+    };
+    add(has.routes, "routing_at_k", c.percent(c.at_k)), add(has.routes, "routing_at_1", c.percent(c.at_1));
+    add(has.answers, "accuracy", c.percent(c.right));
+    add(has.has_neighbours, "routing_neighbours", c.percent(c.neighbours));
+    add(c.compared > 0, "routing_strict", c.percent(c.strict)), add(c.compared > 0, "routing_ties", c.percent(c.tied));
+    return s;
+}
+
+std::string final_text(const Counts& c, const Options& o, const Meaning& has) {
+    std::string s = fmt::format("final test, {} queries:", c.queries);
+    if (has.routes)
+        s += fmt::format("  routing@{} {:.1f}%  @1 {:.1f}%", o.model.top_k, c.percent(c.at_k), c.percent(c.at_1));
+    if (has.has_neighbours) s += fmt::format("  with neighbours {:.1f}%", c.percent(c.neighbours));
+    if (has.answers) s += fmt::format("  accuracy {:.1f}%", c.percent(c.right));
+    if (c.tied)
+        s += fmt::format("  by ties at most {:.1f}%, without them {:.1f}%", c.percent(c.strict + c.tied),
+                         c.percent(c.strict));
+    return s;
+}
+
+} // namespace fci
