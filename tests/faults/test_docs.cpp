@@ -1,4 +1,4 @@
-// The tables in README.md and FINDINGS.md are those of the recorded results: tools/docs.sh would change nothing.
+// The tables in README.md, FINDINGS.md and runs/tables are those of the recorded results: tools/docs.sh would change nothing.
 #include <cstdlib>
 
 #include "tests/faults/program.h"
