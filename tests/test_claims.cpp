@@ -4,6 +4,7 @@
 #include "study/claims.h"
 #include "tests/catch.h"
 #include "tests/faults/program.h"
+#include "train/data.h"
 
 using namespace fci;
 
@@ -142,7 +143,7 @@ TEST_CASE("claims: the table and the coverage, of a study of two rows", "[study]
     const auto write = [&](const char* name, const std::string& text) {
         write_file_atomically(runs + "/" + name, text);
     };
-    write("scales.toml", "[paper]\nlearning_rates = [3e-4, 1e-3]\n");
+    write("scales.toml", "[paper]\nlearning_rates = [3e-4, 1e-3]\nsequences = 64\n");
     write("a.toml", "[[row]]\nid = \"a.raw\"\ntask = \"mqar\"\nrepresentation = \"raw\"\npaper = { routing = \"25\" }\n"
                     "[[row]]\nid = \"a.one\"\ntask = \"mqar\"\nrepresentation = \"transformer:1\"\n"
                     "paper = { routing = \"100\" }\n"
@@ -150,14 +151,18 @@ TEST_CASE("claims: the table and the coverage, of a study of two rows", "[study]
     write("readings.toml", "[[joint]]\nname = \"marker\"\nquery_row = \"marker\"\nlearning_rate = 1e-3\n");
     write("claims.toml", "reading = \"marker\"\n" + claim("\"a.one\", \"a.raw\", \"a.big\""));
     const Study study = load_study(runs);
-    const auto add = [&](const char* row, size_t rate, const char* reading, int64_t seed, double routing) {
+    const auto add = [&](const char* row, size_t rate, const char* reading, int64_t seed, double routing,
+                         bool its_data = true) {
         std::vector<Row> rows = study.select({row});
         if (*reading) rows = under(rows, select_readings(study.joint, {reading}));
         Result r;
         r.options = plan(rows, study.scale("paper"))[rate].seeded(seed);
         r.hash = run_hash(r.options), r.scale = "paper", r.seed = seed, r.queries = 1000;
         r.metrics.at_k = routing, r.chance.at_k = 25, r.curve = {{1, routing, 1, 1}};
-        r.provenance = provenance_json(r.options, 0);
+        Options o;
+        o.task = r.options.task, o.train = r.options.train, o.run.threads = 1;
+        const TrainerData data = make_data(o);
+        r.provenance = provenance_json(r.options, its_data ? hash_of(data.train, data.test) : 0);
         append_result(runs + "/results", r);
     };
     TableOptions o;
@@ -178,10 +183,18 @@ TEST_CASE("claims: the table and the coverage, of a study of two rows", "[study]
                     "not yet known (0 of 3 rows run),because\n");
     expect(shown(true), "not run yet,2,2,2\nneeds what is not here,1,1,1\n");
     for (const int seed : {1, 2, 3}) add("a.one", 1, "", seed, 100);
-    add("a.raw", 1, "", 1, 100), add("a.raw", 0, "", 1, 25), add("a.raw", 0, "marker", 1, 24);
-    expect(shown(), ",- / 25.0 / -,100.0 / 100.0 / -,- / 24.0 / -,\"0-1, 0-3, 0-1\",");
-    // The data's hashes are not those of any data: nothing is tested.
-    expect(shown(), "not yet known (0 of 3 rows run),because");
+    add("a.raw", 1, "", 1, 100), add("a.raw", 0, "", 1, 25);
+    expect(shown(), ",- / 25.0 / -,100.0 / 100.0 / -,not run,\"0-1, 0-3, 0\","
+                    "provisional: does not hold at 1e-3; not yet known (1 of 3 rows run) at 3e-4,because");
+    add("a.raw", 0, "marker", 1, 24.7);
+    expect(shown(), "-,- / 24.7 / -,\"0-1, 0-3, 0-1\",");
+    expect(shown(), "at 3e-4; best reading: not yet known (1 of 3 rows run),because");
+    write("claims.toml", "reading = \"marker\"\n" + claim("\"a.raw\""));
+    expect(shown(),
+           "25,25.0,100.0,24.7,\"1, 1, 1\",provisional: holds at 3e-4 only; best reading: provisional: holds,");
+    add("a.raw", 0, "marker", 1, 24.7, false); // of other data than the law's: untested
+    expect(shown(), "only,because");
+    write("claims.toml", "reading = \"marker\"\n" + claim("\"a.one\", \"a.raw\", \"a.big\""));
     expect(shown(true), "seeds,ids at 3e-4,ids at 1e-3,at all rates\n3 or more,0,1,0\n2,0,0,0\n1,1,1,1\n"
                         "not run yet,1,0,1\n");
     o.format = "md";
