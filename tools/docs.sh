@@ -1,5 +1,6 @@
 #!/bin/sh
-# Writes the tables of README.md and FINDINGS.md anew from the recorded results; with --check only says which are stale.
+# Writes the tables of README.md, FINDINGS.md and runs/tables/*.md anew from the recorded results; with --check only says
+# which are stale.
 # A table stands between two lines, and is what the command prints when it sees recorded results only:
 #   <!-- ./fci table table3 --scale small --format md -->
 #   <!-- end -->
@@ -7,7 +8,7 @@ set -eu
 cd "$(dirname "$0")/.."
 FCI=${FCI_BIN:-./fci}
 stale=0
-for doc in README.md FINDINGS.md; do
+for doc in README.md FINDINGS.md runs/tables/*.md; do
     new=$(mktemp)
     while IFS= read -r line; do
         case $line in

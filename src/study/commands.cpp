@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "study/claims.h"
 #include "study/hotpot_rows.h"
 #include "study/registered.h"
 #include "study/report.h"
@@ -105,6 +106,30 @@ Exit show_registered(const StudyOptions& o, const Loaded& l) {
     return Exit::ok;
 }
 
+Exit show_claims(const StudyOptions& o) {
+    const char* flag = o.claims ? "--claims" : "--coverage";
+    if (o.scale != "paper") fail(Exit::usage, "{} is about --scale paper, not {}", flag, o.scale);
+    if (!o.words.empty()) fail(Exit::usage, "{} shows all that there is: leave {} out", flag, o.words[0]);
+    if (o.coverage && !o.readings.empty())
+        fail(Exit::usage, "--coverage is of the rows as they are: leave --reading out");
+    StudyOptions plain = o;
+    plain.readings.clear();
+    const Loaded l(plain);
+    TableOptions t = table_options(o);
+    t.recorded = l.recorded();
+    const Results own = read(o.results, o.scale), recorded = read(t.recorded, o.scale);
+    if (o.coverage) {
+        fmt::print("{}", coverage_text(l.study, *l.scale, own, recorded, t));
+        return Exit::ok;
+    }
+    Claims claims = load_claims(l.study);
+    if (o.readings.size() > 1) fail(Exit::usage, "--claims: one reading is wanted, not {}", o.readings.size());
+    if (!o.readings.empty()) claims.reading = o.readings[0];
+    if (!claims.reading.empty()) one_reading(&l.study, claims.reading);
+    fmt::print("{}", claims_text(claims, l.study, *l.scale, own, recorded, t));
+    return Exit::ok;
+}
+
 } // namespace
 
 Exit list_rows(const StudyOptions& o) {
@@ -189,6 +214,7 @@ Exit reproduce(const StudyOptions& o) {
 }
 
 Exit show_table(const StudyOptions& o) {
+    if (o.claims || o.coverage) return show_claims(o);
     Loaded l(o);
     if (o.registered) return show_registered(o, l);
     if (o.by_reading && o.readings.empty()) // the rows as they are come first

@@ -19,6 +19,8 @@ struct StudyOptions {
     std::vector<std::string> readings; // joint ones, or sets of them
     bool by_reading = false;           // table: readings by rows
     bool registered = false;           // table: what was expected beside what came out
+    bool claims = false;               // table: the paper's claims, by their rows' verdicts
+    bool coverage = false;             // table: how many ids have run with how many seeds
     bool status = false, quiet = false;
 };
 

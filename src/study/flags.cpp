@@ -44,7 +44,8 @@ void add_study_commands(StudyFlags& f, const MakeCommand& command) {
                           "  fci table\n"
                           "  fci table figure4 --scale paper --format md\n"
                           "  fci table f2.raw f2.content-only --by-reading --scale paper\n"
-                          "  fci table --registered --scale paper\n");
+                          "  fci table --registered --scale paper\n"
+                          "  fci table --claims --scale paper\n");
     add_shared({r, w, p, k}, o);
     for (CLI::App* runs : {w, p}) {
         runs->add_option("--device", o.how.device, "auto (default: on a GPU where there is one), cpu or cuda")
@@ -66,6 +67,10 @@ void add_study_commands(StudyFlags& f, const MakeCommand& command) {
     k->add_flag("--by-reading", o.by_reading, "readings by rows; without --reading all of runs/readings.toml");
     k->add_flag("--registered", o.registered, "what runs/registered.toml expected, beside what came out")
         ->excludes(k->get_option("--by-reading"));
+    k->add_flag("--claims", o.claims, "the paper's claims (runs/claims.toml), by their rows' verdicts")
+        ->excludes(k->get_option("--by-reading"), k->get_option("--registered"));
+    k->add_flag("--coverage", o.coverage, "how many of the paper's ids have run, by number of seeds")
+        ->excludes(k->get_option("--by-reading"), k->get_option("--registered"), k->get_option("--claims"));
     k->add_option("--format", o.format, "text, md or csv")->check(CLI::IsMember({"text", "md", "csv"}));
 
     CLI::App* l = command("plot", "draw a figure from the results, with gnuplot",

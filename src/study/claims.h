@@ -1,0 +1,68 @@
+// The paper's claims, rolled up from the verdicts of the rows that each rests on; and how much of the paper has run.
+// runs/claims.toml:
+//
+//   reading = "marker-fixed-same-everywhere"   the joint reading beside the defaults; "" for none
+//
+//   [[claim]]
+//   id = "recurrence"
+//   words = "Recurrence in one direction does not route"
+//   rows = ["s46.flow2"]                       ids, of readings too
+//   quantity = "rank"                          what counts of the rows; without it the first that the paper has of each
+//   why = "..."                                in a line
+//
+// At one learning rate a row speaks by its verdict (study/verdict.h):
+//   for      reproduced; at chance, both
+//   against  differs
+//   tie      tie: for, but by the order of equal scores alone
+//   neither  inconclusive, some seeds; it has not run if it is not run or untested, or was measured on a sample of a
+//   file
+// and the claim, which is about all its rows and their numbers, by them:
+//   does not hold    a row speaks against it
+//   holds            all rows speak for it; by a tie: some of them so
+//   inconclusive     else, if all rows ran
+//   not yet known    else; with how many rows ran
+// A row without learning speaks at every rate. Where the rates agree, that is what the claim does; where it holds at
+// some and does not at all others, it holds at these only; else each rate is named. What rests on verdicts of fewer
+// than 3 seeds is provisional: a claim that holds, if one row's is; one that does not, if those of all rows against it
+// are. Under the reading the same rule is applied by itself.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "study/report.h"
+
+namespace fci {
+
+struct Claim {
+    std::string id, words, quantity, why; // quantity: empty for each row's first
+    std::vector<std::string> rows;
+    int line = 0;
+};
+
+struct Claims {
+    std::string file, reading;
+    std::vector<Claim> all;
+};
+
+// Exit::usage names file, line and nearest word.
+Claims read_claims(const std::string& toml, const std::string& file);
+Claims load_claims(const Study&); // runs/claims.toml; its rows and its reading must be there
+
+enum class Speaks { for_it, against, tie, neither };
+struct Voice {
+    Speaks speaks = Speaks::neither;
+    bool provisional = false, ran = false;
+};
+Voice voice_of(const Line&);
+
+// What a claim does: its rows' voices at each rate, the rate's name first. "holds at 1e-3 only"
+std::string rolled_up(const std::vector<std::pair<std::string, std::vector<Voice>>>& at_rates);
+
+// claim | paper | ours at each rate | ours by the reading | seeds | holds? | why
+std::string claims_text(const Claims&, const Study&, const Scale&, const Results& own, const Results& recorded,
+                        const TableOptions&);
+
+// Of the paper's ids, how many have run with how many seeds, at each rate and at all of them.
+std::string coverage_text(const Study&, const Scale&, const Results& own, const Results& recorded, const TableOptions&);
+
+} // namespace fci
