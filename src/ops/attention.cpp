@@ -30,10 +30,13 @@ void copy_transposed(const float* from, int rows, int stride, int d, float* to, 
         for (int c = 0; c < d; ++c) to[(r / J * padded_d + c) * J + r % J] = from[int64_t{r} * stride + c];
 }
 
-// S (rows,J) = a (rows,d) times a transposed tile (d,J); of d only the first `width` are not zero
-void scores(int rows, int width, int d, const float* a, const float* tile, float* S, int stride) {
+// The keys of a tile as far as they are worked on: whole vectors, those beyond the last key are zero.
+int tile_keys(const AttentionShape& s, int tile) { return std::min(J, round_up(s.keys - tile * J, wide_columns)); }
+
+// S (rows,keys) = a (rows,d) times a transposed tile (d,J); of d only the first `width` are not zero
+void scores(int rows, int keys, int width, int d, const float* a, const float* tile, float* S, int stride) {
     each_strip<wide_rows>(rows, [&](auto MR, int r) {
-        for (int j = 0; j < J; j += wide_columns)
+        for (int j = 0; j < keys; j += wide_columns)
             tile_product<MR(), wide_vectors>(width, a + r * d, d, 1, tile + j, J, false, S + r * stride + j, stride);
     });
 }
@@ -83,8 +86,10 @@ void attention_forward(AttentionShape s, const float* q, const float* k, const f
         copy_head(v + at.v, s.keys, s.value_stride(), width, 1.f, V, nk, w);
         for (int first = 0; first < s.queries; first += R) {
             const int rows = std::min(R, s.queries - first), tiles = (seen(s, first + rows - 1) + J - 1) / J;
+            const int keys = (tiles - 1) * J + tile_keys(s, tiles - 1);
             for (int t = 0; t < tiles; ++t)
-                scores(rows, s.d_head, d, Q + first * d, Kt + t * J * d, S + t * J, S_stride); // (1), base 2
+                scores(rows, tile_keys(s, t), s.d_head, d, Q + first * d, Kt + t * J * d, S + t * J,
+                       S_stride); // (1), base 2
             float total[R];
             for (int r = 0; r < rows; ++r) { // row[j] <- exp2(row[j] - highest), of sum total[r]
                 float* row = S + r * S_stride;
@@ -97,11 +102,11 @@ void attention_forward(AttentionShape s, const float* q, const float* k, const f
                     row[j] = exp2(row[j] - highest);
                     sum += row[j];
                 }
-                std::fill(row + n, row + tiles * J, 0.f);
+                std::fill(row + n, row + keys, 0.f);
                 total[r] = sum;
                 lse[at.lse + first + r] = highest + std::log2(sum);
             }
-            weighted_rows(rows, tiles * J, S, S_stride, 1, V, w, false, O); // (3), still to be divided by total
+            weighted_rows(rows, keys, S, S_stride, 1, V, w, false, O); // (3), still to be divided by total
             for (int r = 0; r < rows; ++r)
                 for (int c = 0; c < width; ++c) y[at.y + int64_t{first + r} * y_stride + c] = O[r * w + c] / total[r];
         }
@@ -130,28 +135,29 @@ void attention_backward(AttentionShape s, const float* q, const float* k, const 
             delta[i] = sum; // (delta)
         }
         for (int t = 0; t < nk / J; ++t) {
+            const int keys = tile_keys(s, t);
             std::fill(dK, dK + J * d, 0.f);
             std::fill(dV, dV + J * w, 0.f);
             for (int first = 0; first < s.queries; first += R) {
                 const int rows = std::min(R, nq - first);
-                if (seen(s, first + rows - 1) <= t * J) continue;               // causal: no row sees this tile
-                scores(rows, s.d_head, d, Q + first * d, Kt + t * J * d, P, J); // (1), base 2
-                scores(rows, width, w, dY + first * w, Vt + t * J * w, dS, J);  // dP
+                if (seen(s, first + rows - 1) <= t * J) continue;                     // causal: no row sees this tile
+                scores(rows, keys, s.d_head, d, Q + first * d, Kt + t * J * d, P, J); // (1), base 2
+                scores(rows, keys, width, w, dY + first * w, Vt + t * J * w, dS, J);  // dP
                 for (int r = 0; r < rows; ++r) {
                     float *p = P + r * J, *ds = dS + r * J;
                     const float lr = lse[at.lse + first + r], dr = delta[first + r];
-                    const int n = std::clamp(seen(s, first + r) - t * J, 0, J);
+                    const int n = std::clamp(seen(s, first + r) - t * J, 0, keys);
 #pragma omp simd
-                    for (int j = 0; j < J; ++j) {
+                    for (int j = 0; j < keys; ++j) {
                         p[j] = exp2(p[j] - lr);      // (2)
                         ds[j] = p[j] * (ds[j] - dr); // (dS)
                     }
-                    std::fill(p + n, p + J, 0.f);
-                    std::fill(ds + n, ds + J, 0.f);
+                    std::fill(p + n, p + keys, 0.f);
+                    std::fill(ds + n, ds + keys, 0.f);
                 }
-                weighted_rows(J, rows, P, 1, J, dY + first * w, w, true, dV);             // (dv)
-                weighted_rows(J, rows, dS, 1, J, Q + first * d, d, true, dK);             // (dk), times scale log2(e)
-                weighted_rows(rows, J, dS, J, 1, K + t * J * d, d, true, dQ + first * d); // (dq), without scale
+                weighted_rows(keys, rows, P, 1, J, dY + first * w, w, true, dV); // (dv)
+                weighted_rows(keys, rows, dS, 1, J, Q + first * d, d, true, dK); // (dk), times scale log2(e)
+                weighted_rows(rows, keys, dS, J, 1, K + t * J * d, d, true, dQ + first * d); // (dq), without scale
             }
             for (int j = 0; j < std::min(J, s.keys - t * J); ++j) {
                 const int64_t key = t * J + j, to_k = at.k + key * s.kv_stride, to_v = at.v + key * s.value_stride();
