@@ -7,6 +7,7 @@
 #include <set>
 
 #include "study/hotpot_rows.h"
+#include "study/order.h"
 #include "study/registered.h"
 #include "study/report.h"
 #include "study/sweep.h"
@@ -123,7 +124,26 @@ Exit list_rows(const StudyOptions& o) {
     return Exit::ok;
 }
 
+namespace {
+
+Exit sweep_order(const StudyOptions& o) {
+    const Study study = load_study(find_runs_folder());
+    const Order order = load_order(study);
+    if (o.scale != order.scale) fail(Exit::usage, "{} is about --scale {}, not {}", order.file, order.scale, o.scale);
+    if (o.seeds || !o.readings.empty())
+        fail(Exit::usage, "sweep order: {} says seeds and readings: leave --seeds and --reading out", order.file);
+    const std::vector<PlannedEntry> entries = runs_of(order, study);
+    SweepOptions s = sweep_options(o, 1);
+    s.shard = shard_from(o.shard), s.recorded = study.folder + "/results";
+    if (!o.status) return sweep(all_runs(entries), s);
+    print_status(entries, s);
+    return Exit::ok;
+}
+
+} // namespace
+
 Exit run_sweep(const StudyOptions& o) {
+    if (o.words == std::vector<std::string>{"order"}) return sweep_order(o);
     const Loaded l(o);
     SweepOptions s = sweep_options(o, o.seeds ? o.seeds : 1);
     s.shard = shard_from(o.shard);

@@ -8,7 +8,9 @@ const CLI::Validator not_empty([](std::string& s) { return s.empty() ? "a value 
 // What rows, sweep, reproduce and table share.
 void add_shared(const std::vector<CLI::App*>& apps, StudyOptions& study) {
     for (CLI::App* app : apps) {
-        app->add_option("rows", study.words, "ids, groups (table1), FILE.toml, or all");
+        app->add_option("rows", study.words,
+                        app->get_name() == "sweep" ? "ids, groups (table1), FILE.toml, all; or order: runs/order.toml"
+                                                   : "ids, groups (table1), FILE.toml, or all");
         app->add_option("--scale", study.scale, "paper, small (default) or smoke: runs/scales.toml");
         app->add_option("--results", study.results, "folder of the results (default runs/out/results)")
             ->check(not_empty);
@@ -34,6 +36,7 @@ void add_study_commands(StudyFlags& f, const MakeCommand& command) {
                           "  fci sweep runs/table1.toml --scale small --seeds 3\n"
                           "  fci sweep all --scale paper --shard 2/8\n"
                           "  fci sweep f2.raw --reading marker-fixed-same-everywhere --scale paper\n"
+                          "  fci sweep order --scale paper            what runs/order.toml wants next\n"
                           "  fci sweep all --scale paper --status\n");
     CLI::App* p = command("reproduce", "run rows, show them beside the paper's numbers, compare with the record",
                           "  fci reproduce table1 --scale smoke\n"

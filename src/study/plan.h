@@ -41,7 +41,9 @@ std::vector<Case> plan(const std::vector<Row>&, const Scale&);
 struct PlannedRun {
     std::string hash, label; // "s46.bimamba lr 0.001 seed 2", "t1.raw, t3.raw lr ..."
     Options options;
+    bool again = false; // a result without a final test does not count as done
 };
 std::vector<PlannedRun> runs_of(const std::vector<Case>&, int64_t seeds); // each once, those of seed 1 first
+std::vector<PlannedRun> runs_of(const std::vector<Case>&, const std::vector<int64_t>& seeds);
 
 } // namespace fci

@@ -1,0 +1,42 @@
+// What to run next: runs/order.toml, one list that serves the search, the record and runs on GPUs. `fci sweep order`
+// goes through its entries from the top and leaves out what is done.
+//
+//   scale = "paper"
+//
+//   [[entry]]
+//   what = "stage 1 of the search"               for --status
+//   rows = ["f2.raw", "f2.content-only"]         ids, groups or all, as fci sweep takes them
+//   reading = ["search"]                         under these joint readings or sets; without: the rows as they are
+//   seeds = [1]
+//   learning_rates = [1e-3]                      of the rates that the rows run at only these; without: all
+//   again = true                                 a result without a final test does not count as done
+//
+// A run that several rows or entries ask for is made once, where the first of them stands. What is recorded in
+// runs/results counts as done too.
+#pragma once
+#include "study/sweep.h"
+
+namespace fci {
+
+struct OrderEntry {
+    std::string what;
+    std::vector<std::string> rows, readings;
+    std::vector<int64_t> seeds;
+    std::vector<double> learning_rates;
+    bool again = false;
+    int line = 0;
+};
+
+struct Order {
+    std::string file, scale;
+    std::vector<OrderEntry> entries;
+};
+
+// Exit::usage names file, line and nearest key.
+Order read_order(const std::string& toml, const std::string& file);
+Order load_order(const Study&); // runs/order.toml
+
+// Its runs, entry by entry. Exit::usage for rows and readings that are not there, and for an entry without a run.
+std::vector<PlannedEntry> runs_of(const Order&, const Study&);
+
+} // namespace fci
