@@ -42,6 +42,7 @@ TEST_CASE("order: entries are read, and a wrong one is refused by line and neare
         {start + "seeds = [0]\n", ":4: seeds: whole numbers from 1"},
         {start + "seeds = [1.5]\n", ":4: seeds: whole numbers from 1"},
         {start + "learning_rates = [\"high\"]\n", ":4: learning_rates: numbers are wanted here"},
+        {start + "stop_after = 0\n", ":4: stop_after: a number of epochs is wanted here"},
         {start + "again = 1\n", ":4: again: true or false is wanted here"},
         {start + "rows = [\"f2.raw\"]\nreading = [\"serch\"]\nseeds = [1]\n",
          ":2: --reading serch: no such reading; did you mean 'search'?"},

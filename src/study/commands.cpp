@@ -130,8 +130,8 @@ Exit sweep_order(const StudyOptions& o) {
     const Study study = load_study(find_runs_folder());
     const Order order = load_order(study);
     if (o.scale != order.scale) fail(Exit::usage, "{} is about --scale {}, not {}", order.file, order.scale, o.scale);
-    if (o.seeds || !o.readings.empty())
-        fail(Exit::usage, "sweep order: {} says seeds and readings: leave --seeds and --reading out", order.file);
+    if (o.seeds || !o.readings.empty() || o.stop_after)
+        fail(Exit::usage, "sweep order: {} says it: leave --seeds, --reading and --stop-after out", order.file);
     const std::vector<PlannedEntry> entries = runs_of(order, study);
     SweepOptions s = sweep_options(o, 1);
     s.shard = shard_from(o.shard), s.recorded = study.folder + "/results";
@@ -149,7 +149,8 @@ Exit run_sweep(const StudyOptions& o) {
     s.shard = shard_from(o.shard);
     if (o.words.empty() && !o.status)
         fail(Exit::usage, "sweep: which rows? an id, a group, FILE.toml or all (fci rows lists them)");
-    const std::vector<PlannedRun> runs = runs_of(plan(l.rows, *l.scale), s.seeds);
+    std::vector<PlannedRun> runs = runs_of(plan(l.rows, *l.scale), s.seeds);
+    if (o.stop_after) stop_after(runs, o.stop_after);
     if (o.status) {
         print_status(runs, s);
         return Exit::ok;

@@ -60,6 +60,9 @@ void add_study_commands(StudyFlags& f, const MakeCommand& command) {
                   "i/N: the i-th of N parts; without it a SLURM or Kubernetes array's index "
                   "(one run a job where no number of jobs is set)")
         ->check(not_empty);
+    w->add_option("--stop-after", o.stop_after,
+                  "stop each run after this many epochs, schedules unchanged: its result stands for no row")
+        ->check(CLI::Range(1, 1000000));
     w->add_flag("--status", o.status, "what is done, running, unfinished and waiting; runs nothing");
     p->add_option("--data", o.data, "the official HotpotQA file, for the rows on it");
     for (CLI::App* sub : {w, p}) sub->add_flag("--quiet", o.quiet, "no progress");

@@ -23,7 +23,7 @@ struct Reader : TomlFile {
         for (const auto& [k, node] : t) {
             const std::string key(k.str());
             expect_one_of(fmt::format("{}:{}: [[entry]]", file, node.source().begin.line), key,
-                          {"what", "rows", "reading", "seeds", "learning_rates", "again"}, Exit::usage);
+                          {"what", "rows", "reading", "seeds", "learning_rates", "stop_after", "again"}, Exit::usage);
             if (key == "what") e.what = text(key, node);
             if (key == "rows") e.rows = texts(key, node);
             if (key == "reading") e.readings = texts(key, node);
@@ -37,6 +37,10 @@ struct Reader : TomlFile {
                     if (!x.is_number()) refuse(x, "learning_rates: numbers are wanted here");
                     e.learning_rates.push_back(x.value<double>().value());
                 }
+            if (key == "stop_after") {
+                e.stop_after = node.is_integer() ? node.value<int>().value_or(0) : 0;
+                if (e.stop_after < 1) refuse(node, "stop_after: a number of epochs is wanted here");
+            }
             if (key == "again") {
                 if (!node.is_boolean()) refuse(node, "again: true or false is wanted here");
                 e.again = node.value<bool>().value();
@@ -58,6 +62,7 @@ std::vector<PlannedRun> runs_of_entry(const OrderEntry& e, const Study& study, c
     });
     std::vector<PlannedRun> runs = runs_of(cases, e.seeds);
     for (PlannedRun& r : runs) r.again = e.again;
+    if (e.stop_after) stop_after(runs, e.stop_after);
     return runs;
 }
 

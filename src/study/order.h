@@ -9,6 +9,7 @@
 //   reading = ["search"]                         under these joint readings or sets; without: the rows as they are
 //   seeds = [1]
 //   learning_rates = [1e-3]                      of the rates that the rows run at only these; without: all
+//   stop_after = 15                              epochs; such a result stands for no row (study/results.h)
 //   again = true                                 a result without a final test does not count as done
 //
 // A run that several rows or entries ask for is made once, where the first of them stands. What is recorded in
@@ -24,6 +25,7 @@ struct OrderEntry {
     std::vector<int64_t> seeds;
     std::vector<double> learning_rates;
     bool again = false;
+    int stop_after = 0;
     int line = 0;
 };
 

@@ -161,4 +161,10 @@ std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, const std::vecto
     return runs;
 }
 
+void stop_after(std::vector<PlannedRun>& runs, int epochs) {
+    for (PlannedRun& r : runs)
+        r.stop_after =
+            router_kind(r.options.model.router) == RouterKind::in_model && epochs < r.options.train.epochs ? epochs : 0;
+}
+
 } // namespace fci

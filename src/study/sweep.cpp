@@ -53,6 +53,10 @@ struct Known {
     Results own, recorded;
 
     const Result* done(const PlannedRun& r) const {
+        if (r.stop_after)
+            for (const Results* results : {&own, &recorded})
+                if (const Result* found = results->find_stopped(r.hash); found && found->stopped_after >= r.stop_after)
+                    return found;
         for (const Results* results : {&own, &recorded})
             if (const Result* found = results->find(r.hash); found && (!r.again || found->final)) return found;
         return nullptr;
@@ -75,7 +79,7 @@ Estimates estimates_by(const Known& known, int threads) {
 }
 
 std::string summary(const Result& r) {
-    std::string s;
+    std::string s = r.stopped_after ? fmt::format("stopped after epoch {}: ", r.stopped_after) : "";
     if (r.metrics.at_k)
         s += fmt::format("routing {:5.1f}% (chance {:.1f})  ", *r.metrics.at_k, r.chance.at_k.value_or(0));
     if (r.metrics.accuracy)
@@ -83,10 +87,15 @@ std::string summary(const Result& r) {
     return s + duration(r.seconds);
 }
 
+double expected(const PlannedRun& r, const Estimates& estimates) {
+    const double epochs = static_cast<double>(r.options.train.epochs);
+    return estimates.seconds(r.options) * (r.stop_after ? r.stop_after / epochs : 1);
+}
+
 // Seconds that each run takes, as far as is known.
 double expected(const std::vector<const PlannedRun*>& runs, const Estimates& estimates) {
     double sum = 0;
-    for (const PlannedRun* r : runs) sum += estimates.seconds(r->options);
+    for (const PlannedRun* r : runs) sum += expected(*r, estimates);
     return sum;
 }
 
@@ -201,7 +210,7 @@ private:
     std::optional<std::string> one(const PlannedRun& r, std::unique_lock<std::mutex>& lock) {
         known_ = read_known(options_, progress_, said_); // it may have been finished since
         if (const Result* theirs = known_.done(r)) {
-            estimates_.add(*theirs);
+            if (!theirs->stopped_after) estimates_.add(*theirs);
             ++done_;
             return "done by another process";
         }
@@ -218,7 +227,7 @@ private:
             if (!result) return std::nullopt;
             check(run_hash(result->options) == r.hash, "the result of {} has the options of another run", r.hash);
             append_result(options_.results, *result);
-            estimates_.add(*result);
+            if (!result->stopped_after) estimates_.add(*result);
             ++done_;
             return summary(*result);
         } catch (const Error& e) {
@@ -287,7 +296,7 @@ public:
     int add(Count& count, const PlannedRun& r) const {
         const int state = of(r);
         ++count.states[state];
-        if (state) count.seconds += estimates_.seconds(r.options);
+        if (state) count.seconds += expected(r, estimates_);
         return state;
     }
 
@@ -305,7 +314,7 @@ private:
     Estimates estimates_;
 };
 
-std::string key_of(const PlannedRun& r) { return r.hash + (r.again ? " again" : ""); }
+std::string key_of(const PlannedRun& r) { return fmt::format("{} {} {}", r.hash, r.again, r.stop_after); }
 
 } // namespace
 
