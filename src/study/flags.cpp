@@ -47,7 +47,8 @@ void add_study_commands(StudyFlags& f, const MakeCommand& command) {
                           "  fci table\n"
                           "  fci table figure4 --scale paper --format md\n"
                           "  fci table f2.raw f2.content-only --by-reading --scale paper\n"
-                          "  fci table --registered --scale paper\n");
+                          "  fci table --registered --scale paper\n"
+                          "  fci table --score --scale paper\n");
     add_shared({r, w, p, k}, o);
     for (CLI::App* runs : {w, p}) {
         runs->add_option("--device", o.how.device, "auto (default: on a GPU where there is one), cpu or cuda")
@@ -72,6 +73,9 @@ void add_study_commands(StudyFlags& f, const MakeCommand& command) {
     k->add_flag("--by-reading", o.by_reading, "readings by rows; without --reading all of runs/readings.toml");
     k->add_flag("--registered", o.registered, "what runs/registered.toml expected, beside what came out")
         ->excludes(k->get_option("--by-reading"));
+    k->add_flag("--score", o.score, "which readings of the search survive, and how near each comes to the paper")
+        ->excludes(k->get_option("--by-reading"))
+        ->excludes(k->get_option("--registered"));
     k->add_option("--format", o.format, "text, md or csv")->check(CLI::IsMember({"text", "md", "csv"}));
 
     CLI::App* l = command("plot", "draw a figure from the results, with gnuplot",

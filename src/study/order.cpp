@@ -26,7 +26,10 @@ struct Reader : TomlFile {
                           {"what", "rows", "reading", "seeds", "learning_rates", "stop_after", "again"}, Exit::usage);
             if (key == "what") e.what = text(key, node);
             if (key == "rows") e.rows = texts(key, node);
-            if (key == "reading") e.readings = texts(key, node);
+            if (key == "reading") {
+                e.readings = texts(key, node);
+                e.survivors = e.readings == std::vector<std::string>{"survivors"};
+            }
             if (key == "seeds")
                 for (const toml::node& x : array(key, node)) {
                     e.seeds.push_back(x.is_integer() ? x.value<int64_t>().value() : 0);
@@ -51,9 +54,10 @@ struct Reader : TomlFile {
     }
 };
 
-std::vector<PlannedRun> runs_of_entry(const OrderEntry& e, const Study& study, const std::string& scale) {
+std::vector<PlannedRun> runs_of_entry(const OrderEntry& e, const Study& study, const std::string& scale,
+                                      const std::vector<Reading>& survivors) {
     std::vector<Row> rows = study.select(e.rows);
-    if (!e.readings.empty()) rows = under(rows, select_readings(study.joint, e.readings));
+    if (!e.readings.empty()) rows = under(rows, e.survivors ? survivors : select_readings(study.joint, e.readings));
     std::vector<Case> cases = plan(rows, study.scale(scale));
     std::erase_if(cases, [&](const Case& c) {
         const auto& rates = e.learning_rates;
@@ -92,18 +96,28 @@ Order load_order(const Study& study) {
     return read_order(read_file(file), file);
 }
 
-std::vector<PlannedEntry> runs_of(const Order& order, const Study& study) {
+std::vector<PlannedEntry> runs_of(const Order& order, const Study& study, const std::vector<Reading>& survivors) {
     std::vector<PlannedEntry> entries;
     for (const OrderEntry& e : order.entries) {
         const std::string at = fmt::format("{}:{}: ", order.file, e.line);
         try {
-            entries.push_back({e.what, runs_of_entry(e, study, order.scale)});
+            entries.push_back({e.what, runs_of_entry(e, study, order.scale, survivors)});
         } catch (const Error& error) {
             fail(error.exit, "{}{}", at, error.what());
         }
-        if (entries.back().runs.empty()) fail(Exit::usage, "{}this entry has no run at scale {}", at, order.scale);
+        if (entries.back().runs.empty() && !e.survivors)
+            fail(Exit::usage, "{}this entry has no run at scale {}", at, order.scale);
     }
     return entries;
+}
+
+std::vector<Order> parts_of(const Order& order) {
+    std::vector<Order> parts;
+    for (const OrderEntry& e : order.entries) {
+        if (parts.empty() || e.survivors) parts.push_back({order.file, order.scale, {}});
+        parts.back().entries.push_back(e);
+    }
+    return parts;
 }
 
 } // namespace fci
