@@ -155,7 +155,9 @@ TEST_CASE("registered: of a row and a reading the first entry that covers both c
         {"set = \"s\"\nscale = \"tiny\"\n[[registered]]\nrows = [\"a\"]\n",
          ":3: a [[registered]] has rows and entries"},
         {"set = \"s\"\nscale = \"tiny\"\nbefor = []\n",
-         ":3: befor: set, scale, before and [[registered]] are wanted here"},
+         ":3: befor: set, scale, before, arithmetic and [[registered]] are wanted here"},
+        {"arithmetic = [\"a.rwa\"]\n" + entries("[\"*\", \"open\", \"unseen\", \"y\"],\n"),
+         "arithmetic: nothing is registered of a.rwa; did you mean 'a.raw'?"},
     };
     for (const auto& [toml, message] : bad) {
         INFO(toml);

@@ -112,6 +112,37 @@ TEST_CASE("results: what is measured on a file stands beside a run's own result"
     expect_error(error_of([&] { from_json(broken, "here"); }), Exit::bad_data, "here: not a result");
 }
 
+TEST_CASE("results: a stopped run is no result of its row, and a whole one takes its place", "[study]") {
+    const Scratch scratch;
+    std::vector<std::string> notes;
+    const auto read = [&] { return Results(scratch.path, "tiny", notes); };
+    Result r;
+    r.options.train.seed = r.seed = 2;
+    r.hash = run_hash(r.options), r.scale = "tiny", r.provenance = provenance_json(r.options, 0);
+    for (const int after : {15, 20, 17}) {
+        r.stopped_after = after, r.metrics.at_k = after;
+        append_result(scratch.path, r);
+    }
+    Results known = read();
+    CHECK((!known.find(r.hash) && known.all().empty() && known.of_seeds(r.options, 0).empty()));
+    REQUIRE(known.find_stopped(r.hash)); // the one that went furthest
+    CHECK((known.find_stopped(r.hash)->stopped_after == 20 && known.find_stopped(r.hash)->metrics.at_k == 20));
+    CHECK((known.stopped(r.options, 2).size() == 1 && known.stopped(r.options, 1).empty()));
+    r.stopped_after = 0;
+    append_result(scratch.path, r);
+    known = read();
+    CHECK((known.find(r.hash) && known.of_seeds(r.options, 0).size() == 1));
+    CHECK((!known.find_stopped(r.hash) && known.stopped(r.options, 0).empty()));
+    CHECK(notes.empty());
+
+    // By its version too: a reader that knows no stopped runs leaves it out.
+    std::string line = to_json(r);
+    int64_t version = 0;
+    CHECK((from_json(line, "x", &version) && version == 1));
+    line.insert(1, "\"stopped_after\":15,");
+    expect_error(error_of([&] { from_json(line, "x"); }), Exit::bad_data, "a stopped run's version is -1");
+}
+
 TEST_CASE("results: results that are cut short, of another version or broken", "[study]") {
     const Scratch scratch;
     const std::string path = results_file(scratch.path, "tiny"), a = to_json(result("")),

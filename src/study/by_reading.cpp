@@ -10,20 +10,23 @@ std::string reading_of(const Row& row) { return row.under.empty() ? "(none)" : r
 
 // "99.8 [6.1] (3)": ours, chance, seeds.
 std::string cell_text(const Line& l) {
-    const Ours& o = l.ours;
-    if (o.seeds + o.without == 0) return l.ran ? "no value" : "";
+    const Ours& o = l.stopped_after ? l.stopped : l.ours;
+    if (o.seeds + o.without == 0) return l.ran || l.stopped_after ? "no value" : "";
     const std::string number = o.seeds ? fmt::format("{:.{}f}", o.mean, l.quantity == "cosine_gap" ? 3 : 1) : "none";
-    return fmt::format("{}{} ({})", number, o.chance ? fmt::format(" [{:.1f}]", *o.chance) : "", o.seeds + o.without);
+    return fmt::format("{}{} ({})", number, o.chance ? fmt::format(" [{:.1f}]", *o.chance) : "", o.seeds + o.without) +
+           (l.stopped_after ? fmt::format(" after {}", l.stopped_after) : "");
 }
 
 std::string csv(const std::vector<const Line*>& lines) {
-    Cells cells{{"reading", "learning_rate", "row", "what", "ours", "seeds", "chance"}};
+    Cells cells{{"reading", "learning_rate", "row", "what", "ours", "seeds", "chance", "stopped_after"}};
     for (const Line* l : lines) {
         const auto number = [&](bool there, double x) { return there ? fmt::format("{:.6g}", x) : ""; };
+        const Ours& ours = l->stopped_after ? l->stopped : l->ours;
         cells.push_back({reading_of(l->of.row), l->of.learning_rate ? fmt::format("{}", *l->of.learning_rate) : "",
-                         l->of.row.base_label(), l->quantity, number(l->ours.seeds > 0, l->ours.mean),
-                         std::to_string(l->ours.seeds + l->ours.without),
-                         number(l->ours.chance.has_value(), l->ours.chance.value_or(0))});
+                         l->of.row.base_label(), l->quantity, number(ours.seeds > 0, ours.mean),
+                         std::to_string(ours.seeds + ours.without),
+                         number(ours.chance.has_value(), ours.chance.value_or(0)),
+                         l->stopped_after ? std::to_string(l->stopped_after) : ""});
     }
     return csv_lines(cells);
 }
@@ -45,7 +48,7 @@ std::string by_reading_text(const std::vector<Line>& lines, const TableOptions& 
         if (std::find(list.begin(), list.end(), x) == list.end()) list.push_back(x);
     };
     for (const Line* l : firsts) {
-        if (l->ran) add(columns, l->of.row.base_label());
+        if (l->ran || l->stopped_after) add(columns, l->of.row.base_label());
         add(heads, std::pair(reading_of(l->of.row), l->of.learning_rate ? rate_text(*l->of.learning_rate) : "-"));
     }
     for (const Line* l : firsts)
@@ -67,6 +70,8 @@ std::string by_reading_text(const std::vector<Line>& lines, const TableOptions& 
     std::string s = o.format == "md" ? markdown(cells) + "\n" : aligned(cells);
     s +=
         fmt::format("routing, or what else the row is about, [chance] (seeds), at scale {}; empty: not run\n", o.scale);
+    if (std::any_of(firsts.begin(), firsts.end(), [](const Line* l) { return l->stopped_after > 0; }))
+        s += "after 15: of a run that was stopped after epoch 15, no number of the row\n";
     if (!empty.empty()) s += fmt::format("run under none of these readings: {}\n", fmt::join(empty, ", "));
     return s;
 }

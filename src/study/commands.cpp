@@ -8,8 +8,9 @@
 
 #include "study/claims.h"
 #include "study/hotpot_rows.h"
-#include "study/registered.h"
+#include "study/order.h"
 #include "study/report.h"
+#include "study/search.h"
 #include "study/sweep.h"
 #include "train/progress.h"
 #include "train/provenance.h"
@@ -93,16 +94,24 @@ std::string of_other_builds(const std::vector<Case>& cases, const Results& own, 
 
 namespace {
 
+// --registered and --score
 Exit show_registered(const StudyOptions& o, const Loaded& l) {
+    const char* flag = o.score ? "--score" : "--registered";
     const Registered all = load_registered(l.study);
     if (o.scale != all.scale)
-        fail(Exit::usage, "--registered: {} is about --scale {}, not {}", all.file, all.scale, o.scale);
-    if (!o.readings.empty()) fail(Exit::usage, "--registered shows all readings of {}: leave --reading out", all.file);
+        fail(Exit::usage, "{}: {} is about --scale {}, not {}", flag, all.file, all.scale, o.scale);
+    if (!o.readings.empty()) fail(Exit::usage, "{} shows all readings of {}: leave --reading out", flag, all.file);
+    const Results own = read(o.results, o.scale), recorded = read(l.recorded(), o.scale);
+    if (o.score) {
+        if (!o.words.empty()) fail(Exit::usage, "--score is of all rows of {}: leave the rows out", all.file);
+        fmt::print("{}", search_text(all, l.study, own, recorded, table_options(o)));
+        return Exit::ok;
+    }
     std::vector<std::string> rows;
     if (!o.words.empty())
         for (const Row& r : l.rows) rows.push_back(r.label());
-    fmt::print("{}", registered_text(all, cells_of(all, l.study), rows, read(o.results, o.scale),
-                                     read(l.recorded(), o.scale), table_options(o)));
+    fmt::print("{}", registered_text(all, cells_of(all, l.study), rows, own, recorded, table_options(o)));
+    if (o.format != "csv") fmt::print("{}", survivors_text(stage1(all, l.study, own, recorded)));
     return Exit::ok;
 }
 
@@ -148,13 +157,50 @@ Exit list_rows(const StudyOptions& o) {
     return Exit::ok;
 }
 
+namespace {
+
+// The readings that survive stage 1 of the search, by what is known now.
+std::vector<Reading> survivors_now(const Study& study, const std::string& own, const std::string& recorded) {
+    const Registered all = load_registered(study);
+    return survivors(stage1(all, study, read(own, all.scale), read(recorded, all.scale)));
+}
+
+Exit sweep_order(const StudyOptions& o) {
+    const Study study = load_study(find_runs_folder());
+    const Order order = load_order(study);
+    if (o.scale != order.scale) fail(Exit::usage, "{} is about --scale {}, not {}", order.file, order.scale, o.scale);
+    if (o.seeds || !o.readings.empty() || o.stop_after)
+        fail(Exit::usage, "sweep order: {} says it: leave --seeds, --reading and --stop-after out", order.file);
+    SweepOptions s = sweep_options(o, 1);
+    s.shard = shard_from(o.shard), s.recorded = study.folder + "/results";
+    const auto entries = [&](const Order& part) {
+        const bool asks = std::any_of(part.entries.begin(), part.entries.end(), [](auto& e) { return e.survivors; });
+        return runs_of(part, study, asks ? survivors_now(study, o.results, s.recorded) : std::vector<Reading>{});
+    };
+    if (o.status) {
+        print_status(entries(order), s);
+        return Exit::ok;
+    }
+    Exit worst = Exit::ok; // one job a run: what it is shall not depend on the part
+    for (const Order& part : s.shard.count == 0 ? std::vector{order} : parts_of(order)) {
+        const Exit exit = sweep(all_runs(entries(part)), s);
+        if (exit == Exit::interrupted) return exit;
+        if (worst == Exit::ok) worst = exit;
+    }
+    return worst;
+}
+
+} // namespace
+
 Exit run_sweep(const StudyOptions& o) {
+    if (o.words == std::vector<std::string>{"order"}) return sweep_order(o);
     const Loaded l(o);
     SweepOptions s = sweep_options(o, o.seeds ? o.seeds : 1);
     s.shard = shard_from(o.shard);
     if (o.words.empty() && !o.status)
         fail(Exit::usage, "sweep: which rows? an id, a group, FILE.toml or all (fci rows lists them)");
-    const std::vector<PlannedRun> runs = runs_of(plan(l.rows, *l.scale), s.seeds);
+    std::vector<PlannedRun> runs = runs_of(plan(l.rows, *l.scale), s.seeds);
+    if (o.stop_after) stop_after(runs, o.stop_after);
     if (o.status) {
         print_status(runs, s);
         return Exit::ok;
@@ -216,7 +262,7 @@ Exit reproduce(const StudyOptions& o) {
 Exit show_table(const StudyOptions& o) {
     if (o.claims || o.coverage) return show_claims(o);
     Loaded l(o);
-    if (o.registered) return show_registered(o, l);
+    if (o.registered || o.score) return show_registered(o, l);
     if (o.by_reading && o.readings.empty()) // the rows as they are come first
         for (Row& r : under(l.rows, l.study.joint)) l.rows.push_back(std::move(r));
     TableOptions t = table_options(o);

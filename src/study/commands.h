@@ -16,11 +16,13 @@ struct StudyOptions {
     int64_t seeds = 0; // 0: the command's own
     RunOptions how;    // threads, device, tf32
     int jobs = 1;
+    int stop_after = 0;                // sweep: epochs
     std::vector<std::string> readings; // joint ones, or sets of them
     bool by_reading = false;           // table: readings by rows
     bool registered = false;           // table: what was expected beside what came out
     bool claims = false;               // table: the paper's claims, by their rows' verdicts
     bool coverage = false;             // table: how many ids have run with how many seeds
+    bool score = false;                // table: what survives the search, and how near it comes to the paper
     bool status = false, quiet = false;
 };
 

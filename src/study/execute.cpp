@@ -89,6 +89,7 @@ std::optional<Result> execute(const PlannedRun& run, const std::string& scale, c
                               const RunOptions& how, Progress& progress) {
     Options o = run.options;
     o.run.threads = how.threads, o.run.device = how.device, o.run.tf32 = how.tf32;
+    o.run.stop_after = run.stop_after;
     resolve(o);
     Result r;
     r.hash = run.hash, r.scale = scale, r.seed = o.train.seed;
@@ -111,6 +112,8 @@ std::optional<Result> execute(const PlannedRun& run, const std::string& scale, c
         set_numbers(r, trainer, c);
         if (final) r.final = final_of(*final, trainer);
         r.transition_epoch = transition;
+        if (trainer.steps_done() < trainer.steps_total())
+            r.stopped_after = static_cast<int>(trainer.steps_done() / trainer.steps_per_epoch());
     };
     const Exit exit = carry_out(o, folder, progress, at_end);
     if (exit != Exit::ok) return std::nullopt;

@@ -8,7 +8,9 @@ const CLI::Validator not_empty([](std::string& s) { return s.empty() ? "a value 
 // What rows, sweep, reproduce and table share.
 void add_shared(const std::vector<CLI::App*>& apps, StudyOptions& study) {
     for (CLI::App* app : apps) {
-        app->add_option("rows", study.words, "ids, groups (table1), FILE.toml, or all");
+        app->add_option("rows", study.words,
+                        app->get_name() == "sweep" ? "ids, groups (table1), FILE.toml, all; or order: runs/order.toml"
+                                                   : "ids, groups (table1), FILE.toml, or all");
         app->add_option("--scale", study.scale, "paper, small (default) or smoke: runs/scales.toml");
         app->add_option("--results", study.results, "folder of the results (default runs/out/results)")
             ->check(not_empty);
@@ -34,6 +36,7 @@ void add_study_commands(StudyFlags& f, const MakeCommand& command) {
                           "  fci sweep runs/table1.toml --scale small --seeds 3\n"
                           "  fci sweep all --scale paper --shard 2/8\n"
                           "  fci sweep f2.raw --reading marker-fixed-same-everywhere --scale paper\n"
+                          "  fci sweep order --scale paper            what runs/order.toml wants next\n"
                           "  fci sweep all --scale paper --status\n");
     CLI::App* p = command("reproduce", "run rows, show them beside the paper's numbers, compare with the record",
                           "  fci reproduce table1 --scale smoke\n"
@@ -45,6 +48,7 @@ void add_study_commands(StudyFlags& f, const MakeCommand& command) {
                           "  fci table figure4 --scale paper --format md\n"
                           "  fci table f2.raw f2.content-only --by-reading --scale paper\n"
                           "  fci table --registered --scale paper\n"
+                          "  fci table --score --scale paper\n"
                           "  fci table --claims --scale paper\n");
     add_shared({r, w, p, k}, o);
     for (CLI::App* runs : {w, p}) {
@@ -58,6 +62,9 @@ void add_study_commands(StudyFlags& f, const MakeCommand& command) {
                   "i/N: the i-th of N parts; without it a SLURM or Kubernetes array's index "
                   "(one run a job where no number of jobs is set)")
         ->check(not_empty);
+    w->add_option("--stop-after", o.stop_after,
+                  "stop each run after this many epochs, schedules unchanged: its result stands for no row")
+        ->check(CLI::Range(1, 1000000));
     w->add_flag("--status", o.status, "what is done, running, unfinished and waiting; runs nothing");
     p->add_option("--data", o.data, "the official HotpotQA file, for the rows on it");
     for (CLI::App* sub : {w, p}) sub->add_flag("--quiet", o.quiet, "no progress");
@@ -67,10 +74,13 @@ void add_study_commands(StudyFlags& f, const MakeCommand& command) {
     k->add_flag("--by-reading", o.by_reading, "readings by rows; without --reading all of runs/readings.toml");
     k->add_flag("--registered", o.registered, "what runs/registered.toml expected, beside what came out")
         ->excludes(k->get_option("--by-reading"));
-    k->add_flag("--claims", o.claims, "the paper's claims (runs/claims.toml), by their rows' verdicts")
+    k->add_flag("--score", o.score, "which readings of the search survive, and how near each comes to the paper")
         ->excludes(k->get_option("--by-reading"), k->get_option("--registered"));
+    k->add_flag("--claims", o.claims, "the paper's claims (runs/claims.toml), by their rows' verdicts")
+        ->excludes(k->get_option("--by-reading"), k->get_option("--registered"), k->get_option("--score"));
     k->add_flag("--coverage", o.coverage, "how many of the paper's ids have run, by number of seeds")
-        ->excludes(k->get_option("--by-reading"), k->get_option("--registered"), k->get_option("--claims"));
+        ->excludes(k->get_option("--by-reading"), k->get_option("--registered"), k->get_option("--score"),
+                   k->get_option("--claims"));
     k->add_option("--format", o.format, "text, md or csv")->check(CLI::IsMember({"text", "md", "csv"}));
 
     CLI::App* l = command("plot", "draw a figure from the results, with gnuplot",

@@ -155,6 +155,7 @@ std::vector<Line> lines_of(const std::vector<Case>& cases, const Results& own, c
             results = seeds_in(c, recorded, seeds);
             from_record = !results.empty();
         }
+        const size_t first = lines.size();
         const bool index = on_hotpot(c.row);
         std::vector<MeasuredOn> files;
         if (index || learns_text(c.row)) {
@@ -162,6 +163,15 @@ std::vector<Line> lines_of(const std::vector<Case>& cases, const Results& own, c
             if (files.empty()) files = recorded.files(c.options);
         }
         if (!index || files.empty()) add(shown(c.row), results, from_record, std::nullopt);
+        if (results.empty() && c.row.needs.empty()) {
+            std::vector<const Result*> stopped = own.stopped(c.options, seeds);
+            if (stopped.empty()) stopped = recorded.stopped(c.options, seeds);
+            for (size_t i = stopped.empty() ? lines.size() : first; i < lines.size(); ++i)
+                lines[i].stopped = over_seeds(c, lines[i].quantity, stopped, controls.of(c.options, true), true),
+                lines[i].stopped_after = (*std::min_element(stopped.begin(), stopped.end(), [](auto* a, auto* b) {
+                                             return a->stopped_after < b->stopped_after;
+                                         }))->stopped_after;
+        }
         for (const MeasuredOn& on : files) {
             results = own.of_seeds(c.options, seeds, on.hash);
             from_record = results.empty();

@@ -21,6 +21,8 @@ struct Line {
     std::optional<MeasuredOn> on;                // the file that it was measured on
     bool recorded = false;                       // ours is not from here
     bool ran = false;                            // there are results, whether or not they have this quantity
+    Ours stopped;                                // where there are none: of runs that were stopped,
+    int stopped_after = 0;                       // after this epoch, the first of them
 };
 std::vector<Line> lines_of(const std::vector<Case>&, const Results& own, const Results& recorded, int64_t seeds);
 

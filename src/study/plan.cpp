@@ -133,9 +133,15 @@ std::vector<Case> plan(const std::vector<Row>& rows, const Scale& scale) {
 }
 
 std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, int64_t seeds) {
+    std::vector<int64_t> list;
+    for (int64_t seed = 1; seed <= seeds; ++seed) list.push_back(seed);
+    return runs_of(cases, list);
+}
+
+std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, const std::vector<int64_t>& seeds) {
     std::vector<PlannedRun> runs;
     std::map<std::string, std::vector<std::string>> labels;
-    for (int64_t seed = 1; seed <= seeds; ++seed) // by seed: a first look at every row comes early
+    for (const int64_t seed : seeds) // by seed: a first look at every row comes early
         for (const Case& c : cases) {
             if (!c.row.needs.empty()) continue;
             const Options o = c.seeded(seed);
@@ -153,6 +159,12 @@ std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, int64_t seeds) {
         r.label = names[0] + more + r.label;
     }
     return runs;
+}
+
+void stop_after(std::vector<PlannedRun>& runs, int epochs) {
+    for (PlannedRun& r : runs)
+        r.stop_after =
+            router_kind(r.options.model.router) == RouterKind::in_model && epochs < r.options.train.epochs ? epochs : 0;
 }
 
 } // namespace fci

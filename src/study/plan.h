@@ -41,7 +41,13 @@ std::vector<Case> plan(const std::vector<Row>&, const Scale&);
 struct PlannedRun {
     std::string hash, label; // "s46.bimamba lr 0.001 seed 2", "t1.raw, t3.raw lr ..."
     Options options;
+    bool again = false; // a result without a final test does not count as done
+    int stop_after = 0; // epochs, less than all of them; 0: the whole run
 };
 std::vector<PlannedRun> runs_of(const std::vector<Case>&, int64_t seeds); // each once, those of seed 1 first
+std::vector<PlannedRun> runs_of(const std::vector<Case>&, const std::vector<int64_t>& seeds);
+
+// To be stopped after so many epochs, schedules unchanged. What has no more of them, or trains no model, stays whole.
+void stop_after(std::vector<PlannedRun>&, int epochs);
 
 } // namespace fci

@@ -110,12 +110,18 @@ Registered read_registered(const std::string& toml, const std::string& file, con
                     all.before.back().find_first_not_of("0123456789abcdef") != std::string::npos)
                     reader.refuse(hash, "before: \"{}\" is no hash of a run, 16 hex digits", all.before.back());
             }
+        else if (key == "arithmetic")
+            for (const toml::node& row : reader.array(key, node)) all.arithmetic.push_back(reader.text(key, row));
         else if (key == "registered")
             for (const toml::node& t : reader.array("[[registered]]", node))
                 reader.add(reader.sub_table("registered", t), all.entries);
         else if (key != "set" && key != "scale")
-            reader.refuse(node, "{}: set, scale, before and [[registered]] are wanted here", key);
+            reader.refuse(node, "{}: set, scale, before, arithmetic and [[registered]] are wanted here", key);
     }
+    for (const std::string& row : all.arithmetic)
+        if (!contains(all.rows(), row))
+            fail(Exit::usage, "{}: arithmetic: nothing is registered of {}{}", file, row,
+                 did_you_mean(row, all.rows()));
     std::vector<bool> used(all.entries.size());
     for (const std::string& row : all.rows())
         for (const Reading& r : all.readings) {

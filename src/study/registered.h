@@ -4,6 +4,8 @@
 //   set = "search"                  the readings (study/readings.h)
 //   scale = "paper"                 the runs it is about
 //   before = ["81b409d63b9e3c5c"]   hashes of runs that were begun before the file was there: no forecast
+//   arithmetic = ["f2.raw"]         rows that arithmetic fixes under some reading: no score counts them
+//   (study/search.h)
 //
 //   [[registered]]
 //   rows = ["f2.raw"]
@@ -38,7 +40,8 @@ struct Registered {
         bool covers(const std::string& row, const Reading&) const;
     };
     std::string file, set, scale;
-    std::vector<std::string> before; // hashes
+    std::vector<std::string> before;     // hashes
+    std::vector<std::string> arithmetic; // rows
     std::vector<Entry> entries;
     std::vector<Reading> readings; // of the set
 

@@ -106,6 +106,7 @@ Result result_in(const Json& json, bool& renamed) {
     const Json provenance = json["provenance"];
     if (Json final; json["final"].get(final) == simdjson::SUCCESS) r.final = final_in(final);
     if (Json on; json["on"].get(on) == simdjson::SUCCESS) r.on = measured_on(on);
+    if (Json x; json["stopped_after"].get(x) == simdjson::SUCCESS) r.stopped_after = static_cast<int>(int64_t(x));
     r.provenance = simdjson::minify(provenance);
     r.options = options_in(provenance["options"]);
     if (r.options.train.seed != r.seed)
@@ -157,7 +158,8 @@ std::string curve_json(const Result& r) {
 }
 
 std::string to_json(const Result& r) {
-    std::string analysis, on, final;
+    std::string analysis, on, final, stopped;
+    if (r.stopped_after) stopped = fmt::format("\"stopped_after\":{},", r.stopped_after);
     if (r.final) {
         final = fmt::format("\"final\":{{{},\"queries\":{}", metrics_text(r.final->metrics), r.final->queries);
         for (const auto& [name, x] : {std::pair("routing_neighbours", r.final->neighbours),
@@ -172,12 +174,12 @@ std::string to_json(const Result& r) {
     for (const auto& [key, value] : r.analysis)
         analysis += fmt::format("{}{}:{}", analysis.empty() ? "" : ",", json_quote(key), number(value, key));
     return fmt::format(
-        "{{\"version\":{},\"hash\":\"{}\",\"scale\":{},\"seed\":{},{}\"metrics\":{{{},\"queries\":{},"
+        "{{\"version\":{},\"hash\":\"{}\",\"scale\":{},\"seed\":{},{}{}\"metrics\":{{{},\"queries\":{},"
         "\"transition_epoch\":{}}},\"chance\":{{{}}},{}\"analysis\":{{{}}},\"curve\":{},\"seconds\":{:.3f},"
         "\"provenance\":{}}}",
-        results_version, r.hash, json_quote(r.scale), r.seed, on, metrics_text(r.metrics), r.queries,
-        r.transition_epoch ? std::to_string(r.transition_epoch) : "null", metrics_text(r.chance), final, analysis,
-        curve_json(r), r.seconds, r.provenance);
+        r.stopped_after ? -results_version : results_version, r.hash, json_quote(r.scale), r.seed, stopped, on,
+        metrics_text(r.metrics), r.queries, r.transition_epoch ? std::to_string(r.transition_epoch) : "null",
+        metrics_text(r.chance), final, analysis, curve_json(r), r.seconds, r.provenance);
 }
 
 std::optional<Result> from_json(const std::string& line, const std::string& where, int64_t* version, bool* renamed) {
@@ -186,9 +188,11 @@ std::optional<Result> from_json(const std::string& line, const std::string& wher
         const Json json = parser.parse(line);
         const int64_t v = json["version"];
         if (version) *version = v;
-        if (v != results_version) return std::nullopt;
+        if (v != results_version && v != -results_version) return std::nullopt;
         bool ignored = false;
-        return result_in(json, renamed ? *renamed : ignored);
+        Result r = result_in(json, renamed ? *renamed : ignored);
+        if ((r.stopped_after > 0) != (v < 0)) fail(Exit::bad_data, "a stopped run's version is {}", -results_version);
+        return r;
     } catch (const simdjson::simdjson_error& e) {
         fail(Exit::bad_data, "{}: not a result: {}; remove the line, or take the file from its origin again", where,
              e.what());
@@ -230,13 +234,17 @@ Results::Results(const std::string& folder, const std::string& scale, std::vecto
         if (r && r->scale != scale)
             fail(Exit::bad_data, "{}:{}: a result of scale {} in a file of scale {}; move it", path, number, r->scale,
                  scale);
-        if (r)
+        if (r && r->stopped_after) {
+            Result& known = stopped_[r->hash];
+            if (r->stopped_after >= known.stopped_after) known = std::move(*r);
+        } else if (r)
             by_hash_[with_file(r->hash, file_of(*r))] = std::move(*r);
         else
             ++others[version];
         begin = std::min(end, text.size()) + 1;
     }
     for (const auto& [hash, r] : by_hash_) by_family_[with_file(family_hash(r.options), file_of(r))][r.seed] = &r;
+    std::erase_if(stopped_, [&](const auto& x) { return by_hash_.contains(x.first); });
     if (other_names)
         notes.push_back(
             fmt::format("{}: {} result{} another hash than this version gives to their options, by which they "
@@ -253,6 +261,21 @@ std::vector<const Result*> Results::of_seeds(const Options& o, int64_t seeds, co
     if (family == by_family_.end()) return found;
     for (const auto& [seed, result] : family->second)
         if (seed >= 1 && (seeds == 0 || seed <= seeds)) found.push_back(result);
+    return found;
+}
+
+const Result* Results::find_stopped(const std::string& hash) const {
+    const auto found = stopped_.find(hash);
+    return found == stopped_.end() ? nullptr : &found->second;
+}
+
+std::vector<const Result*> Results::stopped(const Options& o, int64_t seeds) const {
+    std::map<int64_t, const Result*> by_seed;
+    const std::string family = family_hash(o);
+    for (const auto& [hash, r] : stopped_)
+        if (r.seed >= 1 && (seeds == 0 || r.seed <= seeds) && family_hash(r.options) == family) by_seed[r.seed] = &r;
+    std::vector<const Result*> found;
+    for (const auto& [seed, r] : by_seed) found.push_back(r);
     return found;
 }
 

@@ -13,6 +13,8 @@
 // taken, and of those where this order decides. null: has none, unknown. A line with
 // "on":{"name","data_hash","examples","bytes","generated"} is not a run's own result but what its model, or an index,
 // does on a file of the user's; it counts beside it. Of one file there is one for each run.
+// A line with "stopped_after":15 is of a run that was stopped after that epoch, on purpose, and of version -1 for 1: it
+// stands for no row. find(), of_seeds() and all() know whole runs only, and a whole run's result takes its place.
 #pragma once
 #include <array>
 #include <map>
@@ -58,6 +60,7 @@ struct Result {
     std::string provenance = "{}"; // as JSON
     Options options;               // out of it
     std::optional<MeasuredOn> on;  // none: the run's own test set
+    int stopped_after = 0;         // epochs; 0: a whole run
 };
 
 std::string to_json(const Result&);    // one line; Exit::non_finite for a NaN or Inf among its numbers
@@ -79,12 +82,16 @@ public:
     const Result* find(const std::string& hash, const std::string& on = "") const;
     // Of these options with the seeds 1 to `seeds` (0: any), by seed.
     std::vector<const Result*> of_seeds(const Options&, int64_t seeds, const std::string& on = "") const;
+    // Of runs that were stopped, and of which there is no whole one: the one that went furthest. null: none.
+    const Result* find_stopped(const std::string& hash) const;
+    std::vector<const Result*> stopped(const Options&, int64_t seeds) const; // as of_seeds
     std::vector<MeasuredOn> files(const Options&) const; // on which these options were measured, any seed
     void take_indices(Results&&);                        // adds of the other only what indices did on files
     const std::map<std::string, Result>& all() const { return by_hash_; }
 
 private:
     std::map<std::string, Result> by_hash_;                             // hash, and the file's
+    std::map<std::string, Result> stopped_;                             // hash
     std::map<std::string, std::map<int64_t, const Result*>> by_family_; // family_hash, and the file's; seed
 };
 

@@ -268,7 +268,7 @@ Study load_study(const std::string& folder) {
         const std::string name = fs::path(file).filename().string();
         if (name == "scales.toml")
             study.scales = Reader{{file}}.read_scales(parse_toml(read_file(file), file));
-        else if (name != "readings.toml" && name != "registered.toml" && name != "claims.toml")
+        else if (name != "readings.toml" && name != "registered.toml" && name != "claims.toml" && name != "order.toml")
             read_rows(file, {}, study.rows);
     }
     refuse_twice(study.rows);

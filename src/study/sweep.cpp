@@ -15,6 +15,7 @@
 #include "core/workers.h"
 #include "study/estimate.h"
 #include "study/execute.h"
+#include "study/layout.h"
 #include "study/results.h"
 
 namespace fci {
@@ -47,16 +48,38 @@ std::vector<PlannedRun> part(const std::vector<PlannedRun>& runs, const Shard& s
     return mine;
 }
 
-Results read_results(const SweepOptions& o, Progress& progress, std::set<std::string>& said) {
+// What is known of runs: by the results, and by the record where that counts.
+struct Known {
+    Results own, recorded;
+
+    const Result* done(const PlannedRun& r) const {
+        if (r.stop_after)
+            for (const Results* results : {&own, &recorded})
+                if (const Result* found = results->find_stopped(r.hash); found && found->stopped_after >= r.stop_after)
+                    return found;
+        for (const Results* results : {&own, &recorded})
+            if (const Result* found = results->find(r.hash); found && (!r.again || found->final)) return found;
+        return nullptr;
+    }
+};
+
+Known read_known(const SweepOptions& o, Progress& progress, std::set<std::string>& said) {
     std::vector<std::string> notes;
-    Results results(o.results, o.scale, notes);
+    Known known{Results(o.results, o.scale, notes), {}};
+    if (!o.recorded.empty()) known.recorded = Results(o.recorded, o.scale, notes);
     for (const std::string& note : notes)
         if (said.insert(note).second) progress.line("note: " + note);
-    return results;
+    return known;
+}
+
+Estimates estimates_by(const Known& known, int threads) {
+    Estimates estimates(known.recorded, threads);
+    for (const auto& [hash, r] : known.own.all()) estimates.add(r);
+    return estimates;
 }
 
 std::string summary(const Result& r) {
-    std::string s;
+    std::string s = r.stopped_after ? fmt::format("stopped after epoch {}: ", r.stopped_after) : "";
     if (r.metrics.at_k)
         s += fmt::format("routing {:5.1f}% (chance {:.1f})  ", *r.metrics.at_k, r.chance.at_k.value_or(0));
     if (r.metrics.accuracy)
@@ -64,10 +87,15 @@ std::string summary(const Result& r) {
     return s + duration(r.seconds);
 }
 
+double expected(const PlannedRun& r, const Estimates& estimates) {
+    const double epochs = static_cast<double>(r.options.train.epochs);
+    return estimates.seconds(r.options) * (r.stop_after ? r.stop_after / epochs : 1);
+}
+
 // Seconds that each run takes, as far as is known.
 double expected(const std::vector<const PlannedRun*>& runs, const Estimates& estimates) {
     double sum = 0;
-    for (const PlannedRun* r : runs) sum += estimates.seconds(r->options);
+    for (const PlannedRun* r : runs) sum += expected(*r, estimates);
     return sum;
 }
 
@@ -107,10 +135,10 @@ namespace {
 class Sweep {
 public:
     Sweep(const std::vector<PlannedRun>& runs, const SweepOptions& o)
-        : options_(o), progress_(stdout, o.quiet), known_(read_results(o, progress_, said_)),
-          estimates_(known_, o.how.threads), total_(runs.size()) {
+        : options_(o), progress_(stdout, o.quiet), known_(read_known(o, progress_, said_)),
+          estimates_(estimates_by(known_, o.how.threads)), total_(runs.size()) {
         for (const PlannedRun& r : runs)
-            if (!known_.find(r.hash)) left_.push_back(&r);
+            if (!known_.done(r)) left_.push_back(&r);
         done_ = total_ - left_.size();
         if (o.shard.count == 0)
             progress_.line(fmt::format("job {}: run {} of {}, alone (no number of jobs is set: there is one a run)",
@@ -180,9 +208,9 @@ private:
 
     // What came of it, in words; nothing if a signal stopped it.
     std::optional<std::string> one(const PlannedRun& r, std::unique_lock<std::mutex>& lock) {
-        known_ = read_results(options_, progress_, said_); // it may have been finished since
-        if (const Result* theirs = known_.find(r.hash)) {
-            estimates_.add(*theirs);
+        known_ = read_known(options_, progress_, said_); // it may have been finished since
+        if (const Result* theirs = known_.done(r)) {
+            if (!theirs->stopped_after) estimates_.add(*theirs);
             ++done_;
             return "done by another process";
         }
@@ -199,7 +227,7 @@ private:
             if (!result) return std::nullopt;
             check(run_hash(result->options) == r.hash, "the result of {} has the options of another run", r.hash);
             append_result(options_.results, *result);
-            estimates_.add(*result);
+            if (!result->stopped_after) estimates_.add(*result);
             ++done_;
             return summary(*result);
         } catch (const Error& e) {
@@ -225,7 +253,7 @@ private:
     const SweepOptions& options_;
     Progress progress_;
     std::set<std::string> said_;
-    Results known_;
+    Known known_;
     Estimates estimates_;
     std::vector<const PlannedRun*> left_;
     size_t total_, done_ = 0, failed_ = 0;
@@ -244,29 +272,89 @@ Exit sweep(const std::vector<PlannedRun>& all, const SweepOptions& asked) {
     return Sweep(mine, o).all();
 }
 
+namespace {
+
+// How far some runs are.
+class Status {
+public:
+    Status(const SweepOptions& o, Progress& progress)
+        : options_(o), known_(read_known(o, progress, said_)), estimates_(estimates_by(known_, o.how.threads)) {}
+
+    static constexpr const char* names[] = {"done", "running", "unfinished", "waiting"};
+    int of(const PlannedRun& r) const {
+        const std::string folder = run_folder(r, options_);
+        return known_.done(r)                        ? 0
+               : FolderLock::held_by_another(folder) ? 1
+               : fs::exists(folder + "/config.toml") ? 2
+                                                     : 3;
+    }
+
+    struct Count {
+        int states[4] = {};
+        double seconds = 0; // to go
+    };
+    int add(Count& count, const PlannedRun& r) const {
+        const int state = of(r);
+        ++count.states[state];
+        if (state) count.seconds += expected(r, estimates_);
+        return state;
+    }
+
+    std::string total(const Count& c, size_t runs) const {
+        return fmt::format("{} run{} at scale {}: {} done, {} running, {} unfinished, {} waiting; about {} to go on "
+                           "this machine alone (an estimate)",
+                           runs, runs == 1 ? "" : "s", options_.scale, c.states[0], c.states[1], c.states[2],
+                           c.states[3], duration(c.seconds));
+    }
+
+private:
+    const SweepOptions& options_;
+    std::set<std::string> said_;
+    Known known_;
+    Estimates estimates_;
+};
+
+std::string key_of(const PlannedRun& r) { return fmt::format("{} {} {}", r.hash, r.again, r.stop_after); }
+
+} // namespace
+
 void print_status(const std::vector<PlannedRun>& all, const SweepOptions& o) {
     const std::vector<PlannedRun> runs = part(all, o.shard);
     Progress progress(stdout);
-    std::set<std::string> said;
-    const Results known = read_results(o, progress, said);
-    const Estimates estimates(known, o.how.threads);
-    static const char* const states[] = {"done", "running", "unfinished", "waiting"};
-    int counts[4] = {};
-    std::vector<const PlannedRun*> left;
-    for (const PlannedRun& r : runs) {
-        const std::string folder = run_folder(r, o);
-        const int state = known.find(r.hash)                    ? 0
-                          : FolderLock::held_by_another(folder) ? 1
-                          : fs::exists(folder + "/config.toml") ? 2
-                                                                : 3;
-        ++counts[state];
-        if (state) left.push_back(&r);
-        progress.line(fmt::format("{:<10}  {}  {}", states[state], r.hash, r.label));
+    const Status status(o, progress);
+    Status::Count count;
+    for (const PlannedRun& r : runs)
+        progress.line(fmt::format("{:<10}  {}  {}", Status::names[status.add(count, r)], r.hash, r.label));
+    progress.line(status.total(count, runs.size()));
+}
+
+std::vector<PlannedRun> all_runs(const std::vector<PlannedEntry>& entries) {
+    std::vector<PlannedRun> all;
+    std::set<std::string> seen;
+    for (const PlannedEntry& e : entries)
+        for (const PlannedRun& r : e.runs)
+            if (seen.insert(key_of(r)).second) all.push_back(r);
+    return all;
+}
+
+void print_status(const std::vector<PlannedEntry>& entries, const SweepOptions& o) {
+    const std::vector<PlannedRun> runs = part(all_runs(entries), o.shard);
+    Progress progress(stdout);
+    const Status status(o, progress);
+    Status::Count all;
+    std::set<std::string> mine;
+    for (const PlannedRun& r : runs) status.add(all, r), mine.insert(key_of(r));
+    Cells cells{{"", "runs", "done", "running", "unfinished", "to go", "what"}};
+    for (size_t i = 0; i < entries.size(); ++i) {
+        Status::Count count;
+        int total = 0;
+        for (const PlannedRun& r : entries[i].runs)
+            if (mine.contains(key_of(r))) status.add(count, r), ++total;
+        cells.push_back({std::to_string(i + 1), std::to_string(total), std::to_string(count.states[0]),
+                         std::to_string(count.states[1]), std::to_string(count.states[2]),
+                         count.seconds > 0 ? fmt::format("~{}", duration(count.seconds)) : "-", entries[i].what});
     }
-    progress.line(fmt::format("{} run{} at scale {}: {} done, {} running, {} unfinished, {} waiting; about {} to go on "
-                              "this machine alone (an estimate)",
-                              runs.size(), runs.size() == 1 ? "" : "s", o.scale, counts[0], counts[1], counts[2],
-                              counts[3], duration(expected(left, estimates))));
+    progress.line(aligned(cells) + status.total(all, runs.size()));
 }
 
 } // namespace fci

@@ -23,6 +23,7 @@ Shard shard_from(const std::string& flag); // Exit::usage: not i/N, or out of ra
 
 struct SweepOptions {
     std::string scale = "small", results = "runs/out/results", folder = "runs/out/sweep";
+    std::string recorded; // a further folder of results, whose runs count as done; empty: none
     int64_t seeds = 1;
     RunOptions how; // threads, device, tf32
     int jobs = 1;   // runs at once, in one process: on a GPU each has a stream of its own
@@ -39,5 +40,15 @@ Exit sweep(const std::vector<PlannedRun>&, const SweepOptions&);
 
 // A line a run: done, running, unfinished or waiting; then counts, and how long the rest would take.
 void print_status(const std::vector<PlannedRun>&, const SweepOptions&);
+
+// Runs that are asked for together, and why (study/order.h).
+struct PlannedEntry {
+    std::string what;
+    std::vector<PlannedRun> runs;
+};
+std::vector<PlannedRun> all_runs(const std::vector<PlannedEntry>&); // each once, where it comes first
+
+// A line an entry, each with all of its runs, then the same counts, of each run once.
+void print_status(const std::vector<PlannedEntry>&, const SweepOptions&);
 
 } // namespace fci

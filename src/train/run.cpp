@@ -110,8 +110,10 @@ public:
     Exit loop() {
         const Options& o = trainer_.options();
         const int64_t per_epoch = trainer_.steps_per_epoch();
+        const int64_t begun = (trainer_.steps_done() + per_epoch - 1) / per_epoch; // epochs: it stops at the end of one
         const int64_t end =
-            o.run.stop_after ? std::min(o.run.stop_after * per_epoch, trainer_.steps_total()) : trainer_.steps_total();
+            o.run.stop_after ? std::min(std::max<int64_t>(o.run.stop_after, begun) * per_epoch, trainer_.steps_total())
+                             : trainer_.steps_total();
         const int64_t every = o.run.checkpoint_every ? o.run.checkpoint_every : per_epoch;
         announce(end);
         const SignalGuard guard;
@@ -179,7 +181,7 @@ private:
                 progress_.line(fmt::format("{} set, {}", name, text));
         progress_.line(fmt::format("run folder {}   (Ctrl-C writes a checkpoint)", folder_));
         if (end < trainer_.steps_total())
-            progress_.line(fmt::format("stops after epoch {} of {}", o.run.stop_after, o.train.epochs));
+            progress_.line(fmt::format("stops after epoch {} of {}", end / trainer_.steps_per_epoch(), o.train.epochs));
     }
 
     std::string eta(int64_t end) const {

@@ -93,6 +93,88 @@ TEST_CASE("sweep: rows that come to the same share a run, and finished runs are 
     CHECK(place.numbers("other") == expected());
 }
 
+TEST_CASE("sweep: an order goes through its entries, each run once, and leaves out what is recorded", "[cli]") {
+    const Place place;
+    const auto order = [&](const std::string& text) { place.write("runs/order.toml", "scale = \"tiny\"\n" + text); };
+    const std::string raw = "[[entry]]\nwhat = \"raw first\"\nrows = [\"b.raw\"]\nseeds = [2]\n",
+                      all = "[[entry]]\nwhat = \"the rest\"\nrows = [\"all\"]\nseeds = [1, 2]\n";
+    expect_refused(place({"sweep", "order"}), 2, "runs/order.toml: there is no such list");
+    order(raw + all);
+    expect_ran(place({"sweep", "order", "--status"}), 0, "1  1     0     0        0");
+    const Ran r = place({"sweep", "order"});
+    expect_ran(r, 0, "1/6  b.raw lr 1e-2 seed 2");
+    CHECK(r.out.find("2/6  a.transformer lr 1e-2 seed 1") != std::string::npos);
+    CHECK(place.numbers() == expected());
+    const Ran status = place({"sweep", "order", "--status"});
+    expect_ran(status, 0, "1  1     1     0        0           -      raw first");
+    CHECK(status.out.find("6 runs at scale tiny: 6 done, 0 running, 0 unfinished, 0 waiting") != std::string::npos);
+
+    // Recorded results count, but for those without a final test where that is asked for again.
+    fs::create_directories(place.scratch / "runs/results");
+    std::string recorded;
+    std::istringstream in(read_file(place.results()));
+    for (std::string line; std::getline(in, line);) {
+        std::optional<Result> result = from_json(line, "test");
+        if (result->seed == 1 && result->options.model.representation == "raw") result->final.reset();
+        recorded += to_json(*result) + "\n";
+    }
+    place.write("runs/results/tiny.jsonl", recorded);
+    const auto size = [&](const char* file) { return place.numbers(file).size(); };
+    for (const char* folder : {"runs/out/sweep", "runs/out/results"}) fs::remove_all(place.scratch / folder);
+    expect_ran(place({"sweep", "order"}), 0, "6 of 6 runs are done already");
+    order(all + "[[entry]]\nwhat = \"final tests\"\nrows = [\"a.raw\"]\nseeds = [1, 2]\nagain = true\n");
+    expect_ran(place({"sweep", "order", "--status"}), 0, "2  2     1     0        0");
+    for (const char* shard : {"1/2", "2/2"}) expect_ran(place({"sweep", "order", "--shard", shard}), 0, "4 runs");
+    CHECK(size("runs/out/results") == 1);
+    expect_ran(place({"sweep", "order"}), 0, "8 of 8 runs are done already");
+
+    expect_refused(place({"sweep", "order", "--seeds", "2"}), 2, "leave --seeds, --reading and --stop-after out");
+    order("[[entry]]\nwhat = \"x\"\nrows = [\"a.rwa\"]\nseeds = [1]\n");
+    expect_refused(place({"sweep", "order"}), 2, "order.toml:2: a.rwa: no such row or group; did you mean 'a.raw'?");
+    order("[[entry]]\nwhat = \"x\"\nrows = [\"a.raw\"]\nseeds = [1]\nlearning_rates = [3e-4]\n");
+    expect_refused(place({"sweep", "order"}), 2, "order.toml:2: this entry has no run at scale tiny");
+}
+
+TEST_CASE("sweep: a run stopped after some epochs stands for no row, and goes on with the same bits", "[cli]") {
+    const Place place;
+    const auto folder = [](const Place& p) { // of the one run
+        return fs::directory_iterator(p.scratch / "runs/out/sweep")->path().string();
+    };
+    const Words sweep{"sweep", "a.transformer"};
+    expect_ran(place(sweep + Words{"--stop-after", "2"}), 0, "stopped after epoch 2: routing");
+    const std::string line = read_file(place.results());
+    CHECK(line.starts_with("{\"version\":-1,"));
+    CHECK(line.find("\"stopped_after\":2,") != std::string::npos);
+    CHECK(from_json(line.substr(0, line.size() - 1), "test")->curve.size() == 2);
+    expect_ran(place(sweep + Words{"--stop-after", "1"}), 0, "1 of 1 runs are done already"); // it went further
+    expect_ran(place({"table", "a.transformer"}), 0, "not run");
+    expect_ran(place({"table", "a.transformer", "--by-reading"}), 0, "(1) after 2");
+    expect_ran(place(sweep + Words{"--status"}), 0, "0 done, 0 running, 1 unfinished");
+
+    const Place whole;
+    expect_ran(whole(sweep), 0);
+    expect_ran(place(sweep), 0, "1/1");
+    const std::vector<std::string> both = place.numbers(), one = whole.numbers();
+    REQUIRE((both.size() == 2 && one.size() == 1));
+    CHECK(both[1] == one[0]); // after the stopped one: -1 sorts before 1
+    CHECK(same_tensors(folder(place), folder(whole)));
+    place.write("runs/out/results/tiny.jsonl", read_file(whole.results()) + line); // in whatever order
+    expect_ran(place(sweep + Words{"--stop-after", "2"}), 0, "1 of 1 runs are done already");
+    const Ran table = place({"table", "a.transformer", "--by-reading"});
+    CHECK(table.out.find("after 2") == std::string::npos);
+
+    // A checkpoint beyond the stop: it stops at the end of the epoch that it is in.
+    fs::remove_all(place.scratch / "runs/out/results");
+    expect_ran(place(sweep + Words{"--stop-after", "2"}), 0, "routing");
+    CHECK(read_file(place.results()).find("stopped_after") == std::string::npos); // it was whole
+    place.write("runs/order.toml", "scale = \"tiny\"\n[[entry]]\nwhat = \"x\"\nrows = [\"b.causal\"]\nseeds = [1]\n"
+                                   "stop_after = 1\n[[entry]]\nwhat = \"y\"\nrows = [\"b.causal\"]\nseeds = [1]\n");
+    const Ran order = place({"sweep", "order"});
+    expect_ran(order, 0, "1/2  b.causal lr 1e-2 seed 1  stopped after epoch 1: ");
+    CHECK(order.out.find("2/2  b.causal lr 1e-2 seed 1  routing") != std::string::npos);
+    expect_ran(place({"sweep", "b.causal", "--stop-after", "3"}), 0, "1 of 1 runs are done"); // 3 are all
+}
+
 TEST_CASE("sweep: shards and processes at once give what one process gives", "[cli]") {
     const Place shards;
     for (const char* shard : {"1/2", "2/2"})
@@ -304,6 +386,7 @@ TEST_CASE("study commands: what cannot be used is refused", "[cli]") {
         {{"table", "--format", "xml"}, 2, "--format"},
         {{"table", "--frmat", "md"}, 2, "--frmat is not known here; did you mean '--format'?"},
         {{"sweep", "--seeds", "0"}, 2, "--seeds"},
+        {{"sweep", "order", "a.raw"}, 2, "order: no such row or group"},
         {{"table", "--seeds", "many"}, 2, "--seeds"},
     };
     for (const auto& [words, code, message] : bad) expect_refused(place(words), code, message);
