@@ -3,7 +3,7 @@
 // A is read one number at a time (any strides: also transposed), B a row of NV vectors at a time. MR NV running sums
 // stay in registers, so each number loaded is used NV or MR times. A vector is as wide as the processor's registers: a
 // wider one would be split by the compiler, and its sums would live in memory. Of 32 registers (6,4) and (8,2) sums
-// keep both multipliers of a core busy, of 16 registers (6,2) and (4,2). Callers lay their operands out so that a
+// keep both multipliers of a core busy, of 16 registers (6,2). Callers lay their operands out so that a
 // tile's B is contiguous  [Goto & van de Geijn 2008; BLIS's microkernel].
 #pragma once
 #include <cstdint>
