@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "routing/segment.h"
 #include "tasks/distant_evidence.h"
@@ -41,9 +42,22 @@ std::optional<double> oracle_ceiling(const TaskOptions& o, const Choice& c, cons
 
 bool by_law(const Options& o) { return generates(o) && (o.task.task == "der" || o.task.task == "mqar"); }
 
-bool may_be_the_answer(const TaskOptions& o, int key, int token) {
-    if (o.task != "der" || o.variant != "semantic") return token == key;
+bool may_be_the_answer(bool semantic, int key, int token) {
+    if (!semantic) return token == key;
     return token > 0 && token != key && concept_of(token) == concept_of(key);
+}
+
+// The k places that hold most of these positions (ascending); ties to the lower.
+std::vector<int> likeliest(std::span<const int> positions, int place_length, int k) {
+    std::vector<std::pair<int, int>> places; // (-positions, place)
+    for (const int a : positions) {
+        if (places.empty() || places.back().second != a / place_length) places.emplace_back(0, a / place_length);
+        --places.back().first;
+    }
+    std::sort(places.begin(), places.end());
+    std::vector<int> best;
+    for (int i = 0; i < k && i < static_cast<int>(places.size()); ++i) best.push_back(places[i].second);
+    return best;
 }
 
 Control compare(int64_t hits, int64_t queries, double expected) {
@@ -61,38 +75,47 @@ Choice choice_of(const Options& o) {
     return {o.model.top_k, segments ? width : 1, false};
 }
 
+std::optional<Chance> exact_chance(const TaskOptions& o, const Choice& c) {
+    return c.within ? law_chance_within(o, c.place_length) : law_chance(o, c.k, c.place_length);
+}
+
 Controls run_controls(const TaskOptions& o, const Choice& c, const Dataset& d) {
     Controls controls;
     const std::optional<AnswerLaw> law = answer_law(o);
     if (!law) return controls;
-    controls.chance = c.within ? law_chance_within(o, c.place_length) : law_chance(o, c.k, c.place_length);
-    std::map<int, const std::vector<int>*> answers_of; // of the key's row
-    for (size_t i = 0; i < law->rows.size(); ++i) answers_of[law->rows[i]] = &law->answers[i];
-
+    controls.chance = exact_chance(o, c);
     // A place is what is chosen: a position or a segment; of a bandit an arm, which is a position.
-    const auto place = [&](int position) { return c.within ? position : position / c.place_length; };
+    const int place_length = c.within ? 1 : c.place_length;
+    std::map<int, size_t> at; // of the key's row, in the law
+    std::vector<std::vector<int>> guesses;
+    for (size_t i = 0; i < law->rows.size(); ++i) {
+        at[law->rows[i]] = i;
+        if (!c.within) guesses.push_back(likeliest(law->answers[i], place_length, c.k));
+    }
+    const bool semantic = o.task == "der" && o.variant == "semantic";
     int64_t seen = 0, guessed = 0;
     for (size_t i = 0; i < d.answer.size(); ++i) {
         const int32_t* tokens = d.tokens.data() + static_cast<int64_t>(i / d.queries) * d.length;
-        const int row = d.query[i] + (o.query_row == "marker"), answer = d.answer[i];
-        const auto found = answers_of.find(row);
-        if (found == answers_of.end()) continue; // a row that the law does not have: a miss of both
-        std::vector<int> with_key;               // places, those of lower positions first
-        std::map<int, int> times;                // of a place, how many of the positions are in it
-        for (const int a : *found->second) {
-            if (c.within && a / c.place_length != answer / c.place_length) continue;
-            ++times[place(a)];
-            if (may_be_the_answer(o, tokens[row], tokens[a]) && (with_key.empty() || with_key.back() != place(a)))
-                with_key.push_back(place(a));
+        const int row = d.query[i] + (o.query_row == "marker"), answer = d.answer[i], place = answer / place_length;
+        const auto found = at.find(row);
+        if (found == at.end()) continue; // a row that the law does not have: a miss of both
+        std::span<const int> answers = law->answers[found->second];
+        if (c.within) { // those of the answer's segment
+            const int from = place / c.place_length * c.place_length;
+            const auto begin = std::lower_bound(answers.begin(), answers.end(), from);
+            answers = {begin, std::lower_bound(begin, answers.end(), from + c.place_length)};
         }
-        std::vector<std::pair<int, int>> likeliest; // (-times, place)
-        for (const auto& [p, n] : times) likeliest.emplace_back(-n, p);
-        std::sort(likeliest.begin(), likeliest.end());
-        with_key.resize(std::min<size_t>(with_key.size(), c.k));
-        likeliest.resize(std::min<size_t>(likeliest.size(), c.k));
-        seen += std::count(with_key.begin(), with_key.end(), place(answer));
-        guessed +=
-            std::count_if(likeliest.begin(), likeliest.end(), [&](const auto& x) { return x.second == place(answer); });
+        int last = -1, looked_at = 0; // the k lowest places with the key
+        for (const int a : answers) {
+            if (a / place_length == last || !may_be_the_answer(semantic, tokens[row], tokens[a])) continue;
+            last = a / place_length;
+            seen += last == place;
+            if (++looked_at == c.k) break;
+        }
+        const auto hit = [&](const std::vector<int>& places) {
+            return std::count(places.begin(), places.end(), place);
+        };
+        guessed += hit(c.within ? likeliest(answers, place_length, c.k) : guesses[found->second]);
     }
     const auto queries = static_cast<int64_t>(d.answer.size());
     if (const auto ceiling = oracle_ceiling(o, c, *law)) controls.oracle = compare(seen, queries, *ceiling);
@@ -116,6 +139,18 @@ const Controls& ControlsOfRows::of(const Options& asked, bool final) {
                                      final ? *final_test_set(o, workers)
                                            : generate(o.task, o.train.test_sequences, 0, Stream::test_data, workers));
     }
+    return known->second;
+}
+
+const std::optional<Chance>& ControlsOfRows::chance(const Options& asked) {
+    static const std::optional<Chance> none;
+    if (!by_law(asked)) return none;
+    Options o = asked, key;
+    key.task = o.task = resolve(o.task);
+    const Choice c = choice_of(o);
+    const auto [known, is_new] =
+        chances_.try_emplace(fmt::format("{}{} {} {}", write_toml(key), c.k, c.place_length, c.within));
+    if (is_new) known->second = exact_chance(o.task, c);
     return known->second;
 }
 

@@ -41,6 +41,9 @@ struct Choice {
 };
 Choice choice_of(const Options& resolved);
 
+// By law; nothing where the law is not known (train/chance.h).
+std::optional<Chance> exact_chance(const TaskOptions& resolved, const Choice&);
+
 // On these sequences.
 Controls run_controls(const TaskOptions& resolved, const Choice&, const Dataset&);
 
@@ -48,11 +51,13 @@ Controls run_controls(const TaskOptions& resolved, const Choice&, const Dataset&
 class ControlsOfRows {
 public:
     const Controls& of(const Options&, bool final);
+    const std::optional<Chance>& chance(const Options&); // the exact one alone, for which no sequence is made
 
     bool on_its_data(const Result&); // of the options now and then; true where fci did not make them by a law
 
 private:
     std::map<std::string, Controls> known_;
+    std::map<std::string, std::optional<Chance>> chances_;
     std::map<std::string, std::string> hashes_; // of data
 };
 

@@ -7,6 +7,7 @@
 
 #include "core/files.h"
 #include "core/nearest.h"
+#include "study/controls.h"
 #include "study/layout.h"
 #include "study/toml_file.h"
 
@@ -182,6 +183,7 @@ std::string registered_text(const Registered& all, const std::vector<Cell>& cell
         int ran = 0, forecast = 0, right = 0;
     } seen, unseen;
     int shown = 0, before = 0;
+    ControlsOfRows controls;
     for (const Cell& cell : cells) {
         if (!rows.empty() && !contains(rows, cell.of.row.base_label())) continue;
         ++shown;
@@ -192,7 +194,8 @@ std::string registered_text(const Registered& all, const std::vector<Cell>& cell
         for (const Result* r : results) {
             was_before &= contains(all.before, r->hash);
             if (!r->metrics.at_k || !r->chance.at_k) continue;
-            values.push_back(*r->metrics.at_k), chances.push_back(*r->chance.at_k);
+            const std::optional<Chance>& exact = controls.chance(cell.of.options);
+            values.push_back(*r->metrics.at_k), chances.push_back(exact ? exact->at_k : *r->chance.at_k);
         }
         std::string ours = "not run", chance = "-", outcome = "-";
         if (!values.empty()) {

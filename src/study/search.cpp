@@ -169,7 +169,7 @@ std::vector<Scored> scored(const Registered& all, const Study& study, const Resu
             if (ours.seeds && ours.tested) cell.ours = ours.mean;
             ControlsOfRows controls;
             if (cell.counted())
-                if (const auto& chance = controls.of(c.options, false).chance) cell.chance = chance->at_k;
+                if (const auto& chance = controls.chance(c.options)) cell.chance = chance->at_k;
             of.cells.push_back(cell);
         }
         found.push_back(std::move(of));
