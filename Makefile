@@ -116,12 +116,14 @@ $(BUILD)/tests/run_gpu: $(call OBJ,$(ENGINE) $(ON_GPU)) $(TWINS) $(LADDERS)
 gpu-test: $(BUILD)/tests/run_gpu
 	tools/run_tests.sh $< '[twin],[gpu],[gpu-curves]'
 
-# Without nvcc: what it compiles is not instrumented.
+# Without nvcc: what it compiles is not instrumented. [recorded]: the tables of all recorded results, which take long.
 asan:
-	$(MAKE) test BUILD=build/asan NVCC= OPT='-O1 -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
+	$(MAKE) test BUILD=build/asan NVCC= OPT='-O1 -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined' ONLY='~[recorded]'
 
+THREADED = $(wildcard tests/main.cpp tests/op_*.cpp tests/emulator/*.cpp cuda/ladder/ladder.cpp) \
+             $(shell grep -lE '\[(threads|emulator|twin)\]' tests/test_*.cpp)
 tsan:
-	FCI_TWIN_DRAWS=1 FCI_TWIN_ROWS=2 $(MAKE) test BUILD=build/tsan NVCC= OPT='-O1' SANITIZE=-fsanitize=thread ONLY='[threads],[emulator],[twin]'
+	FCI_TWIN_DRAWS=1 FCI_TWIN_ROWS=2 $(MAKE) test BUILD=build/tsan NVCC= OPT='-O1' SANITIZE=-fsanitize=thread TESTS='$(THREADED)' ONLY='[threads],[emulator],[twin]'
 
 bench: fci
 	./fci bench

@@ -71,7 +71,7 @@ TEST_CASE("order: the repository's asks for the search first, and for three seed
     for (const PlannedRun& r : runs_of(plan(rows, study().scale("paper")), 1)) CHECK(first.contains(r.hash));
 }
 
-TEST_CASE("order: as people ask for it", "[study][order][cli]") {
+TEST_CASE("order: as people ask for it", "[study][order][cli][recorded]") {
     expect_ran(run({"sweep", "order", "--scale", "paper", "--status"}), 0, "stage 1 of the search");
     expect_refused(run({"sweep", "order"}), 2, "order.toml is about --scale paper, not small");
 }

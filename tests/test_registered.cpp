@@ -315,7 +315,7 @@ TEST_CASE("registered: what came without its entry, or under another one, is fou
     CHECK(registered_text(all, cells_of(all, now), {"b"}, {}, results, o).find("a.raw") == std::string::npos);
 }
 
-TEST_CASE("registered: the table of it, as people ask for it", "[study][registered][cli]") {
+TEST_CASE("registered: the table of it, as people ask for it", "[study][registered][cli][recorded]") {
     expect_ran(run({"table", "--registered", "--scale", "paper"}), 0, "forecasts right");
     expect_ran(run({"table", "f2.raw", "--registered", "--scale", "paper", "--format", "md"}), 0, "| why |");
     expect_refused(run({"table", "--registered"}), 2, "is about --scale paper, not small");

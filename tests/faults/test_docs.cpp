@@ -24,7 +24,7 @@ std::string own_text(const std::string& file) {
 
 } // namespace
 
-TEST_CASE("docs: the tables are those of the recorded results", "[docs]") {
+TEST_CASE("docs: the tables are those of the recorded results", "[docs][recorded]") {
     const std::string command = "FCI_BIN='" + program() + "' sh tools/docs.sh --check";
     CHECK(std::system(command.c_str()) == 0);
 }
