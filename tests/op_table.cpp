@@ -134,15 +134,12 @@ OpCase selective_scan_case(ScanShape s) {
     const int bt = s.batch * s.time, d = s.channels, n = s.states;
     const Buffer u = op.input("u", bt * d), dt = op.input("dt", bt * d, uniform(0.001f, 0.5f)),
                  A = op.input("A", d * n, uniform(-4, -0.1f)), B = op.input("B", bt * n), C = op.input("C", bt * n),
-                 D = op.input("D", d), y = op.output("y", bt * d), saved = op.saved("saved", s.saved_size()),
-                 scratch = op.scratch("forward scratch", s.forward_scratch()),
-                 scratch2 = op.scratch("backward scratch", s.backward_scratch());
-    op.forward = OpCase::calls(FCI_VERSIONS(selective_scan_forward), [=](auto& m, auto f) {
-        f(s, m[u], m[dt], m[A], m[B], m[C], m[D], m[y], m[saved], m[scratch]);
-    });
+                 D = op.input("D", d), y = op.output("y", bt * d), saved = op.saved("saved", s.saved_size());
+    op.forward = OpCase::calls(FCI_VERSIONS(selective_scan_forward),
+                               [=](auto& m, auto f) { f(s, m[u], m[dt], m[A], m[B], m[C], m[D], m[y], m[saved]); });
     op.backward = OpCase::calls(FCI_VERSIONS(selective_scan_backward), [=](auto& m, auto f) {
         f(s, m[u], m[dt], m[A], m[B], m[C], m[D], m[saved], m.grad(y), m.grad(u), m.grad(dt), m.grad(A), m.grad(B),
-          m.grad(C), m.grad(D), m[scratch2]);
+          m.grad(C), m.grad(D));
     });
     op.node = [=](Tape& tape, auto& m) {
         const Shape btd{s.batch, s.time, d}, btn{s.batch, s.time, n};
@@ -159,13 +156,12 @@ OpCase self_attention_case(int batch, int time, int heads, int d_head, bool caus
     OpCase op{fmt::format("self_attention batch={} time={} heads={} d_head={} {}", batch, time, heads, d_head,
                           causal ? "causal" : "full")};
     const Buffer qkv = op.input("qkv", batch * time * 3 * d, uniform(-2, 2)), y = op.output("y", batch * time * d),
-                 lse = op.saved("lse", s.lse_size()), scratch = op.scratch("scratch", s.scratch());
-    op.forward = OpCase::calls(FCI_VERSIONS(attention_forward), [=](auto& m, auto f) {
-        f(s, m[qkv], m[qkv] + d, m[qkv] + 2 * d, m[y], m[lse], m[scratch]);
-    });
+                 lse = op.saved("lse", s.lse_size());
+    op.forward = OpCase::calls(FCI_VERSIONS(attention_forward),
+                               [=](auto& m, auto f) { f(s, m[qkv], m[qkv] + d, m[qkv] + 2 * d, m[y], m[lse]); });
     op.backward = OpCase::calls(FCI_VERSIONS(attention_backward), [=](auto& m, auto f) {
         auto* dqkv = m.grad(qkv);
-        f(s, m[qkv], m[qkv] + d, m[qkv] + 2 * d, m[y], m[lse], m.grad(y), dqkv, dqkv + d, dqkv + 2 * d, m[scratch]);
+        f(s, m[qkv], m[qkv] + d, m[qkv] + 2 * d, m[y], m[lse], m.grad(y), dqkv, dqkv + d, dqkv + 2 * d);
     });
     op.node = [=](Tape& tape, auto& m) {
         return self_attention(tape, m.tensor(qkv, {batch, time, 3 * d}), heads, causal);
@@ -180,11 +176,11 @@ OpCase query_attention_case(int batch, int queries, int keys, int heads, int d_h
                           d_head)};
     const Buffer q = op.input("q", batch * queries * d, uniform(-2, 2)),
                  kv = op.input("kv", batch * keys * 2 * d, uniform(-2, 2)), y = op.output("y", batch * queries * d),
-                 lse = op.saved("lse", s.lse_size()), scratch = op.scratch("scratch", s.scratch());
+                 lse = op.saved("lse", s.lse_size());
     op.forward = OpCase::calls(FCI_VERSIONS(attention_forward),
-                               [=](auto& m, auto f) { f(s, m[q], m[kv], m[kv] + d, m[y], m[lse], m[scratch]); });
+                               [=](auto& m, auto f) { f(s, m[q], m[kv], m[kv] + d, m[y], m[lse]); });
     op.backward = OpCase::calls(FCI_VERSIONS(attention_backward), [=](auto& m, auto f) {
-        f(s, m[q], m[kv], m[kv] + d, m[y], m[lse], m.grad(y), m.grad(q), m.grad(kv), m.grad(kv) + d, m[scratch]);
+        f(s, m[q], m[kv], m[kv] + d, m[y], m[lse], m.grad(y), m.grad(q), m.grad(kv), m.grad(kv) + d);
     });
     op.node = [=](Tape& tape, auto& m) {
         return query_attention(tape, m.tensor(q, {batch, queries, d}), m.tensor(kv, {batch, keys, 2 * d}), heads);
@@ -197,13 +193,11 @@ OpCase routing_scores_case(RoutingShape s) {
         fmt::format("routing_scores batch={} keys={} rows={} d={} heads={}", s.batch, s.keys, s.rows, s.d, s.heads)};
     const Buffer xq = op.input("xq", s.batch * s.rows * s.d), x = op.input("x", s.batch * s.keys * s.d),
                  wq = op.input("Wq", s.d * s.d), wk = op.input("Wk", s.d * s.d),
-                 scores = op.output("s", s.batch * s.rows * s.keys), saved = op.saved("saved", 2 * s.vectors()),
-                 scratch = op.scratch("scratch", 2 * s.vectors());
+                 scores = op.output("s", s.batch * s.rows * s.keys), saved = op.saved("saved", 2 * s.vectors());
     op.forward = OpCase::calls(FCI_VERSIONS(routing_scores_forward),
                                [=](auto& m, auto f) { f(s, m[xq], m[x], m[wq], m[wk], m[scores], m[saved]); });
     op.backward = OpCase::calls(FCI_VERSIONS(routing_scores_backward), [=](auto& m, auto f) {
-        f(s, m[xq], m[x], m[wq], m[wk], m[saved], m.grad(scores), m.grad(xq), m.grad(x), m.grad(wq), m.grad(wk),
-          m[scratch]);
+        f(s, m[xq], m[x], m[wq], m[wk], m[saved], m.grad(scores), m.grad(xq), m.grad(x), m.grad(wq), m.grad(wk));
     });
     op.node = [=](Tape& tape, auto& m) {
         return routing_scores(tape, m.tensor(xq, {s.batch, s.rows, s.d}), m.tensor(x, {s.batch, s.keys, s.d}),
@@ -216,12 +210,11 @@ OpCase rank1_scores_case(Rank1Shape s) {
     OpCase op{fmt::format("rank1_scores batch={} time={} rows={} d={}", s.batch, s.time, s.rows, s.d)};
     const IndexBuffer query = op.index_input("query", s.batch * s.rows, s.time);
     const Buffer x = op.input("x", s.batch * s.time * s.d), v = op.input("v", s.d),
-                 scores = op.output("s", s.batch * s.rows * s.time), fingerprint = op.saved("f", s.batch * s.time),
-                 scratch = op.scratch("scratch", s.batch * s.time);
+                 scores = op.output("s", s.batch * s.rows * s.time), fingerprint = op.saved("f", s.batch * s.time);
     op.forward = OpCase::calls(FCI_VERSIONS(rank1_scores_forward),
                                [=](auto& m, auto f) { f(s, m[x], m[query], m[v], m[scores], m[fingerprint]); });
     op.backward = OpCase::calls(FCI_VERSIONS(rank1_scores_backward), [=](auto& m, auto f) {
-        f(s, m[x], m[query], m[v], m[fingerprint], m.grad(scores), m.grad(x), m.grad(v), m[scratch]);
+        f(s, m[x], m[query], m[v], m[fingerprint], m.grad(scores), m.grad(x), m.grad(v));
     });
     op.node = [=](Tape& tape, auto& m) {
         return rank1_scores(tape, m.tensor(x, {s.batch, s.time, s.d}), m.tensor(query, {s.batch, s.rows}),

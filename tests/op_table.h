@@ -39,8 +39,8 @@ struct IndexBuffer {
     int id = -1;
 };
 
-// input: filled, has a gradient; output: starts as NaN, its gradient is a random dy; saved and scratch: start as NaN.
-enum class Role { input, output, saved, scratch };
+// input: filled, has a gradient; output: starts as NaN, its gradient is a random dy; saved: starts as NaN.
+enum class Role { input, output, saved };
 struct Field {
     const char* name;
     Role role;
@@ -98,7 +98,6 @@ struct OpCase {
     }
     Buffer output(const char* what, int64_t size) { return add(Field{what, Role::output, size, {}}); }
     Buffer saved(const char* what, int64_t size) { return add(Field{what, Role::saved, size, {}}); }
-    Buffer scratch(const char* what, int64_t size) { return add(Field{what, Role::scratch, size, {}}); }
     IndexBuffer index_input(const char* what, int64_t size, int below, int distinct = 0) {
         return add(IndexField{what, Role::input, size, below, distinct});
     }

@@ -18,13 +18,11 @@ OpCase rank1_attention_case(int batch, int time, int heads, int d_head) {
     const AttentionShape s{batch, time, time, heads, 1, 2 * heads, 2 * heads, false, d_head, d};
     OpCase op{fmt::format("rank1_attention batch={} time={} heads={} d_head={}", batch, time, heads, d_head)};
     const Buffer qk = op.input("qk", batch * time * 2 * heads, uniform(-2, 2)), v = op.input("v", batch * time * d),
-                 y = op.output("y", batch * time * d), lse = op.saved("lse", s.lse_size()),
-                 scratch = op.scratch("scratch", s.scratch());
+                 y = op.output("y", batch * time * d), lse = op.saved("lse", s.lse_size());
     op.forward = OpCase::calls(FCI_VERSIONS(attention_forward),
-                               [=](auto& m, auto f) { f(s, m[qk], m[qk] + heads, m[v], m[y], m[lse], m[scratch]); });
+                               [=](auto& m, auto f) { f(s, m[qk], m[qk] + heads, m[v], m[y], m[lse]); });
     op.backward = OpCase::calls(FCI_VERSIONS(attention_backward), [=](auto& m, auto f) {
-        f(s, m[qk], m[qk] + heads, m[v], m[y], m[lse], m.grad(y), m.grad(qk), m.grad(qk) + heads, m.grad(v),
-          m[scratch]);
+        f(s, m[qk], m[qk] + heads, m[v], m[y], m[lse], m.grad(y), m.grad(qk), m.grad(qk) + heads, m.grad(v));
     });
     op.node = [=](Tape& tape, auto& m) {
         return rank1_attention(tape, m.tensor(qk, {batch, time, 2 * heads}), m.tensor(v, {batch, time, d}), heads);
@@ -39,11 +37,11 @@ OpCase sparse_attention_case(int batch, int time, int heads, int d_head, const s
     OpCase op{fmt::format("sparse_attention batch={} time={} heads={} d_head={} globals={}", batch, time, heads, d_head,
                           fmt::join(positions, ","))};
     const Buffer qkv = op.input("qkv", batch * time * 3 * d, uniform(-2, 2)), y = op.output("y", batch * time * d),
-                 lse = op.saved("lse", s.lse_size()), scratch = op.scratch("scratch", s.scratch());
+                 lse = op.saved("lse", s.lse_size());
     op.forward = OpCase::calls(FCI_VERSIONS(sparse_attention_forward),
-                               [=](auto& m, auto f) { f(s, m[qkv], global.data(), m[y], m[lse], m[scratch]); });
+                               [=](auto& m, auto f) { f(s, m[qkv], global.data(), m[y], m[lse]); });
     op.backward = OpCase::calls(FCI_VERSIONS(sparse_attention_backward), [=](auto& m, auto f) {
-        f(s, m[qkv], global.data(), m[y], m[lse], m.grad(y), m.grad(qkv), m[scratch]);
+        f(s, m[qkv], global.data(), m[y], m[lse], m.grad(y), m.grad(qkv));
     });
     op.node = [=](Tape& tape, auto& m) {
         return sparse_attention(tape, m.tensor(qkv, {batch, time, 3 * d}), {global.data(), {g}}, heads);
@@ -55,12 +53,11 @@ OpCase linear_attention_case(LinearAttentionShape s) {
     OpCase op{fmt::format("linear_attention batch={} time={} heads={} d_head={}", s.batch, s.time, s.heads, s.d_head)};
     const int n = s.batch * s.time * s.d();
     const Buffer qkv = op.input("qkv", 3 * n, uniform(-3, 3)), y = op.output("y", n),
-                 saved = op.saved("saved", s.saved_size()), scratch = op.scratch("scratch", s.scratch());
-    op.forward = OpCase::calls(FCI_VERSIONS(linear_attention_forward),
-                               [=](auto& m, auto f) { f(s, m[qkv], m[y], m[saved], m[scratch]); });
-    op.backward = OpCase::calls(FCI_VERSIONS(linear_attention_backward), [=](auto& m, auto f) {
-        f(s, m[qkv], m[y], m[saved], m.grad(y), m.grad(qkv), m[scratch]);
-    });
+                 saved = op.saved("saved", s.saved_size());
+    op.forward =
+        OpCase::calls(FCI_VERSIONS(linear_attention_forward), [=](auto& m, auto f) { f(s, m[qkv], m[y], m[saved]); });
+    op.backward = OpCase::calls(FCI_VERSIONS(linear_attention_backward),
+                                [=](auto& m, auto f) { f(s, m[qkv], m[y], m[saved], m.grad(y), m.grad(qkv)); });
     op.node = [=](Tape& tape, auto& m) {
         return linear_attention(tape, m.tensor(qkv, {s.batch, s.time, 3 * s.d()}), s.heads);
     };
@@ -70,12 +67,10 @@ OpCase linear_attention_case(LinearAttentionShape s) {
 OpCase fourier_case(FourierShape s) {
     OpCase op{fmt::format("fourier batch={} time={} d={}", s.batch, s.time, s.d)};
     const auto tables = std::make_shared<FourierTables>(s.time, s.d);
-    const Buffer x = op.input("x", s.batch * s.time * s.d), y = op.output("y", s.batch * s.time * s.d),
-                 scratch = op.scratch("scratch", s.scratch());
-    op.forward =
-        OpCase::calls(FCI_VERSIONS(fourier_forward), [=](auto& m, auto f) { f(s, m[x], *tables, m[y], m[scratch]); });
-    op.backward = OpCase::calls(FCI_VERSIONS(fourier_backward),
-                                [=](auto& m, auto f) { f(s, m.grad(y), *tables, m.grad(x), m[scratch]); });
+    const Buffer x = op.input("x", s.batch * s.time * s.d), y = op.output("y", s.batch * s.time * s.d);
+    op.forward = OpCase::calls(FCI_VERSIONS(fourier_forward), [=](auto& m, auto f) { f(s, m[x], *tables, m[y]); });
+    op.backward =
+        OpCase::calls(FCI_VERSIONS(fourier_backward), [=](auto& m, auto f) { f(s, m.grad(y), *tables, m.grad(x)); });
     op.node = [=](Tape& tape, auto& m) { return fourier(tape, m.tensor(x, {s.batch, s.time, s.d}), *tables); };
     return op;
 }
@@ -94,9 +89,7 @@ OpCase causal_conv1d_case(ConvShape s, const Reversed& reversed) {
                           text(reversed))};
     const int count = static_cast<int>(reversed.size()), n = s.batch * s.time * s.channels;
     const Buffer x = op.input("x", count * n), w = op.input("w", count * s.channels * s.width),
-                 bias = op.input("bias", count * s.channels), y = op.output("y", count * n),
-                 scratch = op.scratch("forward scratch", s.forward_scratch()),
-                 scratch2 = op.scratch("backward scratch", s.backward_scratch());
+                 bias = op.input("bias", count * s.channels), y = op.output("y", count * n);
     const auto directions = [=](auto& m) {
         using T = std::remove_pointer_t<decltype(m[x])>;
         Directions<ConvDirection<T>> all;
@@ -107,10 +100,8 @@ OpCase causal_conv1d_case(ConvShape s, const Reversed& reversed) {
         }
         return all;
     };
-    op.forward =
-        OpCase::calls(FCI_VERSIONS(causal_conv1d_forward), [=](auto& m, auto f) { f(s, directions(m), m[scratch]); });
-    op.backward =
-        OpCase::calls(FCI_VERSIONS(causal_conv1d_backward), [=](auto& m, auto f) { f(s, directions(m), m[scratch2]); });
+    op.forward = OpCase::calls(FCI_VERSIONS(causal_conv1d_forward), [=](auto& m, auto f) { f(s, directions(m)); });
+    op.backward = OpCase::calls(FCI_VERSIONS(causal_conv1d_backward), [=](auto& m, auto f) { f(s, directions(m)); });
     op.node = [=](Tape& tape, auto& m) {
         std::vector<ConvInput> in;
         for (int i = 0; i < count; ++i)
@@ -140,9 +131,7 @@ OpCase gated_scan_case(GatedScanShape s, const Reversed& reversed) {
                 dt_bias = input("dt_bias", {s.channels}, uniform(-6, 1)),
                 A_log = input("A_log", {s.channels, s.states}, uniform(-2, 1.4f)), D = input("D", {s.channels});
     const Buffer y = op.output("y", count * s.size()), saved = op.saved("saved", count * s.saved_size()),
-                 kept = op.saved("kept", count * s.kept_size()),
-                 scratch = op.scratch("forward scratch", s.forward_scratch()),
-                 scratch2 = op.scratch("backward scratch", s.backward_scratch());
+                 kept = op.saved("kept", count * s.kept_size());
     const auto directions = [=](auto& m) {
         using T = std::remove_pointer_t<decltype(m[y])>;
         Directions<GatedScanDirection<T>> all;
@@ -175,10 +164,8 @@ OpCase gated_scan_case(GatedScanShape s, const Reversed& reversed) {
         }
         return all;
     };
-    op.forward =
-        OpCase::calls(FCI_VERSIONS(gated_scan_forward), [=](auto& m, auto f) { f(s, directions(m), m[scratch]); });
-    op.backward =
-        OpCase::calls(FCI_VERSIONS(gated_scan_backward), [=](auto& m, auto f) { f(s, directions(m), m[scratch2]); });
+    op.forward = OpCase::calls(FCI_VERSIONS(gated_scan_forward), [=](auto& m, auto f) { f(s, directions(m)); });
+    op.backward = OpCase::calls(FCI_VERSIONS(gated_scan_backward), [=](auto& m, auto f) { f(s, directions(m)); });
     op.node = [=](Tape& tape, auto& m) {
         std::vector<GatedScanInput> in;
         for (int i = 0; i < count; ++i) {

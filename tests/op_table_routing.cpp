@@ -68,12 +68,11 @@ OpCase memory_scores_case(MemoryShape s) {
     OpCase op{fmt::format("memory_scores batch={} time={} rows={} slots={}", s.batch, s.time, s.rows, s.slots)};
     const Buffer z = op.input("z", s.batch * s.time * s.slots, uniform(-3, 3)),
                  zq = op.input("zq", s.batch * s.rows * s.slots, uniform(-3, 3)),
-                 scores = op.output("s", s.batch * s.rows * s.time), saved = op.saved("saved", s.saved()),
-                 scratch = op.scratch("scratch", s.batch * s.time * s.slots);
+                 scores = op.output("s", s.batch * s.rows * s.time), saved = op.saved("saved", s.saved());
     op.forward = OpCase::calls(FCI_VERSIONS(memory_scores_forward),
                                [=](auto& m, auto f) { f(s, m[z], m[zq], m[scores], m[saved]); });
     op.backward = OpCase::calls(FCI_VERSIONS(memory_scores_backward), [=](auto& m, auto f) {
-        f(s, m[saved], m[scores], m.grad(scores), m.grad(z), m.grad(zq), m[scratch]);
+        f(s, m[saved], m[scores], m.grad(scores), m.grad(z), m.grad(zq));
     });
     op.node = [=](Tape& tape, auto& m) {
         return memory_scores(tape, m.tensor(z, {s.batch, s.time, s.slots}), m.tensor(zq, {s.batch, s.rows, s.slots}));
@@ -84,11 +83,10 @@ OpCase memory_scores_case(MemoryShape s) {
 OpCase anchors_case(AnchorShape s) {
     OpCase op{fmt::format("anchors rows={} anchors={} d={}", s.rows, s.anchors, s.d)};
     const Buffer x = op.input("x", s.rows * s.d), a = op.input("A", s.anchors * s.d), y = op.output("y", s.rows * s.d),
-                 p = op.saved("P", s.rows * s.anchors), scratch = op.scratch("scratch", s.rows * s.anchors);
+                 p = op.saved("P", s.rows * s.anchors);
     op.forward = OpCase::calls(FCI_VERSIONS(anchors_forward), [=](auto& m, auto f) { f(s, m[x], m[a], m[y], m[p]); });
-    op.backward = OpCase::calls(FCI_VERSIONS(anchors_backward), [=](auto& m, auto f) {
-        f(s, m[x], m[a], m[p], m.grad(y), m.grad(x), m.grad(a), m[scratch]);
-    });
+    op.backward = OpCase::calls(FCI_VERSIONS(anchors_backward),
+                                [=](auto& m, auto f) { f(s, m[x], m[a], m[p], m.grad(y), m.grad(x), m.grad(a)); });
     op.node = [=](Tape& tape, auto& m) {
         return anchors(tape, m.tensor(x, {s.rows, s.d}), m.tensor(a, {s.anchors, s.d}));
     };
@@ -115,9 +113,9 @@ OpCase budget_bounds_case(BudgetShape s, float low, float high) {
     OpCase op{fmt::format("budget_bounds batch={} time={} d={} A^-1 from {}", s.batch, s.time, s.d, low)};
     const Buffer x = op.input("x", s.batch * s.time * s.d, uniform(0.2f, 1)), // x . A^-1 x far from 0
         inverse = op.input("inverse", s.d * s.d, uniform(low, high)), theta = op.input("theta", s.d),
-                 bound = op.output("bound", s.batch * s.time), scratch = op.scratch("scratch", s.batch * s.time * s.d);
+                 bound = op.output("bound", s.batch * s.time);
     op.forward = OpCase::calls(FCI_VERSIONS(budget_bounds),
-                               [=](auto& m, auto f) { f(s, m[x], m[inverse], m[theta], m[bound], m[scratch]); });
+                               [=](auto& m, auto f) { f(s, m[x], m[inverse], m[theta], m[bound]); });
     return op;
 }
 
@@ -147,8 +145,7 @@ OpCase budget_learn_case(BudgetLesson s, int before) {
                  loss = op.input("loss", s.batch * s.rows, uniform(0, 2)), new_A = op.output("A", s.d * s.d),
                  inverse = op.output("A^-1", s.d * s.d), new_c = op.output("new c", s.d),
                  theta = op.output("theta", s.d), losses = op.output("losses", 2),
-                 gram = op.scratch("gram", s.batch * s.d * s.d), sum = op.scratch("sum", s.batch * s.d),
-                 work = op.scratch("work", 2 * s.work());                           // doubles, on the devices
+                 gram = op.saved("gram", s.batch * s.d * s.d), sum = op.saved("sum", s.batch * s.d);
     const IndexBuffer skip = before ? op.index_input("skip", 1, 1) : IndexBuffer{}; // 0
     op.forward = OpCase::calls(FCI_VERSIONS(budget_learn), [=](auto& m, auto f) {
         std::vector<int32_t> all(s.batch * tokens);
@@ -157,8 +154,7 @@ OpCase budget_learn_case(BudgetLesson s, int before) {
         for (int i = 0; i < s.d * s.d; ++i) m[new_A][i] = i % (s.d + 1) == 0;
         std::copy_n(m[c], s.d, m[new_c]);
         m[losses][0] = 0.5f * static_cast<float>(before), m[losses][1] = static_cast<float>(before);
-        f(s, m[gram], m[sum], m[loss], {m[new_A], m[inverse], m[new_c], m[theta], m[losses]},
-          reinterpret_cast<double*>(m[work]), m[skip]);
+        f(s, m[gram], m[sum], m[loss], {m[new_A], m[inverse], m[new_c], m[theta], m[losses]}, m[skip]);
     });
     return op;
 }

@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 
+#include "core/scratch.h"
 #include "ops/attention.h"
 #include "ops/causal_conv1d.h"
 #include "ops/cross_entropy.h"
@@ -221,9 +222,18 @@ TEST_CASE("seeded bug: a forward pass that leaves or overruns or changes somethi
         "causal_conv1d batch=2 time=3 channels=5 width=4 forward",
         [](const OpCase& op, Memory<float>& m) {
             op.forward.cpu(m);
-            m[op.buffer("forward scratch")][25] = 0; // documented: channels * (width + 1)
+            cpu::Scratch scratch;
+            scratch.floats(25)[25] = 0;
         },
-        "a write outside forward scratch of 25 floats", true);
+        "a write outside scratch of 25 floats", true);
+    expect_report(
+        "causal_conv1d batch=2 time=3 channels=5 width=4 forward",
+        [](const OpCase& op, Memory<float>& m) { // what scratch holds before it is written
+            op.forward.cpu(m);
+            cpu::Scratch scratch;
+            m[op.buffer("y")][7] += scratch.floats(25)[3];
+        },
+        "y[7] is nan", true);
     expect_report(
         "selective_scan batch=2 time=17",
         [](const OpCase& op, Memory<float>& m) { // the state before chunk 1

@@ -213,9 +213,8 @@ struct Problem {
         A = ladder.random(s.state_size(), -16, -1);
         B = ladder.random(rows * s.states), C = ladder.random(rows * s.states), D = ladder.random(s.channels);
         y.resize(u.size()), saved.resize(s.saved_size());
-        std::vector<float> work(s.forward_scratch());
         cpu::selective_scan_forward(s, u.data(), dt.data(), A.data(), B.data(), C.data(), D.data(), y.data(),
-                                    saved.data(), work.data());
+                                    saved.data());
     }
 };
 
@@ -239,7 +238,7 @@ void add_selective_scan_forward(std::deque<Ladder>& ladders, bool tiny) {
     ladder.step("four lanes", "four lanes a channel: four times the warps to hide what each waits for",
                 [=] { in_registers<4>(s, u, dt, A, B, C, D, y); });
     ladder.step("chunks (shipped)", "loads of 16 steps at once, ahead of their use; 32 channels share B and C",
-                [=] { selective_scan_forward(s, u, dt, A, B, C, D, y, nullptr, nullptr); });
+                [=] { selective_scan_forward(s, u, dt, A, B, C, D, y, nullptr); });
 }
 
 void add_selective_scan_backward(std::deque<Ladder>& ladders, bool tiny) {
@@ -248,10 +247,10 @@ void add_selective_scan_backward(std::deque<Ladder>& ladders, bool tiny) {
     const Problem p(ladder, s);
     const std::vector<float> host_dy = ladder.random(p.u.size());
     std::vector<float> e_du(p.u.size()), e_ddt(p.u.size()), e_dA(p.A.size()), e_dB(p.B.size()), e_dC(p.B.size()),
-        e_dD(p.D.size()), work(s.backward_scratch());
+        e_dD(p.D.size());
     cpu::selective_scan_backward(s, p.u.data(), p.dt.data(), p.A.data(), p.B.data(), p.C.data(), p.D.data(),
                                  p.saved.data(), host_dy.data(), e_du.data(), e_ddt.data(), e_dA.data(), e_dB.data(),
-                                 e_dC.data(), e_dD.data(), work.data());
+                                 e_dC.data(), e_dD.data());
     const float *u = ladder.input(p.u), *dt = ladder.input(p.dt), *A = ladder.input(p.A), *B = ladder.input(p.B),
                 *C = ladder.input(p.C), *D = ladder.input(p.D), *saved = ladder.input(p.saved),
                 *dy = ladder.input(host_dy);
@@ -266,7 +265,7 @@ void add_selective_scan_backward(std::deque<Ladder>& ladders, bool tiny) {
     ladder.step("checkpoints", "h and a again from every 16th h; a block adds its channels' dB and dC",
                 [=] { checkpoint_backward(s, u, dt, A, B, C, D, saved, dy, du, ddt, dA, dB, dC, dD); });
     ladder.step("chunks (shipped)", "four states a lane; h and g of 16 steps in shared memory: dB, dC once a chunk",
-                [=] { selective_scan_backward(s, u, dt, A, B, C, D, saved, dy, du, ddt, dA, dB, dC, dD, nullptr); });
+                [=] { selective_scan_backward(s, u, dt, A, B, C, D, saved, dy, du, ddt, dA, dB, dC, dD); });
 }
 
 } // namespace fci::cuda

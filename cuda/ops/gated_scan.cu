@@ -293,14 +293,14 @@ size_t shared_bytes(const GatedScanShape& s, size_t fixed, size_t floats) {
 
 } // namespace
 
-void gated_scan_forward(GatedScanShape s, Both directions, float*) {
+void gated_scan_forward(GatedScanShape s, Both directions) {
     if (!s.size()) return;
     const size_t bytes = shared_bytes(s, sizeof(ForwardTiles), StepTiles::floats(s.rank));
     for (int first = 0; first < s.states; first += states)
         FCI_LAUNCH(forward_kernel, grid(s.scan(false), directions.count), threads, bytes, s, directions, first);
 }
 
-void gated_scan_backward(GatedScanShape s, Both directions, float*) {
+void gated_scan_backward(GatedScanShape s, Both directions) {
     if (!s.size()) return;
     const int64_t columns = int64_t{s.channels} * s.rank, blocks = blocks_for(s.channels, channels),
                   rows = int64_t{s.batch} * s.time, state_size = s.scan(false).state_size();

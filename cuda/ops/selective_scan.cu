@@ -164,7 +164,7 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
 } // namespace
 
 void selective_scan_forward(ScanShape s, const float* u, const float* dt, const float* A, const float* B,
-                            const float* C, const float* D, float* y, float* saved, float*) {
+                            const float* C, const float* D, float* y, float* saved) {
     if (!s.batch || !s.time || !s.channels) return;
     for (int first = 0; first < s.states; first += states)
         FCI_LAUNCH(forward_kernel, grid(s, 1), threads, 0, s, first, u, dt, A, B, C, D, y, saved);
@@ -172,7 +172,7 @@ void selective_scan_forward(ScanShape s, const float* u, const float* dt, const 
 
 void selective_scan_backward(ScanShape s, const float* u, const float* dt, const float* A, const float* B,
                              const float* C, const float* D, const float* saved, const float* dy, float* du, float* ddt,
-                             float* dA, float* dB, float* dC, float* dD, float*) {
+                             float* dA, float* dB, float* dC, float* dD) {
     if (!s.batch || !s.time || !s.channels) return;
     const int64_t blocks = blocks_for(s.channels, channels), btn = int64_t{s.batch} * s.time * s.states;
     Scratch scratch;

@@ -148,7 +148,6 @@ struct Maker {
     }
 
     BenchOp attention(const char* name, AttentionShape s, Calls calls) const {
-        check(s.scratch() <= batch * Lane::slot_of_one, "bench: {} needs {} floats of scratch", name, s.scratch());
         const double pairs = 1.0 * batch * s.queries * (s.causal ? (s.keys + 1) / 2.0 : s.keys);
         const double product = 2 * pairs * d, q = 1.0 * batch * s.queries * d, kv = 2.0 * batch * s.keys * d,
                      lse = 1.0 * batch * heads * s.queries;
@@ -158,13 +157,13 @@ struct Maker {
             {2 * product, 2 * q + kv + lse}, {5 * product, 5 * q + 3 * kv + lse}, calls,
             [=](Lane& l) {
                 const float* from = key ? l.x[0] : l.x[1];
-                FCI_ON(l.device, attention_forward)(s, l.x[0], from + key, from + v, l.y[0], l.y[1], l.y[2]);
+                FCI_ON(l.device, attention_forward)(s, l.x[0], from + key, from + v, l.y[0], l.y[1]);
             },
             [=](Lane& l) {
                 const float* from = key ? l.x[0] : l.x[1];
                 float* to = key ? l.g[0] : l.g[1];
                 FCI_ON(l.device, attention_backward)
-                (s, l.x[0], from + key, from + v, l.y[0], l.y[1], l.x[2], l.g[0], to + key, to + v, l.y[2]);
+                (s, l.x[0], from + key, from + v, l.y[0], l.y[1], l.x[2], l.g[0], to + key, to + v);
             });
     }
 
@@ -186,8 +185,8 @@ struct Maker {
         };
         return op(
             "causal_conv1d", fmt::format("{} x {} x {}, width 4", directions, batch * L, inner),
-            {(8 + 26) * n, 2 * n + w}, {(24 + 31) * n, 4 * n + 3 * w}, calls,
-            [=](Lane& l) { forward(s, both(l), l.y[1]); }, [=](Lane& l) { backward(s, both(l), l.y[1]); });
+            {(8 + 26) * n, 2 * n + w}, {(24 + 31) * n, 4 * n + 3 * w}, calls, [=](Lane& l) { forward(s, both(l)); },
+            [=](Lane& l) { backward(s, both(l)); });
     }
 
     BenchOp gated_scan(int directions, Calls calls) const {
@@ -207,7 +206,6 @@ struct Maker {
             }
             return all;
         };
-        const auto scratch = [=](Lane& l) { return l.far + directions * s.kept_size(); };
         const int64_t kept = s.saved_size() + (device == Device::cpu ? s.kept_size() : 0);
         const double n = 1.0 * directions * s.size(), low = 1.0 * directions * batch * L * (rank + 2 * states),
                      constants = directions * inner * (rank + states + 2.0), k = 1.0 * directions * kept;
@@ -215,7 +213,7 @@ struct Maker {
             "gated_scan", fmt::format("{} x {} x {} x {}", directions, batch * L, inner, states),
             {((6 + 18) * states + 2 * rank + 46 + 27) * n, 3 * n + low + constants + k},
             {((20 + 18) * states + 4 * rank + 27 + 35) * n, 7 * n + 3 * low + 3 * constants + k}, calls,
-            [=](Lane& l) { forward(s, both(l), scratch(l)); }, [=](Lane& l) { backward(s, both(l), scratch(l)); });
+            [=](Lane& l) { forward(s, both(l)); }, [=](Lane& l) { backward(s, both(l)); });
     }
 
     BenchOp scan(Calls calls) const { // what is left of gated_scan without its step and gate
@@ -228,10 +226,10 @@ struct Maker {
             "selective_scan", fmt::format("{} x {} x {}", batch * L, inner, states),
             {(6 + 18) * work, 3 * n + bc + constants + saved},
             {(20 + 18) * work, 7 * n + 3 * bc + 3 * constants + saved}, calls,
-            [=](Lane& l) { forward(s, l.x[0], l.dt, l.A, l.x[1], l.x[2], l.x[3], l.y[0], l.y[1], l.y[2]); },
+            [=](Lane& l) { forward(s, l.x[0], l.dt, l.A, l.x[1], l.x[2], l.x[3], l.y[0], l.y[1]); },
             [=](Lane& l) {
                 backward(s, l.x[0], l.dt, l.A, l.x[1], l.x[2], l.x[3], l.y[1], l.x[4], l.g[0], l.g[1], l.g[2], l.g[3],
-                         l.g[4], l.g[5], l.y[2]);
+                         l.g[4], l.g[5]);
             });
     }
 };
@@ -314,39 +312,39 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
         },
         [=](Lane& l) {
             FCI_ON(l.device, routing_scores_backward)
-            (route, l.x[0], l.x[0], l.x[1], l.x[2], l.y[1], l.x[3], l.g[0], l.g[0], l.g[1], l.g[2], l.y[2]);
+            (route, l.x[0], l.x[0], l.x[1], l.x[2], l.y[1], l.x[3], l.g[0], l.g[0], l.g[1], l.g[2]);
         }));
     t.push_back(op(
         "sparse_attention", fmt::format("{} x {}, {} heads", bL, pairs / bL, heads), {4 * pairs * d, 4 * n + lse},
         {10 * pairs * d, 11 * n + lse}, {0, 0, 0, 0, 0, 0, 0, 1},
         [=](Lane& l) {
             const int32_t* at = constant(l.device, global->data(), global->size());
-            FCI_ON(l.device, sparse_attention_forward)(sparse, l.x[0], at, l.y[0], l.y[1], l.y[2]);
+            FCI_ON(l.device, sparse_attention_forward)(sparse, l.x[0], at, l.y[0], l.y[1]);
         },
         [=](Lane& l) {
             const int32_t* at = constant(l.device, global->data(), global->size());
             FCI_ON(l.device, sparse_attention_backward)
-            (sparse, l.x[0], at, l.y[0], l.y[1], l.x[2], l.g[0], l.y[2]);
+            (sparse, l.x[0], at, l.y[0], l.y[1], l.x[2], l.g[0]);
         }));
     t.push_back(op(
         "linear_attention", fmt::format("{}, {} heads", bL, heads), {4 * n * d / heads + 2 * 22 * n, 4 * n + sums},
         {8 * n * d / heads + 4 * 22 * n, 11 * n + sums}, never,
         [=](Lane& l) {
             FCI_ON(l.device, linear_attention_forward)
-            (features, l.x[0], l.y[0], l.y[1], l.y[2]);
+            (features, l.x[0], l.y[0], l.y[1]);
         },
         [=](Lane& l) {
-            FCI_ON(l.device, linear_attention_backward)(features, l.x[0], l.y[0], l.y[1], l.x[2], l.g[0], l.y[2]);
+            FCI_ON(l.device, linear_attention_backward)(features, l.x[0], l.y[0], l.y[1], l.x[2], l.g[0]);
         }));
     t.push_back(op(
         "fourier", fmt::format("{} x {}", bL, d), {transform, 2 * n + tables}, {transform, 3 * n + tables}, never,
         [=](Lane& l) {
             FCI_ON(l.device, fourier_forward)
-            (wave, l.x[0], *waves, l.y[0], l.y[2]);
+            (wave, l.x[0], *waves, l.y[0]);
         },
         [=](Lane& l) {
             FCI_ON(l.device, fourier_backward)
-            (wave, l.x[0], *waves, l.g[0], l.y[2]);
+            (wave, l.x[0], *waves, l.g[0]);
         }));
     t.push_back(op(
         "rank1_scores", fmt::format("{} row{} x {}", batch, batch == 1 ? "" : "s", L), {2 * n + bL, n + d + 2 * bL},
@@ -357,7 +355,7 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
         },
         [=](Lane& l) {
             FCI_ON(l.device, rank1_scores_backward)
-            (rank1, l.x[0], l.index, l.x[1], l.y[1], l.x[2], l.g[0], l.g[1], l.y[2]);
+            (rank1, l.x[0], l.index, l.x[1], l.y[1], l.x[2], l.g[0], l.g[1]);
         }));
     t.push_back(op("top_k", fmt::format("{} x {}, k {}", batch, L, k), {0, 1. * bL + batch * rows}, {}, all,
                    [=](Lane& l) {

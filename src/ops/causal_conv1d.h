@@ -7,7 +7,7 @@
 //           dx[b,t-+(K-1-k),c] += w[c,k] dp[b,t,c]                                         (dx)
 //           dw[c,k] += sum_bt dp[b,t,c] x[b,t-+(K-1-k),c]                                  (dw)
 //           dbias[c] += sum_bt dp[b,t,c]                                                   (db)
-// Contract  every d* is ADDED to. scratch: the CPU's. Nothing saved: p is K products a number, made again from x, which
+// Contract  every d* is ADDED to. Nothing saved: p is K products a number, made again from x, which
 //           backward reads anyway. One or two directions of time, each with tensors of its own (ops/directions.h).
 // Cost      (2 K + 26) batch time channels flops a direction forward, (6 K + 31) backward: bound by memory, hence silu
 //           in the same pass. K = 4 in Mamba  [Gu & Dao 2023].
@@ -21,8 +21,6 @@ namespace fci {
 
 struct ConvShape {
     int batch, time, channels, width;
-    int64_t forward_scratch() const { return int64_t{channels} * (width + 1); }
-    int64_t backward_scratch() const { return int64_t{channels} * (2 * width + 1); }
 };
 
 template <class T>
@@ -35,7 +33,7 @@ struct ConvDirection {
 };
 
 template <class T>
-using CausalConv1d = void(ConvShape, Directions<ConvDirection<T>>, T* scratch);
+using CausalConv1d = void(ConvShape, Directions<ConvDirection<T>>);
 
 FCI_TWINS(CausalConv1d<float>, causal_conv1d_forward)
 FCI_TWINS(CausalConv1d<float>, causal_conv1d_backward)

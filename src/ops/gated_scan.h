@@ -12,7 +12,7 @@
 //           d_dt_bias[c]     += sum_bt dp[b,t,c]                                                            (db)
 //           dA_log[c,n]      += dA[c,n] A[c,n]                                                              (dA)
 // Contract  every d* is ADDED to. One or two directions of time, each with tensors of its own (ops/directions.h).
-//           scratch: the CPU's. Saved: h before each chunk of time. The CPU calls the ops that this is made of, one
+//           Saved: h before each chunk of time. The CPU calls the ops that this is made of, one
 //           after another while their numbers are in its cache, and keeps p, dt, A and s for backward. A GPU is one
 //           kernel each way, to which those are worth less than the memory traffic: none of them is ever written.
 // Cost      the scan's and, of b t c, 2 rank + 46 + 27 flops forward and 4 rank + 27 + 35 backward; a GPU makes p, dt
@@ -36,8 +36,6 @@ struct GatedScanShape {
     int64_t size() const { return int64_t{batch} * time * channels; }
     int64_t saved_size() const { return scan(false).saved_size(); }
     int64_t kept_size() const { return 3 * size() + scan(false).state_size(); } // on the CPU
-    int64_t forward_scratch() const { return scan(false).forward_scratch(); }
-    int64_t backward_scratch() const { return kept_size() + scan(false).backward_scratch(); }
 };
 
 template <class T>
@@ -51,7 +49,7 @@ struct GatedScanDirection {
 };
 
 template <class T>
-using GatedScan = void(GatedScanShape, Directions<GatedScanDirection<T>>, T* scratch);
+using GatedScan = void(GatedScanShape, Directions<GatedScanDirection<T>>);
 
 FCI_TWINS(GatedScan<float>, gated_scan_forward)
 FCI_TWINS(GatedScan<float>, gated_scan_backward)

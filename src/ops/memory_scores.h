@@ -8,7 +8,7 @@
 //           dPq[r,m] = sum_j D[r,j] p(j|m),   G[j,m] = sum_r D[r,j] Pq[r,m]                 (dPq) (G)
 //           dP[j,m] = (G[j,m] - sum_i G[i,m] p(i|m)) / n[m]                                 (dP)
 //           dz[j,m] += P[j,m] (dP[j,m] - sum_l dP[j,l] P[j,l]);   dzq from dPq likewise      (dz) (dzq)
-// Contract  every d* is ADDED to. p(j|q) is kept from 0 by at least 1e-30. scratch (backward): b t m.
+// Contract  every d* is ADDED to. p(j|q) is kept from 0 by at least 1e-30.
 // Cost      O(b (t + r) m + b r t m).
 #pragma once
 #include "core/tape.h"
@@ -23,8 +23,7 @@ struct MemoryShape {
 template <class T>
 using MemoryScoresForward = void(MemoryShape, const T* z, const T* zq, T* scores, T* saved);
 template <class T>
-using MemoryScoresBackward = void(MemoryShape, const T* saved, const T* scores, const T* dscores, T* dz, T* dzq,
-                                  T* scratch);
+using MemoryScoresBackward = void(MemoryShape, const T* saved, const T* scores, const T* dscores, T* dz, T* dzq);
 
 FCI_TWINS(MemoryScoresForward<float>, memory_scores_forward)
 FCI_TWINS(MemoryScoresBackward<float>, memory_scores_backward)

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/scalar.h"
+#include "core/scratch.h"
 
 namespace fci {
 namespace cpu {
@@ -20,9 +21,11 @@ int position(const ScanShape& s, int i) { return s.reverse ? s.time - 1 - i : i;
 } // namespace
 
 void selective_scan_forward(ScanShape s, const float* u, const float* dt, const float* A, const float* B,
-                            const float* C, const float* D, float* y, float* saved, float* scratch) {
+                            const float* C, const float* D, float* y, float* saved) {
     const int nd = s.channels;
-    float *A2 = scratch, *h = A2 + s.state_size(), *dtu = h + s.state_size(); // A2 = A log2(e): a = exp2(dt A2)
+    Scratch scratch;
+    float *A2 = scratch.floats(s.state_size()), *h = scratch.floats(s.state_size()), *dtu = scratch.floats(nd);
+    // A2 = A log2(e): a = exp2(dt A2)
     transpose_states(s, A, log2_e, A2);
     for (int b = 0; b < s.batch; ++b) {
         std::fill(h, h + s.state_size(), 0.f);
@@ -53,12 +56,14 @@ void selective_scan_forward(ScanShape s, const float* u, const float* dt, const 
 
 void selective_scan_backward(ScanShape s, const float* u, const float* dt, const float* A, const float* B,
                              const float* C, const float* D, const float* saved, const float* dy, float* du, float* ddt,
-                             float* dA, float* dB, float* dC, float* dD, float* scratch) {
+                             float* dA, float* dB, float* dC, float* dD) {
     const int nd = s.channels;
     const int64_t size = s.state_size();
-    float *At = scratch, *dAt = At + size, *g = dAt + size;             // (n,d)
-    float *a = g + size, *h = a + ScanShape::chunk * size;              // a[i], i in the chunk; h[i], h[0] is before it
-    float *dtu = h + (ScanShape::chunk + 1) * size, *sum_gB = dtu + nd; // (d)
+    Scratch scratch;
+    float *At = scratch.floats(size), *dAt = scratch.floats(size), *g = scratch.floats(size); // (n,d)
+    float *a = scratch.floats(ScanShape::chunk * size),
+          *h = scratch.floats((ScanShape::chunk + 1) * size);      // a[i], i in the chunk; h[i], h[0] is before it
+    float *dtu = scratch.floats(nd), *sum_gB = scratch.floats(nd); // (d)
     transpose_states(s, A, 1.f, At);
     std::fill(dAt, dAt + size, 0.f);
     for (int b = 0; b < s.batch; ++b) {
@@ -134,19 +139,14 @@ Tensor selective_scan(Tape& tape, Tensor u, Tensor dt, Tensor A, Tensor B, Tenso
     expect_shape("selective_scan", "C", C, {s.batch, s.time, s.states});
     expect_shape("selective_scan", "D", D, {s.channels});
     Tensor y = tape.tensor(u.shape);
-    Arena& arena = tape.arena();
-    float* saved = tape.recording() ? arena.floats(s.saved_size()) : nullptr;
-    const Arena::Mark mark = arena.mark();
+    float* saved = tape.recording() ? tape.arena().floats(s.saved_size()) : nullptr;
     const Device device = tape.device();
     FCI_ON(device, selective_scan_forward)
-    (s, u.data, dt.data, A.data, B.data, C.data, D.data, y.data, saved, arena.floats(s.forward_scratch()));
-    arena.release(mark);
-    tape.append("selective_scan", y, [=, arena = &arena] {
-        const Arena::Mark mark = arena->mark();
+    (s, u.data, dt.data, A.data, B.data, C.data, D.data, y.data, saved);
+    tape.append("selective_scan", y, [=] {
         FCI_ON(device, selective_scan_backward)
         (s, u.data, dt.data, A.data, B.data, C.data, D.data, saved, y.grad, u.grad, dt.grad, A.grad, B.grad, C.grad,
-         D.grad, arena->floats(s.backward_scratch()));
-        arena->release(mark);
+         D.grad);
     });
     return y;
 }

@@ -27,17 +27,15 @@ struct ScanShape {
     constexpr int chunks() const { return (time + chunk - 1) / chunk; }
     constexpr int64_t state_size() const { return int64_t{channels} * states; }
     int64_t saved_size() const { return int64_t{batch} * chunks() * state_size(); }
-    int64_t forward_scratch() const { return 2 * state_size() + channels; }
-    int64_t backward_scratch() const { return (3 + 2 * chunk + 1) * state_size() + 2 * channels; }
 };
 
 // saved: h before each chunk, (b, chunks, n, d); may be null in the forward pass when no backward will follow
 template <class T>
 using SelectiveScanForward = void(ScanShape, const T* u, const T* dt, const T* A, const T* B, const T* C, const T* D,
-                                  T* y, T* saved, T* scratch);
+                                  T* y, T* saved);
 template <class T>
 using SelectiveScanBackward = void(ScanShape, const T* u, const T* dt, const T* A, const T* B, const T* C, const T* D,
-                                   const T* saved, const T* dy, T* du, T* ddt, T* dA, T* dB, T* dC, T* dD, T* scratch);
+                                   const T* saved, const T* dy, T* du, T* ddt, T* dA, T* dB, T* dC, T* dD);
 
 FCI_TWINS(SelectiveScanForward<float>, selective_scan_forward)
 FCI_TWINS(SelectiveScanBackward<float>, selective_scan_backward)

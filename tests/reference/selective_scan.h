@@ -1,5 +1,5 @@
 // selective_scan, straight from the equations of ops/selective_scan.h: one state at a time, all of h and g kept.
-// The kernel's saved and scratch memory is not used.
+// The kernel's saved memory is not used.
 #pragma once
 #include <cmath>
 #include <vector>
@@ -27,7 +27,7 @@ struct StateHistory {
 
 template <class T>
 void selective_scan_forward(ScanShape s, const T* u, const T* dt, const T* A, const T* B, const T* C, const T* D, T* y,
-                            T*, T*) {
+                            T*) {
     for (int b = 0; b < s.batch; ++b)
         for (int d = 0; d < s.channels; ++d) {
             for (int t = 0; t < s.time; ++t)
@@ -44,7 +44,7 @@ void selective_scan_forward(ScanShape s, const T* u, const T* dt, const T* A, co
 
 template <class T>
 void selective_scan_backward(ScanShape s, const T* u, const T* dt, const T* A, const T* B, const T* C, const T* D,
-                             const T*, const T* dy, T* du, T* ddt, T* dA, T* dB, T* dC, T* dD, T*) {
+                             const T*, const T* dy, T* du, T* ddt, T* dA, T* dB, T* dC, T* dD) {
     for (int b = 0; b < s.batch; ++b)
         for (int d = 0; d < s.channels; ++d) {
             for (int n = 0; n < s.states; ++n) {
