@@ -221,6 +221,7 @@ std::string check_node(const OpCase& op, Device device) {
     gradients.keep_zeroed();
     Tape tape(arena, true, device == Device::cpu ? nullptr : &gradients);
     const Outputs made = op.node(tape, by_node);
+    if (!(tape[0].cost == op.cost)) return op.name + ": the node states another cost than the row";
     size_t seen = 0;
     for (size_t i = 0; i < op.fields.size(); ++i)
         if (op.fields[i].role == Role::output) {

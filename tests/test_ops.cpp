@@ -102,16 +102,16 @@ TEST_CASE("seeded bug: the scan's g forgets a[t+1]", "[ops][control]") {
                     const reference::StateHistory of(s, b, c, n, x("u"), x("dt"), x("A"), x("B"));
                     auto g = of.h[0] * 0;
                     for (int i = s.time - 1; i >= 0; --i) {
-                        const int bt = b * s.time + i, btd = bt * s.channels + c, btn = bt * s.states + n,
-                                  dn = c * s.states + n;
-                        g += x("C")[btn] * d("y")[btd]; // a[t+1] is missing
+                        const int bt = b * s.time + i, btc = bt * s.channels + c, btn = bt * s.states + n,
+                                  cn = c * s.states + n;
+                        g += x("C")[btn] * d("y")[btc]; // a[t+1] is missing
                         const auto r = g * of.a[i] * of.h_before(i);
-                        d("A")[dn] += r * x("dt")[btd];
-                        d("dt")[btd] += r * x("A")[dn] + g * x("B")[btn] * x("u")[btd];
-                        d("u")[btd] += x("dt")[btd] * g * x("B")[btn] + (n ? 0 : x("D")[c] * d("y")[btd]);
-                        d("B")[btn] += g * x("dt")[btd] * x("u")[btd];
-                        d("C")[btn] += d("y")[btd] * of.h[i];
-                        d("D")[c] += n ? 0 : d("y")[btd] * x("u")[btd];
+                        d("A")[cn] += r * x("dt")[btc];
+                        d("dt")[btc] += r * x("A")[cn] + g * x("B")[btn] * x("u")[btc];
+                        d("u")[btc] += x("dt")[btc] * g * x("B")[btn] + (n ? 0 : x("D")[c] * d("y")[btc]);
+                        d("B")[btn] += g * x("dt")[btc] * x("u")[btc];
+                        d("C")[btn] += d("y")[btc] * of.h[i];
+                        d("D")[c] += n ? 0 : d("y")[btc] * x("u")[btc];
                     }
                 }
     });

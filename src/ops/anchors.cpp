@@ -50,7 +50,9 @@ Tensor anchors(Tape& tape, Tensor x, Tensor a) {
     float* p = tape.arena().floats(int64_t{s.rows} * s.anchors);
     const Device device = tape.device();
     FCI_ON(device, anchors_forward)(s, x.data, a.data, y.data, p);
-    tape.append("anchors", y, [=] { FCI_ON(device, anchors_backward)(s, x.data, a.data, p, y.grad, x.grad, a.grad); });
+    tape.append("anchors", y, anchors_cost(s), [=] {
+        FCI_ON(device, anchors_backward)(s, x.data, a.data, p, y.grad, x.grad, a.grad);
+    });
     return y;
 }
 

@@ -16,6 +16,11 @@ struct AnchorShape {
     int rows, anchors, d;
 };
 
+constexpr OpCost anchors_cost(AnchorShape s) {
+    const double x = 1. * s.rows * s.d, a = 1. * s.anchors * s.d, p = 1. * s.rows * s.anchors, product = 2 * p * s.d;
+    return {{2 * product, 22 * p, 2 * x + a + p}, {4 * product, 0, 4 * x + 3 * a + p}};
+}
+
 template <class T>
 using AnchorsForward = void(AnchorShape, const T* x, const T* a, T* y, T* p);
 template <class T>

@@ -186,7 +186,7 @@ Tensor attend(Tape& tape, const char* name, AttentionShape s, Tensor q, Tensor k
     float* lse = tape.arena().floats(s.lse_size());
     const Device device = tape.device();
     FCI_ON(device, attention_forward)(s, q.data, k.data + k_column, v.data + v_column, y.data, lse);
-    tape.append(name, y, [=] {
+    tape.append(name, y, attention_cost(s), [=] {
         FCI_ON(device, attention_backward)
         (s, q.data, k.data + k_column, v.data + v_column, y.data, lse, y.grad, q.grad, k.grad + k_column,
          v.grad + v_column);

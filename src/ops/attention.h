@@ -31,6 +31,14 @@ struct AttentionShape {
     int64_t lse_size() const { return int64_t{batch} * heads * queries; }
 };
 
+constexpr OpCost attention_cost(AttentionShape s) {
+    const double queries = 1. * s.batch * s.queries * s.heads, keys = 1. * s.batch * s.keys * s.heads,
+                 pairs = queries * (s.causal ? (s.keys + 1) / 2. : s.keys), q = queries * s.d_head,
+                 y = queries * s.value_width(), kv = keys * (s.d_head + s.value_width());
+    const double scores = 2 * pairs * s.d_head, values = 2 * pairs * s.value_width();
+    return {{scores + values, 0, q + y + kv + queries}, {3 * scores + 2 * values, 0, 3 * q + 2 * y + 3 * kv + queries}};
+}
+
 template <class T>
 using AttentionForward = void(AttentionShape, const T* q, const T* k, const T* v, T* y, T* lse);
 template <class T>

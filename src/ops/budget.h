@@ -22,6 +22,11 @@ struct BudgetShape {
     int batch, time, chosen, d;
 };
 
+constexpr OpCost budget_cost(BudgetShape s) { // (1) and (3)
+    const double x = 1. * s.batch * s.time * s.d, taken = 1. * s.batch * s.chosen * s.d;
+    return {{2 * (x + taken) * s.d, 0, 2 * x + taken + s.d * (s.d + 1.) * (1. + s.batch)}, {}};
+}
+
 struct BudgetLesson {
     static constexpr int tile = 16; // of the inverse on the GPU
     int batch, rows, d;             // sequences, losses of each, features

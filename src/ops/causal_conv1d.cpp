@@ -102,7 +102,9 @@ Tensor causal_conv1d(Tape& tape, std::span<const ConvInput> in) {
     expect_apart("causal_conv1d", in, &ConvInput::x, &ConvInput::w, &ConvInput::bias);
     const Device device = tape.device();
     FCI_ON(device, causal_conv1d_forward)(s, directions);
-    tape.append("causal_conv1d", y, [=] { FCI_ON(device, causal_conv1d_backward)(s, directions); });
+    tape.append("causal_conv1d", y, conv_cost(s, directions.count), [=] {
+        FCI_ON(device, causal_conv1d_backward)(s, directions);
+    });
     return y;
 }
 

@@ -23,6 +23,11 @@ struct ConvShape {
     int batch, time, channels, width;
 };
 
+constexpr OpCost conv_cost(ConvShape s, int directions) {
+    const double n = 1. * directions * s.batch * s.time * s.channels, w = 1. * directions * s.channels * (s.width + 1);
+    return {{2 * s.width * n, 26 * n, 2 * n + w}, {6 * s.width * n, 31 * n, 4 * n + 3 * w}};
+}
+
 template <class T>
 struct ConvDirection {
     bool reverse;

@@ -87,7 +87,9 @@ Tensor fourier(Tape& tape, Tensor x, const FourierTables& tables) {
     Tensor y = tape.tensor(x.shape);
     const Device device = tape.device();
     FCI_ON(device, fourier_forward)(s, x.data, tables, y.data);
-    tape.append("fourier", y, [=, table = &tables] { FCI_ON(device, fourier_backward)(s, y.grad, *table, x.grad); });
+    tape.append("fourier", y, fourier_cost(s), [=, table = &tables] {
+        FCI_ON(device, fourier_backward)(s, y.grad, *table, x.grad);
+    });
     return y;
 }
 

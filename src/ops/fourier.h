@@ -21,6 +21,12 @@ struct FourierShape {
     int half() const { return time / 2 + 1; } // rows whose products make all others
 };
 
+constexpr OpCost fourier_cost(FourierShape s) {
+    const double n = 1. * s.batch * s.time * s.d, tables = s.time * (s.time + 2.) + 2. * s.d * s.d,
+                 transform = 4 * n * s.d + 2 * n * s.time;
+    return {{transform, 0, 2 * n + tables}, {transform, 0, 3 * n + tables}};
+}
+
 // Cosines and sines of 2 pi k j / n in double precision, k j reduced modulo n, rounded once.
 struct FourierTables {
     std::vector<float> cos_t, sin_t; // (half,t)

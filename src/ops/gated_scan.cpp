@@ -83,7 +83,9 @@ Tensor gated_scan(Tape& tape, std::span<const GatedScanInput> in) {
         directions.add(i.direction(to, saved, kept));
     }
     FCI_ON(device, gated_scan_forward)(s, directions);
-    tape.append("gated_scan", y, [=] { FCI_ON(device, gated_scan_backward)(s, directions); });
+    tape.append("gated_scan", y, gated_scan_cost(s, directions.count), [=] {
+        FCI_ON(device, gated_scan_backward)(s, directions);
+    });
     return y;
 }
 

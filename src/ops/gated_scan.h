@@ -34,9 +34,17 @@ struct GatedScanShape {
     constexpr ScanShape scan(bool reverse) const { return {batch, time, channels, states, reverse}; }
     LinearShape step() const { return {batch * time, rank, channels}; }
     int64_t size() const { return int64_t{batch} * time * channels; }
-    int64_t saved_size() const { return scan(false).saved_size(); }
+    constexpr int64_t saved_size() const { return scan(false).saved_size(); }
     int64_t kept_size() const { return 3 * size() + scan(false).state_size(); } // on the CPU
 };
+
+constexpr OpCost gated_scan_cost(GatedScanShape s, int directions) { // what the CPU keeps is not counted
+    const double rows = 1. * directions * s.batch * s.time, n = rows * s.channels, low = rows * (s.rank + 2 * s.states),
+                 constants = directions * s.channels * (s.rank + s.states + 2.),
+                 saved = 1. * directions * s.saved_size();
+    return {{((6 + 18) * s.states + 2 * s.rank) * n, (46 + 27) * n, 3 * n + low + constants + saved},
+            {((20 + 18) * s.states + 4 * s.rank) * n, (27 + 35) * n, 7 * n + 3 * low + 3 * constants + saved}};
+}
 
 template <class T>
 struct GatedScanDirection {
@@ -58,9 +66,29 @@ struct GatedScanInput {
     Tensor u, dt_low, B, C, z, dt_weight, dt_bias, A_log, D;
     bool reverse;
     GatedScanDirection<float> direction(Tensor y, float* saved, float* kept) const {
-        return {reverse,    u.data, dt_low.data, B.data,         C.data,       z.data,     dt_weight.data, dt_bias.data,
-                A_log.data, D.data, y.data,      saved,          kept,         y.grad,     u.grad,         dt_low.grad,
-                B.grad,     C.grad, z.grad,      dt_weight.grad, dt_bias.grad, A_log.grad, D.grad};
+        return {.reverse = reverse,
+                .u = u.data,
+                .dt_low = dt_low.data,
+                .B = B.data,
+                .C = C.data,
+                .z = z.data,
+                .dt_weight = dt_weight.data,
+                .dt_bias = dt_bias.data,
+                .A_log = A_log.data,
+                .D = D.data,
+                .y = y.data,
+                .saved = saved,
+                .kept = kept,
+                .dy = y.grad,
+                .du = u.grad,
+                .d_dt_low = dt_low.grad,
+                .dB = B.grad,
+                .dC = C.grad,
+                .dz = z.grad,
+                .d_dt_weight = dt_weight.grad,
+                .d_dt_bias = dt_bias.grad,
+                .dA_log = A_log.grad,
+                .dD = D.grad};
     }
 };
 Tensor gated_scan(Tape&, std::span<const GatedScanInput>); // -> (directions,b,t,c)

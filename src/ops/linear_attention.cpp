@@ -115,7 +115,7 @@ Tensor linear_attention(Tape& tape, Tensor qkv, int heads) {
     float* saved = tape.arena().floats(s.saved_size());
     const Device device = tape.device();
     FCI_ON(device, linear_attention_forward)(s, qkv.data, y.data, saved);
-    tape.append("linear_attention", y, [=] {
+    tape.append("linear_attention", y, linear_attention_cost(s), [=] {
         FCI_ON(device, linear_attention_backward)(s, qkv.data, y.data, saved, y.grad, qkv.grad);
     });
     return y;

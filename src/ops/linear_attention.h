@@ -21,8 +21,13 @@ struct LinearAttentionShape {
     int batch, time, heads, d_head;
     constexpr int d() const { return heads * d_head; }
     constexpr int64_t sums() const { return int64_t{d_head} * (d_head + 1); } // S and z of a head
-    int64_t saved_size() const { return batch * heads * sums(); }
+    constexpr int64_t saved_size() const { return batch * heads * sums(); }
 };
+
+constexpr OpCost linear_attention_cost(LinearAttentionShape s) {
+    const double n = 1. * s.batch * s.time * s.d(), product = 2 * n * s.d_head, sums = 1. * s.saved_size();
+    return {{2 * product, 2 * 22 * n, 4 * n + sums}, {4 * product, 4 * 22 * n, 11 * n + sums}};
+}
 
 template <class T>
 using LinearAttentionForward = void(LinearAttentionShape, const T* qkv, T* y, T* saved);

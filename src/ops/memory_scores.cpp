@@ -98,7 +98,7 @@ Tensor memory_scores(Tape& tape, Tensor z, Tensor zq) {
     float* saved = tape.arena().floats(s.saved());
     const Device device = tape.device();
     FCI_ON(device, memory_scores_forward)(s, z.data, zq.data, scores.data, saved);
-    tape.append("memory_scores", scores, [=] {
+    tape.append("memory_scores", scores, memory_scores_cost(s), [=] {
         FCI_ON(device, memory_scores_backward)
         (s, saved, scores.data, scores.grad, z.grad, zq.grad);
     });

@@ -17,8 +17,14 @@ namespace fci {
 
 struct MemoryShape {
     int batch, time, rows, slots;
-    int64_t saved() const { return int64_t{batch} * slots * (time + rows + 1); } // P, Pq, n one after another
+    constexpr int64_t saved() const { return int64_t{batch} * slots * (time + rows + 1); } // P, Pq, n one after another
 };
+
+constexpr OpCost memory_scores_cost(MemoryShape s) {
+    const double z = 1. * s.batch * (s.time + s.rows) * s.slots, n = 1. * s.batch * s.rows * s.time,
+                 saved = 1. * s.saved();
+    return {{2 * n * s.slots, 22 * z, z + n + saved}, {4 * n * s.slots, 22 * n, 2 * z + 2 * n + saved}};
+}
 
 template <class T>
 using MemoryScoresForward = void(MemoryShape, const T* z, const T* zq, T* scores, T* saved);

@@ -65,7 +65,7 @@ Tensor rank1_scores(Tape& tape, Tensor x, IntTensor query, Tensor v) {
     float* f = tape.arena().floats(int64_t{s.batch} * s.time);
     const Device device = tape.device();
     FCI_ON(device, rank1_scores_forward)(s, x.data, query.data, v.data, scores.data, f);
-    tape.append("rank1_scores", scores, [=] {
+    tape.append("rank1_scores", scores, rank1_scores_cost(s), [=] {
         FCI_ON(device, rank1_scores_backward)
         (s, x.data, query.data, v.data, f, scores.grad, x.grad, v.grad);
     });

@@ -17,6 +17,11 @@ struct Rank1Shape {
     int batch, time, rows, d;
 };
 
+constexpr OpCost rank1_scores_cost(Rank1Shape s) {
+    const double f = 1. * s.batch * s.time, x = f * s.d, n = f * s.rows;
+    return {{2 * x + n, 0, x + s.d + f + n}, {4 * x + 4 * n, 0, 3 * x + 3 * s.d + f + n}};
+}
+
 template <class T>
 using Rank1ScoresForward = void(Rank1Shape, const T* x, const int32_t* query, const T* v, T* scores, T* f);
 template <class T>

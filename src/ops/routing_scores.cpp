@@ -54,7 +54,7 @@ Tensor routing_scores(Tape& tape, Tensor xq, Tensor x, Tensor wq, Tensor wk, int
     float* saved = tape.arena().floats(2 * s.vectors());
     const Device device = tape.device();
     FCI_ON(device, routing_scores_forward)(s, xq.data, x.data, wq.data, wk.data, scores.data, saved);
-    tape.append("routing_scores", scores, [=] {
+    tape.append("routing_scores", scores, routing_scores_cost(s), [=] {
         FCI_ON(device, routing_scores_backward)
         (s, xq.data, x.data, wq.data, wk.data, saved, scores.grad, xq.grad, x.grad, wq.grad, wk.grad);
     });

@@ -27,6 +27,12 @@ struct RoutingShape {
     int64_t vectors() const { return int64_t{batch} * rows * d; }                  // of one of p, w
 };
 
+constexpr OpCost routing_scores_cost(RoutingShape s) {
+    const double rows = 1. * s.batch * s.rows, x = 1. * s.batch * s.keys * s.d, W = 2. * s.d * s.d,
+                 of_rows = rows * (s.keys + 3. * s.d), flops = 2 * rows * (W + 1. * s.keys * s.d);
+    return {{flops, 0, x + W + of_rows}, {2 * flops, 0, 3 * x + 3 * W + of_rows}};
+}
+
 // saved: p, w one after another, 2 * vectors()
 template <class T>
 using RoutingScoresForward = void(RoutingShape, const T* xq, const T* x, const T* wq, const T* wk, T* scores, T* saved);

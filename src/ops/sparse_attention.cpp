@@ -196,7 +196,7 @@ Tensor sparse_attention(Tape& tape, Tensor qkv, IntTensor global, int heads) {
     const int32_t* where = constant(device, global.data, s.globals);
     float* lse = tape.arena().floats(s.lse_size());
     FCI_ON(device, sparse_attention_forward)(s, qkv.data, where, y.data, lse);
-    tape.append("sparse_attention", y, [=] {
+    tape.append("sparse_attention", y, sparse_attention_cost(s), [=] {
         FCI_ON(device, sparse_attention_backward)(s, qkv.data, where, y.data, lse, y.grad, qkv.grad);
     });
     return y;

@@ -28,6 +28,12 @@ struct SparseShape {
     int64_t lse_size() const { return int64_t{batch} * heads * time; }
 };
 
+constexpr OpCost sparse_attention_cost(SparseShape s) {
+    const double rows = 1. * s.batch * s.time, n = rows * s.d(), lse = rows * s.heads,
+                 product = 2 * n * (SparseShape::rows + 2 * SparseShape::reach - 1 + s.globals);
+    return {{2 * product, 0, 4 * n + lse}, {5 * product, 0, 11 * n + lse}};
+}
+
 template <class T>
 using SparseAttentionForward = void(SparseShape, const T* qkv, const int32_t* global, T* y, T* lse);
 template <class T>

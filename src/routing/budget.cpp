@@ -21,6 +21,7 @@ IntTensor Budget::choose(Tape& tape, Tensor x) const {
     FCI_ON(device, budget_bounds)(s, x.data, inverse_.data, theta_.data, bound);
     FCI_ON(device, budget_choose)(s, bound, chosen);
     arena.release(mark);
+    tape.append("budget", {}, budget_cost(s), [] {});
     return {chosen, {batch, s.chosen}};
 }
 
