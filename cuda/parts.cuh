@@ -30,16 +30,16 @@ struct PartSums {
 };
 
 // Two sums over the same numbers, made in one pass, and where they go.
-struct Two {
+struct Pair {
     float first, second;
 };
-struct Twos {
+struct PairTo {
     float *first, *second;
 };
 __device__ __forceinline__ void add(float& sum, float v) { sum += v; }
-__device__ __forceinline__ void add(Two& sum, Two v) { sum.first += v.first, sum.second += v.second; }
+__device__ __forceinline__ void add(Pair& sum, Pair v) { sum.first += v.first, sum.second += v.second; }
 __device__ __forceinline__ void put(float* to, int64_t i, float v) { to[i] = v; }
-__device__ __forceinline__ void put(Twos to, int64_t i, Two v) { to.first[i] = v.first, to.second[i] = v.second; }
+__device__ __forceinline__ void put(PairTo to, int64_t i, Pair v) { to.first[i] = v.first, to.second[i] = v.second; }
 
 // Blocks of 32 columns x 8 strands. sum_r f(r) over r = begin .. end-1 by the 8 threads of a column, each top to bottom
 // and every eighth, then the strands in order. In the thread with y = 0.
@@ -76,7 +76,7 @@ void PartSums<most>::launch() const {
     if (blocks) FCI_LAUNCH(add_part_sums<most>, blocks, dim3(32, sum_strands), 0, *this);
 }
 
-// to[c] += sum_r f(r,c) for c < columns, f a float, or Two with to Twos: rows are cut into chunks, each a part. The
+// to[c] += sum_r f(r,c) for c < columns, f a float, or Pair with to PairTo: rows are cut into chunks, each a part. The
 // gradients of biases and of norms' weights.
 inline constexpr int column_chunk = 256; // rows
 template <class T, class F, class Parts>
@@ -94,7 +94,7 @@ void add_column_sums(int rows, int columns, F f, To to) {
     Scratch scratch;
     PartSums<2> sums;
     To parts{};
-    if constexpr (std::is_same_v<To, Twos>)
+    if constexpr (std::is_same_v<To, PairTo>)
         parts = {sums.add(scratch, chunks, columns, to.first), sums.add(scratch, chunks, columns, to.second)};
     else
         parts = sums.add(scratch, chunks, columns, to);

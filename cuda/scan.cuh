@@ -24,11 +24,11 @@ __device__ __forceinline__ float* as_array(float4& v) { return &v.x; }
 
 // What a thread does: a quarter of the states of a channel, of those from first_state on.
 struct Place {
-    int quarter, column, d, b, block, first_state, n0;
+    int quarter, column, c, b, block, first_state, n0;
     bool inside; // the last block may have channels to spare
     __device__ Place(const ScanShape& s, int first_state_)
-        : quarter(threadIdx.x % lanes), column(threadIdx.x / lanes), d(blockIdx.y * channels + column), b(blockIdx.x),
-          block(blockIdx.y), first_state(first_state_), n0(first_state + quarter * each_lane), inside(d < s.channels) {}
+        : quarter(threadIdx.x % lanes), column(threadIdx.x / lanes), c(blockIdx.y * channels + column), b(blockIdx.x),
+          block(blockIdx.y), first_state(first_state_), n0(first_state + quarter * each_lane), inside(c < s.channels) {}
 
     __device__ bool has(const ScanShape& s, int j) const { return inside && n0 + j < s.states; } // state j of its four
     __device__ int own(int k) const { return k * lanes + quarter; }                              // its k-th own step
@@ -45,7 +45,7 @@ __device__ __forceinline__ void fetch_channels(const ScanShape& s, const Place& 
                                                float (&v)[owned]) {
     for (int k = 0; k < owned; ++k) {
         const int i = first + p.own(k);
-        v[k] = p.inside && i < s.time ? from[row(s, p.b, i) * s.channels + p.d] : 0.f;
+        v[k] = p.inside && i < s.time ? from[row(s, p.b, i) * s.channels + p.c] : 0.f;
     }
 }
 __device__ __forceinline__ void fetch_states(const ScanShape& s, const Place& p, int first, const float* from,
@@ -63,9 +63,9 @@ __device__ __forceinline__ void put_own(const Place& p, const float (&v)[owned],
     for (int k = 0; k < owned; ++k) tile[p.own_at(k)] = v[k];
 }
 
-// h before a chunk, to and from `saved` (b, chunks, n, d).
+// h before a chunk, to and from `saved` (b, chunks, n, c).
 __device__ __forceinline__ int64_t saved_at(const ScanShape& s, const Place& p, int chunk, int j) {
-    return (int64_t{p.b} * s.chunks() + chunk) * s.state_size() + int64_t{p.n0 + j} * s.channels + p.d;
+    return (int64_t{p.b} * s.chunks() + chunk) * s.state_size() + int64_t{p.n0 + j} * s.channels + p.c;
 }
 __device__ __forceinline__ void save_states(const ScanShape& s, const Place& p, int chunk, const float (&h)[each_lane],
                                             float* saved) {

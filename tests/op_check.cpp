@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "core/gemm.h"
+#include "core/scratch.h"
 #include "tests/op_table.h"
 
 namespace emulator {
@@ -76,8 +77,14 @@ bool same_bits(const Guarded<T>& x, const Guarded<T>& y) {
     return std::memcmp(x.data(), y.data(), x.size() * sizeof(T)) == 0;
 }
 
+struct CheckedScratch {
+    CheckedScratch() { cpu::Scratch::set_checked(true); }
+    ~CheckedScratch() { cpu::Scratch::set_checked(false); }
+};
+
 // What a kernel touched that it must not touch: beyond any buffer; inputs; indices; dy.
 std::string trespass(const OpCase& op, const Memory<float>& m, uint64_t seed) {
+    if (const std::string outside = cpu::Scratch::trespass(); !outside.empty()) return outside;
     const Memory<float> fresh(op, seed);
     for (size_t i = 0; i < op.fields.size(); ++i) {
         const Field& f = op.fields[i];
@@ -134,6 +141,7 @@ std::string check_grad(const OpCase& op) {
 std::string check_kernel(const OpCase& op, const std::function<void(Memory<float>&)>& forward,
                          const std::function<void(Memory<float>&)>& backward) {
     use_one_blas_thread();
+    const CheckedScratch checked;
     std::vector<Deviation> of_output(op.fields.size()), of_gradient(op.fields.size());
     for (uint64_t seed = data_seed; seed < data_seed + draws(); ++seed) {
         Memory<double> expected(op, seed);
@@ -200,6 +208,7 @@ std::string check_twin(const OpCase& op) {
 // the kernels directly.
 std::string check_node(const OpCase& op, Device device) {
     use_one_blas_thread();
+    const CheckedScratch checked;
     Memory<float> direct(op, data_seed), by_node(op, data_seed);
     (device == Device::cpu ? op.forward.cpu : op.forward.cuda)(direct);
     (device == Device::cpu ? op.backward.cpu : op.backward.cuda)(direct);
@@ -212,6 +221,7 @@ std::string check_node(const OpCase& op, Device device) {
     gradients.keep_zeroed();
     Tape tape(arena, true, device == Device::cpu ? nullptr : &gradients);
     const Outputs made = op.node(tape, by_node);
+    if (!(tape[0].cost == op.cost)) return op.name + ": the node states another cost than the row";
     size_t seen = 0;
     for (size_t i = 0; i < op.fields.size(); ++i)
         if (op.fields[i].role == Role::output) {

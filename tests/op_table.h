@@ -1,11 +1,10 @@
-// The op table: each row is an op with sizes. What an op reads and writes is described once, by named buffers; the
-// columns (op_check.cpp) then know how to fill, run and compare any row:
+// The op table's rows for the tests: to what bench/op_table.h describes come references, and the columns (op_check.cpp)
+// that know how to fill, run and compare any row:
 //   grad   the reference's backward against dual numbers through the reference's forward, in double
 //   cpu    the float kernels against the reference in double
 //   node   the tape node against the float kernels, bit for bit, on each device
 //   twin   the CUDA twins, on the emulator or on a GPU: judged as the cpu column, and the same bits in three thread
 //   orders
-// To add an op: write tests/reference/NAME.h, one block in op_table*.cpp, and its sizes at the end of that file.
 #pragma once
 #include <algorithm>
 #include <functional>
@@ -13,46 +12,16 @@
 #include <string>
 #include <vector>
 
-#include "core/rng.h"
-#include "core/tape.h"
+#include "bench/op_table.h"
 #include "tests/reference/dual.h"
 
 namespace fci::test {
 
 using reference::Dual;
 
-// Numbers to fill a buffer with. Always floats, so that float, double and Dual start from the same values.
-using Fill = std::function<float(Rng&)>;
-inline Fill uniform(float low, float high) {
-    return [=](Rng& rng) { return rng.uniform(low, high); };
-}
 inline const Fill with_ties = [](Rng& rng) { return static_cast<float>(rng.between(-2, 3)); };
 inline const Fill with_nan = [](Rng& rng) {
     return rng.below(3) ? rng.uniform(-1, 1) : std::numeric_limits<float>::quiet_NaN();
-};
-
-// Handles. A default one stands for an argument that is null.
-struct Buffer {
-    int id = -1;
-};
-struct IndexBuffer {
-    int id = -1;
-};
-
-// input: filled, has a gradient; output: starts as NaN, its gradient is a random dy; saved and scratch: start as NaN.
-enum class Role { input, output, saved, scratch };
-struct Field {
-    const char* name;
-    Role role;
-    int64_t size;
-    Fill fill;
-};
-struct IndexField {
-    const char* name;
-    Role role; // input or output
-    int64_t size;
-    int below;        // inputs are in [0, below)
-    int distinct = 0; // in runs of this many they ascend
 };
 
 template <class T>
@@ -66,43 +35,23 @@ struct Calls {
     bool has_twin = false;
 };
 
-// The functions behind them. That the kernels have the type of the float reference is checked here, by deduction.
-template <class D, class U, class F>
-struct Versions {
-    D* in_double;
-    U* in_dual;
-    F *in_float, *cpu, *cuda;
-};
-template <class D, class U, class F>
-Versions(D*, U*, F*, F*, F*) -> Versions<D, U, F>;
-#define FCI_VERSIONS(f)                                                                                                \
-    Versions { &reference::f<double>, &reference::f<Dual>, &reference::f<float>, &cpu::f, &cuda::f }
+// The reference of a kernel, which has the kernel's type.
+template <auto on_cpu>
+struct Reference;
+#define FCI_REFERENCE(f)                                                                                               \
+    template <>                                                                                                        \
+    struct Reference<&cpu::f> {                                                                                        \
+        static constexpr auto in_double = &reference::f<double>;                                                       \
+        static constexpr auto in_dual = &reference::f<Dual>;                                                           \
+        static constexpr decltype(&cpu::f) in_float = &reference::f<float>;                                            \
+    };
+#define FCI_REFERENCES(op) FCI_REFERENCE(op##_forward) FCI_REFERENCE(op##_backward)
 
-// What a node made: as many tensors as the row has outputs, in their order.
-struct Outputs : std::vector<Tensor> {
-    Outputs(Tensor only) : vector{only} {}
-    Outputs(std::initializer_list<Tensor> all) : vector(all) {}
-};
+struct OpCase : OpFields {
+    using OpFields::OpFields;
 
-struct OpCase {
-    explicit OpCase(std::string name_and_sizes) : name(std::move(name_and_sizes)) {}
-
-    std::string name;
-    std::vector<Field> fields;
-    std::vector<IndexField> index_fields;
     Calls forward, backward;                                  // backward: empty if the op has none
     std::function<Outputs(Tape&, const Memory<float>&)> node; // empty: the node has a test of its own
-
-    Buffer input(const char* what, int64_t size, Fill fill = uniform(-1, 1)) {
-        return add(Field{what, Role::input, size, fill});
-    }
-    Buffer output(const char* what, int64_t size) { return add(Field{what, Role::output, size, {}}); }
-    Buffer saved(const char* what, int64_t size) { return add(Field{what, Role::saved, size, {}}); }
-    Buffer scratch(const char* what, int64_t size) { return add(Field{what, Role::scratch, size, {}}); }
-    IndexBuffer index_input(const char* what, int64_t size, int below, int distinct = 0) {
-        return add(IndexField{what, Role::input, size, below, distinct});
-    }
-    IndexBuffer index_output(const char* what, int64_t size) { return add(IndexField{what, Role::output, size, 0}); }
 
     Buffer buffer(const std::string& what) const {
         for (size_t i = 0; i < fields.size(); ++i)
@@ -111,27 +60,18 @@ struct OpCase {
     }
 
     // call(memory, function) passes the buffers to the function; it is the same for every number type and device.
-    template <class V, class F>
-    static Calls calls(V v, F call) {
-        return {[=](Memory<double>& m) { call(m, v.in_double); },
-                [=](Memory<Dual>& m) { call(m, v.in_dual); },
-                [=](Memory<float>& m) { call(m, v.in_float); },
-                [=](Memory<float>& m) { call(m, v.cpu); },
+    template <auto on_cpu, class F>
+    static Calls calls_of(Twin<on_cpu> twin, F call) {
+        using Naive = Reference<on_cpu>;
+        return {[=](Memory<double>& m) { call(m, Naive::in_double); },
+                [=](Memory<Dual>& m) { call(m, Naive::in_dual); },
+                [=](Memory<float>& m) { call(m, Naive::in_float); },
+                [=](Memory<float>& m) { call(m, on_cpu); },
                 [=](Memory<float>& m) {
-                    call(m, v.cuda);
+                    call(m, twin.cuda);
                     cuda::synchronize();
                 },
-                v.cuda != nullptr};
-    }
-
-private:
-    Buffer add(Field f) {
-        fields.push_back(std::move(f));
-        return {static_cast<int>(fields.size()) - 1};
-    }
-    IndexBuffer add(IndexField f) {
-        index_fields.push_back(f);
-        return {static_cast<int>(index_fields.size()) - 1};
+                twin.cuda != nullptr};
     }
 };
 
@@ -147,7 +87,7 @@ struct Visible {
     bool operator==(const Visible&) const { return true; }
 };
 
-template <class T> // also for what a row's kernels read besides its buffers
+template <class T>
 using VisibleVector = std::vector<T, Visible<T>>;
 
 // An array between two rows of guard words. They are plain positive numbers, of each array its own: adding to a NaN,
@@ -191,14 +131,10 @@ public:
         for (const IndexField& f : op.index_fields) {
             Rng rng(seed, Stream::golden, 2000 + index.size());
             index.emplace_back(f.size);
-            for (int64_t i = 0; i < f.size; ++i)
-                index.back().data()[i] = f.role == Role::input ? static_cast<int32_t>(rng.below(f.below)) : -1;
-            for (int64_t from = 0; f.distinct && from < f.size;
-                 from += f.distinct) { // every subset alike [Knuth 3.4.2]
-                int32_t* at = index.back().data() + from;
-                for (int j = 0, left = f.distinct; left; ++j)
-                    if (static_cast<int>(rng.below(f.below - j)) < left) *at++ = j, --left;
-            }
+            if (f.role == Role::input)
+                f.fill(rng, index.back().data());
+            else
+                std::fill_n(index.back().data(), f.size, -1);
         }
     }
 

@@ -143,7 +143,7 @@ TEST_CASE("Tape: backward runs from the end to the start", "[tape]") {
     Tape tape(arena);
     std::vector<int> order;
     const Tensor t = tape.tensor({1});
-    for (int i = 0; i < 3; ++i) tape.append("node", t, [i, &order] { order.push_back(i); });
+    for (int i = 0; i < 3; ++i) tape.append("node", t, {}, [i, &order] { order.push_back(i); });
     tape.backward();
     CHECK(order == std::vector{2, 1, 0});
     tape.reset();

@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 
+#include "core/scratch.h"
 #include "ops/attention.h"
 #include "ops/causal_conv1d.h"
 #include "ops/cross_entropy.h"
@@ -101,16 +102,16 @@ TEST_CASE("seeded bug: the scan's g forgets a[t+1]", "[ops][control]") {
                     const reference::StateHistory of(s, b, c, n, x("u"), x("dt"), x("A"), x("B"));
                     auto g = of.h[0] * 0;
                     for (int i = s.time - 1; i >= 0; --i) {
-                        const int bt = b * s.time + i, btd = bt * s.channels + c, btn = bt * s.states + n,
-                                  dn = c * s.states + n;
-                        g += x("C")[btn] * d("y")[btd]; // a[t+1] is missing
+                        const int bt = b * s.time + i, btc = bt * s.channels + c, btn = bt * s.states + n,
+                                  cn = c * s.states + n;
+                        g += x("C")[btn] * d("y")[btc]; // a[t+1] is missing
                         const auto r = g * of.a[i] * of.h_before(i);
-                        d("A")[dn] += r * x("dt")[btd];
-                        d("dt")[btd] += r * x("A")[dn] + g * x("B")[btn] * x("u")[btd];
-                        d("u")[btd] += x("dt")[btd] * g * x("B")[btn] + (n ? 0 : x("D")[c] * d("y")[btd]);
-                        d("B")[btn] += g * x("dt")[btd] * x("u")[btd];
-                        d("C")[btn] += d("y")[btd] * of.h[i];
-                        d("D")[c] += n ? 0 : d("y")[btd] * x("u")[btd];
+                        d("A")[cn] += r * x("dt")[btc];
+                        d("dt")[btc] += r * x("A")[cn] + g * x("B")[btn] * x("u")[btc];
+                        d("u")[btc] += x("dt")[btc] * g * x("B")[btn] + (n ? 0 : x("D")[c] * d("y")[btc]);
+                        d("B")[btn] += g * x("dt")[btc] * x("u")[btc];
+                        d("C")[btn] += d("y")[btc] * of.h[i];
+                        d("D")[c] += n ? 0 : d("y")[btc] * x("u")[btc];
                     }
                 }
     });
@@ -221,9 +222,18 @@ TEST_CASE("seeded bug: a forward pass that leaves or overruns or changes somethi
         "causal_conv1d batch=2 time=3 channels=5 width=4 forward",
         [](const OpCase& op, Memory<float>& m) {
             op.forward.cpu(m);
-            m[op.buffer("forward scratch")][25] = 0; // documented: channels * (width + 1)
+            cpu::Scratch scratch;
+            scratch.floats(25)[25] = 0;
         },
-        "a write outside forward scratch of 25 floats", true);
+        "a write outside scratch of 25 floats", true);
+    expect_report(
+        "causal_conv1d batch=2 time=3 channels=5 width=4 forward",
+        [](const OpCase& op, Memory<float>& m) { // what scratch holds before it is written
+            op.forward.cpu(m);
+            cpu::Scratch scratch;
+            m[op.buffer("y")][7] += scratch.floats(25)[3];
+        },
+        "y[7] is nan", true);
     expect_report(
         "selective_scan batch=2 time=17",
         [](const OpCase& op, Memory<float>& m) { // the state before chunk 1

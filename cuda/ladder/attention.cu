@@ -202,9 +202,8 @@ void add_attention_forward(std::deque<Ladder>& ladders, bool tiny) {
     const int d = s.heads * D;
     Ladder& ladder = ladders.emplace_back("attention, forward", 2 * product_flops(s));
     const std::vector<float> x = ladder.random(size_t(s.batch) * s.queries * s.q_stride);
-    std::vector<float> expected_y(x.size() / 3), expected_lse(s.lse_size()), work(s.scratch());
-    cpu::attention_forward(s, x.data(), x.data() + d, x.data() + 2 * d, expected_y.data(), expected_lse.data(),
-                           work.data());
+    std::vector<float> expected_y(x.size() / 3), expected_lse(s.lse_size());
+    cpu::attention_forward(s, x.data(), x.data() + d, x.data() + 2 * d, expected_y.data(), expected_lse.data());
     const float *q = ladder.input(x), *k = q + d, *v = k + d;
     float *y = ladder.result("y", expected_y, s.keys), *lse = ladder.result("lse", expected_lse, s.keys);
     float* S = ladder.scratch(s.lse_size() * s.keys);
@@ -212,7 +211,7 @@ void add_attention_forward(std::deque<Ladder>& ladders, bool tiny) {
     ladder.step("rows", rows_adds, [=] { row_forward<false>(s, q, k, v, y, lse); });
     if (head_bytes(s) <= static_cast<size_t>(shared_limit()))
         ladder.step("on chip", on_chip_adds, [=] { row_forward<true>(s, q, k, v, y, lse); });
-    ladder.step("tiles (shipped)", tiles_adds, [=] { attention_forward(s, q, k, v, y, lse, nullptr); });
+    ladder.step("tiles (shipped)", tiles_adds, [=] { attention_forward(s, q, k, v, y, lse); });
 }
 
 void add_attention_backward(std::deque<Ladder>& ladders, bool tiny) {
@@ -221,10 +220,10 @@ void add_attention_backward(std::deque<Ladder>& ladders, bool tiny) {
     Ladder& ladder = ladders.emplace_back("attention, backward", 5 * product_flops(s));
     const std::vector<float> x = ladder.random(size_t(s.batch) * s.queries * s.q_stride),
                              g = ladder.random(x.size() / 3);
-    std::vector<float> host_y(g.size()), host_lse(s.lse_size()), work(s.scratch()), expected(x.size());
-    cpu::attention_forward(s, x.data(), x.data() + d, x.data() + 2 * d, host_y.data(), host_lse.data(), work.data());
+    std::vector<float> host_y(g.size()), host_lse(s.lse_size()), expected(x.size());
+    cpu::attention_forward(s, x.data(), x.data() + d, x.data() + 2 * d, host_y.data(), host_lse.data());
     cpu::attention_backward(s, x.data(), x.data() + d, x.data() + 2 * d, host_y.data(), host_lse.data(), g.data(),
-                            expected.data(), expected.data() + d, expected.data() + 2 * d, work.data());
+                            expected.data(), expected.data() + d, expected.data() + 2 * d);
     const float *q = ladder.input(x), *k = q + d, *v = k + d, *y = ladder.input(host_y), *lse = ladder.input(host_lse),
                 *dy = ladder.input(g);
     float *dq = ladder.result("dqkv", expected, s.keys, true), *dk = dq + d, *dv = dk + d;
@@ -234,8 +233,7 @@ void add_attention_backward(std::deque<Ladder>& ladders, bool tiny) {
     ladder.step("rows", rows_adds, [=] { row_backward<false>(s, q, k, v, y, lse, dy, dq, dk, dv, delta); });
     if (head_bytes(s) <= static_cast<size_t>(shared_limit()))
         ladder.step("on chip", on_chip_adds, [=] { row_backward<true>(s, q, k, v, y, lse, dy, dq, dk, dv, delta); });
-    ladder.step("tiles (shipped)", tiles_adds,
-                [=] { attention_backward(s, q, k, v, y, lse, dy, dq, dk, dv, nullptr); });
+    ladder.step("tiles (shipped)", tiles_adds, [=] { attention_backward(s, q, k, v, y, lse, dy, dq, dk, dv); });
 }
 
 } // namespace fci::cuda

@@ -16,14 +16,14 @@ __device__ int64_t row(const ScanShape& s, int64_t b, int i) { return b * s.time
 // backward all of g and a g, goes through memory: n times the size of u.
 __device__ float decay(float dt, float A) { return exp2(dt * (log2_e * A)); }
 
-void all_states(ScanShape s, const float* u, const float* dt, const float* A, const float* B, float* H) { // H (b,t,d,n)
+void all_states(ScanShape s, const float* u, const float* dt, const float* A, const float* B, float* H) { // H (b,t,c,n)
     each(s.batch * s.state_size(), [=] __device__(int64_t e) {
-        const int64_t b = e / s.state_size(), dn = e % s.state_size(), d = dn / s.states, n = dn % s.states;
+        const int64_t b = e / s.state_size(), cn = e % s.state_size(), c = cn / s.states, n = cn % s.states;
         float h = 0;
         for (int i = 0; i < s.time; ++i) {
-            const int64_t bt = row(s, b, i), btd = bt * s.channels + d;
-            h = decay(dt[btd], A[dn]) * h + dt[btd] * B[bt * s.states + n] * u[btd]; // (1)
-            H[bt * s.state_size() + dn] = h;
+            const int64_t bt = row(s, b, i), btc = bt * s.channels + c;
+            h = decay(dt[btc], A[cn]) * h + dt[btc] * B[bt * s.states + n] * u[btc]; // (1)
+            H[bt * s.state_size() + cn] = h;
         }
     });
 }
@@ -31,11 +31,11 @@ void all_states(ScanShape s, const float* u, const float* dt, const float* A, co
 void naive_forward(ScanShape s, const float* u, const float* dt, const float* A, const float* B, const float* C,
                    const float* D, float* y, float* H) {
     all_states(s, u, dt, A, B, H);
-    each(int64_t{s.batch} * s.time * s.channels, [=] __device__(int64_t btd) {
-        const int64_t bt = btd / s.channels, d = btd % s.channels;
-        float sum = D[d] * u[btd];
-        for (int n = 0; n < s.states; ++n) sum += C[bt * s.states + n] * H[btd * s.states + n]; // (2)
-        y[btd] = sum;
+    each(int64_t{s.batch} * s.time * s.channels, [=] __device__(int64_t btc) {
+        const int64_t bt = btc / s.channels, c = btc % s.channels;
+        float sum = D[c] * u[btc];
+        for (int n = 0; n < s.states; ++n) sum += C[bt * s.states + n] * H[btc * s.states + n]; // (2)
+        y[btc] = sum;
     });
 }
 
@@ -45,46 +45,46 @@ void naive_backward(ScanShape s, const float* u, const float* dt, const float* A
     const int64_t rows = int64_t{s.batch} * s.time;
     all_states(s, u, dt, A, B, H);
     each(s.batch * s.state_size(), [=] __device__(int64_t e) {
-        const int64_t b = e / s.state_size(), dn = e % s.state_size(), d = dn / s.states, n = dn % s.states;
+        const int64_t b = e / s.state_size(), cn = e % s.state_size(), c = cn / s.states, n = cn % s.states;
         float next = 0; // a[t+1] g[t+1]
         for (int i = s.time - 1; i >= 0; --i) {
-            const int64_t bt = row(s, b, i), btd = bt * s.channels + d;
-            const float g = C[bt * s.states + n] * dy[btd] + next; // (g)
-            next = g * decay(dt[btd], A[dn]);
-            G[bt * s.state_size() + dn] = g;
-            R[bt * s.state_size() + dn] = i ? next * H[row(s, b, i - 1) * s.state_size() + dn] : 0.f; // r
+            const int64_t bt = row(s, b, i), btc = bt * s.channels + c;
+            const float g = C[bt * s.states + n] * dy[btc] + next; // (g)
+            next = g * decay(dt[btc], A[cn]);
+            G[bt * s.state_size() + cn] = g;
+            R[bt * s.state_size() + cn] = i ? next * H[row(s, b, i - 1) * s.state_size() + cn] : 0.f; // r
         }
     });
-    each(rows * s.channels, [=] __device__(int64_t btd) {
-        const int64_t bt = btd / s.channels, d = btd % s.channels;
+    each(rows * s.channels, [=] __device__(int64_t btc) {
+        const int64_t bt = btc / s.channels, c = btc % s.channels;
         float sum_gB = 0, sum_rA = 0;
         for (int n = 0; n < s.states; ++n) {
-            sum_gB += G[btd * s.states + n] * B[bt * s.states + n];
-            sum_rA += R[btd * s.states + n] * A[d * s.states + n];
+            sum_gB += G[btc * s.states + n] * B[bt * s.states + n];
+            sum_rA += R[btc * s.states + n] * A[c * s.states + n];
         }
-        ddt[btd] += sum_rA + sum_gB * u[btd];         // (ddt)
-        du[btd] += sum_gB * dt[btd] + D[d] * dy[btd]; // (du)
+        ddt[btc] += sum_rA + sum_gB * u[btc];         // (ddt)
+        du[btc] += sum_gB * dt[btc] + D[c] * dy[btc]; // (du)
     });
     each(rows * s.states, [=] __device__(int64_t btn) {
         const int64_t bt = btn / s.states, n = btn % s.states;
         float sum_B = 0, sum_C = 0;
-        for (int d = 0; d < s.channels; ++d) {
-            const int64_t btd = bt * s.channels + d;
-            sum_B += G[btd * s.states + n] * dt[btd] * u[btd];
-            sum_C += H[btd * s.states + n] * dy[btd];
+        for (int c = 0; c < s.channels; ++c) {
+            const int64_t btc = bt * s.channels + c;
+            sum_B += G[btc * s.states + n] * dt[btc] * u[btc];
+            sum_C += H[btc * s.states + n] * dy[btc];
         }
         dB[btn] += sum_B; // (dB)
         dC[btn] += sum_C; // (dC)
     });
-    each(s.state_size(), [=] __device__(int64_t dn) { // (dA)
+    each(s.state_size(), [=] __device__(int64_t cn) { // (dA)
         float sum = 0;
-        for (int64_t bt = 0; bt < rows; ++bt) sum += R[bt * s.state_size() + dn] * dt[bt * s.channels + dn / s.states];
-        dA[dn] += sum;
+        for (int64_t bt = 0; bt < rows; ++bt) sum += R[bt * s.state_size() + cn] * dt[bt * s.channels + cn / s.states];
+        dA[cn] += sum;
     });
-    each(s.channels, [=] __device__(int64_t d) { // (dD)
+    each(s.channels, [=] __device__(int64_t c) { // (dD)
         float sum = 0;
-        for (int64_t bt = 0; bt < rows; ++bt) sum += dy[bt * s.channels + d] * u[bt * s.channels + d];
-        dD[d] += sum;
+        for (int64_t bt = 0; bt < rows; ++bt) sum += dy[bt * s.channels + c] * u[bt * s.channels + c];
+        dD[c] += sum;
     });
 }
 
@@ -96,16 +96,16 @@ template <int lanes>
 __global__ void register_kernel(ScanShape s, const float* u, const float* dt, const float* A, const float* B,
                                 const float* C, const float* D, float* y) {
     constexpr int each_lane = N / lanes;
-    const int64_t thread = int64_t{blockIdx.x} * threads + threadIdx.x, bd = thread / lanes, b = bd / s.channels;
-    const int lane = static_cast<int>(thread % lanes), d = static_cast<int>(bd % s.channels), n0 = lane * each_lane;
+    const int64_t thread = int64_t{blockIdx.x} * threads + threadIdx.x, bc = thread / lanes, b = bc / s.channels;
+    const int lane = static_cast<int>(thread % lanes), c = static_cast<int>(bc % s.channels), n0 = lane * each_lane;
     const bool inside = b < s.batch; // who is not still takes part in the warp's sums
     float A2[each_lane], h[each_lane] = {};
     for (int j = 0; j < each_lane; ++j)
-        A2[j] = inside && n0 + j < s.states ? log2_e * A[int64_t{d} * s.states + n0 + j] : 0.f;
+        A2[j] = inside && n0 + j < s.states ? log2_e * A[int64_t{c} * s.states + n0 + j] : 0.f;
     for (int i = 0; i < s.time; ++i) {
-        const int64_t bt = row(s, inside ? b : 0, i), btd = bt * s.channels + d;
-        const float ui = u[btd], dti = dt[btd], dtu = dti * ui;
-        float sum = lane ? 0.f : D[d] * ui;
+        const int64_t bt = row(s, inside ? b : 0, i), btc = bt * s.channels + c;
+        const float ui = u[btc], dti = dt[btc], dtu = dti * ui;
+        float sum = lane ? 0.f : D[c] * ui;
         for (int j = 0; j < each_lane; ++j) {
             const int64_t btn = bt * s.states + n0 + j;
             const bool there = n0 + j < s.states;
@@ -113,7 +113,7 @@ __global__ void register_kernel(ScanShape s, const float* u, const float* dt, co
             sum += (there ? C[btn] : 0.f) * h[j];                           // (2)
         }
         for (int other = 1; other < lanes; other *= 2) sum += __shfl_xor_sync(all_lanes, sum, other);
-        if (lane == 0 && inside) y[btd] = sum;
+        if (lane == 0 && inside) y[btc] = sum;
     }
 }
 
@@ -134,26 +134,26 @@ __global__ void __launch_bounds__(block)
                       float* part_B, float* part_C, float* part_D) {
     FCI_SHARED(float, to_B, columns* N);
     FCI_SHARED(float, to_C, columns* N);
-    const int t = threadIdx.x, n = t % N, d = blockIdx.y * columns + t / N, b = blockIdx.x;
-    const bool inside = d < s.channels, there = inside && n < s.states;
-    const float Ad = there ? A[int64_t{d} * s.states + n] : 0.f;
+    const int t = threadIdx.x, n = t % N, c = blockIdx.y * columns + t / N, b = blockIdx.x;
+    const bool inside = c < s.channels, there = inside && n < s.states;
+    const float Ad = there ? A[int64_t{c} * s.states + n] : 0.f;
     float g = 0, dA = 0, dD = 0; // g: a[t+1] g[t+1]
     for (int number = s.chunks() - 1; number >= 0; --number) {
         const int first = number * chunk;
         float a[chunk], h[chunk + 1];
-        h[0] = there ? saved[(int64_t{b} * s.chunks() + number) * s.state_size() + int64_t{n} * s.channels + d] : 0.f;
+        h[0] = there ? saved[(int64_t{b} * s.chunks() + number) * s.state_size() + int64_t{n} * s.channels + c] : 0.f;
 #pragma unroll
         for (int i = 0; i < chunk; ++i) {
-            const int64_t bt = row(s, b, min(first + i, s.time - 1)), btd = bt * s.channels + d;
-            const float dti = there && first + i < s.time ? dt[btd] : 0.f;
+            const int64_t bt = row(s, b, min(first + i, s.time - 1)), btc = bt * s.channels + c;
+            const float dti = there && first + i < s.time ? dt[btc] : 0.f;
             a[i] = decay(dti, Ad);
-            h[i + 1] = a[i] * h[i] + (there ? dti * u[btd] * B[bt * s.states + n] : 0.f); // (1)
+            h[i + 1] = a[i] * h[i] + (there ? dti * u[btc] * B[bt * s.states + n] : 0.f); // (1)
         }
 #pragma unroll
         for (int i = chunk - 1; i >= 0; --i) {
             if (first + i >= s.time) continue;
-            const int64_t bt = row(s, b, first + i), btd = bt * s.channels + d;
-            const float ui = inside ? u[btd] : 0.f, dti = inside ? dt[btd] : 0.f, dyi = inside ? dy[btd] : 0.f;
+            const int64_t bt = row(s, b, first + i), btc = bt * s.channels + c;
+            const float ui = inside ? u[btc] : 0.f, dti = inside ? dt[btc] : 0.f, dyi = inside ? dy[btc] : 0.f;
             const float gt = (there ? C[bt * s.states + n] : 0.f) * dyi + g; // (g)
             g = gt * a[i];
             const float r = g * h[i];
@@ -165,8 +165,8 @@ __global__ void __launch_bounds__(block)
                 sum_rA += __shfl_xor_sync(all_lanes, sum_rA, other);
             }
             if (inside && n == 0) {
-                ddt[btd] += sum_rA + sum_gB * ui;     // (ddt)
-                du[btd] += sum_gB * dti + D[d] * dyi; // (du)
+                ddt[btc] += sum_rA + sum_gB * ui;     // (ddt)
+                du[btc] += sum_gB * dti + D[c] * dyi; // (du)
             }
             to_B[t] = gt * dti * ui;
             to_C[t] = dyi * h[i + 1];
@@ -180,8 +180,8 @@ __global__ void __launch_bounds__(block)
             __syncthreads();
         }
     }
-    if (there) part_A[b * s.state_size() + int64_t{d} * s.states + n] = dA;
-    if (inside && n == 0) part_D[int64_t{b} * s.channels + d] = dD;
+    if (there) part_A[b * s.state_size() + int64_t{c} * s.states + n] = dA;
+    if (inside && n == 0) part_D[int64_t{b} * s.channels + c] = dD;
 }
 
 void checkpoint_backward(ScanShape s, const float* u, const float* dt, const float* A, const float* B, const float* C,
@@ -213,9 +213,8 @@ struct Problem {
         A = ladder.random(s.state_size(), -16, -1);
         B = ladder.random(rows * s.states), C = ladder.random(rows * s.states), D = ladder.random(s.channels);
         y.resize(u.size()), saved.resize(s.saved_size());
-        std::vector<float> work(s.forward_scratch());
         cpu::selective_scan_forward(s, u.data(), dt.data(), A.data(), B.data(), C.data(), D.data(), y.data(),
-                                    saved.data(), work.data());
+                                    saved.data());
     }
 };
 
@@ -239,7 +238,7 @@ void add_selective_scan_forward(std::deque<Ladder>& ladders, bool tiny) {
     ladder.step("four lanes", "four lanes a channel: four times the warps to hide what each waits for",
                 [=] { in_registers<4>(s, u, dt, A, B, C, D, y); });
     ladder.step("chunks (shipped)", "loads of 16 steps at once, ahead of their use; 32 channels share B and C",
-                [=] { selective_scan_forward(s, u, dt, A, B, C, D, y, nullptr, nullptr); });
+                [=] { selective_scan_forward(s, u, dt, A, B, C, D, y, nullptr); });
 }
 
 void add_selective_scan_backward(std::deque<Ladder>& ladders, bool tiny) {
@@ -248,10 +247,10 @@ void add_selective_scan_backward(std::deque<Ladder>& ladders, bool tiny) {
     const Problem p(ladder, s);
     const std::vector<float> host_dy = ladder.random(p.u.size());
     std::vector<float> e_du(p.u.size()), e_ddt(p.u.size()), e_dA(p.A.size()), e_dB(p.B.size()), e_dC(p.B.size()),
-        e_dD(p.D.size()), work(s.backward_scratch());
+        e_dD(p.D.size());
     cpu::selective_scan_backward(s, p.u.data(), p.dt.data(), p.A.data(), p.B.data(), p.C.data(), p.D.data(),
                                  p.saved.data(), host_dy.data(), e_du.data(), e_ddt.data(), e_dA.data(), e_dB.data(),
-                                 e_dC.data(), e_dD.data(), work.data());
+                                 e_dC.data(), e_dD.data());
     const float *u = ladder.input(p.u), *dt = ladder.input(p.dt), *A = ladder.input(p.A), *B = ladder.input(p.B),
                 *C = ladder.input(p.C), *D = ladder.input(p.D), *saved = ladder.input(p.saved),
                 *dy = ladder.input(host_dy);
@@ -266,7 +265,7 @@ void add_selective_scan_backward(std::deque<Ladder>& ladders, bool tiny) {
     ladder.step("checkpoints", "h and a again from every 16th h; a block adds its channels' dB and dC",
                 [=] { checkpoint_backward(s, u, dt, A, B, C, D, saved, dy, du, ddt, dA, dB, dC, dD); });
     ladder.step("chunks (shipped)", "four states a lane; h and g of 16 steps in shared memory: dB, dC once a chunk",
-                [=] { selective_scan_backward(s, u, dt, A, B, C, D, saved, dy, du, ddt, dA, dB, dC, dD, nullptr); });
+                [=] { selective_scan_backward(s, u, dt, A, B, C, D, saved, dy, du, ddt, dA, dB, dC, dD); });
 }
 
 } // namespace fci::cuda

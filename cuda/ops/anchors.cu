@@ -29,10 +29,11 @@ void anchors_forward(AnchorShape s, const float* x, const float* a, float* y, fl
 }
 
 void anchors_backward(AnchorShape s, const float* x, const float* a, const float* p, const float* dy, float* dx,
-                      float* da, float* scratch) {
+                      float* da) {
     if (s.rows == 0) return;
     const int n = s.anchors;
-    float* dz = scratch;
+    Scratch scratch;
+    float* dz = scratch.floats(int64_t{s.rows} * n);
     device_gemm(no, yes, s.rows, n, s.d, 1.f, dy, s.d, a, s.d, 0.f, dz, n);                                // (dP)
     FCI_LAUNCH(softmax_backward_kernel, blocks_for(s.rows, rows_per_block), threads, 0, s.rows, n, p, dz); // (dz)
     each(int64_t{s.rows} * s.d, [=] __device__(int64_t i) { dx[i] += dy[i]; });

@@ -36,23 +36,23 @@ __device__ __forceinline__ float dot(int n, const float* x, const float* y) {
     return warp_sum(sum);
 }
 // The same for up to four rows y, so that a warp has four reads under way: what bounds it is waiting for them.
-constexpr int together = 4;
+constexpr int at_once = 4;
 __device__ __forceinline__ void dots(int n, const float* x, const float* rows, int stride, int count,
-                                     float (&sum)[together]) {
+                                     float (&sum)[at_once]) {
     for (float& s : sum) s = 0;
     for (int c = threadIdx.x % 32; c < n; c += 32)
-        for (int u = 0; u < together; ++u)
+        for (int u = 0; u < at_once; ++u)
             if (u < count) sum[u] += x[c] * rows[int64_t{u} * stride + c];
     for (float& s : sum) s = warp_sum(s);
 }
 // rows[u] += factor weight[u] x
-__device__ __forceinline__ void add_to_rows(int n, float factor, const float (&weight)[together], const float* x,
+__device__ __forceinline__ void add_to_rows(int n, float factor, const float (&weight)[at_once], const float* x,
                                             int count, float* rows, int stride) {
     for (int c = threadIdx.x % 32; c < n; c += 32) {
-        float old[together];
-        for (int u = 0; u < together; ++u)
+        float old[at_once];
+        for (int u = 0; u < at_once; ++u)
             if (u < count) old[u] = rows[int64_t{u} * stride + c];
-        for (int u = 0; u < together; ++u)
+        for (int u = 0; u < at_once; ++u)
             if (u < count) rows[int64_t{u} * stride + c] = old[u] + factor * weight[u] * x[c];
     }
 }
@@ -85,10 +85,10 @@ __global__ void few_forward_kernel(AttentionShape s, const float* q, const float
     const Head at(s, blockIdx.x / s.queries);
     const float* q_row = q + at.q + int64_t{i} * s.q_stride;
     const float factor = attention_scale(s) * log2_e;
-    for (int j = threadIdx.x / 32 * together; j < keys; j += warps * together) {
-        float score[together];
+    for (int j = threadIdx.x / 32 * at_once; j < keys; j += warps * at_once) {
+        float score[at_once];
         dots(s.d_head, q_row, k + at.k + int64_t{j} * s.kv_stride, s.kv_stride, keys - j, score); // (1), base 2
-        for (int u = 0; u < together; ++u)
+        for (int u = 0; u < at_once; ++u)
             if (lane == 0 && j + u < keys) P[j + u] = factor * score[u];
     }
     __syncthreads();
@@ -121,12 +121,12 @@ __global__ void __launch_bounds__(few_warps * 32, 3)
         const float* q_row = q + at.q + int64_t{i} * s.q_stride;
         const int64_t row = at.y + int64_t{i} * s.heads * width;
         const float delta = dot(width, y + row, dy + row), l = lse[at.lse + i]; // (delta)
-        for (int j = threadIdx.x / 32 * together; j < keys; j += warps * together) {
+        for (int j = threadIdx.x / 32 * at_once; j < keys; j += warps * at_once) {
             const int64_t to_k = at.k + int64_t{j} * s.kv_stride, to_v = at.v + int64_t{j} * s.value_stride();
-            float p[together], ds[together];
+            float p[at_once], ds[at_once];
             dots(s.d_head, q_row, k + to_k, s.kv_stride, keys - j, p);       // (1)
             dots(width, dy + row, v + to_v, s.value_stride(), keys - j, ds); // dP
-            for (int u = 0; u < together; ++u) {
+            for (int u = 0; u < at_once; ++u) {
                 p[u] = exp2(scale * log2_e * p[u] - l); // (2)
                 ds[u] = p[u] * (ds[u] - delta);         // (dS)
                 if (lane == 0 && j + u < keys) dS[j + u] = ds[u];
@@ -143,7 +143,7 @@ __global__ void __launch_bounds__(few_warps * 32, 3)
 
 } // namespace
 
-void attention_forward(AttentionShape s, const float* q, const float* k, const float* v, float* y, float* lse, float*) {
+void attention_forward(AttentionShape s, const float* q, const float* k, const float* v, float* y, float* lse) {
     const unsigned heads = static_cast<unsigned>(s.batch) * s.heads;
     if (heads == 0 || s.queries == 0) return;
     if (few(s))
@@ -154,7 +154,7 @@ void attention_forward(AttentionShape s, const float* q, const float* k, const f
 }
 
 void attention_backward(AttentionShape s, const float* q, const float* k, const float* v, const float* y,
-                        const float* lse, const float* dy, float* dq, float* dk, float* dv, float*) {
+                        const float* lse, const float* dy, float* dq, float* dk, float* dv) {
     const unsigned heads = static_cast<unsigned>(s.batch) * s.heads;
     if (heads == 0 || s.queries == 0 || s.keys == 0) return;
     if (few(s)) {

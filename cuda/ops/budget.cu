@@ -157,11 +157,12 @@ __global__ void theta_kernel(BudgetLesson s, const double* a, const double* c, B
 
 } // namespace
 
-void budget_bounds(BudgetShape s, const float* x, const float* inverse, const float* theta, float* bound,
-                   float* scratch) {
+void budget_bounds(BudgetShape s, const float* x, const float* inverse, const float* theta, float* bound) {
     const int d = s.d, rows = s.batch * s.time;
-    device_gemm(Transpose::no, Transpose::no, rows, d, d, 1.f, x, d, inverse, d, 0.f, scratch, d); // A^-1 x
-    if (rows) FCI_LAUNCH(bounds_kernel, blocks_for(rows, warps), threads, 0, rows, d, x, scratch, theta, bound);
+    Scratch scratch;
+    float* Ax = scratch.floats(int64_t{rows} * d); // A^-1 x
+    device_gemm(Transpose::no, Transpose::no, rows, d, d, 1.f, x, d, inverse, d, 0.f, Ax, d);
+    if (rows) FCI_LAUNCH(bounds_kernel, blocks_for(rows, warps), threads, 0, rows, d, x, Ax, theta, bound);
 }
 
 void budget_choose(BudgetShape s, const float* bound, int32_t* chosen) {
@@ -180,10 +181,12 @@ void budget_gram(BudgetShape s, const float* x, const int32_t* chosen, float* gr
 }
 
 void budget_learn(BudgetLesson s, const float* gram, const float* sum, const float* loss, BudgetNumbers<float> to,
-                  double* work, const int* skip) {
+                  const int* skip) {
     const int n = s.padded();
     const int64_t squares = int64_t{n} * n;
-    double *a = work, *next = a + squares, *c = next + squares, *reward = c + s.d;
+    Scratch scratch;
+    const auto doubles = [&](int64_t of) { return reinterpret_cast<double*>(scratch.floats(2 * of)); };
+    double *a = doubles(squares), *next = doubles(squares), *c = doubles(s.d), *reward = doubles(s.batch);
     FCI_LAUNCH(add_grams_kernel, blocks_for(squares, threads), threads, 0, s, gram, to.A, a, skip);
     FCI_LAUNCH(add_rewards_kernel, 1, threads, 0, s, sum, loss, to, c, reward, skip);
     for (int k = 0; k < n / tile; ++k) {

@@ -134,14 +134,14 @@ __global__ void __launch_bounds__(32 * strands) backward_kernel(ConvShape s, Bot
 
 } // namespace
 
-void causal_conv1d_forward(ConvShape s, Both directions, float*) {
+void causal_conv1d_forward(ConvShape s, Both directions) {
     const int64_t strips = int64_t{s.batch} * ((s.time + strip - 1) / strip);
     if (!strips || !s.channels) return;
     FCI_LAUNCH(forward_kernel, dim3(blocks_for(strips, strands), blocks_for(s.channels, 32), directions.count),
                dim3(32, strands), 0, s, directions);
 }
 
-void causal_conv1d_backward(ConvShape s, Both directions, float*) {
+void causal_conv1d_backward(ConvShape s, Both directions) {
     const unsigned stretches = s.batch * blocks_for(s.time, stretch);
     if (!stretches || !s.channels) return;
     const size_t bytes = Tiles::bytes(s.width);

@@ -38,11 +38,11 @@ void transform(FourierShape s, const float* x, const FourierTables& table, float
 
 } // namespace
 
-void fourier_forward(FourierShape s, const float* x, const FourierTables& table, float* y, float*) {
+void fourier_forward(FourierShape s, const float* x, const FourierTables& table, float* y) {
     transform<false>(s, x, table, y); // (1)
 }
 
-void fourier_backward(FourierShape s, const float* dy, const FourierTables& table, float* dx, float*) {
+void fourier_backward(FourierShape s, const float* dy, const FourierTables& table, float* dx) {
     transform<true>(s, dy, table, dx); // (dx)
 }
 

@@ -73,10 +73,10 @@ __global__ void __launch_bounds__(threads) forward_kernel(GatedScanShape shape, 
     const ScanShape s = shape.scan(to.reverse);
     const Place p(s, first_state);
     const StepTiles steps(shape.rank, reinterpret_cast<float*>(tiles + 1));
-    const float skip = first_state == 0 && p.inside ? to.D[p.d] : 0.f, bias = p.inside ? to.dt_bias[p.d] : 0.f;
+    const float skip = first_state == 0 && p.inside ? to.D[p.c] : 0.f, bias = p.inside ? to.dt_bias[p.c] : 0.f;
     float A2[each_lane], h[each_lane] = {}; // A2 = A log2(e): a = exp2(dt A2)
     for (int j = 0; j < each_lane; ++j)
-        A2[j] = p.has(s, j) ? log2_e * -exp(to.A_log[int64_t{p.d} * s.states + p.n0 + j]) : 0.f; // (1)
+        A2[j] = p.has(s, j) ? log2_e * -exp(to.A_log[int64_t{p.c} * s.states + p.n0 + j]) : 0.f; // (1)
     float u_next[owned], z_next[owned], B_next[state_share], C_next[state_share], low_next[StepTiles::ahead];
     const auto fetch = [&](int first) {
         fetch_channels(s, p, first, to.u, u_next);
@@ -117,7 +117,7 @@ __global__ void __launch_bounds__(threads) forward_kernel(GatedScanShape shape, 
             const float y = (sum_of_own(part, p.quarter) + skip * at.u[p.own_at(k)]) * at.gate[p.own_at(k)]; // (3)
             const int i = first + p.own(k);
             if (!p.inside || i >= s.time) continue;
-            float& out = to.y[row(s, p.b, i) * s.channels + p.d];
+            float& out = to.y[row(s, p.b, i) * s.channels + p.c];
             out = first_state ? out + y : y;
         }
     }
@@ -148,10 +148,10 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
     const int rank = shape.rank, t = threadIdx.x;
     const StepTiles steps(rank, reinterpret_cast<float*>(tiles + 1));
     float* d_weight = steps.low + steps_max * rank; // (channels, rank); thread t has numbers t, t + threads, ...
-    const float skip = first_state == 0 && p.inside ? to.D[p.d] : 0.f, bias = p.inside ? to.dt_bias[p.d] : 0.f;
+    const float skip = first_state == 0 && p.inside ? to.D[p.c] : 0.f, bias = p.inside ? to.dt_bias[p.c] : 0.f;
     float A[each_lane], dA[each_lane] = {}, g[each_lane] = {}, dD = 0, d_bias = 0; // g: a[t+1] g[t+1]
     for (int j = 0; j < each_lane; ++j)
-        A[j] = p.has(s, j) ? -exp(to.A_log[int64_t{p.d} * s.states + p.n0 + j]) : 0.f; // (1)
+        A[j] = p.has(s, j) ? -exp(to.A_log[int64_t{p.c} * s.states + p.n0 + j]) : 0.f; // (1)
     float u_next[owned], z_next[owned], dy_next[owned], B_next[state_share], C_next[state_share],
         low_next[StepTiles::ahead], h_next[each_lane];
     const auto fetch = [&](int chunk) {
@@ -192,7 +192,7 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
         for (int k = 0; k < owned; ++k) { // the forward pass again, a and h kept
             const int own = first + p.own(k);
             const bool is_there = p.inside && own < s.time;
-            float* dz = to.dz + row(s, p.b, own) * s.channels + p.d;
+            float* dz = to.dz + row(s, p.b, own) * s.channels + p.c;
             const float dz_before = is_there ? *dz : 0.f; // reads go out early
             float part[lanes];
 #pragma unroll
@@ -216,7 +216,7 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
         for (int k = owned - 1; k >= 0; --k) {
             const int own = first + p.own(k);
             const bool is_there = p.inside && own < s.time;
-            float* du = to.du + row(s, p.b, own) * s.channels + p.d;
+            float* du = to.du + row(s, p.b, own) * s.channels + p.c;
             const float du_before = is_there ? *du : 0.f;
             float part_gB[lanes], part_rA[lanes];
 #pragma unroll
@@ -273,10 +273,10 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
         if (d < s.channels) leave(parts.weight[(int64_t{p.b} * s.channels + d) * rank + e % rank], d_weight[e]);
     }
     for (int j = 0; j < each_lane; ++j)
-        if (p.has(s, j)) parts.A_log[p.b * s.state_size() + int64_t{p.d} * s.states + p.n0 + j] = dA[j] * A[j]; // (dA)
+        if (p.has(s, j)) parts.A_log[p.b * s.state_size() + int64_t{p.c} * s.states + p.n0 + j] = dA[j] * A[j]; // (dA)
     d_bias = sum_over_lanes(d_bias), dD = sum_over_lanes(dD);
     if (p.quarter || !p.inside) return;
-    const int64_t channel = int64_t{p.b} * s.channels + p.d;
+    const int64_t channel = int64_t{p.b} * s.channels + p.c;
     leave(parts.bias[channel], d_bias); // (db)
     if (first_state == 0) parts.D[channel] = dD;
 }
@@ -293,14 +293,14 @@ size_t shared_bytes(const GatedScanShape& s, size_t fixed, size_t floats) {
 
 } // namespace
 
-void gated_scan_forward(GatedScanShape s, Both directions, float*) {
+void gated_scan_forward(GatedScanShape s, Both directions) {
     if (!s.size()) return;
     const size_t bytes = shared_bytes(s, sizeof(ForwardTiles), StepTiles::floats(s.rank));
     for (int first = 0; first < s.states; first += states)
         FCI_LAUNCH(forward_kernel, grid(s.scan(false), directions.count), threads, bytes, s, directions, first);
 }
 
-void gated_scan_backward(GatedScanShape s, Both directions, float*) {
+void gated_scan_backward(GatedScanShape s, Both directions) {
     if (!s.size()) return;
     const int64_t columns = int64_t{s.channels} * s.rank, blocks = blocks_for(s.channels, channels),
                   rows = int64_t{s.batch} * s.time, state_size = s.scan(false).state_size();

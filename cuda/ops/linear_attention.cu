@@ -217,7 +217,7 @@ Plan plan(const LinearAttentionShape& s, int row_floats, int block_floats) {
 
 } // namespace
 
-void linear_attention_forward(LinearAttentionShape s, const float* qkv, float* y, float* saved, float*) {
+void linear_attention_forward(LinearAttentionShape s, const float* qkv, float* y, float* saved) {
     if (s.batch == 0 || s.time == 0) return;
     sums<false>(s, qkv, nullptr, nullptr, nullptr, saved);
     const int d = s.d_head;
@@ -226,7 +226,7 @@ void linear_attention_forward(LinearAttentionShape s, const float* qkv, float* y
 }
 
 void linear_attention_backward(LinearAttentionShape s, const float* qkv, const float* y, const float* saved,
-                               const float* dy, float* dqkv, float*) {
+                               const float* dy, float* dqkv) {
     if (s.batch == 0 || s.time == 0) return;
     const int d = s.d_head, ld = row_stride(d);
     const int64_t rows = int64_t{s.batch} * s.heads * s.time;

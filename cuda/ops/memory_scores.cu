@@ -102,12 +102,13 @@ void memory_scores_forward(MemoryShape s, const float* z, const float* zq, float
 }
 
 void memory_scores_backward(MemoryShape s, const float* saved, const float* scores, const float* dscores, float* dz,
-                            float* dzq, float* scratch) {
+                            float* dzq) {
     if (s.batch == 0) return;
     const int M = s.slots;
     const int64_t positions = int64_t{s.batch} * s.time, queries = int64_t{s.batch} * s.rows;
     const float *P = saved, *Pq = P + positions * M, *sums = Pq + queries * M;
-    float* G = scratch;
+    Scratch scratch;
+    float *G = scratch.floats(positions * M), *total = scratch.floats(int64_t{s.batch} * M);
     if (queries)
         FCI_LAUNCH(query_kernel, static_cast<unsigned>(queries), dim3(32, strands), 0, s, P, Pq, sums, scores, dscores,
                    dzq);
@@ -118,8 +119,6 @@ void memory_scores_backward(MemoryShape s, const float* saved, const float* scor
             g += dscores[row * s.time + j] * exp(-scores[row * s.time + j]) * Pq[row * M + i % M];
         G[i] = g; // (G)
     });
-    Scratch temporary;
-    float* total = temporary.floats(int64_t{s.batch} * M);
     FCI_LAUNCH(total_kernel, s.batch, dim3(32, strands), 0, s, P, sums, G, total);
     FCI_LAUNCH(position_kernel, blocks_for(positions, rows_per_block), threads, 0, s, P, sums, total, G, dz);
 }

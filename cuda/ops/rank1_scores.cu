@@ -37,11 +37,10 @@ void rank1_scores_forward(Rank1Shape s, const float* x, const int32_t* query, co
 }
 
 void rank1_scores_backward(Rank1Shape s, const float* x, const int32_t* query, const float* v, const float* f,
-                           const float* dscores, float* dx, float* dv, float* scratch) {
+                           const float* dscores, float* dx, float* dv) {
     const int n = s.batch * s.time;
-    float* df = scratch;
-    Scratch temporary;
-    float* sum = temporary.floats(int64_t{s.batch} * s.rows);
+    Scratch scratch;
+    float *df = scratch.floats(n), *sum = scratch.floats(int64_t{s.batch} * s.rows);
     dots(s.batch * s.rows, s.time, s.rows, dscores, f, sum);
     each(n, [=] __device__(int64_t i) {
         const int64_t b = i / s.time, j = i % s.time;

@@ -23,12 +23,12 @@ void routing_scores_forward(RoutingShape s, const float* xq, const float* x, con
 }
 
 void routing_scores_backward(RoutingShape s, const float* xq, const float* x, const float* wq, const float* wk,
-                             const float* saved, const float* dscores, float* dxq, float* dx, float* dwq, float* dwk,
-                             float* scratch) {
+                             const float* saved, const float* dscores, float* dxq, float* dx, float* dwq, float* dwk) {
     const int rows = s.batch * s.rows;
     const int64_t of_rows = int64_t{s.rows} * s.d, of_x = int64_t{s.keys} * s.d, of_s = int64_t{s.rows} * s.keys;
     const float *p = saved, *w = p + s.vectors();
-    float *dw = scratch, *dp = dw + s.vectors();
+    Scratch scratch;
+    float *dw = scratch.floats(s.vectors()), *dp = scratch.floats(s.vectors());
     device_gemm_batched(s.batch, no, no, s.rows, s.d, s.keys, s.scale(), dscores, s.keys, of_s, x, s.d, of_x, 0.f, dw,
                         s.d, of_rows); // (dw)
     device_gemm_batched(s.batch, yes, no, s.keys, s.d, s.rows, s.scale(), dscores, s.keys, of_s, w, s.d, of_rows, 1.f,

@@ -23,9 +23,9 @@ __global__ void __launch_bounds__(threads)
     FCI_SHARED(float4, Bt, state_tile);
     FCI_SHARED(float4, Ct, state_tile);
     const Place p(s, first_state);
-    const float skip = first_state == 0 && p.inside ? D[p.d] : 0.f;
+    const float skip = first_state == 0 && p.inside ? D[p.c] : 0.f;
     float A2[each_lane], h[each_lane] = {}; // A2 = A log2(e): a = exp2(dt A2)
-    for (int j = 0; j < each_lane; ++j) A2[j] = p.has(s, j) ? log2_e * A[int64_t{p.d} * s.states + p.n0 + j] : 0.f;
+    for (int j = 0; j < each_lane; ++j) A2[j] = p.has(s, j) ? log2_e * A[int64_t{p.c} * s.states + p.n0 + j] : 0.f;
     float u_next[owned], dt_next[owned], B_next[state_share], C_next[state_share];
     const auto fetch = [&](int first) {
         fetch_channels(s, p, first, u, u_next);
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(threads)
             const float sum = sum_of_own(part, p.quarter) + skip * ut[p.own_at(k)];
             const int i = first + p.own(k);
             if (!p.inside || i >= s.time) continue;
-            float& to = y[row(s, p.b, i) * s.channels + p.d];
+            float& to = y[row(s, p.b, i) * s.channels + p.c];
             to = first_state ? to + sum : sum;
         }
     }
@@ -81,9 +81,9 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
     FCI_DYN_SHARED(Tiles, tiles);
     Tiles& at = *tiles;
     const Place p(s, first_state);
-    const float skip = first_state == 0 && p.inside ? D[p.d] : 0.f;
+    const float skip = first_state == 0 && p.inside ? D[p.c] : 0.f;
     float Ad[each_lane], dA[each_lane] = {}, g[each_lane] = {}, dD = 0; // g: a[t+1] g[t+1]
-    for (int j = 0; j < each_lane; ++j) Ad[j] = p.has(s, j) ? A[int64_t{p.d} * s.states + p.n0 + j] : 0.f;
+    for (int j = 0; j < each_lane; ++j) Ad[j] = p.has(s, j) ? A[int64_t{p.c} * s.states + p.n0 + j] : 0.f;
     float u_next[owned], dt_next[owned], dy_next[owned], B_next[state_share], C_next[state_share], h_next[each_lane];
     const auto fetch = [&](int chunk) {
         const int first = chunk * steps_max;
@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
         for (int k = owned - 1; k >= 0; --k) {
             const int own = first + p.own(k);
             const bool is_there = p.inside && own < s.time;
-            const int64_t to = row(s, p.b, own) * s.channels + p.d;
+            const int64_t to = row(s, p.b, own) * s.channels + p.c;
             const float du_before = is_there ? du[to] : 0.f,
                         ddt_before = is_there ? ddt[to] : 0.f; // reads go out early
             float part_gB[lanes], part_rA[lanes];
@@ -156,15 +156,15 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
         leave_states(s, p, first, at, at.dy, part_B, part_C); // (dB) (dC)
     }
     for (int j = 0; j < each_lane; ++j)
-        if (p.has(s, j)) part_A[p.b * s.state_size() + int64_t{p.d} * s.states + p.n0 + j] = dA[j];
+        if (p.has(s, j)) part_A[p.b * s.state_size() + int64_t{p.c} * s.states + p.n0 + j] = dA[j];
     dD = sum_over_lanes(dD);
-    if (first_state == 0 && p.quarter == 0 && p.inside) part_D[int64_t{p.b} * s.channels + p.d] = dD;
+    if (first_state == 0 && p.quarter == 0 && p.inside) part_D[int64_t{p.b} * s.channels + p.c] = dD;
 }
 
 } // namespace
 
 void selective_scan_forward(ScanShape s, const float* u, const float* dt, const float* A, const float* B,
-                            const float* C, const float* D, float* y, float* saved, float*) {
+                            const float* C, const float* D, float* y, float* saved) {
     if (!s.batch || !s.time || !s.channels) return;
     for (int first = 0; first < s.states; first += states)
         FCI_LAUNCH(forward_kernel, grid(s, 1), threads, 0, s, first, u, dt, A, B, C, D, y, saved);
@@ -172,7 +172,7 @@ void selective_scan_forward(ScanShape s, const float* u, const float* dt, const 
 
 void selective_scan_backward(ScanShape s, const float* u, const float* dt, const float* A, const float* B,
                              const float* C, const float* D, const float* saved, const float* dy, float* du, float* ddt,
-                             float* dA, float* dB, float* dC, float* dD, float*) {
+                             float* dA, float* dB, float* dC, float* dD) {
     if (!s.batch || !s.time || !s.channels) return;
     const int64_t blocks = blocks_for(s.channels, channels), btn = int64_t{s.batch} * s.time * s.states;
     Scratch scratch;

@@ -49,14 +49,14 @@ AttentionShape shape(const SparseShape& s) {
 
 } // namespace
 
-void sparse_attention_forward(SparseShape s, const float* qkv, const int32_t* global, float* y, float* lse, float*) {
+void sparse_attention_forward(SparseShape s, const float* qkv, const int32_t* global, float* y, float* lse) {
     if (s.batch == 0 || s.time == 0) return;
     const float *k = qkv + s.d(), *v = k + s.d();
     launch_forward(shape(s), KeysOfRows{s.time, s.globals, global}, s.time, near + s.globals, 1, qkv, k, v, y, lse);
 }
 
 void sparse_attention_backward(SparseShape s, const float* qkv, const int32_t* global, const float* y, const float* lse,
-                               const float* dy, float* dqkv, float*) {
+                               const float* dy, float* dqkv) {
     if (s.batch == 0 || s.time == 0) return;
     const float *k = qkv + s.d(), *v = k + s.d();
     float *dk = dqkv + s.d(), *dv = dk + s.d();

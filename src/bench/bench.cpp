@@ -1,5 +1,7 @@
 #include "bench/bench.h"
 
+#include <unistd.h>
+
 #include "bench/measure.h"
 #include "model/fci.h"
 #include "train/options.h"
@@ -23,24 +25,63 @@ struct Limits {
     Spread peak, sgemm, cached, copy;
 };
 
+// GB/s of all workers together, between buffers far larger than the caches, `samples` times.
+std::vector<double> copy_rates(Team& team, int samples) {
+    double bytes = 256 << 20; // of all buffers together
+#ifdef _SC_LEVEL3_CACHE_SIZE
+    bytes = std::clamp(2.0 * static_cast<double>(sysconf(_SC_LEVEL3_CACHE_SIZE)), bytes, 1024.0 * (1 << 20));
+#endif
+    const auto size = static_cast<size_t>(bytes / 2 / team.count() / 64) * 64;
+    Arena arena;
+    std::vector<char*> from, to;
+    for (int i = 0; i < team.count(); ++i) {
+        from.push_back(arena.array<char>(size)), to.push_back(arena.array<char>(size));
+        std::memset(from[i], 1, size);
+    }
+    std::vector<double> rates;
+    for (int s = 0; s < samples; ++s) {
+        const double seconds = team.seconds([&](int i) { std::memcpy(to[i], from[i], size); }, 3);
+        rates.push_back(2e-9 * static_cast<double>(size) * team.count() / seconds);
+    }
+    return rates;
+}
+
+// Seconds forward, seconds backward of each op, one after another; between() is called now and then.
+std::vector<double> time_ops(Team& team, const std::vector<BenchOp>& ops,
+                             const std::function<void(const BenchOp&)>& between) {
+    std::vector<double> seconds;
+    for (const BenchOp& o : ops) {
+        between(o);
+        if (o.once) {
+            seconds.insert(seconds.end(), {o.once(team), 0});
+            continue;
+        }
+        std::vector<std::unique_ptr<DeviceMemory>> memory; // a worker's own
+        for (int w = 0; w < team.count(); ++w) memory.push_back(std::make_unique<DeviceMemory>(o, Device::cpu, w));
+        for (const auto& run : {o.forward, o.backward}) // backward reads what forward saved
+            seconds.push_back(run ? team.seconds([&](int i) { run(*memory[i]); }) : 0);
+    }
+    return seconds;
+}
+
 // Measures the limits and, in between, the ops.
 Limits measure_ops(const std::vector<BenchOp>& ops, int threads, int batch, std::FILE* out, std::vector<OpRow>& rows) {
     Limits limits;
     std::vector<double> seconds = measured_in_child<double>([&] {
         Progress progress(out);
-        Together together(threads);
-        Rates rates(together);
-        std::vector<double> copy = copy_rates(together, 3), peak, sgemm, cached;
+        Team team(threads);
+        Rates rates(team);
+        std::vector<double> copy = copy_rates(team, 3), peak, sgemm, cached;
         const auto sample = [&] {
             peak.push_back(rates.peak()), sgemm.push_back(rates.sgemm()), cached.push_back(rates.cached_copy());
         };
         for (int i = 0; i < 3; ++i) sample();
         size_t at = 0;
-        std::vector<double> x = time_ops(together, ops, [&](const BenchOp& o) {
+        std::vector<double> x = time_ops(team, ops, [&](const BenchOp& o) {
             if (++at % 8 == 0) sample();
             progress.status(fmt::format("op {} of {}: {} {}", at, ops.size(), o.name, o.sizes));
         });
-        for (const double rate : copy_rates(together, 3)) copy.push_back(rate);
+        for (const double rate : copy_rates(team, 3)) copy.push_back(rate);
         for (const Spread& s : {spread(peak), spread(sgemm), spread(cached), spread(copy)})
             x.insert(x.end(), {s.low, s.median, s.high});
         return x;
@@ -53,14 +94,14 @@ Limits measure_ops(const std::vector<BenchOp>& ops, int threads, int batch, std:
     for (size_t i = 0; i < ops.size(); ++i) {
         const BenchOp& o = ops[i];
         const int at_once = o.once ? 1 : threads;
-        const auto timed = [&](const BenchOp::Cost& cost, double s) {
+        const auto timed = [&](const Cost& cost, double s) {
             if (s == 0) return Timed{};
-            Timed t{1e6 * s, 1e-9 * at_once * cost.flops / s, 4e-9 * at_once * cost.floats / s};
+            Timed t{1e6 * s, 1e-9 * at_once * cost.flops() / s, 4e-9 * at_once * cost.floats / s};
             t.share = std::max(t.gflops / limits.peak.median, t.gbs / (o.once ? limits.copy : limits.cached).median);
             return t;
         };
         const double forward = seconds[2 * i], backward = seconds[2 * i + 1];
-        OpRow row{&o, timed(o.forward, forward), timed(o.backward, backward), {}};
+        OpRow row{&o, timed(o.cost.forward, forward), timed(o.cost.backward, backward), {}};
         const double sequences = o.once ? 1 : static_cast<double>(batch) / threads; // of one worker
         for (int c = 0; c < 3; ++c) row.step_ms[c] = 1e3 * o.calls[c] * sequences * (forward + backward);
         rows.push_back(row);
@@ -122,16 +163,16 @@ std::string joined(const std::vector<std::string>& words) {
 std::string json(const Spread& s) {
     return fmt::format("{{\"min\":{:.4g},\"median\":{:.4g},\"max\":{:.4g}}}", s.low, s.median, s.high);
 }
-std::string json(const Timed& t, const BenchOp::Cost& cost) {
+std::string json(const Timed& t, const Cost& cost) {
     if (t.us == 0) return "null";
     return fmt::format("{{\"us\":{:.5g},\"flops\":{:.0f},\"bytes\":{:.0f},\"gflops\":{:.4g},\"gbs\":{:.4g},\"share_of_"
                        "limit\":{:.4g}}}",
-                       t.us, cost.flops, 4 * cost.floats, t.gflops, t.gbs, t.share);
+                       t.us, cost.flops(), 4 * cost.floats, t.gflops, t.gbs, t.share);
 }
 std::string json(const OpRow& r) {
-    std::string s =
-        fmt::format("{{\"op\":{},\"sizes\":{},\"forward\":{},\"backward\":{},\"ms_in_step\":{{", json_quote(r.op->name),
-                    json_quote(r.op->sizes), json(r.forward, r.op->forward), json(r.backward, r.op->backward));
+    std::string s = fmt::format("{{\"op\":{},\"sizes\":{},\"forward\":{},\"backward\":{},\"ms_in_step\":{{",
+                                json_quote(r.op->name), json_quote(r.op->sizes), json(r.forward, r.op->cost.forward),
+                                json(r.backward, r.op->cost.backward));
     for (int c = 0; c < 3; ++c) s += fmt::format("{}\"{}\":{:.4g}", c ? "," : "", op_steps[c], r.step_ms[c]);
     return s + "}}";
 }

@@ -10,10 +10,10 @@
 #include "bench/measure.h"
 #include "core/device.h"
 #include "ops/linear.h"
+#include "train/losses.h"
 #include "train/progress.h"
 #include "train/provenance.h"
 #include "train/trainer.h"
-#include "train/work.h"
 
 namespace fci {
 namespace {
@@ -71,20 +71,20 @@ struct OpRow {
     Timed forward, backward;
 };
 
-Timed timed(const GpuLimits& l, const BenchOp::Cost& cost, double ms) {
-    const double copy = giga * 4 * cost.floats / l.copy.median, products = giga * cost.flops / l.products.median;
+Timed timed(const GpuLimits& l, const Cost& cost, double ms) {
+    const double copy = giga * 4 * cost.floats / l.copy.median, products = giga * cost.flops() / l.products.median;
     return {ms, 1e3 * std::max(copy, products)};
 }
 
 std::vector<OpRow> measure_ops(const GpuLimits& limits, int batch, std::FILE* out) {
     Progress progress(out);
-    const auto lane = make_lane(Device::cuda, batch);
     std::vector<OpRow> rows;
     for (const BenchOp& o : bench_ops(Device::cuda, batch)) {
         progress.status(fmt::format("{} {}", o.name, o.sizes));
         OpRow row{o, {}, {}};
-        row.forward = timed(limits, o.forward, ms_of([&] { o.run_forward(*lane); }).median);
-        if (o.run_backward) row.backward = timed(limits, o.backward, ms_of([&] { o.run_backward(*lane); }).median);
+        DeviceMemory memory(o, Device::cuda, 1);
+        row.forward = timed(limits, o.cost.forward, ms_of([&] { o.forward(memory); }).median);
+        if (o.backward) row.backward = timed(limits, o.cost.backward, ms_of([&] { o.backward(memory); }).median);
         rows.push_back(std::move(row));
     }
     return rows;
@@ -178,9 +178,9 @@ void print_limits(std::FILE* out, const GpuLimits& l, bool tf32) {
     limit(fmt::format("GFLOP/s  product 8192x8192x8192, {}", tf32 ? "TF32" : "fp32"), l.products);
 }
 
-std::string cell(const Timed& t, const BenchOp::Cost& cost) {
+std::string cell(const Timed& t, const Cost& cost) {
     if (t.ms == 0) return fmt::format("{:>30}", "");
-    const double flops = giga * cost.flops / (1e-3 * t.ms), bytes = giga * 4 * cost.floats / (1e-3 * t.ms);
+    const double flops = giga * cost.flops() / (1e-3 * t.ms), bytes = giga * 4 * cost.floats / (1e-3 * t.ms);
     return fmt::format("{:>10.1f}{:>8}{:>7.0f}{:>4.0f}%", 1e3 * t.ms, flops > 0 ? fmt::format("{:.0f}", flops) : "-",
                        bytes, 100 * t.share());
 }
@@ -194,8 +194,8 @@ void print_ops(std::FILE* out, const std::vector<OpRow>& rows, int batch) {
     fmt::print(out, "{:<17}{:<26}{:>10}{:>8}{:>7}{:>5}{:>10}{:>8}{:>7}{:>5}\n", "op", "sizes", "forward us", "GF/s",
                "GB/s", "lim", "backward", "GF/s", "GB/s", "lim");
     for (const OpRow& r : rows)
-        fmt::print(out, "{:<17}{:<26}{}{}\n", r.op.name, r.op.sizes, cell(r.forward, r.op.forward),
-                   cell(r.backward, r.op.backward));
+        fmt::print(out, "{:<17}{:<26}{}{}\n", r.op.name, r.op.sizes, cell(r.forward, r.op.cost.forward),
+                   cell(r.backward, r.op.cost.backward));
 }
 
 void print_step(std::FILE* out, const GpuStepRow& r) {
@@ -212,11 +212,11 @@ void print_step(std::FILE* out, const GpuStepRow& r) {
 std::string json(const Spread& s) {
     return fmt::format("{{\"min\":{:.5g},\"median\":{:.5g},\"max\":{:.5g}}}", s.low, s.median, s.high);
 }
-std::string json(const Timed& t, const BenchOp::Cost& cost) {
+std::string json(const Timed& t, const Cost& cost) {
     if (t.ms == 0) return "null";
     return fmt::format(
         "{{\"us\":{:.5g},\"flops\":{:.0f},\"bytes\":{:.0f},\"limit_us\":{:.5g},\"share_of_limit\":{:.4g}}}", 1e3 * t.ms,
-        cost.flops, 4 * cost.floats, 1e3 * t.limit_ms, t.share());
+        cost.flops(), 4 * cost.floats, 1e3 * t.limit_ms, t.share());
 }
 std::string json(const OpRow& r) {
     std::string calls;
@@ -224,8 +224,8 @@ std::string json(const OpRow& r) {
         if (r.op.calls[c] > 0)
             calls += fmt::format("{}{}:{:g}", calls.empty() ? "" : ",", json_quote(op_steps[c]), r.op.calls[c]);
     return fmt::format("{{\"op\":{},\"sizes\":{},\"forward\":{},\"backward\":{},\"calls\":{{{}}}}}",
-                       json_quote(r.op.name), json_quote(r.op.sizes), json(r.forward, r.op.forward),
-                       json(r.backward, r.op.backward), calls);
+                       json_quote(r.op.name), json_quote(r.op.sizes), json(r.forward, r.op.cost.forward),
+                       json(r.backward, r.op.cost.backward), calls);
 }
 std::string json(const GpuStepRow& r) {
     std::string s =

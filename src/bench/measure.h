@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "bench/bench.h"
+#include "bench/rows.h"
 #include "core/arena.h"
 #include "core/gemm.h"
 #include "core/rng.h"
@@ -37,11 +38,11 @@ inline double now_seconds() {
 }
 
 // Every worker runs the same, at once, so that caches and bandwidth are shared as they are in a step.
-class Together {
+class Team {
 public:
     static constexpr int most_blocks = 32;
 
-    explicit Together(int threads) : workers_(threads), start_(threads), times_(size_t{most_blocks} * threads) {
+    explicit Team(int threads) : workers_(threads), start_(threads), times_(size_t{most_blocks} * threads) {
         use_one_blas_thread();
     }
     int count() const { return workers_.count(); }
@@ -97,8 +98,8 @@ inline void fill_normal(float* x, int64_t n, uint64_t stream) {
 // cache.
 class Rates {
 public:
-    explicit Rates(Together& together) : together_(together) {
-        for (int w = 0; w < together.count(); ++w) {
+    explicit Rates(Team& team) : team_(team) {
+        for (int w = 0; w < team.count(); ++w) {
             x_.push_back(arena_.floats(m * k)), weight_.push_back(arena_.floats(n * k)),
                 y_.push_back(arena_.floats(m * n));
             fill_normal(x_[w], m * k, 2 * w);
@@ -107,56 +108,26 @@ public:
     }
     double peak() { // GFLOP/s, on registers alone
         constexpr int64_t rounds = 20000;
-        const double s = together_.seconds([&](int i) { y_[i][0] = multiply_adds(rounds); });
-        return 1e-9 * rounds * multiply_adds_a_round * together_.count() / s;
+        const double s = team_.seconds([&](int i) { y_[i][0] = multiply_adds(rounds); });
+        return 1e-9 * rounds * multiply_adds_a_round * team_.count() / s;
     }
     double sgemm() { // GFLOP/s
-        const double s = together_.seconds(
+        const double s = team_.seconds(
             [&](int i) { gemm(Transpose::no, Transpose::yes, m, n, k, 1.f, x_[i], k, weight_[i], k, 0.f, y_[i], n); },
             25);
-        return 2e-9 * m * n * k * together_.count() / s;
+        return 2e-9 * m * n * k * team_.count() / s;
     }
     double cached_copy() { // GB/s, read and write
-        const double s = together_.seconds([&](int i) { std::memcpy(y_[i], x_[i], m * k * sizeof(float)); });
-        return 2e-9 * m * k * sizeof(float) * together_.count() / s;
+        const double s = team_.seconds([&](int i) { std::memcpy(y_[i], x_[i], m * k * sizeof(float)); });
+        return 2e-9 * m * k * sizeof(float) * team_.count() / s;
     }
 
 private:
     static constexpr int m = 512, n = 128, k = 128;
-    Together& together_;
+    Team& team_;
     Arena arena_;
     std::vector<float*> x_, weight_, y_;
 };
-
-// GB/s of all workers together, between buffers far larger than the caches, `samples` times; the buffers are given back
-// at the end.
-std::vector<double> copy_rates(Together&, int samples);
-
-// The steps for which the calls of each op are known, at the options' defaults; the CPU's table shows the first three.
-inline constexpr const char* op_steps[] = {"raw",          "transformer:1",        "bidir-flow:1",
-                                           "content-only", "causal-transformer:1", "flow:2",
-                                           "perceiver:16", "sparse-transformer:1"};
-
-// One op at the sizes of a DER step: L 512, d 128, feed-forward 512, Mamba inner 256, state 16.
-struct BenchOp {
-    struct Cost {
-        double flops = 0, floats = 0; // analytic: the Cost line of the op's header; numbers that must move
-    };
-    struct Lane; // what one worker runs on
-    std::string name, sizes;
-    Cost forward, backward;
-    std::array<double, std::size(op_steps)> calls; // a sequence (once, or on a GPU: a step) of each of op_steps
-    bool once = false;
-    std::function<void(Lane&)> run_forward, run_backward; // empty: there is none
-};
-
-// For the CPU one sequence, for a GPU the whole batch.
-std::vector<BenchOp> bench_ops(Device, int batch);
-std::shared_ptr<BenchOp::Lane> make_lane(Device, int batch);
-
-// Seconds forward, seconds backward of each op, one after another; between() is called now and then.
-std::vector<double> time_ops(Together&, const std::vector<BenchOp>&,
-                             const std::function<void(const BenchOp&)>& between);
 
 // A measurement in a process of its own: peak memory is then its own too, and a crash costs one row. This process never
 // starts a thread, so that it can be forked. Returns the bytes that f returns, throws what it throws.

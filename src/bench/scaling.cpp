@@ -72,11 +72,10 @@ double sparse_ms(int n) {
     const SparseShape s{1, n, heads, d / heads, static_cast<int>(global.size())};
     const float *x = random_floats(arena, int64_t{n} * d), *w = random_floats(arena, 3 * d * d),
                 *b = random_floats(arena, 3 * d);
-    float *qkv = arena.floats(int64_t{3} * n * d), *y = arena.floats(int64_t{n} * d), *lse = arena.floats(s.lse_size()),
-          *scratch = arena.floats(s.scratch());
+    float *qkv = arena.floats(int64_t{3} * n * d), *y = arena.floats(int64_t{n} * d), *lse = arena.floats(s.lse_size());
     return median_ms([&] {
         cpu::linear_forward({n, d, 3 * d}, x, w, b, qkv);
-        cpu::sparse_attention_forward(s, qkv, global.data(), y, lse, scratch);
+        cpu::sparse_attention_forward(s, qkv, global.data(), y, lse);
     });
 }
 
@@ -100,11 +99,9 @@ std::pair<double, double> attention_ms(int n) {
     const AttentionShape full{1, n, n, heads, d / heads, 3 * d, 3 * d, false};
     const SparseShape sparse{1, n, heads, d / heads, static_cast<int>(global.size())};
     const float* qkv = random_floats(arena, int64_t{3} * n * d);
-    float *y = arena.floats(int64_t{n} * d), *lse = arena.floats(sparse.lse_size()),
-          *scratch = arena.floats(std::max(full.scratch(), sparse.scratch()));
-    const double full_time =
-        median_ms([&] { cpu::attention_forward(full, qkv, qkv + d, qkv + 2 * d, y, lse, scratch); });
-    return {full_time, median_ms([&] { cpu::sparse_attention_forward(sparse, qkv, global.data(), y, lse, scratch); })};
+    float *y = arena.floats(int64_t{n} * d), *lse = arena.floats(sparse.lse_size());
+    const double full_time = median_ms([&] { cpu::attention_forward(full, qkv, qkv + d, qkv + 2 * d, y, lse); });
+    return {full_time, median_ms([&] { cpu::sparse_attention_forward(sparse, qkv, global.data(), y, lse); })};
 }
 
 } // namespace

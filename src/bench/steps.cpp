@@ -7,10 +7,10 @@
 #include <ctime>
 
 #include "bench/measure.h"
+#include "train/losses.h"
 #include "train/progress.h"
 #include "train/provenance.h"
 #include "train/trainer.h"
-#include "train/work.h"
 
 namespace fci {
 namespace {
@@ -39,8 +39,8 @@ double cpu_seconds() { // of all threads
 
 StepNumbers time_steps(const Options& options, int steps, const std::string& name, std::FILE* out) {
     Progress progress(out);
-    Together together(options.run.threads);
-    Rates rates(together);
+    Team team(options.run.threads);
+    Rates rates(team);
     Trainer trainer(make_data(options));
     const int groups = std::min(most_groups, options.train.batch);
     const double share = (groups + options.run.threads - 1) / options.run.threads / static_cast<double>(groups);

@@ -65,7 +65,10 @@ private:
         size_t size;
     };
     void add_chunk(size_t n) {
-        const size_t size = n > chunk_bytes ? (n + page - 1) / page * page : chunk_bytes;
+        const size_t endless = size_t{1} << 60;
+        const size_t size = device_ == Device::none ? endless
+                            : n > chunk_bytes       ? (n + page - 1) / page * page
+                                                    : chunk_bytes;
         chunks_.push_back({static_cast<char*>(allocate(device_, size, page)), size});
         if (zeroed_) set_zero(device_, chunks_.back().base, size);
         at_.used = 0;

@@ -13,6 +13,7 @@
 namespace fci {
 
 void* allocate(Device device, size_t bytes, size_t alignment) {
+    if (device == Device::none) return reinterpret_cast<void*>(alignment);
     void* p = device == Device::cuda ? cuda::allocate(bytes) : std::aligned_alloc(alignment, bytes);
     if (!p)
         fail(Exit::internal, "out of {}memory: an arena needs {} MiB more; try a smaller --batch or --length",
@@ -21,26 +22,31 @@ void* allocate(Device device, size_t bytes, size_t alignment) {
     return p;
 }
 
-void release(Device device, void* p) { device == Device::cuda ? cuda::release(p) : std::free(p); }
+void release(Device device, void* p) {
+    if (device == Device::cuda)
+        cuda::release(p);
+    else if (device == Device::cpu)
+        std::free(p);
+}
 
 void set_zero(Device device, void* p, size_t bytes) {
     if (device == Device::cuda)
         cuda::set_zero(p, bytes);
-    else
+    else if (device == Device::cpu)
         std::memset(p, 0, bytes);
 }
 
 void copy_in(Device device, void* to, const void* from_host, size_t bytes) {
     if (device == Device::cuda)
         cuda::copy_in(to, from_host, bytes);
-    else
+    else if (device == Device::cpu)
         std::memcpy(to, from_host, bytes);
 }
 
 void copy_out(Device device, void* to_host, const void* from, size_t bytes) {
     if (device == Device::cuda)
         cuda::copy_out(to_host, from, bytes);
-    else
+    else if (device == Device::cpu)
         std::memcpy(to_host, from, bytes);
 }
 

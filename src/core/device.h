@@ -8,7 +8,7 @@
 
 namespace fci {
 
-enum class Device { cpu, cuda };
+enum class Device { cpu, cuda, none }; // none: addresses without memory, where nothing runs, to count what would
 
 // Declares an op's function on both devices: FCI_TWINS(GatherForward<float>, gather_forward)
 #define FCI_TWINS(Type, name)                                                                                          \
@@ -20,7 +20,11 @@ enum class Device { cpu, cuda };
     }
 
 // The twin of a device: FCI_ON(device, gather_forward)(s, x, index, y)
-#define FCI_ON(device, name) ((device) == ::fci::Device::cuda ? cuda::name : cpu::name)
+#define FCI_ON(device, name) ::fci::on(device, &cpu::name, &cuda::name)
+template <class... Arguments>
+auto on(Device device, void (*cpu)(Arguments...), void (*cuda)(Arguments...)) -> void (*)(Arguments...) {
+    return device == Device::cpu ? cpu : device == Device::cuda ? cuda : [](Arguments...) {};
+}
 
 // Memory of a device. On cuda, copies and fills are work on the calling thread's stream, in its order; copies wait.
 void* allocate(Device, size_t bytes, size_t alignment); // Exit::internal when there is no more
@@ -33,7 +37,7 @@ void copy_out(Device, void* to_host, const void* from, size_t bytes);
 const void* constant_bytes(const void* host, size_t bytes);
 template <class T>
 const T* constant(Device device, const T* p, size_t n) {
-    return device == Device::cpu ? p : static_cast<const T*>(constant_bytes(p, n * sizeof(T)));
+    return device == Device::cuda ? static_cast<const T*>(constant_bytes(p, n * sizeof(T))) : p;
 }
 
 // The GPU, as the program finds it. `why`: what is missing when there is none, a sentence for people.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/arena.h"
+#include "core/cost.h"
 #include "core/tensor.h"
 
 namespace fci {
@@ -45,16 +46,16 @@ public:
         return t;
     }
 
-    // Called by each op at its end: its name, its output, and its backward as a closure of no arguments.
+    // Called by each op at its end: its name, its output, its cost, and its backward as a closure of no arguments.
     template <class F>
-    void append(const char* op, const Tensor& output, F backward) {
+    void append(const char* op, const Tensor& output, const OpCost& cost, F backward) {
         static_assert(std::is_trivially_destructible_v<F> && std::is_trivially_copyable_v<F>,
                       "a tape closure captures handles and sizes only");
         if (checked_ && !finite(output.data, output.size()))
             fail(Exit::non_finite, "{}: the output {} has a NaN or Inf", op, output.shape.text());
         if (!recording_) return;
-        void* closure = new (closures_.bytes(sizeof(F))) F(backward);
-        nodes_.push_back({op, [](void* c) { (*static_cast<F*>(c))(); }, closure});
+        void* closure = device() == Device::none ? nullptr : new (closures_.bytes(sizeof(F))) F(backward);
+        nodes_.push_back({op, cost, [](void* c) { (*static_cast<F*>(c))(); }, closure});
         if (checked_) made_.push_back(output);
     }
 
@@ -70,7 +71,11 @@ public:
     }
 
     size_t size() const { return nodes_.size(); }
-    const char* op(size_t i) const { return nodes_[i].op; } // in the order of appending
+    struct Call { // of an op
+        const char* op;
+        OpCost cost;
+    };
+    const Call& operator[](size_t i) const { return nodes_[i]; } // in the order of appending
 
     // Empties the tape and the arena under it: the next step starts at the same addresses.
     void reset() {
@@ -100,8 +105,7 @@ public:
     }
 
 private:
-    struct Node {
-        const char* op;
+    struct Node : Call {
         void (*run)(void*);
         void* closure;
     };

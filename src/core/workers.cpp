@@ -1,5 +1,7 @@
 #include "core/workers.h"
 
+#include "core/scratch.h"
+
 #ifdef __linux__
 #include <sched.h>
 #endif
@@ -43,6 +45,7 @@ private:
 Workers::Workers(int count) {
     for (int w = 1; w < count; ++w)
         threads_.emplace_back([this, w] {
+            cpu::Scratch::reserve(); // not in the middle of its first job
             uint64_t seen = 0;
             std::unique_lock lock(mutex_);
             for (;;) {

@@ -4,6 +4,7 @@
 
 #include "core/gemm.h"
 #include "core/scalar.h"
+#include "core/scratch.h"
 
 namespace fci {
 namespace cpu {
@@ -23,9 +24,10 @@ void anchors_forward(AnchorShape s, const float* x, const float* a, float* y, fl
 }
 
 void anchors_backward(AnchorShape s, const float* x, const float* a, const float* p, const float* dy, float* dx,
-                      float* da, float* scratch) {
+                      float* da) {
     const int n = s.anchors;
-    float* dz = scratch;
+    Scratch scratch;
+    float* dz = scratch.floats(int64_t{s.rows} * n);
     gemm(Transpose::no, Transpose::yes, s.rows, n, s.d, 1.f, dy, s.d, a, s.d, 0.f, dz, n); // (dP)
     for (int r = 0; r < s.rows; ++r) {
         const float* pr = p + int64_t{r} * n;
@@ -48,11 +50,8 @@ Tensor anchors(Tape& tape, Tensor x, Tensor a) {
     float* p = tape.arena().floats(int64_t{s.rows} * s.anchors);
     const Device device = tape.device();
     FCI_ON(device, anchors_forward)(s, x.data, a.data, y.data, p);
-    tape.append("anchors", y, [=, arena = &tape.arena()] {
-        const Arena::Mark mark = arena->mark();
-        FCI_ON(device, anchors_backward)
-        (s, x.data, a.data, p, y.grad, x.grad, a.grad, arena->floats(int64_t{s.rows} * s.anchors));
-        arena->release(mark);
+    tape.append("anchors", y, anchors_cost(s), [=] {
+        FCI_ON(device, anchors_backward)(s, x.data, a.data, p, y.grad, x.grad, a.grad);
     });
     return y;
 }

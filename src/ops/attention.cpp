@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/scalar.h"
+#include "core/scratch.h"
 #include "core/tile.h"
 
 // How the products are laid out: one head's q, k, v and dy (strided columns of wider tensors) are copied once into
@@ -14,7 +15,7 @@ namespace {
 
 constexpr int R = AttentionShape::rows, J = AttentionShape::tile;
 
-int round_up(int n, int to) { return static_cast<int>(AttentionShape::padded(n, to)); }
+int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
 // rows of d numbers, `stride` apart -> (padded_rows, padded_d), times a factor
 void copy_head(const float* from, int rows, int stride, int d, float factor, float* to, int padded_rows, int padded_d) {
@@ -75,11 +76,12 @@ float scale(const AttentionShape& s) { return 1.f / std::sqrt(static_cast<float>
 
 } // namespace
 
-void attention_forward(AttentionShape s, const float* q, const float* k, const float* v, float* y, float* lse,
-                       float* scratch) {
+void attention_forward(AttentionShape s, const float* q, const float* k, const float* v, float* y, float* lse) {
     const int nk = round_up(s.keys, J), d = round_up(s.d_head, 16), width = s.value_width(), w = round_up(width, 16);
     const int y_stride = s.heads * width, S_stride = nk + 16; // + 16: rows in different sets of the cache
-    float *Q = scratch, *Kt = Q + s.queries * d, *V = Kt + nk * d, *S = V + nk * w, *O = S + R * S_stride;
+    Scratch scratch;
+    float *Q = scratch.floats(s.queries * d), *Kt = scratch.floats(nk * d), *V = scratch.floats(nk * w);
+    float *S = scratch.floats(R * S_stride), *O = scratch.floats(R * w);
     for_each_head(s, [&](const Head& at) {
         copy_head(q + at.q, s.queries, s.q_stride, s.d_head, scale(s) * log2_e, Q, s.queries, d);
         copy_transposed(k + at.k, s.keys, s.kv_stride, s.d_head, Kt, nk, d);
@@ -114,13 +116,14 @@ void attention_forward(AttentionShape s, const float* q, const float* k, const f
 }
 
 void attention_backward(AttentionShape s, const float* q, const float* k, const float* v, const float* y,
-                        const float* lse, const float* dy, float* dq, float* dk, float* dv, float* scratch) {
+                        const float* lse, const float* dy, float* dq, float* dk, float* dv) {
     const int nq = s.queries, nk = round_up(s.keys, J), d = round_up(s.d_head, 16);
     const int width = s.value_width(), w = round_up(width, 16), y_stride = s.heads * width;
-    float *Q = scratch, *dQ = Q + nq * d, *dY = dQ + nq * d;                     // (nq,d), (nq,w)
-    float *K = dY + nq * w, *Kt = K + nk * d, *Vt = Kt + nk * d;                 // (nk,d), (nk,w)
-    float *dK = Vt + nk * w, *dV = dK + J * d, *P = dV + J * w, *dS = P + R * J; // of one tile: (J,d), (J,w), (R,J)
-    float* delta = dS + R * J;                                                   // (nq)
+    Scratch scratch;
+    const auto take = [&](int rows, int columns) { return scratch.floats(int64_t{rows} * columns); };
+    float *Q = take(nq, d), *dQ = take(nq, d), *dY = take(nq, w), *delta = take(nq, 1);
+    float *K = take(nk, d), *Kt = take(nk, d), *Vt = take(nk, w);
+    float *dK = take(J, d), *dV = take(J, w), *P = take(R, J), *dS = take(R, J); // of one tile
     for_each_head(s, [&](const Head& at) {
         copy_head(q + at.q, s.queries, s.q_stride, s.d_head, scale(s) * log2_e, Q, s.queries, d);
         copy_head(dy + at.y, s.queries, y_stride, width, 1.f, dY, nq, w);
@@ -180,19 +183,13 @@ Tensor attend(Tape& tape, const char* name, AttentionShape s, Tensor q, Tensor k
     check(!s.causal || s.queries == s.keys, "{}: causal needs as many queries ({}) as keys ({})", name, s.queries,
           s.keys);
     Tensor y = tape.tensor({s.batch, s.queries, s.heads * s.value_width()});
-    Arena& arena = tape.arena();
-    float* lse = arena.floats(s.lse_size());
-    const Arena::Mark mark = arena.mark();
+    float* lse = tape.arena().floats(s.lse_size());
     const Device device = tape.device();
-    FCI_ON(device, attention_forward)
-    (s, q.data, k.data + k_column, v.data + v_column, y.data, lse, arena.floats(s.scratch()));
-    arena.release(mark);
-    tape.append(name, y, [=, arena = &arena] {
-        const Arena::Mark mark = arena->mark();
+    FCI_ON(device, attention_forward)(s, q.data, k.data + k_column, v.data + v_column, y.data, lse);
+    tape.append(name, y, attention_cost(s), [=] {
         FCI_ON(device, attention_backward)
         (s, q.data, k.data + k_column, v.data + v_column, y.data, lse, y.grad, q.grad, k.grad + k_column,
-         v.grad + v_column, arena->floats(s.scratch()));
-        arena->release(mark);
+         v.grad + v_column);
     });
     return y;
 }

@@ -13,7 +13,7 @@
 //           dv[j] += sum_i P[i,j] dy[i]                                                    (dv)
 // Contract  every d* is ADDED to. Only lse is kept, in base 2 (log2(e) is folded into the scale): S and P are made
 //           again in the backward pass, a block of rows against a tile of keys at a time, so that they live and die
-//           in cache and memory is O(queries + keys)  [Dao et al. 2022]. scratch: scratch() floats, both ways.
+//           in cache and memory is O(queries + keys)  [Dao et al. 2022].
 // Cost      2 products forward, 5 backward, of 2 queries keys d_head flops a head each (d_value in 1 and 2 of them).
 #pragma once
 #include "core/tape.h"
@@ -28,19 +28,22 @@ struct AttentionShape {
     static constexpr int rows = 48, tile = 64; // query rows in a block, keys in a tile
     constexpr int value_width() const { return d_value ? d_value : d_head; }
     constexpr int value_stride() const { return v_stride ? v_stride : kv_stride; }
-    static int64_t padded(int n, int to) { return int64_t{(n + to - 1) / to} * to; }
-    int64_t scratch() const {
-        const int64_t q = queries, k = padded(keys, tile), d = padded(d_head, 16), w = padded(value_width(), 16);
-        return (2 * q + 2 * k + tile) * d + (q + k + tile + rows) * w + q + rows * (k + 16 + tile);
-    }
     int64_t lse_size() const { return int64_t{batch} * heads * queries; }
 };
 
+constexpr OpCost attention_cost(AttentionShape s) {
+    const double queries = 1. * s.batch * s.queries * s.heads, keys = 1. * s.batch * s.keys * s.heads,
+                 pairs = queries * (s.causal ? (s.keys + 1) / 2. : s.keys), q = queries * s.d_head,
+                 y = queries * s.value_width(), kv = keys * (s.d_head + s.value_width());
+    const double scores = 2 * pairs * s.d_head, values = 2 * pairs * s.value_width();
+    return {{scores + values, 0, q + y + kv + queries}, {3 * scores + 2 * values, 0, 3 * q + 2 * y + 3 * kv + queries}};
+}
+
 template <class T>
-using AttentionForward = void(AttentionShape, const T* q, const T* k, const T* v, T* y, T* lse, T* scratch);
+using AttentionForward = void(AttentionShape, const T* q, const T* k, const T* v, T* y, T* lse);
 template <class T>
 using AttentionBackward = void(AttentionShape, const T* q, const T* k, const T* v, const T* y, const T* lse,
-                               const T* dy, T* dq, T* dk, T* dv, T* scratch);
+                               const T* dy, T* dq, T* dk, T* dv);
 
 FCI_TWINS(AttentionForward<float>, attention_forward)
 FCI_TWINS(AttentionBackward<float>, attention_backward)

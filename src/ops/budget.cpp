@@ -8,20 +8,22 @@
 
 #include "core/gemm.h"
 #include "core/lapack.h"
+#include "core/scratch.h"
 
 namespace fci::cpu {
 
-void budget_bounds(BudgetShape s, const float* x, const float* inverse, const float* theta, float* bound,
-                   float* scratch) {
+void budget_bounds(BudgetShape s, const float* x, const float* inverse, const float* theta, float* bound) {
     const int t = s.time, d = s.d;
+    Scratch scratch;
+    float* Ax = scratch.floats(int64_t{t} * d); // A^-1 x
     for (int b = 0; b < s.batch; ++b) {
         const float* xb = x + int64_t{b} * t * d;
-        gemm(Transpose::no, Transpose::no, t, d, d, 1.f, xb, d, inverse, d, 0.f, scratch, d); // A^-1 x
+        gemm(Transpose::no, Transpose::no, t, d, d, 1.f, xb, d, inverse, d, 0.f, Ax, d);
         for (int j = 0; j < t; ++j) {
             float expected = 0, variance = 0;
             for (int c = 0; c < d; ++c) {
                 expected += theta[c] * xb[int64_t{j} * d + c];
-                variance += scratch[int64_t{j} * d + c] * xb[int64_t{j} * d + c];
+                variance += Ax[int64_t{j} * d + c] * xb[int64_t{j} * d + c];
             }
             bound[int64_t{b} * t + j] = expected + std::sqrt(std::max(variance, 0.f)); // (1)
         }
@@ -59,11 +61,13 @@ void budget_gram(BudgetShape s, const float* x, const int32_t* chosen, float* gr
 }
 
 void budget_learn(BudgetLesson s, const float* gram, const float* sum, const float* loss, BudgetNumbers<float> to,
-                  double* work, const int* skip) {
+                  const int* skip) {
     if (skip && *skip) return;
     const int d = s.d;
     const int64_t squares = int64_t{d} * d;
-    double *A = work, *c = work + squares, all = to.losses[0], count = to.losses[1];
+    Scratch scratch;
+    const auto doubles = [&](int64_t n) { return reinterpret_cast<double*>(scratch.floats(2 * n)); };
+    double *A = doubles(squares), *c = doubles(d), all = to.losses[0], count = to.losses[1];
     std::copy_n(to.A, squares, A);
     std::copy_n(to.c, d, c);
     for (int b = 0; b < s.batch; ++b, gram += squares, sum += d, loss += s.rows) {

@@ -22,11 +22,15 @@ struct BudgetShape {
     int batch, time, chosen, d;
 };
 
+constexpr OpCost budget_cost(BudgetShape s) { // (1) and (3)
+    const double x = 1. * s.batch * s.time * s.d, taken = 1. * s.batch * s.chosen * s.d;
+    return {{2 * (x + taken) * s.d, 0, 2 * x + taken + s.d * (s.d + 1.) * (1. + s.batch)}, {}};
+}
+
 struct BudgetLesson {
     static constexpr int tile = 16; // of the inverse on the GPU
     int batch, rows, d;             // sequences, losses of each, features
     constexpr int padded() const { return (d + tile - 1) / tile * tile; }
-    int64_t work() const { return 2 * int64_t{padded()} * padded() + d + batch; } // doubles; fewer are used on the CPU
 };
 
 template <class T>
@@ -36,15 +40,14 @@ struct BudgetNumbers { // what the bandit knows
 };
 
 template <class T>
-using BudgetBounds = void(BudgetShape, const T* x, const T* inverse, const T* theta, T* bound, T* scratch); // (b,t,d)
+using BudgetBounds = void(BudgetShape, const T* x, const T* inverse, const T* theta, T* bound);
 template <class T>
 using BudgetChoose = void(BudgetShape, const T* bound, int32_t* chosen);
 template <class T>
 using BudgetGram = void(BudgetShape, const T* x, const int32_t* chosen, T* gram, T* sum);
 // skip: if not null and not 0, nothing is learned (a step that was not made; it lies on the device)
 template <class T>
-using BudgetLearn = void(BudgetLesson, const T* gram, const T* sum, const T* loss, BudgetNumbers<T>, double* work,
-                         const int* skip);
+using BudgetLearn = void(BudgetLesson, const T* gram, const T* sum, const T* loss, BudgetNumbers<T>, const int* skip);
 
 FCI_TWINS(BudgetBounds<float>, budget_bounds)
 FCI_TWINS(BudgetChoose<float>, budget_choose)

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/scalar.h"
+#include "core/scratch.h"
 
 namespace fci {
 namespace cpu {
@@ -33,8 +34,10 @@ void filter(const ConvShape& s, const ConvDirection<float>& to, const float* wk,
 
 } // namespace
 
-void causal_conv1d_forward(ConvShape s, Directions<ConvDirection<float>> directions, float* scratch) {
-    float *wk = scratch, *p = wk + s.channels * s.width;
+void causal_conv1d_forward(ConvShape s, Directions<ConvDirection<float>> directions) {
+    const int taps = s.channels * s.width;
+    Scratch scratch;
+    float *wk = scratch.floats(taps), *p = scratch.floats(s.channels); // (K,channels), (channels)
     for (const ConvDirection<float>& to : directions) {
         transpose_taps(s, to.w, wk);
         for (int b = 0; b < s.batch; ++b)
@@ -47,11 +50,13 @@ void causal_conv1d_forward(ConvShape s, Directions<ConvDirection<float>> directi
     }
 }
 
-void causal_conv1d_backward(ConvShape s, Directions<ConvDirection<float>> directions, float* scratch) {
-    float *wk = scratch, *dwk = wk + s.channels * s.width, *p = dwk + s.channels * s.width; // (K,channels), (channels)
+void causal_conv1d_backward(ConvShape s, Directions<ConvDirection<float>> directions) {
+    const int taps = s.channels * s.width;
+    Scratch scratch;
+    float *wk = scratch.floats(taps), *dwk = scratch.floats(taps), *p = scratch.floats(s.channels);
     for (const ConvDirection<float>& to : directions) {
         transpose_taps(s, to.w, wk);
-        std::fill(dwk, dwk + s.channels * s.width, 0.f);
+        std::fill(dwk, dwk + taps, 0.f);
         for (int b = 0; b < s.batch; ++b)
             for (int t = 0; t < s.time; ++t) {
                 filter(s, to, wk, b, t, p);
@@ -95,17 +100,10 @@ Tensor causal_conv1d(Tape& tape, std::span<const ConvInput> in) {
         directions.add(i.direction(direction_of(y, directions.count)));
     }
     expect_apart("causal_conv1d", in, &ConvInput::x, &ConvInput::w, &ConvInput::bias);
-    Arena& arena = tape.arena();
-    const Arena::Mark mark = arena.mark();
     const Device device = tape.device();
-    float* scratch = device == Device::cpu ? arena.floats(s.forward_scratch()) : nullptr;
-    FCI_ON(device, causal_conv1d_forward)(s, directions, scratch);
-    arena.release(mark);
-    tape.append("causal_conv1d", y, [=, arena = &arena] {
-        const Arena::Mark mark = arena->mark();
-        float* scratch = device == Device::cpu ? arena->floats(s.backward_scratch()) : nullptr;
-        FCI_ON(device, causal_conv1d_backward)(s, directions, scratch);
-        arena->release(mark);
+    FCI_ON(device, causal_conv1d_forward)(s, directions);
+    tape.append("causal_conv1d", y, conv_cost(s, directions.count), [=] {
+        FCI_ON(device, causal_conv1d_backward)(s, directions);
     });
     return y;
 }

@@ -7,7 +7,7 @@
 //           dx[b,t-+(K-1-k),c] += w[c,k] dp[b,t,c]                                         (dx)
 //           dw[c,k] += sum_bt dp[b,t,c] x[b,t-+(K-1-k),c]                                  (dw)
 //           dbias[c] += sum_bt dp[b,t,c]                                                   (db)
-// Contract  every d* is ADDED to. scratch: the CPU's. Nothing saved: p is K products a number, made again from x, which
+// Contract  every d* is ADDED to. Nothing saved: p is K products a number, made again from x, which
 //           backward reads anyway. One or two directions of time, each with tensors of its own (ops/directions.h).
 // Cost      (2 K + 26) batch time channels flops a direction forward, (6 K + 31) backward: bound by memory, hence silu
 //           in the same pass. K = 4 in Mamba  [Gu & Dao 2023].
@@ -21,9 +21,12 @@ namespace fci {
 
 struct ConvShape {
     int batch, time, channels, width;
-    int64_t forward_scratch() const { return int64_t{channels} * (width + 1); }
-    int64_t backward_scratch() const { return int64_t{channels} * (2 * width + 1); }
 };
+
+constexpr OpCost conv_cost(ConvShape s, int directions) {
+    const double n = 1. * directions * s.batch * s.time * s.channels, w = 1. * directions * s.channels * (s.width + 1);
+    return {{2 * s.width * n, 26 * n, 2 * n + w}, {6 * s.width * n, 31 * n, 4 * n + 3 * w}};
+}
 
 template <class T>
 struct ConvDirection {
@@ -35,7 +38,7 @@ struct ConvDirection {
 };
 
 template <class T>
-using CausalConv1d = void(ConvShape, Directions<ConvDirection<T>>, T* scratch);
+using CausalConv1d = void(ConvShape, Directions<ConvDirection<T>>);
 
 FCI_TWINS(CausalConv1d<float>, causal_conv1d_forward)
 FCI_TWINS(CausalConv1d<float>, causal_conv1d_backward)

@@ -50,7 +50,7 @@ Tensor cross_entropy(Tape& tape, Tensor z, IntTensor target, float weight, const
     float* lse = tape.arena().floats(s.rows);
     const Device device = tape.device();
     FCI_ON(device, cross_entropy_forward)(s, z.data, target.data, loss.data, lse);
-    tape.append("cross_entropy", loss, [=] {
+    tape.append("cross_entropy", loss, cross_entropy_cost(s), [=] {
         FCI_ON(device, fill_forward)(s.rows, weight, factor, loss.grad);
         FCI_ON(device, cross_entropy_backward)(s, z.data, target.data, lse, loss.grad, z.grad);
     });

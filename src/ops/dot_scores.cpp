@@ -33,7 +33,7 @@ Tensor dot_scores(Tape& tape, Tensor q, Tensor k, float scale) {
     Tensor scores = tape.tensor({s.batch, s.rows, s.keys});
     const Device device = tape.device();
     FCI_ON(device, dot_scores_forward)(s, scale, q.data, k.data, scores.data);
-    tape.append("dot_scores", scores, [=] {
+    tape.append("dot_scores", scores, dot_scores_cost(s), [=] {
         FCI_ON(device, dot_scores_backward)(s, scale, q.data, k.data, scores.grad, q.grad, k.grad);
     });
     return scores;

@@ -14,6 +14,11 @@ struct DotShape {
     int batch, rows, keys, d;
 };
 
+constexpr OpCost dot_scores_cost(DotShape s) {
+    const double q = 1. * s.batch * s.rows * s.d, k = 1. * s.batch * s.keys * s.d, n = 1. * s.batch * s.rows * s.keys;
+    return {{2 * n * s.d, 0, q + k + n}, {4 * n * s.d, 0, 3 * q + 3 * k + n}};
+}
+
 template <class T>
 using DotScoresForward = void(DotShape, T scale, const T* q, const T* k, T* scores);
 template <class T>

@@ -29,7 +29,7 @@ Tensor embedding(Tape& tape, IntTensor id, Tensor token, Tensor position) {
     Tensor y = tape.tensor({s.batch, s.time, s.d});
     const Device device = tape.device();
     FCI_ON(device, embedding_forward)(s, id.data, token.data, position.data, y.data);
-    tape.append("embedding", y, [=] {
+    tape.append("embedding", y, embedding_cost(s, bool(position)), [=] {
         FCI_ON(device, embedding_backward)(s, id.data, y.grad, token.grad, position.grad);
     });
     return y;

@@ -14,6 +14,11 @@ struct EmbeddingShape {
     int batch, time, d;
 };
 
+constexpr OpCost embedding_cost(EmbeddingShape s, bool positions) {
+    const double ids = 1. * s.batch * s.time, n = ids * s.d, p = positions ? 1. * s.time * s.d : 0;
+    return {{0, 0, ids + 2 * n + p}, {0, 0, ids + 3 * n + 2 * p}};
+}
+
 template <class T>
 using EmbeddingForward = void(EmbeddingShape, const int32_t* id, const T* e, const T* p, T* y);
 template <class T>

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "core/gemm.h"
+#include "core/scratch.h"
 
 namespace fci {
 namespace {
@@ -42,11 +43,14 @@ namespace {
 
 // y (+)= (C_t x C_d - S_t x S_d) / sqrt(t d)
 template <bool add>
-void transform(FourierShape s, const float* x, const FourierTables& table, float* y, float* scratch) {
+void transform(FourierShape s, const float* x, const FourierTables& table, float* y) {
     constexpr Transpose no = Transpose::no;
     const int t = s.time, d = s.d, half = s.half();
     const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(t) * d));
-    float *P = scratch, *Q = P + int64_t{t} * d, *c = Q + int64_t{t} * d, *sn = c + int64_t{half} * d;
+    const int64_t all = int64_t{t} * d, halves = int64_t{half} * d;
+    Scratch scratch;
+    float *P = scratch.floats(all), *Q = scratch.floats(all);
+    float *c = scratch.floats(halves), *sn = scratch.floats(halves);
     for (int b = 0; b < s.batch; ++b) {
         const int64_t at = int64_t{b} * t * d;
         gemm(no, no, t, d, d, 1.f, x + at, d, table.cos_d.data(), d, 0.f, P, d);
@@ -64,12 +68,12 @@ void transform(FourierShape s, const float* x, const FourierTables& table, float
 
 } // namespace
 
-void fourier_forward(FourierShape s, const float* x, const FourierTables& table, float* y, float* scratch) {
-    transform<false>(s, x, table, y, scratch); // (1)
+void fourier_forward(FourierShape s, const float* x, const FourierTables& table, float* y) {
+    transform<false>(s, x, table, y); // (1)
 }
 
-void fourier_backward(FourierShape s, const float* dy, const FourierTables& table, float* dx, float* scratch) {
-    transform<true>(s, dy, table, dx, scratch); // (dx)
+void fourier_backward(FourierShape s, const float* dy, const FourierTables& table, float* dx) {
+    transform<true>(s, dy, table, dx); // (dx)
 }
 
 } // namespace cpu
@@ -81,15 +85,10 @@ Tensor fourier(Tape& tape, Tensor x, const FourierTables& tables) {
               static_cast<int64_t>(tables.cos_d.size()) == int64_t{s.d} * s.d,
           "fourier: x is {}, but the tables are of another length or width", x.shape.text());
     Tensor y = tape.tensor(x.shape);
-    Arena& arena = tape.arena();
-    const Arena::Mark mark = arena.mark();
     const Device device = tape.device();
-    FCI_ON(device, fourier_forward)(s, x.data, tables, y.data, arena.floats(s.scratch()));
-    arena.release(mark);
-    tape.append("fourier", y, [=, arena = &arena, table = &tables] {
-        const Arena::Mark mark = arena->mark();
-        FCI_ON(device, fourier_backward)(s, y.grad, *table, x.grad, arena->floats(s.scratch()));
-        arena->release(mark);
+    FCI_ON(device, fourier_forward)(s, x.data, tables, y.data);
+    tape.append("fourier", y, fourier_cost(s), [=, table = &tables] {
+        FCI_ON(device, fourier_backward)(s, y.grad, *table, x.grad);
     });
     return y;
 }

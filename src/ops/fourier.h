@@ -6,7 +6,7 @@
 //   y[k] = (c - s) / sqrt(t d),  y[t-k] = (c + s) / sqrt(t d),  c = C_t[k] P, s = S_t[k] Q               (2)
 // Shapes    x y (b,t,d)
 // Backward  dx += the same of dy: C and S are symmetric, so the map is its own adjoint                   (dx)
-// Contract  dx is ADDED to. scratch: scratch() floats, both ways.
+// Contract  dx is ADDED to.
 // Cost      4 b t d^2 + 2 b t^2 d flops, each way. The tables hold (t + 2) t + 2 d^2 floats and are made once.
 #pragma once
 #include <memory>
@@ -19,8 +19,13 @@ namespace fci {
 struct FourierShape {
     int batch, time, d;
     int half() const { return time / 2 + 1; } // rows whose products make all others
-    int64_t scratch() const { return int64_t{2} * (time + half()) * d; }
 };
+
+constexpr OpCost fourier_cost(FourierShape s) {
+    const double n = 1. * s.batch * s.time * s.d, tables = s.time * (s.time + 2.) + 2. * s.d * s.d,
+                 transform = 4 * n * s.d + 2 * n * s.time;
+    return {{transform, 0, 2 * n + tables}, {transform, 0, 3 * n + tables}};
+}
 
 // Cosines and sines of 2 pi k j / n in double precision, k j reduced modulo n, rounded once.
 struct FourierTables {
@@ -32,9 +37,9 @@ struct FourierTables {
 std::shared_ptr<const FourierTables> fourier_tables(int time, int d);
 
 template <class T>
-using FourierForward = void(FourierShape, const T* x, const FourierTables&, T* y, T* scratch);
+using FourierForward = void(FourierShape, const T* x, const FourierTables&, T* y);
 template <class T>
-using FourierBackward = void(FourierShape, const T* dy, const FourierTables&, T* dx, T* scratch);
+using FourierBackward = void(FourierShape, const T* dy, const FourierTables&, T* dx);
 
 FCI_TWINS(FourierForward<float>, fourier_forward)
 FCI_TWINS(FourierBackward<float>, fourier_backward)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/scratch.h"
 #include "ops/pointwise.h"
 
 namespace fci {
@@ -16,27 +17,29 @@ struct Kept {
 
 } // namespace
 
-void gated_scan_forward(GatedScanShape s, Directions<GatedScanDirection<float>> directions, float* scratch) {
+void gated_scan_forward(GatedScanShape s, Directions<GatedScanDirection<float>> directions) {
     for (const GatedScanDirection<float>& to : directions) {
         const ScanShape shape = s.scan(to.reverse);
         const Kept v(s, to.kept);
         linear_forward(s.step(), to.dt_low, to.dt_weight, to.dt_bias, v.p); // (1)
         softplus_forward(s.size(), v.p, v.dt);
         negative_exp_forward(shape.state_size(), to.A_log, v.A);
-        selective_scan_forward(shape, to.u, v.dt, v.A, to.B, to.C, to.D, v.scan, to.saved, scratch); // (2)
-        gate_forward(s.size(), v.scan, to.z, to.y);                                                  // (3)
+        selective_scan_forward(shape, to.u, v.dt, v.A, to.B, to.C, to.D, v.scan, to.saved); // (2)
+        gate_forward(s.size(), v.scan, to.z, to.y);                                         // (3)
     }
 }
 
-void gated_scan_backward(GatedScanShape s, Directions<GatedScanDirection<float>> directions, float* scratch) {
-    const Kept d(s, scratch);
+void gated_scan_backward(GatedScanShape s, Directions<GatedScanDirection<float>> directions) {
+    Scratch scratch;
+    float* gradients = scratch.floats(s.kept_size());
+    const Kept d(s, gradients);
     for (const GatedScanDirection<float>& to : directions) {
         const ScanShape shape = s.scan(to.reverse);
         const Kept v(s, to.kept);
-        std::fill(scratch, scratch + s.kept_size(), 0.f);
+        std::fill(gradients, gradients + s.kept_size(), 0.f);
         gate_backward(s.size(), v.scan, to.z, to.dy, d.scan, to.dz); // (ds) (dz)
         selective_scan_backward(shape, to.u, v.dt, v.A, to.B, to.C, to.D, to.saved, d.scan, to.du, d.dt, d.A, to.dB,
-                                to.dC, to.dD, scratch + s.kept_size());
+                                to.dC, to.dD);
         negative_exp_backward(shape.state_size(), to.A_log, d.A, to.dA_log); // (dA)
         softplus_backward(s.size(), v.p, d.dt, d.p);                         // (dp)
         linear_backward(s.step(), to.dt_low, to.dt_weight, d.p, to.d_dt_low, to.d_dt_weight,
@@ -79,15 +82,9 @@ Tensor gated_scan(Tape& tape, std::span<const GatedScanInput> in) {
         float* kept = device == Device::cpu ? arena.floats(s.kept_size()) : nullptr;
         directions.add(i.direction(to, saved, kept));
     }
-    const Arena::Mark mark = arena.mark();
-    float* scratch = device == Device::cpu ? arena.floats(s.forward_scratch()) : nullptr;
-    FCI_ON(device, gated_scan_forward)(s, directions, scratch);
-    arena.release(mark);
-    tape.append("gated_scan", y, [=, arena = &arena] {
-        const Arena::Mark mark = arena->mark();
-        float* scratch = device == Device::cpu ? arena->floats(s.backward_scratch()) : nullptr;
-        FCI_ON(device, gated_scan_backward)(s, directions, scratch);
-        arena->release(mark);
+    FCI_ON(device, gated_scan_forward)(s, directions);
+    tape.append("gated_scan", y, gated_scan_cost(s, directions.count), [=] {
+        FCI_ON(device, gated_scan_backward)(s, directions);
     });
     return y;
 }

@@ -12,7 +12,7 @@
 //           d_dt_bias[c]     += sum_bt dp[b,t,c]                                                            (db)
 //           dA_log[c,n]      += dA[c,n] A[c,n]                                                              (dA)
 // Contract  every d* is ADDED to. One or two directions of time, each with tensors of its own (ops/directions.h).
-//           scratch: the CPU's. Saved: h before each chunk of time. The CPU calls the ops that this is made of, one
+//           Saved: h before each chunk of time. The CPU calls the ops that this is made of, one
 //           after another while their numbers are in its cache, and keeps p, dt, A and s for backward. A GPU is one
 //           kernel each way, to which those are worth less than the memory traffic: none of them is ever written.
 // Cost      the scan's and, of b t c, 2 rank + 46 + 27 flops forward and 4 rank + 27 + 35 backward; a GPU makes p, dt
@@ -34,11 +34,17 @@ struct GatedScanShape {
     constexpr ScanShape scan(bool reverse) const { return {batch, time, channels, states, reverse}; }
     LinearShape step() const { return {batch * time, rank, channels}; }
     int64_t size() const { return int64_t{batch} * time * channels; }
-    int64_t saved_size() const { return scan(false).saved_size(); }
+    constexpr int64_t saved_size() const { return scan(false).saved_size(); }
     int64_t kept_size() const { return 3 * size() + scan(false).state_size(); } // on the CPU
-    int64_t forward_scratch() const { return scan(false).forward_scratch(); }
-    int64_t backward_scratch() const { return kept_size() + scan(false).backward_scratch(); }
 };
+
+constexpr OpCost gated_scan_cost(GatedScanShape s, int directions) { // what the CPU keeps is not counted
+    const double rows = 1. * directions * s.batch * s.time, n = rows * s.channels, low = rows * (s.rank + 2 * s.states),
+                 constants = directions * s.channels * (s.rank + s.states + 2.),
+                 saved = 1. * directions * s.saved_size();
+    return {{((6 + 18) * s.states + 2 * s.rank) * n, (46 + 27) * n, 3 * n + low + constants + saved},
+            {((20 + 18) * s.states + 4 * s.rank) * n, (27 + 35) * n, 7 * n + 3 * low + 3 * constants + saved}};
+}
 
 template <class T>
 struct GatedScanDirection {
@@ -51,7 +57,7 @@ struct GatedScanDirection {
 };
 
 template <class T>
-using GatedScan = void(GatedScanShape, Directions<GatedScanDirection<T>>, T* scratch);
+using GatedScan = void(GatedScanShape, Directions<GatedScanDirection<T>>);
 
 FCI_TWINS(GatedScan<float>, gated_scan_forward)
 FCI_TWINS(GatedScan<float>, gated_scan_backward)
@@ -60,9 +66,29 @@ struct GatedScanInput {
     Tensor u, dt_low, B, C, z, dt_weight, dt_bias, A_log, D;
     bool reverse;
     GatedScanDirection<float> direction(Tensor y, float* saved, float* kept) const {
-        return {reverse,    u.data, dt_low.data, B.data,         C.data,       z.data,     dt_weight.data, dt_bias.data,
-                A_log.data, D.data, y.data,      saved,          kept,         y.grad,     u.grad,         dt_low.grad,
-                B.grad,     C.grad, z.grad,      dt_weight.grad, dt_bias.grad, A_log.grad, D.grad};
+        return {.reverse = reverse,
+                .u = u.data,
+                .dt_low = dt_low.data,
+                .B = B.data,
+                .C = C.data,
+                .z = z.data,
+                .dt_weight = dt_weight.data,
+                .dt_bias = dt_bias.data,
+                .A_log = A_log.data,
+                .D = D.data,
+                .y = y.data,
+                .saved = saved,
+                .kept = kept,
+                .dy = y.grad,
+                .du = u.grad,
+                .d_dt_low = dt_low.grad,
+                .dB = B.grad,
+                .dC = C.grad,
+                .dz = z.grad,
+                .d_dt_weight = dt_weight.grad,
+                .d_dt_bias = dt_bias.grad,
+                .dA_log = A_log.grad,
+                .dD = D.grad};
     }
 };
 Tensor gated_scan(Tape&, std::span<const GatedScanInput>); // -> (directions,b,t,c)

@@ -30,7 +30,7 @@ Tensor gather(Tape& tape, Tensor x, IntTensor index) {
     Tensor y = tape.tensor({s.batch, s.rows, s.d});
     const Device device = tape.device();
     FCI_ON(device, gather_forward)(s, x.data, index.data, y.data);
-    tape.append("gather", y, [=] { FCI_ON(device, gather_backward)(s, index.data, y.grad, x.grad); });
+    tape.append("gather", y, gather_cost(s), [=] { FCI_ON(device, gather_backward)(s, index.data, y.grad, x.grad); });
     return y;
 }
 

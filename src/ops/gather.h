@@ -13,6 +13,11 @@ struct GatherShape {
     int batch, time, rows, d;
 };
 
+constexpr OpCost gather_cost(GatherShape s) {
+    const double rows = 1. * s.batch * s.rows, n = rows * s.d;
+    return {{0, 0, 2 * n + rows}, {0, 0, 3 * n + rows}};
+}
+
 template <class T>
 using GatherForward = void(GatherShape, const T* x, const int32_t* index, T* y);
 template <class T>

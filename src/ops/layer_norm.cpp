@@ -88,7 +88,7 @@ Tensor layer_norm(Tape& tape, Tensor x, Tensor w, Tensor b) {
     float *mean = tape.arena().floats(s.rows), *rstd = tape.arena().floats(s.rows);
     const Device device = tape.device();
     FCI_ON(device, layer_norm_forward)(s, x.data, w.data, b.data, y.data, mean, rstd);
-    tape.append("layer_norm", y, [=] {
+    tape.append("layer_norm", y, layer_norm_cost(s), [=] {
         FCI_ON(device, layer_norm_backward)(s, x.data, w.data, mean, rstd, y.grad, x.grad, w.grad, b.grad);
     });
     return y;
@@ -103,7 +103,7 @@ SumAndNorm residual_norm(Tape& tape, Tensor x, Tensor z, Tensor w, Tensor b) {
     float *mean = tape.arena().floats(s.rows), *rstd = tape.arena().floats(s.rows);
     const Device device = tape.device();
     FCI_ON(device, residual_norm_forward)(s, x.data, z.data, w.data, b.data, h.data, y.data, mean, rstd);
-    tape.append("residual_norm", y, [=] {
+    tape.append("residual_norm", y, residual_norm_cost(s), [=] {
         FCI_ON(device, residual_norm_backward)
         (s, h.data, w.data, mean, rstd, h.grad, y.grad, x.grad, z.grad, w.grad, b.grad);
     });

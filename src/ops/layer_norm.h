@@ -22,6 +22,15 @@ struct NormShape {
     float eps = norm_eps;
 };
 
+constexpr OpCost layer_norm_cost(NormShape s) {
+    const double n = 1. * s.rows * s.d;
+    return {{0, 0, 2 * n + 2 * s.d + 2 * s.rows}, {0, 0, 4 * n + 5 * s.d + 2 * s.rows}};
+}
+constexpr OpCost residual_norm_cost(NormShape s) {
+    const double n = 1. * s.rows * s.d;
+    return {{0, 0, 4 * n + 2 * s.d + 2 * s.rows}, {0, 0, 7 * n + 5 * s.d + 2 * s.rows}};
+}
+
 template <class T>
 using LayerNormForward = void(NormShape, const T* x, const T* w, const T* b, T* y, T* mean, T* rstd);
 template <class T>

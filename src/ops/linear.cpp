@@ -33,7 +33,7 @@ Tensor linear(Tape& tape, Tensor x, Tensor w, Tensor b) {
     Tensor y = tape.tensor(out);
     const Device device = tape.device();
     FCI_ON(device, linear_forward)(s, x.data, w.data, b.data, y.data);
-    tape.append("linear", y, [=] {
+    tape.append("linear", y, linear_cost(s, bool(b)), [=] {
         FCI_ON(device, linear_backward)(s, x.data, w.data, y.grad, x.grad, w.grad, b.grad);
     });
     return y;

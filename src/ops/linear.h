@@ -15,6 +15,12 @@ struct LinearShape {
     int rows, in, out;
 };
 
+constexpr OpCost linear_cost(LinearShape s, bool bias) {
+    const double x = 1. * s.rows * s.in, w = 1. * s.in * s.out, y = 1. * s.rows * s.out, b = bias ? s.out : 0,
+                 product = 2 * x * s.out;
+    return {{product, 0, x + w + b + y}, {2 * product, 0, 3 * x + 3 * w + y + 2 * b}};
+}
+
 template <class T>
 using LinearForward = void(LinearShape, const T* x, const T* w, const T* b, T* y);
 template <class T>

@@ -4,6 +4,7 @@
 
 #include "core/gemm.h"
 #include "core/scalar.h"
+#include "core/scratch.h"
 
 namespace fci {
 namespace cpu {
@@ -46,9 +47,10 @@ void through_features(const LinearAttentionShape& s, const float* da, const floa
 
 } // namespace
 
-void linear_attention_forward(LinearAttentionShape s, const float* qkv, float* y, float* saved, float* scratch) {
+void linear_attention_forward(LinearAttentionShape s, const float* qkv, float* y, float* saved) {
     const int d = s.d_head, t = s.time, stride = 3 * s.d();
-    float *A = scratch, *B = A + int64_t{t} * d;
+    Scratch scratch;
+    float *A = scratch.floats(int64_t{t} * d), *B = scratch.floats(int64_t{t} * d);
     for_each_head(s, [&](int64_t in, int64_t out, int64_t at_sums) {
         const float *q = qkv + in, *k = q + s.d(), *v = k + s.d();
         float *S = saved + at_sums, *z = S + d * d;
@@ -68,10 +70,13 @@ void linear_attention_forward(LinearAttentionShape s, const float* qkv, float* y
 }
 
 void linear_attention_backward(LinearAttentionShape s, const float* qkv, const float* y, const float* saved,
-                               const float* dy, float* dqkv, float* scratch) {
+                               const float* dy, float* dqkv) {
     const int d = s.d_head, t = s.time, stride = 3 * s.d();
     const int64_t n = int64_t{t} * d;
-    float *A = scratch, *B = A + n, *G = B + n, *dA = G + n, *dS = dA + n, *dz = dS + d * d; // dA: then dB
+    Scratch scratch;
+    float *A = scratch.floats(n), *B = scratch.floats(n), *G = scratch.floats(n),
+          *dA = scratch.floats(n); // dA: then dB
+    float *dS = scratch.floats(d * d), *dz = scratch.floats(d);
     for_each_head(s, [&](int64_t in, int64_t out, int64_t at_sums) {
         const float *q = qkv + in, *k = q + s.d(), *v = k + s.d(), *S = saved + at_sums, *z = S + d * d;
         float *dq = dqkv + in, *dk = dq + s.d(), *dv = dk + s.d();
@@ -107,17 +112,11 @@ Tensor linear_attention(Tape& tape, Tensor qkv, int heads) {
     const int d = qkv.shape[2] / 3;
     const LinearAttentionShape s{qkv.shape[0], qkv.shape[1], heads, d / heads};
     Tensor y = tape.tensor({s.batch, s.time, d});
-    Arena& arena = tape.arena();
-    float* saved = arena.floats(s.saved_size());
-    const Arena::Mark mark = arena.mark();
+    float* saved = tape.arena().floats(s.saved_size());
     const Device device = tape.device();
-    FCI_ON(device, linear_attention_forward)(s, qkv.data, y.data, saved, arena.floats(s.scratch()));
-    arena.release(mark);
-    tape.append("linear_attention", y, [=, arena = &arena] {
-        const Arena::Mark mark = arena->mark();
-        FCI_ON(device, linear_attention_backward)
-        (s, qkv.data, y.data, saved, y.grad, qkv.grad, arena->floats(s.scratch()));
-        arena->release(mark);
+    FCI_ON(device, linear_attention_forward)(s, qkv.data, y.data, saved);
+    tape.append("linear_attention", y, linear_attention_cost(s), [=] {
+        FCI_ON(device, linear_attention_backward)(s, qkv.data, y.data, saved, y.grad, qkv.grad);
     });
     return y;
 }

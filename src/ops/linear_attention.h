@@ -10,7 +10,7 @@
 //           dS = sum_i a[i] g[i]^T;    dz = - sum_i e[i] a[i]                              (dS) (dz)
 //           db[j] = dS v[j] + dz;      dk[j] += db[j] phi'(k[j])                           (db) (dk)
 //           dv[j] += dS^T b[j]                                                             (dv)
-// Contract  every d* is ADDED to. scratch: scratch() floats, both ways.
+// Contract  every d* is ADDED to.
 // Cost      2 products forward, 4 backward, of 2 t d_head d flops each, and 2 t d exponentials forward, 4 t d backward.
 #pragma once
 #include "core/tape.h"
@@ -21,15 +21,19 @@ struct LinearAttentionShape {
     int batch, time, heads, d_head;
     constexpr int d() const { return heads * d_head; }
     constexpr int64_t sums() const { return int64_t{d_head} * (d_head + 1); } // S and z of a head
-    int64_t saved_size() const { return batch * heads * sums(); }
-    int64_t scratch() const { return int64_t{4} * time * d_head + sums(); }
+    constexpr int64_t saved_size() const { return batch * heads * sums(); }
 };
 
+constexpr OpCost linear_attention_cost(LinearAttentionShape s) {
+    const double n = 1. * s.batch * s.time * s.d(), product = 2 * n * s.d_head, sums = 1. * s.saved_size();
+    return {{2 * product, 2 * 22 * n, 4 * n + sums}, {4 * product, 4 * 22 * n, 11 * n + sums}};
+}
+
 template <class T>
-using LinearAttentionForward = void(LinearAttentionShape, const T* qkv, T* y, T* saved, T* scratch);
+using LinearAttentionForward = void(LinearAttentionShape, const T* qkv, T* y, T* saved);
 template <class T>
 using LinearAttentionBackward = void(LinearAttentionShape, const T* qkv, const T* y, const T* saved, const T* dy,
-                                     T* dqkv, T* scratch);
+                                     T* dqkv);
 
 FCI_TWINS(LinearAttentionForward<float>, linear_attention_forward)
 FCI_TWINS(LinearAttentionBackward<float>, linear_attention_backward)

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/scalar.h"
+#include "core/scratch.h"
 
 namespace fci {
 namespace cpu {
@@ -49,10 +50,11 @@ void memory_scores_forward(MemoryShape s, const float* z, const float* zq, float
 }
 
 void memory_scores_backward(MemoryShape s, const float* saved, const float* scores, const float* dscores, float* dz,
-                            float* dzq, float* scratch) {
+                            float* dzq) {
     const int M = s.slots;
     const float *P = saved, *Pq = P + int64_t{s.batch} * s.time * M, *sums = Pq + int64_t{s.batch} * s.rows * M;
-    float* G = scratch;
+    Scratch scratch;
+    float* G = scratch.floats(int64_t{s.batch} * s.time * M);
     std::fill(G, G + int64_t{s.batch} * s.time * M, 0.f);
     constexpr int most = 64; // slots at a time on the stack
     float dPq[most], total[most];
@@ -96,11 +98,9 @@ Tensor memory_scores(Tape& tape, Tensor z, Tensor zq) {
     float* saved = tape.arena().floats(s.saved());
     const Device device = tape.device();
     FCI_ON(device, memory_scores_forward)(s, z.data, zq.data, scores.data, saved);
-    tape.append("memory_scores", scores, [=, arena = &tape.arena()] {
-        const Arena::Mark mark = arena->mark();
+    tape.append("memory_scores", scores, memory_scores_cost(s), [=] {
         FCI_ON(device, memory_scores_backward)
-        (s, saved, scores.data, scores.grad, z.grad, zq.grad, arena->floats(int64_t{s.batch} * s.time * s.slots));
-        arena->release(mark);
+        (s, saved, scores.data, scores.grad, z.grad, zq.grad);
     });
     return scores;
 }

@@ -8,7 +8,7 @@
 //           dPq[r,m] = sum_j D[r,j] p(j|m),   G[j,m] = sum_r D[r,j] Pq[r,m]                 (dPq) (G)
 //           dP[j,m] = (G[j,m] - sum_i G[i,m] p(i|m)) / n[m]                                 (dP)
 //           dz[j,m] += P[j,m] (dP[j,m] - sum_l dP[j,l] P[j,l]);   dzq from dPq likewise      (dz) (dzq)
-// Contract  every d* is ADDED to. p(j|q) is kept from 0 by at least 1e-30. scratch (backward): b t m.
+// Contract  every d* is ADDED to. p(j|q) is kept from 0 by at least 1e-30.
 // Cost      O(b (t + r) m + b r t m).
 #pragma once
 #include "core/tape.h"
@@ -17,14 +17,19 @@ namespace fci {
 
 struct MemoryShape {
     int batch, time, rows, slots;
-    int64_t saved() const { return int64_t{batch} * slots * (time + rows + 1); } // P, Pq, n one after another
+    constexpr int64_t saved() const { return int64_t{batch} * slots * (time + rows + 1); } // P, Pq, n one after another
 };
+
+constexpr OpCost memory_scores_cost(MemoryShape s) {
+    const double z = 1. * s.batch * (s.time + s.rows) * s.slots, n = 1. * s.batch * s.rows * s.time,
+                 saved = 1. * s.saved();
+    return {{2 * n * s.slots, 22 * z, z + n + saved}, {4 * n * s.slots, 22 * n, 2 * z + 2 * n + saved}};
+}
 
 template <class T>
 using MemoryScoresForward = void(MemoryShape, const T* z, const T* zq, T* scores, T* saved);
 template <class T>
-using MemoryScoresBackward = void(MemoryShape, const T* saved, const T* scores, const T* dscores, T* dz, T* dzq,
-                                  T* scratch);
+using MemoryScoresBackward = void(MemoryShape, const T* saved, const T* scores, const T* dscores, T* dz, T* dzq);
 
 FCI_TWINS(MemoryScoresForward<float>, memory_scores_forward)
 FCI_TWINS(MemoryScoresBackward<float>, memory_scores_backward)

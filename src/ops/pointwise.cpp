@@ -57,22 +57,23 @@ void residual_backward(int64_t n, const float*, const float*, const float* dy, f
 
 namespace {
 
-// A twin's two functions and its name.
-#define FCI_NODE(op) #op, FCI_ON(tape.device(), op##_forward), FCI_ON(tape.device(), op##_backward)
+// An op's name, its cost and its twin's two functions.
+#define FCI_NODE(op) #op, op##_cost, FCI_ON(tape.device(), op##_forward), FCI_ON(tape.device(), op##_backward)
 
-Tensor unary(Tape& tape, const char* name, UnaryForward<float>* forward, UnaryBackward<float>* backward, Tensor x) {
+Tensor unary(Tape& tape, const char* name, OpCost cost(double n), UnaryForward<float>* forward,
+             UnaryBackward<float>* backward, Tensor x) {
     Tensor y = tape.tensor(x.shape);
     forward(x.size(), x.data, y.data);
-    tape.append(name, y, [=] { backward(x.size(), x.data, y.grad, x.grad); });
+    tape.append(name, y, cost(x.size()), [=] { backward(x.size(), x.data, y.grad, x.grad); });
     return y;
 }
 
-Tensor binary(Tape& tape, const char* name, BinaryForward<float>* forward, BinaryBackward<float>* backward, Tensor x,
-              Tensor z) {
+Tensor binary(Tape& tape, const char* name, OpCost cost(double n), BinaryForward<float>* forward,
+              BinaryBackward<float>* backward, Tensor x, Tensor z) {
     expect_shape(name, "z", z, x.shape);
     Tensor y = tape.tensor(x.shape);
     forward(x.size(), x.data, z.data, y.data);
-    tape.append(name, y, [=] { backward(x.size(), x.data, z.data, y.grad, x.grad, z.grad); });
+    tape.append(name, y, cost(x.size()), [=] { backward(x.size(), x.data, z.data, y.grad, x.grad, z.grad); });
     return y;
 }
 

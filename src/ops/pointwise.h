@@ -34,6 +34,17 @@ FCI_TWINS(BinaryForward<float>, residual_forward)
 FCI_TWINS(BinaryBackward<float>, gate_backward)
 FCI_TWINS(BinaryBackward<float>, residual_backward)
 
+// unary: with these flops a number
+constexpr OpCost unary_cost(double n, double forward, double backward) {
+    return {{0, forward * n, 2 * n}, {0, backward * n, 4 * n}};
+}
+constexpr OpCost gelu_cost(double n) { return unary_cost(n, 53, 77); }
+constexpr OpCost softplus_cost(double n) { return unary_cost(n, 46, 27); }
+constexpr OpCost negative_exp_cost(double n) { return unary_cost(n, 22, 24); }
+constexpr OpCost elu_plus_one_cost(double n) { return unary_cost(n, 22, 24); }
+constexpr OpCost gate_cost(double n) { return {{0, 27 * n, 3 * n}, {0, 35 * n, 7 * n}}; }
+constexpr OpCost residual_cost(double n) { return {{0, 0, 3 * n}, {0, 0, 5 * n}}; }
+
 Tensor gelu(Tape&, Tensor x);
 Tensor softplus(Tape&, Tensor x);
 Tensor negative_exp(Tape&, Tensor x);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/gemm.h"
+#include "core/scratch.h"
 #include "ops/top_k.h"
 
 namespace fci {
@@ -19,10 +20,13 @@ void rank1_scores_forward(Rank1Shape s, const float* x, const int32_t* query, co
 }
 
 void rank1_scores_backward(Rank1Shape s, const float* x, const int32_t* query, const float* v, const float* f,
-                           const float* dscores, float* dx, float* dv, float* scratch) {
+                           const float* dscores, float* dx, float* dv) {
+    const int n = s.batch * s.time;
+    Scratch scratch;
+    float* all_df = scratch.floats(n);
     for (int b = 0; b < s.batch; ++b) {
         const float* fb = f + int64_t{b} * s.time;
-        float* df = scratch + int64_t{b} * s.time;
+        float* df = all_df + int64_t{b} * s.time;
         std::fill(df, df + s.time, 0.f);
         for (int r = 0; r < s.rows; ++r) {
             const int q = query[b * s.rows + r];
@@ -36,9 +40,8 @@ void rank1_scores_backward(Rank1Shape s, const float* x, const int32_t* query, c
             df[q] += sum; // (df), second term
         }
     }
-    const int n = s.batch * s.time;
-    gemm(Transpose::yes, Transpose::no, n, s.d, 1, 1.f, scratch, n, v, s.d, 1.f, dx, s.d); // (dx)
-    gemm(Transpose::no, Transpose::no, 1, s.d, n, 1.f, scratch, n, x, s.d, 1.f, dv, s.d);  // (dv)
+    gemm(Transpose::yes, Transpose::no, n, s.d, 1, 1.f, all_df, n, v, s.d, 1.f, dx, s.d); // (dx)
+    gemm(Transpose::no, Transpose::no, 1, s.d, n, 1.f, all_df, n, x, s.d, 1.f, dv, s.d);  // (dv)
 }
 
 } // namespace cpu
@@ -62,11 +65,9 @@ Tensor rank1_scores(Tape& tape, Tensor x, IntTensor query, Tensor v) {
     float* f = tape.arena().floats(int64_t{s.batch} * s.time);
     const Device device = tape.device();
     FCI_ON(device, rank1_scores_forward)(s, x.data, query.data, v.data, scores.data, f);
-    tape.append("rank1_scores", scores, [=, arena = &tape.arena()] {
-        const Arena::Mark mark = arena->mark();
+    tape.append("rank1_scores", scores, rank1_scores_cost(s), [=] {
         FCI_ON(device, rank1_scores_backward)
-        (s, x.data, query.data, v.data, f, scores.grad, x.grad, v.grad, arena->floats(int64_t{s.batch} * s.time));
-        arena->release(mark);
+        (s, x.data, query.data, v.data, f, scores.grad, x.grad, v.grad);
     });
     return scores;
 }

@@ -5,7 +5,7 @@
 // Backward  df[j] += sum_r ds[r,j] f[q_r];   df[q_r] += sum_j ds[r,j] f[j]                 (df)
 //           dx[j] += df[j] v                                                               (dx)
 //           dv += sum_j df[j] x[j]                                                         (dv)
-// Contract  every d* is ADDED to. scratch (backward): b t floats.
+// Contract  every d* is ADDED to.
 // Cost      O(b t d + b r t). At inference rank1_choose picks the same positions in O(t d + t k + r k) with no
 //           scores at all: the best partners of f[q] > 0 are the largest f, those of f[q] < 0 the smallest.
 #pragma once
@@ -17,11 +17,16 @@ struct Rank1Shape {
     int batch, time, rows, d;
 };
 
+constexpr OpCost rank1_scores_cost(Rank1Shape s) {
+    const double f = 1. * s.batch * s.time, x = f * s.d, n = f * s.rows;
+    return {{2 * x + n, 0, x + s.d + f + n}, {4 * x + 4 * n, 0, 3 * x + 3 * s.d + f + n}};
+}
+
 template <class T>
 using Rank1ScoresForward = void(Rank1Shape, const T* x, const int32_t* query, const T* v, T* scores, T* f);
 template <class T>
 using Rank1ScoresBackward = void(Rank1Shape, const T* x, const int32_t* query, const T* v, const T* f, const T* dscores,
-                                 T* dx, T* dv, T* scratch);
+                                 T* dx, T* dv);
 
 FCI_TWINS(Rank1ScoresForward<float>, rank1_scores_forward)
 FCI_TWINS(Rank1ScoresBackward<float>, rank1_scores_backward)

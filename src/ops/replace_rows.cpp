@@ -38,7 +38,7 @@ Tensor replace_rows(Tape& tape, Tensor x, IntTensor index, Tensor z) {
     Tensor y = tape.tensor(x.shape);
     const Device device = tape.device();
     FCI_ON(device, replace_rows_forward)(s, x.data, index.data, z.data, y.data);
-    tape.append("replace_rows", y, [=] {
+    tape.append("replace_rows", y, replace_rows_cost(s), [=] {
         FCI_ON(device, replace_rows_backward)(s, index.data, y.grad, x.grad, z.grad);
     });
     return y;

@@ -11,6 +11,11 @@
 
 namespace fci {
 
+constexpr OpCost replace_rows_cost(GatherShape s) {
+    const double rows = 1. * s.batch * s.rows, x = 1. * s.batch * s.time * s.d;
+    return {{0, 0, 2 * x + rows}, {0, 0, 3 * x + rows}};
+}
+
 template <class T>
 using ReplaceRowsForward = void(GatherShape, const T* x, const int32_t* index, const T* z, T* y);
 template <class T>

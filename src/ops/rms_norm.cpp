@@ -42,7 +42,7 @@ Tensor rms_norm(Tape& tape, Tensor x, Tensor w, float eps) {
     float* rstd = tape.arena().floats(s.rows);
     const Device device = tape.device();
     FCI_ON(device, rms_norm_forward)(s, x.data, w.data, y.data, rstd);
-    tape.append("rms_norm", y, [=] {
+    tape.append("rms_norm", y, rms_norm_cost(s, bool(w)), [=] {
         FCI_ON(device, rms_norm_backward)(s, x.data, w.data, rstd, y.grad, x.grad, w.grad);
     });
     return y;

@@ -11,6 +11,11 @@
 
 namespace fci {
 
+constexpr OpCost rms_norm_cost(NormShape s, bool weight) {
+    const double n = 1. * s.rows * s.d, w = weight ? s.d : 0;
+    return {{0, 0, 2 * n + w + s.rows}, {0, 0, 4 * n + 3 * w + s.rows}};
+}
+
 template <class T>
 using RmsNormForward = void(NormShape, const T* x, const T* w, T* y, T* rstd);
 template <class T>

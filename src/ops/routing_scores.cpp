@@ -1,6 +1,7 @@
 #include "ops/routing_scores.h"
 
 #include "core/gemm.h"
+#include "core/scratch.h"
 
 namespace fci {
 namespace cpu {
@@ -22,11 +23,11 @@ void routing_scores_forward(RoutingShape s, const float* xq, const float* x, con
 }
 
 void routing_scores_backward(RoutingShape s, const float* xq, const float* x, const float* wq, const float* wk,
-                             const float* saved, const float* dscores, float* dxq, float* dx, float* dwq, float* dwk,
-                             float* scratch) {
+                             const float* saved, const float* dscores, float* dxq, float* dx, float* dwq, float* dwk) {
     const int rows = s.batch * s.rows;
     const float *p = saved, *w = p + s.vectors();
-    float *dw = scratch, *dp = dw + s.vectors();
+    Scratch scratch;
+    float *dw = scratch.floats(s.vectors()), *dp = scratch.floats(s.vectors());
     for (int b = 0; b < s.batch; ++b) {
         const int64_t at_row = int64_t{b} * s.rows * s.d, at_x = int64_t{b} * s.keys * s.d,
                       at_s = int64_t{b} * s.rows * s.keys;
@@ -53,12 +54,9 @@ Tensor routing_scores(Tape& tape, Tensor xq, Tensor x, Tensor wq, Tensor wk, int
     float* saved = tape.arena().floats(2 * s.vectors());
     const Device device = tape.device();
     FCI_ON(device, routing_scores_forward)(s, xq.data, x.data, wq.data, wk.data, scores.data, saved);
-    tape.append("routing_scores", scores, [=, arena = &tape.arena()] {
-        const Arena::Mark mark = arena->mark();
+    tape.append("routing_scores", scores, routing_scores_cost(s), [=] {
         FCI_ON(device, routing_scores_backward)
-        (s, xq.data, x.data, wq.data, wk.data, saved, scores.grad, xq.grad, x.grad, wq.grad, wk.grad,
-         arena->floats(2 * s.vectors()));
-        arena->release(mark);
+        (s, xq.data, x.data, wq.data, wk.data, saved, scores.grad, xq.grad, x.grad, wq.grad, wk.grad);
     });
     return scores;
 }

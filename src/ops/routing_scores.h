@@ -11,7 +11,7 @@
 //           dx[j] += scale sum_r ds[r,j] w[r]                                              (dx)
 //           dWk += p dw^T;   dp = Wk dw                                                    (dWk) (dp)
 //           dWq += dp xq^T;  dxq += Wq^T dp                                                (dWq) (dxq)
-// Contract  every d* is ADDED to. scratch (backward): 2 b r d.
+// Contract  every d* is ADDED to.
 // Cost      2 b r (2 d^2 + n d) flops forward, twice that backward.
 #pragma once
 #include <cmath>
@@ -27,12 +27,18 @@ struct RoutingShape {
     int64_t vectors() const { return int64_t{batch} * rows * d; }                  // of one of p, w
 };
 
+constexpr OpCost routing_scores_cost(RoutingShape s) {
+    const double rows = 1. * s.batch * s.rows, x = 1. * s.batch * s.keys * s.d, W = 2. * s.d * s.d,
+                 of_rows = rows * (s.keys + 3. * s.d), flops = 2 * rows * (W + 1. * s.keys * s.d);
+    return {{flops, 0, x + W + of_rows}, {2 * flops, 0, 3 * x + 3 * W + of_rows}};
+}
+
 // saved: p, w one after another, 2 * vectors()
 template <class T>
 using RoutingScoresForward = void(RoutingShape, const T* xq, const T* x, const T* wq, const T* wk, T* scores, T* saved);
 template <class T>
 using RoutingScoresBackward = void(RoutingShape, const T* xq, const T* x, const T* wq, const T* wk, const T* saved,
-                                   const T* dscores, T* dxq, T* dx, T* dwq, T* dwk, T* scratch);
+                                   const T* dscores, T* dxq, T* dx, T* dwq, T* dwk);
 
 FCI_TWINS(RoutingScoresForward<float>, routing_scores_forward)
 FCI_TWINS(RoutingScoresBackward<float>, routing_scores_backward)

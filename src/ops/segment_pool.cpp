@@ -55,7 +55,9 @@ Tensor segment_pool(Tape& tape, Tensor x, int segments, Pool pool) {
     int32_t* argmax = pool == Pool::max ? tape.arena().array<int32_t>(s.size()) : nullptr;
     const Device device = tape.device();
     FCI_ON(device, segment_pool_forward)(s, pool, x.data, y.data, argmax);
-    tape.append("segment_pool", y, [=] { FCI_ON(device, segment_pool_backward)(s, pool, argmax, y.grad, x.grad); });
+    tape.append("segment_pool", y, segment_pool_cost(s), [=] {
+        FCI_ON(device, segment_pool_backward)(s, pool, argmax, y.grad, x.grad);
+    });
     return y;
 }
 

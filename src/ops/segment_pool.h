@@ -20,6 +20,11 @@ struct SegmentShape {
     int64_t size() const { return int64_t{batch} * segments * d; }
 };
 
+constexpr OpCost segment_pool_cost(SegmentShape s) {
+    const double x = 1. * s.batch * s.time * s.d, y = 1. * s.batch * s.segments * s.d;
+    return {{0, 0, x + y}, {0, 0, 2 * x + y}};
+}
+
 // argmax: null unless max
 template <class T>
 using SegmentPoolForward = void(SegmentShape, Pool, const T* x, T* y, int32_t* argmax);

@@ -3,15 +3,16 @@
 #include <algorithm>
 
 #include "core/scalar.h"
+#include "core/scratch.h"
 
 namespace fci {
 namespace cpu {
 namespace {
 
-// (d,n) -> (n,d), times a factor
+// (c,n) -> (n,c), times a factor
 void transpose_states(const ScanShape& s, const float* A, float factor, float* At) {
-    for (int d = 0; d < s.channels; ++d)
-        for (int n = 0; n < s.states; ++n) At[n * s.channels + d] = factor * A[d * s.states + n];
+    for (int c = 0; c < s.channels; ++c)
+        for (int n = 0; n < s.states; ++n) At[n * s.channels + c] = factor * A[c * s.states + n];
 }
 
 // Step i of the scan stands at this position.
@@ -20,9 +21,11 @@ int position(const ScanShape& s, int i) { return s.reverse ? s.time - 1 - i : i;
 } // namespace
 
 void selective_scan_forward(ScanShape s, const float* u, const float* dt, const float* A, const float* B,
-                            const float* C, const float* D, float* y, float* saved, float* scratch) {
-    const int nd = s.channels;
-    float *A2 = scratch, *h = A2 + s.state_size(), *dtu = h + s.state_size(); // A2 = A log2(e): a = exp2(dt A2)
+                            const float* C, const float* D, float* y, float* saved) {
+    const int nc = s.channels;
+    Scratch scratch;
+    float *A2 = scratch.floats(s.state_size()), *h = scratch.floats(s.state_size()), *dtu = scratch.floats(nc);
+    // A2 = A log2(e): a = exp2(dt A2)
     transpose_states(s, A, log2_e, A2);
     for (int b = 0; b < s.batch; ++b) {
         std::fill(h, h + s.state_size(), 0.f);
@@ -31,20 +34,20 @@ void selective_scan_forward(ScanShape s, const float* u, const float* dt, const 
                 std::copy(h, h + s.state_size(),
                           saved + (int64_t{b} * s.chunks() + i / ScanShape::chunk) * s.state_size());
             const int64_t bt = int64_t{b} * s.time + position(s, i);
-            const float *ut = u + bt * nd, *dtt = dt + bt * nd;
-            float* yt = y + bt * nd;
-            for (int d = 0; d < nd; ++d) {
-                dtu[d] = dtt[d] * ut[d];
-                yt[d] = D[d] * ut[d];
+            const float *ut = u + bt * nc, *dtt = dt + bt * nc;
+            float* yt = y + bt * nc;
+            for (int c = 0; c < nc; ++c) {
+                dtu[c] = dtt[c] * ut[c];
+                yt[c] = D[c] * ut[c];
             }
             for (int n = 0; n < s.states; ++n) {
                 const float Bn = B[bt * s.states + n], Cn = C[bt * s.states + n];
-                const float* A2n = A2 + n * nd;
-                float* hn = h + n * nd;
+                const float* A2n = A2 + n * nc;
+                float* hn = h + n * nc;
 #pragma omp simd
-                for (int d = 0; d < nd; ++d) {
-                    hn[d] = exp2(dtt[d] * A2n[d]) * hn[d] + dtu[d] * Bn; // (1)
-                    yt[d] += Cn * hn[d];                                 // (2)
+                for (int c = 0; c < nc; ++c) {
+                    hn[c] = exp2(dtt[c] * A2n[c]) * hn[c] + dtu[c] * Bn; // (1)
+                    yt[c] += Cn * hn[c];                                 // (2)
                 }
             }
         }
@@ -53,12 +56,14 @@ void selective_scan_forward(ScanShape s, const float* u, const float* dt, const 
 
 void selective_scan_backward(ScanShape s, const float* u, const float* dt, const float* A, const float* B,
                              const float* C, const float* D, const float* saved, const float* dy, float* du, float* ddt,
-                             float* dA, float* dB, float* dC, float* dD, float* scratch) {
-    const int nd = s.channels;
+                             float* dA, float* dB, float* dC, float* dD) {
+    const int nc = s.channels;
     const int64_t size = s.state_size();
-    float *At = scratch, *dAt = At + size, *g = dAt + size;             // (n,d)
-    float *a = g + size, *h = a + ScanShape::chunk * size;              // a[i], i in the chunk; h[i], h[0] is before it
-    float *dtu = h + (ScanShape::chunk + 1) * size, *sum_gB = dtu + nd; // (d)
+    Scratch scratch;
+    float *At = scratch.floats(size), *dAt = scratch.floats(size), *g = scratch.floats(size); // (n,c)
+    float *a = scratch.floats(ScanShape::chunk * size),
+          *h = scratch.floats((ScanShape::chunk + 1) * size);      // a[i], i in the chunk; h[i], h[0] is before it
+    float *dtu = scratch.floats(nc), *sum_gB = scratch.floats(nc); // (c)
     transpose_states(s, A, 1.f, At);
     std::fill(dAt, dAt + size, 0.f);
     for (int b = 0; b < s.batch; ++b) {
@@ -69,63 +74,63 @@ void selective_scan_backward(ScanShape s, const float* u, const float* dt, const
             std::copy(before, before + size, h);
             for (int i = 0; i < steps; ++i) { // the forward pass again, a and h kept
                 const int64_t bt = int64_t{b} * s.time + position(s, first + i);
-                const float *ut = u + bt * nd, *dtt = dt + bt * nd;
+                const float *ut = u + bt * nc, *dtt = dt + bt * nc;
                 for (int n = 0; n < s.states; ++n) {
                     const float Bn = B[bt * s.states + n];
-                    const float *Atn = At + n * nd, *hp = h + i * size + n * nd;
-                    float *an = a + i * size + n * nd, *hn = h + (i + 1) * size + n * nd;
+                    const float *Atn = At + n * nc, *hp = h + i * size + n * nc;
+                    float *an = a + i * size + n * nc, *hn = h + (i + 1) * size + n * nc;
 #pragma omp simd
-                    for (int d = 0; d < nd; ++d) {
-                        an[d] = exp2(dtt[d] * (log2_e * Atn[d]));
-                        hn[d] = an[d] * hp[d] + dtt[d] * ut[d] * Bn; // (1)
+                    for (int c = 0; c < nc; ++c) {
+                        an[c] = exp2(dtt[c] * (log2_e * Atn[c]));
+                        hn[c] = an[c] * hp[c] + dtt[c] * ut[c] * Bn; // (1)
                     }
                 }
             }
             for (int i = steps - 1; i >= 0; --i) { // here g holds a[t+1] g[t+1]
                 const int64_t bt = int64_t{b} * s.time + position(s, first + i);
-                const float *ut = u + bt * nd, *dtt = dt + bt * nd, *dyt = dy + bt * nd;
-                float *dut = du + bt * nd, *ddtt = ddt + bt * nd;
-                for (int d = 0; d < nd; ++d) {
-                    dtu[d] = dtt[d] * ut[d];
-                    sum_gB[d] = 0;
+                const float *ut = u + bt * nc, *dtt = dt + bt * nc, *dyt = dy + bt * nc;
+                float *dut = du + bt * nc, *ddtt = ddt + bt * nc;
+                for (int c = 0; c < nc; ++c) {
+                    dtu[c] = dtt[c] * ut[c];
+                    sum_gB[c] = 0;
                 }
                 for (int n = 0; n < s.states; ++n) {
                     const float Bn = B[bt * s.states + n], Cn = C[bt * s.states + n];
-                    const float *an = a + i * size + n * nd, *hp = h + i * size + n * nd, *hn = hp + size;
-                    const float* Atn = At + n * nd;
-                    float *gn = g + n * nd, *dAn = dAt + n * nd;
+                    const float *an = a + i * size + n * nc, *hp = h + i * size + n * nc, *hn = hp + size;
+                    const float* Atn = At + n * nc;
+                    float *gn = g + n * nc, *dAn = dAt + n * nc;
                     float sum_B = 0, sum_C = 0;
 #pragma omp simd reduction(+ : sum_B, sum_C)
-                    for (int d = 0; d < nd; ++d) {
-                        const float gt = Cn * dyt[d] + gn[d]; // (g)
-                        const float next = gt * an[d], r = next * hp[d];
-                        sum_C += dyt[d] * hn[d];
-                        sum_B += gt * dtu[d];
-                        sum_gB[d] += gt * Bn;
-                        dAn[d] += r * dtt[d];  // (dA)
-                        ddtt[d] += r * Atn[d]; // (ddt), first term
-                        gn[d] = next;
+                    for (int c = 0; c < nc; ++c) {
+                        const float gt = Cn * dyt[c] + gn[c]; // (g)
+                        const float next = gt * an[c], r = next * hp[c];
+                        sum_C += dyt[c] * hn[c];
+                        sum_B += gt * dtu[c];
+                        sum_gB[c] += gt * Bn;
+                        dAn[c] += r * dtt[c];  // (dA)
+                        ddtt[c] += r * Atn[c]; // (ddt), first term
+                        gn[c] = next;
                     }
                     dB[bt * s.states + n] += sum_B; // (dB)
                     dC[bt * s.states + n] += sum_C; // (dC)
                 }
 #pragma omp simd
-                for (int d = 0; d < nd; ++d) {
-                    ddtt[d] += sum_gB[d] * ut[d];                 // (ddt), second term
-                    dut[d] += sum_gB[d] * dtt[d] + D[d] * dyt[d]; // (du)
-                    dD[d] += dyt[d] * ut[d];                      // (dD)
+                for (int c = 0; c < nc; ++c) {
+                    ddtt[c] += sum_gB[c] * ut[c];                 // (ddt), second term
+                    dut[c] += sum_gB[c] * dtt[c] + D[c] * dyt[c]; // (du)
+                    dD[c] += dyt[c] * ut[c];                      // (dD)
                 }
             }
         }
     }
-    for (int d = 0; d < nd; ++d)
-        for (int n = 0; n < s.states; ++n) dA[d * s.states + n] += dAt[n * nd + d];
+    for (int c = 0; c < nc; ++c)
+        for (int n = 0; n < s.states; ++n) dA[c * s.states + n] += dAt[n * nc + c];
 }
 
 } // namespace cpu
 
 Tensor selective_scan(Tape& tape, Tensor u, Tensor dt, Tensor A, Tensor B, Tensor C, Tensor D, bool reverse) {
-    check(u.shape.rank == 3 && A.shape.rank == 2, "selective_scan: u is {}, A is {}, expected (b,t,d) and (d,n)",
+    check(u.shape.rank == 3 && A.shape.rank == 2, "selective_scan: u is {}, A is {}, expected (b,t,c) and (c,n)",
           u.shape.text(), A.shape.text());
     const ScanShape s{u.shape[0], u.shape[1], u.shape[2], A.shape[1], reverse};
     expect_shape("selective_scan", "dt", dt, u.shape);
@@ -134,19 +139,14 @@ Tensor selective_scan(Tape& tape, Tensor u, Tensor dt, Tensor A, Tensor B, Tenso
     expect_shape("selective_scan", "C", C, {s.batch, s.time, s.states});
     expect_shape("selective_scan", "D", D, {s.channels});
     Tensor y = tape.tensor(u.shape);
-    Arena& arena = tape.arena();
-    float* saved = tape.recording() ? arena.floats(s.saved_size()) : nullptr;
-    const Arena::Mark mark = arena.mark();
+    float* saved = tape.recording() ? tape.arena().floats(s.saved_size()) : nullptr;
     const Device device = tape.device();
     FCI_ON(device, selective_scan_forward)
-    (s, u.data, dt.data, A.data, B.data, C.data, D.data, y.data, saved, arena.floats(s.forward_scratch()));
-    arena.release(mark);
-    tape.append("selective_scan", y, [=, arena = &arena] {
-        const Arena::Mark mark = arena->mark();
+    (s, u.data, dt.data, A.data, B.data, C.data, D.data, y.data, saved);
+    tape.append("selective_scan", y, selective_scan_cost(s), [=] {
         FCI_ON(device, selective_scan_backward)
         (s, u.data, dt.data, A.data, B.data, C.data, D.data, saved, y.grad, u.grad, dt.grad, A.grad, B.grad, C.grad,
-         D.grad, arena->floats(s.backward_scratch()));
-        arena->release(mark);
+         D.grad);
     });
     return y;
 }

@@ -45,7 +45,7 @@ Tensor set_cross_entropy(Tape& tape, Tensor z, IntTensor begin, IntTensor target
     Tensor loss = tape.tensor({s.rows});
     float *lse = tape.arena().floats(s.rows), *held = tape.arena().floats(s.rows);
     FCI_ON(device, set_cross_entropy_forward)(s, z.data, begin.data, target.data, loss.data, lse, held);
-    tape.append("set_cross_entropy", loss, [=] {
+    tape.append("set_cross_entropy", loss, set_cross_entropy_cost(s), [=] {
         FCI_ON(device, fill_forward)(s.rows, weight, factor, loss.grad);
         FCI_ON(device, set_cross_entropy_backward)(s, z.data, begin.data, target.data, lse, held, loss.grad, z.grad);
     });

@@ -16,6 +16,8 @@ struct SetCrossEntropyShape {
     int rows, classes;
 };
 
+constexpr OpCost set_cross_entropy_cost(SetCrossEntropyShape s) { return cross_entropy_cost({s.rows, s.classes}); }
+
 template <class T>
 using SetCrossEntropyForward = void(SetCrossEntropyShape, const T* z, const int32_t* begin, const int32_t* target,
                                     T* loss, T* lse, T* held);

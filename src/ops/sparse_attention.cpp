@@ -6,6 +6,7 @@
 #include "core/gemm.h"
 #include "core/rng.h"
 #include "core/scalar.h"
+#include "core/scratch.h"
 
 // How the products are laid out: 16 query rows are the 16 lanes of a vector. Scores are kept transposed, a vector for
 // each key, so that softmax and masks work lane by lane, and k and v are read where they lie: the keys of a block are
@@ -25,13 +26,13 @@ struct Band {
           keys(std::min(s.time, from + R - 1 + reach) - begin) {}
 };
 
-struct Scratch {
+struct Buffers {
     float *Qt, *Yt;             // (d_head,R): q and y, or q and dy, of a block
     float *S, *dS;              // (keys + globals,R)
     float* dQt;                 // (d_head,R)
     float *Kg, *Vg, *dKg, *dVg; // (globals,d), all heads
-    Scratch(const SparseShape& s, float* at) {
-        const auto take = [&](int n) { return (at += n) - n; };
+    Buffers(const SparseShape& s, Scratch& scratch) {
+        const auto take = [&](int n) { return scratch.floats(n); };
         const int block = R * s.d_head, scores = R * (R + 2 * reach + s.globals), few = s.globals * s.d();
         Qt = take(block), Yt = take(block), S = take(scores), dS = take(scores), dQt = take(block);
         Kg = take(few), Vg = take(few), dKg = take(few), dVg = take(few);
@@ -87,9 +88,9 @@ float scale(const SparseShape& s) { return 1.f / std::sqrt(static_cast<float>(s.
 
 } // namespace
 
-void sparse_attention_forward(SparseShape s, const float* qkv, const int32_t* global, float* y, float* lse,
-                              float* scratch) {
-    const Scratch at(s, scratch);
+void sparse_attention_forward(SparseShape s, const float* qkv, const int32_t* global, float* y, float* lse) {
+    Scratch scratch;
+    const Buffers at(s, scratch);
     const int d = s.d_head, stride = 3 * s.d();
     for (int b = 0; b < s.batch; ++b) {
         const float* x = qkv + int64_t{b} * s.time * stride;
@@ -124,8 +125,9 @@ void sparse_attention_forward(SparseShape s, const float* qkv, const int32_t* gl
 }
 
 void sparse_attention_backward(SparseShape s, const float* qkv, const int32_t* global, const float* y, const float* lse,
-                               const float* dy, float* dqkv, float* scratch) {
-    const Scratch at(s, scratch);
+                               const float* dy, float* dqkv) {
+    Scratch scratch;
+    const Buffers at(s, scratch);
     const int d = s.d_head, D = s.d(), stride = 3 * D;
     for (int b = 0; b < s.batch; ++b) {
         const float* x = qkv + int64_t{b} * s.time * stride;
@@ -192,16 +194,10 @@ Tensor sparse_attention(Tape& tape, Tensor qkv, IntTensor global, int heads) {
     Tensor y = tape.tensor({s.batch, s.time, d});
     const Device device = tape.device();
     const int32_t* where = constant(device, global.data, s.globals);
-    Arena& arena = tape.arena();
-    float* lse = arena.floats(s.lse_size());
-    const Arena::Mark mark = arena.mark();
-    FCI_ON(device, sparse_attention_forward)(s, qkv.data, where, y.data, lse, arena.floats(s.scratch()));
-    arena.release(mark);
-    tape.append("sparse_attention", y, [=, arena = &arena] {
-        const Arena::Mark mark = arena->mark();
-        FCI_ON(device, sparse_attention_backward)
-        (s, qkv.data, where, y.data, lse, y.grad, qkv.grad, arena->floats(s.scratch()));
-        arena->release(mark);
+    float* lse = tape.arena().floats(s.lse_size());
+    FCI_ON(device, sparse_attention_forward)(s, qkv.data, where, y.data, lse);
+    tape.append("sparse_attention", y, sparse_attention_cost(s), [=] {
+        FCI_ON(device, sparse_attention_backward)(s, qkv.data, where, y.data, lse, y.grad, qkv.grad);
     });
     return y;
 }

@@ -11,7 +11,7 @@
 //           dk[j] += scale sum_i dS[i,j] q[i]                                              (dk)
 //           dv[j] += sum_i P[i,j] dy[i]                                                    (dv)
 //           j in N(i) in all of them.
-// Contract  every d* is ADDED to. lse is in base 2, as in attention. scratch: scratch() floats, both ways, whatever t.
+// Contract  every d* is ADDED to. lse is in base 2, as in attention.
 // Cost      2 products forward, 5 backward, of at most 2 t (47 + g) d flops each, 32 + g of them needed: 16 rows at a
 //           time see at most 47 keys in a row; never t x t.
 #pragma once
@@ -26,17 +26,19 @@ struct SparseShape {
     static constexpr int reach = 16, rows = 16, most_globals = 16; // the window is [i - reach, i + reach)
     constexpr int d() const { return heads * d_head; }
     int64_t lse_size() const { return int64_t{batch} * heads * time; }
-    int64_t scratch() const { // see Scratch in the .cpp
-        return int64_t{3} * rows * d_head + int64_t{2} * rows * (rows + 2 * reach + globals) +
-               int64_t{4} * globals * d();
-    }
 };
 
+constexpr OpCost sparse_attention_cost(SparseShape s) {
+    const double rows = 1. * s.batch * s.time, n = rows * s.d(), lse = rows * s.heads,
+                 product = 2 * n * (SparseShape::rows + 2 * SparseShape::reach - 1 + s.globals);
+    return {{2 * product, 0, 4 * n + lse}, {5 * product, 0, 11 * n + lse}};
+}
+
 template <class T>
-using SparseAttentionForward = void(SparseShape, const T* qkv, const int32_t* global, T* y, T* lse, T* scratch);
+using SparseAttentionForward = void(SparseShape, const T* qkv, const int32_t* global, T* y, T* lse);
 template <class T>
 using SparseAttentionBackward = void(SparseShape, const T* qkv, const int32_t* global, const T* y, const T* lse,
-                                     const T* dy, T* dqkv, T* scratch);
+                                     const T* dy, T* dqkv);
 
 FCI_TWINS(SparseAttentionForward<float>, sparse_attention_forward)
 FCI_TWINS(SparseAttentionBackward<float>, sparse_attention_backward)

@@ -31,6 +31,7 @@ IntTensor top_k(Tape& tape, Tensor scores, int k) {
     int32_t* chosen = tape.arena().array<int32_t>(s.size());
     const Device device = tape.device();
     FCI_ON(device, top_k_forward)(s, scores.data, chosen);
+    tape.append("top_k", {}, top_k_cost(s), [] {});
     Shape out = scores.shape;
     out.n[out.rank - 1] = 2 * k;
     return {chosen, out};

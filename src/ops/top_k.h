@@ -15,6 +15,8 @@ struct TopKShape {
     int64_t size() const { return int64_t{rows} * 2 * k; }
 };
 
+constexpr OpCost top_k_cost(TopKShape s) { return {{0, 0, 1. * s.rows * s.n + s.rows * 2. * s.k}, {}}; }
+
 template <class T>
 using TopKForward = void(TopKShape, const T* scores, int32_t* chosen);
 

@@ -17,16 +17,17 @@ IntTensor Budget::choose(Tape& tape, Tensor x) const {
     Arena& arena = tape.arena();
     int32_t* chosen = arena.array<int32_t>(int64_t{batch} * s.chosen);
     const Arena::Mark mark = arena.mark();
-    float *bound = arena.floats(int64_t{batch} * t), *scratch = arena.floats(x.size());
-    FCI_ON(device, budget_bounds)(s, x.data, inverse_.data, theta_.data, bound, scratch);
+    float* bound = arena.floats(int64_t{batch} * t);
+    FCI_ON(device, budget_bounds)(s, x.data, inverse_.data, theta_.data, bound);
     FCI_ON(device, budget_choose)(s, bound, chosen);
     arena.release(mark);
+    tape.append("budget", {}, budget_cost(s), [] {});
     return {chosen, {batch, s.chosen}};
 }
 
 Budget::Experience::Experience(Arena& arena, BudgetLesson s)
     : shape(s), device(arena.device()), gram(arena.floats(int64_t{s.batch} * s.d * s.d)),
-      sum(arena.floats(int64_t{s.batch} * s.d)), work(arena.array<double>(s.work())) {}
+      sum(arena.floats(int64_t{s.batch} * s.d)) {}
 
 void Budget::Experience::set(int first, Tensor x, IntTensor chosen) {
     const int64_t d = shape.d;
@@ -36,7 +37,7 @@ void Budget::Experience::set(int first, Tensor x, IntTensor chosen) {
 
 void Budget::learn(const Experience& e, const float* loss, const int* skip) const {
     FCI_ON(e.device, budget_learn)
-    (e.shape, e.gram, e.sum, loss, {a_.data, inverse_.data, c_.data, theta_.data, losses_.data}, e.work, skip);
+    (e.shape, e.gram, e.sum, loss, {a_.data, inverse_.data, c_.data, theta_.data, losses_.data}, skip);
 }
 
 void Budget::expect_finite() const {

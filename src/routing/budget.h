@@ -21,7 +21,6 @@ public:
         BudgetLesson shape;
         Device device;
         float *gram, *sum; // (b,d,d) (b,d)
-        double* work;
 
         Experience(Arena&, BudgetLesson);
         void set(int first, Tensor x, IntTensor chosen); // sequences first, first + 1, .. : x (n,t,d), chosen (n,m)

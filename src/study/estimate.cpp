@@ -6,7 +6,7 @@
 #include "core/tile.h"
 #include "core/workers.h"
 #include "study/plan.h"
-#include "train/work.h"
+#include "train/losses.h"
 
 namespace fci {
 namespace {

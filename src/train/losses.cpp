@@ -74,4 +74,29 @@ Tensor contrastive_loss(Tape& tape, const Model& model, const Batch& b, float we
     return routing_loss(tape, model.contrastive_scores(tape, b.tokens, b.query), b, weight, nullptr);
 }
 
+std::vector<Tape::Call> calls_of_step(const Options& o, int sequences) {
+    const int length = o.task.length, queries = o.task.queries == "many" ? o.task.pairs : 1;
+    Arena nowhere(Device::none);
+    ParameterBinder layout;
+    const Model measure(layout, o.model, o.task.vocab, length);
+    ParameterBinder binder(nowhere.floats(layout.block_size()), nowhere.floats(layout.block_size()));
+    const Model model(binder, o.model, o.task.vocab, length);
+    const auto indices = [&](int n) {
+        return IntTensor{nowhere.array<int32_t>(int64_t{sequences} * n), {sequences, n}};
+    };
+    const Batch b{indices(length), indices(queries), indices(queries), indices(queries), {}};
+    Tape tape(nowhere);
+    losses(tape, model(tape, b.tokens, b.query), b, 1.f, 1.f);
+    std::vector<Tape::Call> calls;
+    for (size_t i = 0; i < tape.size(); ++i) calls.push_back(tape[i]);
+    return calls;
+}
+
+double sequence_gflop(const Options& o) {
+    double flops = 0;
+    for (const Tape::Call& call : calls_of_step(o, 1))
+        flops += call.cost.forward.products + call.cost.backward.products;
+    return 1e-9 * flops;
+}
+
 } // namespace fci

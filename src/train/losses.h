@@ -6,7 +6,7 @@
 #pragma once
 #include <span>
 
-#include "model/fci.h"
+#include "train/options.h"
 
 namespace fci {
 
@@ -58,5 +58,10 @@ Losses losses(Tape&, const Model::Output&, const Batch&, float weight, float w, 
 
 // InfoNCE of contrastive pretraining: the cross-entropy of the cosines.
 Tensor contrastive_loss(Tape&, const Model&, const Batch&, float weight);
+
+// What a training step of so many sequences calls, op by op; nothing is computed, and no memory taken.
+std::vector<Tape::Call> calls_of_step(const Options& resolved, int sequences);
+// GFLOP of one sequence in it, both ways: products, convolutions and recurrences, for rates and estimates.
+double sequence_gflop(const Options& resolved);
 
 } // namespace fci

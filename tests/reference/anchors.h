@@ -21,7 +21,7 @@ void anchors_forward(AnchorShape s, const T* x, const T* a, T* y, T* p) {
 }
 
 template <class T>
-void anchors_backward(AnchorShape s, const T* x, const T* a, const T* p, const T* dy, T* dx, T* da, T*) {
+void anchors_backward(AnchorShape s, const T* x, const T* a, const T* p, const T* dy, T* dx, T* da) {
     const int n = s.anchors;
     std::vector<T> dP(s.rows * n), dz(s.rows * n);
     for (int r = 0; r < s.rows; ++r)

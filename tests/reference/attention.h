@@ -1,4 +1,4 @@
-// attention, straight from the equations of ops/attention.h: all of S and P of a head. lse and scratch are not used.
+// attention, straight from the equations of ops/attention.h: all of S and P of a head. lse is not used.
 #pragma once
 #include <cmath>
 #include <vector>
@@ -48,7 +48,7 @@ std::vector<T> attention_weights(AttentionShape s, int b, int head, const T* q, 
 }
 
 template <class T>
-void attention_forward(AttentionShape s, const T* q, const T* k, const T* v, T* y, T*, T*) {
+void attention_forward(AttentionShape s, const T* q, const T* k, const T* v, T* y, T*) {
     for (int b = 0; b < s.batch; ++b)
         for (int head = 0; head < s.heads; ++head) {
             const std::vector<T> P = attention_weights(s, b, head, q, k);
@@ -63,7 +63,7 @@ void attention_forward(AttentionShape s, const T* q, const T* k, const T* v, T* 
 
 template <class T>
 void attention_backward(AttentionShape s, const T* q, const T* k, const T* v, const T*, const T*, const T* dy, T* dq,
-                        T* dk, T* dv, T*) {
+                        T* dk, T* dv) {
     for (int b = 0; b < s.batch; ++b)
         for (int head = 0; head < s.heads; ++head) {
             const std::vector<T> P = attention_weights(s, b, head, q, k);

@@ -11,7 +11,7 @@
 namespace fci::reference {
 
 template <class T>
-void budget_bounds(BudgetShape s, const T* x, const T* inverse, const T* theta, T* bound, T*) {
+void budget_bounds(BudgetShape s, const T* x, const T* inverse, const T* theta, T* bound) {
     using std::sqrt;
     for (int bj = 0; bj < s.batch * s.time; ++bj) {
         T expected = 0, variance = 0;
@@ -69,8 +69,7 @@ std::vector<T> inverse_of(int d, std::vector<T> a) {
 }
 
 template <class T>
-void budget_learn(BudgetLesson s, const T* gram, const T* sum, const T* loss, BudgetNumbers<T> to, double*,
-                  const int* skip) {
+void budget_learn(BudgetLesson s, const T* gram, const T* sum, const T* loss, BudgetNumbers<T> to, const int* skip) {
     if (skip && *skip) return;
     using Wide = std::conditional_t<std::is_same_v<T, float>, double, T>;
     const int d = s.d;

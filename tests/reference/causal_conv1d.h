@@ -24,7 +24,7 @@ T conv_sum(ConvShape s, const ConvDirection<T>& to, int b, int t, int c) {
 }
 
 template <class T>
-void causal_conv1d_forward(ConvShape s, Directions<ConvDirection<T>> directions, T*) {
+void causal_conv1d_forward(ConvShape s, Directions<ConvDirection<T>> directions) {
     for (const ConvDirection<T>& to : directions)
         for (int b = 0; b < s.batch; ++b)
             for (int t = 0; t < s.time; ++t)
@@ -35,7 +35,7 @@ void causal_conv1d_forward(ConvShape s, Directions<ConvDirection<T>> directions,
 }
 
 template <class T>
-void causal_conv1d_backward(ConvShape s, Directions<ConvDirection<T>> directions, T*) {
+void causal_conv1d_backward(ConvShape s, Directions<ConvDirection<T>> directions) {
     for (const ConvDirection<T>& to : directions)
         for (int b = 0; b < s.batch; ++b)
             for (int t = 0; t < s.time; ++t)

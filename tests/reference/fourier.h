@@ -1,4 +1,4 @@
-// fourier as complex numbers are transformed by definition, each output a sum over all inputs. Tables and scratch are
+// fourier as complex numbers are transformed by definition, each output a sum over all inputs. The tables are
 // not used.
 #pragma once
 #include <cmath>
@@ -20,14 +20,14 @@ T fourier_number(FourierShape s, const T* x, int k, int l) {
 }
 
 template <class T>
-void fourier_forward(FourierShape s, const T* x, const FourierTables&, T* y, T*) {
+void fourier_forward(FourierShape s, const T* x, const FourierTables&, T* y) {
     for (int b = 0; b < s.batch; ++b)
         for (int k = 0; k < s.time; ++k)
             for (int l = 0; l < s.d; ++l) y[(b * s.time + k) * s.d + l] = fourier_number(s, x + b * s.time * s.d, k, l);
 }
 
 template <class T>
-void fourier_backward(FourierShape s, const T* dy, const FourierTables&, T* dx, T*) {
+void fourier_backward(FourierShape s, const T* dy, const FourierTables&, T* dx) {
     for (int b = 0; b < s.batch; ++b)
         for (int n = 0; n < s.time; ++n)
             for (int j = 0; j < s.d; ++j)

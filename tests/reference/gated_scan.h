@@ -1,5 +1,5 @@
 // gated_scan, straight from the equations of ops/gated_scan.h; the scan in the middle is selective_scan's reference.
-// The kernel's saved, kept and scratch memory is not used.
+// The kernel's saved and kept memory is not used.
 #pragma once
 #include <cmath>
 #include <vector>
@@ -26,12 +26,12 @@ struct GatedScanParts {
         softplus_forward(shape.size(), p.data(), dt.data());
         negative_exp_forward(A.size(), to.A_log, A.data());
         selective_scan_forward<T>(shape.scan(to.reverse), to.u, dt.data(), A.data(), to.B, to.C, to.D, s.data(),
-                                  nullptr, nullptr); // (2)
+                                  nullptr); // (2)
     }
 };
 
 template <class T>
-void gated_scan_forward(GatedScanShape shape, Directions<GatedScanDirection<T>> directions, T*) {
+void gated_scan_forward(GatedScanShape shape, Directions<GatedScanDirection<T>> directions) {
     for (const GatedScanDirection<T>& to : directions) {
         const GatedScanParts<T> of(shape, to);
         gate_forward(shape.size(), of.s.data(), to.z, to.y); // (3)
@@ -39,14 +39,14 @@ void gated_scan_forward(GatedScanShape shape, Directions<GatedScanDirection<T>> 
 }
 
 template <class T>
-void gated_scan_backward(GatedScanShape shape, Directions<GatedScanDirection<T>> directions, T*) {
+void gated_scan_backward(GatedScanShape shape, Directions<GatedScanDirection<T>> directions) {
     const int channels = shape.channels, rank = shape.rank;
     for (const GatedScanDirection<T>& to : directions) {
         const GatedScanParts<T> of(shape, to);
         std::vector<T> ds(of.s.size(), T(0)), ddt(ds), dp(ds), dA(of.A.size(), T(0));
         gate_backward(shape.size(), of.s.data(), to.z, to.dy, ds.data(), to.dz); // (ds) (dz)
         selective_scan_backward<T>(shape.scan(to.reverse), to.u, of.dt.data(), of.A.data(), to.B, to.C, to.D, nullptr,
-                                   ds.data(), to.du, ddt.data(), dA.data(), to.dB, to.dC, to.dD, nullptr);
+                                   ds.data(), to.du, ddt.data(), dA.data(), to.dB, to.dC, to.dD);
         softplus_backward(shape.size(), of.p.data(), ddt.data(), dp.data()); // (dp)
         for (int bt = 0; bt < shape.batch * shape.time; ++bt)
             for (int c = 0; c < channels; ++c) {

@@ -44,7 +44,7 @@ void for_each_head(LinearAttentionShape s, F f) {
 }
 
 template <class T>
-void linear_attention_forward(LinearAttentionShape s, const T* qkv, T* y, T*, T*) {
+void linear_attention_forward(LinearAttentionShape s, const T* qkv, T* y, T*) {
     for_each_head(s, [&](int in, int out) {
         const T *q = qkv + in, *k = q + s.d(), *v = k + s.d();
         const LinearWeights<T> of(s, q, k);
@@ -59,7 +59,7 @@ void linear_attention_forward(LinearAttentionShape s, const T* qkv, T* y, T*, T*
 
 // dw[i,j] = dy[i].v[j]; the quotient's rule gives d(a[i].b[j]) = (dw[i,j] - sum_j w dw) / sum[i].
 template <class T>
-void linear_attention_backward(LinearAttentionShape s, const T* qkv, const T*, const T*, const T* dy, T* dqkv, T*) {
+void linear_attention_backward(LinearAttentionShape s, const T* qkv, const T*, const T*, const T* dy, T* dqkv) {
     const int stride = 3 * s.d();
     for_each_head(s, [&](int in, int out) {
         const T *q = qkv + in, *k = q + s.d(), *v = k + s.d();

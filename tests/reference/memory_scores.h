@@ -58,7 +58,7 @@ void memory_scores_forward(MemoryShape s, const T* z, const T* zq, T* scores, T*
 }
 
 template <class T>
-void memory_scores_backward(MemoryShape s, const T* saved, const T* scores, const T* dscores, T* dz, T* dzq, T*) {
+void memory_scores_backward(MemoryShape s, const T* saved, const T* scores, const T* dscores, T* dz, T* dzq) {
     using std::exp;
     const int M = s.slots;
     for (int b = 0; b < s.batch; ++b) {

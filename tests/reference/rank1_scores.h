@@ -21,7 +21,7 @@ void rank1_scores_forward(Rank1Shape s, const T* x, const int32_t* query, const 
 
 template <class T>
 void rank1_scores_backward(Rank1Shape s, const T* x, const int32_t* query, const T* v, const T* f, const T* dscores,
-                           T* dx, T* dv, T*) {
+                           T* dx, T* dv) {
     std::vector<T> df(s.batch * s.time);
     for (int b = 0; b < s.batch; ++b)
         for (int r = 0; r < s.rows; ++r)

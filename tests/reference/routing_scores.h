@@ -1,5 +1,5 @@
 // routing_scores as the paper's eq. 1 says it: queries and keys of every row, every pair of them, head by head. The
-// kernel's saved and scratch memory is not used.
+// kernel's saved memory is not used.
 //   Q[r] = Wq xq[r]   K[j] = Wk x[j]   s[r,j] = mean over heads of Q[r,head].K[j,head] / sqrt(d/H)
 #pragma once
 #include <cmath>
@@ -41,7 +41,7 @@ void routing_scores_forward(RoutingShape s, const T* xq, const T* x, const T* wq
 
 template <class T>
 void routing_scores_backward(RoutingShape s, const T* xq, const T* x, const T* wq, const T* wk, const T*,
-                             const T* dscores, T* dxq, T* dx, T* dwq, T* dwk, T*) {
+                             const T* dscores, T* dxq, T* dx, T* dwq, T* dwk) {
     const T scale = T(1 / std::sqrt(static_cast<double>(s.d / s.heads))) / s.heads;
     // x' += W^T dY, dW += dY x^T of n rows
     const auto back = [&](int n, const T* in, const T* w, const std::vector<T>& dy, T* din, T* dw) {

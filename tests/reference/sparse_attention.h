@@ -1,4 +1,4 @@
-// sparse_attention as masked attention over all pairs: all of S and P of a head. lse and scratch are not used.
+// sparse_attention as masked attention over all pairs: all of S and P of a head. lse is not used.
 #pragma once
 #include <cmath>
 #include <vector>
@@ -47,7 +47,7 @@ std::vector<T> sparse_weights(SparseShape s, int b, int head, const T* qkv, cons
 }
 
 template <class T>
-void sparse_attention_forward(SparseShape s, const T* qkv, const int32_t* global, T* y, T*, T*) {
+void sparse_attention_forward(SparseShape s, const T* qkv, const int32_t* global, T* y, T*) {
     const std::vector<char> sees = sparse_pattern(s, global);
     for (int b = 0; b < s.batch; ++b)
         for (int head = 0; head < s.heads; ++head) {
@@ -63,7 +63,7 @@ void sparse_attention_forward(SparseShape s, const T* qkv, const int32_t* global
 
 template <class T>
 void sparse_attention_backward(SparseShape s, const T* qkv, const int32_t* global, const T*, const T*, const T* dy,
-                               T* dqkv, T*) {
+                               T* dqkv) {
     const std::vector<char> sees = sparse_pattern(s, global);
     const T scale = T(1 / std::sqrt(static_cast<double>(s.d_head)));
     for (int b = 0; b < s.batch; ++b)
