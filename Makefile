@@ -35,7 +35,9 @@ endif
 CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc 2>/dev/null)))
 NVCC      ?= $(wildcard $(CUDA_HOME)/bin/nvcc)
 CUDA_ARCH ?= 80 90 120
-NVCCFLAGS += -std=c++20 -DFCI_CUDA_HOME=\"$(CUDA_HOME)\" -O3 --extended-lambda --expt-relaxed-constexpr -Xcompiler -Wall,-Wextra \
+# Not compressed: so kernels load without being unpacked, and the mock (tests/mock) reads what they need.
+NVCCFLAGS += -std=c++20 -DFCI_CUDA_HOME=\"$(CUDA_HOME)\" -O3 --extended-lambda --expt-relaxed-constexpr --no-compress \
+             -Xcompiler -Wall,-Wextra \
              $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a)) \
              -gencode arch=compute_$(firstword $(CUDA_ARCH)),code=compute_$(firstword $(CUDA_ARCH)) $(if $(WERROR),-Werror all-warnings)
 CUDA_LIBS := $(if $(NVCC),-L$(CUDA_HOME)/lib64 -lcudart_static -lrt -ldl)
@@ -99,6 +101,14 @@ $(BUILD)/build_info.h: FORCE
 	@cmp -s $@ $@.new && rm $@.new || mv $@.new $@
 $(BUILD)/src/train/provenance.o: $(BUILD)/build_info.h
 $(BUILD)/src/train/provenance.o: CPPFLAGS += -I$(BUILD)
+
+# fci with a mock in place of the CUDA runtime (tests/mock): the host's half of what a GPU is asked to do, without one.
+MOCK := $(wildcard tests/mock/*.cpp)
+$(BUILD)/tests/mock/%.o: CPPFLAGS += $(if $(NVCC),-isystem $(CUDA_HOME)/include)
+$(BUILD)/mock/fci: $(call OBJ,$(ENGINE) $(MAIN) $(MOCK)) $(TWINS)
+	@mkdir -p $(@D)
+	$(if $(NVCC),,$(error the mock needs the objects that nvcc makes))$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) -rdynamic -Wl,--wrap=dlopen \
+	    $^ $(LDLIBS) -ldl -o $@
 
 deps:
 	tools/deps.sh
