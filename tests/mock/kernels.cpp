@@ -35,15 +35,33 @@ T read(const char* at) {
     return value;
 }
 
-std::string short_name(const std::string& symbol) {
+std::string demangled(const std::string& symbol) {
     int status = 0;
     const std::unique_ptr<char, decltype(&std::free)> text(
         abi::__cxa_demangle(symbol.c_str(), nullptr, nullptr, &status), std::free);
-    std::string name = text ? text.get() : symbol;
-    for (const char* spaces : {"fci::cuda::", "(anonymous namespace)::", "fci::", "void "})
-        for (size_t at; (at = name.find(spaces)) != std::string::npos;) name.erase(at, std::strlen(spaces));
-    return name.substr(0, name.find_first_of("(<"));
+    return text ? text.get() : symbol;
 }
+
+// As in the source, without namespaces and parameters; then, since many are called forward_kernel or each_kernel, the
+// function whose lambda it calls, or its file.
+std::string short_name(const std::string& symbol) {
+    std::string name = demangled(symbol), where;
+    for (const char* noise : {"fci::cuda::", "(anonymous namespace)::", "fci::", "void "})
+        for (size_t at; (at = name.find(noise)) != std::string::npos;) name.erase(at, std::strlen(noise));
+    const std::string file = "_GLOBAL__N__";
+    if (name.find("{lambda") != std::string::npos) { // name<..., FUNCTION(...)::{lambda ...
+        where = name.substr(0, name.find('('));
+        where = where.substr(where.find_last_of(" <") + 1);
+    }
+    if (size_t from = symbol.find(file); where.empty() && from != std::string::npos) { // then hash_length_NAME_cu_hash
+        for (int skipped = 0; skipped < 2; ++skipped) from = symbol.find('_', from + (skipped ? 1 : file.size()));
+        where = symbol.substr(from + 1, symbol.find("_cu_", from) - from - 1);
+    }
+    name.resize(std::min(name.size(), name.find_first_of("(<")));
+    return where.empty() ? name : fmt::format("{} ({})", name, where);
+}
+
+constexpr size_t shared_reserved = 1 * kib; // of each block, by the system: from sm_90 on the objects count it, too
 
 // .nv.info: entries of (format, attribute, 16 bits), where format 4 has that many bytes behind it.
 enum Attribute : uint8_t { max_threads = 0x05, parameter = 0x17, register_count = 0x2f };
@@ -68,10 +86,12 @@ Kernels read_cubin(const char* elf) {
     const char* names = elf + section(header.e_shstrndx).sh_offset;
     const std::string info = ".nv.info.", shared = ".nv.shared.";
     Kernels kernels;
+    bool reserved = false;
     for (int i = 0; i < header.e_shnum; ++i) {
         const Elf64_Shdr s = section(i);
         const std::string name = names + s.sh_name;
         if (name.starts_with(shared)) kernels[name.substr(shared.size())].fixed_shared = s.sh_size;
+        reserved |= name.starts_with(".nv.shared.reserved");
         if (!name.starts_with(info)) continue;
         Kernel& k = kernels[name.substr(info.size())];
         each_entry(elf + s.sh_offset, s.sh_size, [&](uint8_t attribute, const char* at) {
@@ -94,27 +114,25 @@ Kernels read_cubin(const char* elf) {
             if (found != kernels.end()) found->second.registers = read<uint32_t>(at + 4);
         });
     }
+    for (auto& [name, k] : kernels)
+        if (reserved && k.fixed_shared) k.fixed_shared -= shared_reserved;
     return kernels;
 }
 
-// The code for this architecture, else for one before it.
+// The code for this architecture, else the first that there is.
 Kernels read_fat_binary(const char* fat) {
     const char *at = fat + read<uint16_t>(fat + 6), *end = at + read<uint64_t>(fat + 8), *best = nullptr;
-    int best_architecture = 0;
     for (; at < end; at += read<uint32_t>(at + 4) + read<uint64_t>(at + 8)) {
         const auto kind = read<uint16_t>(at);
         const auto made_for = read<int32_t>(at + 28);
-        if (kind == 2 && made_for <= architecture && made_for > best_architecture)
-            best = at + read<uint32_t>(at + 4), best_architecture = made_for;
+        if (kind == 2 && (!best || made_for == architecture)) best = at + read<uint32_t>(at + 4);
     }
-    if (!best) give_up(fmt::format("there is no code for sm_{}: build with CUDA_ARCH=90", architecture));
+    if (!best) give_up("an object has no device code but PTX: build with CUDA_ARCH=90");
     return read_cubin(best);
 }
 
 constexpr unsigned warp = 32, warps_of_multiprocessor = 64, blocks_of_multiprocessor = 32;
 constexpr unsigned registers_of_quarter = 16384; // a multiprocessor has four, each with its warps
-constexpr size_t shared_reserved = 1 * kib;      // of each block, by the system
-
 unsigned warps(const Launch& l) { return static_cast<unsigned>((l.threads() + warp - 1) / warp); }
 unsigned warps_by_registers(const Kernel& k) { // registers are given out to a warp, 256 at a time
     const unsigned of_warp = (k.registers * warp + 255) / 256 * 256;

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "core/device.h"
 #include "tests/mock/state.h"
 #include "train/gpu.h"
 
@@ -72,7 +73,7 @@ cudaError_t copy(const Call& call, void* to, const void* from, size_t bytes, cud
 
 // The host reads of a step that it was made: nothing else that kernels do can be seen there.
 std::function<void()> effect_of(const Kernel& k, void** arguments) {
-    if (k.name != "judge_kernel") return {};
+    if (!k.name.starts_with("judge_kernel ")) return {};
     fci::GpuStep* step = nullptr; // cuda/step.cu
     std::memcpy(&step, arguments[3], sizeof step);
     return [step] { step->row = step->next++; };
@@ -267,7 +268,7 @@ cudaError_t cudaGetDevice(int* n) { return *n = 0, cudaSuccess; }
 cudaError_t cudaDriverGetVersion(int* v) { return *v = CUDART_VERSION, cudaSuccess; }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
     *p = {};
-    std::strcpy(p->name, "mock of CUDA, an H100 that computes nothing");
+    std::strcpy(p->name, (std::string(fci::mock_device) + ", an H100 that computes nothing").c_str());
     p->major = architecture / 10, p->minor = architecture % 10;
     p->multiProcessorCount = multiprocessors, p->totalGlobalMem = memory_of_device;
     return cudaSuccess;
