@@ -104,8 +104,12 @@ $(BUILD)/src/train/provenance.o: CPPFLAGS += -I$(BUILD)
 
 # fci with a mock in place of the CUDA runtime (tests/mock): the host's half of what a GPU is asked to do, without one.
 MOCK := $(wildcard tests/mock/*.cpp)
+MOCKED = $(if $(NVCC),$(BUILD)/mock/fci $(BUILD)/mock/controls)
 $(BUILD)/tests/mock/%.o: CPPFLAGS += $(if $(NVCC),-isystem $(CUDA_HOME)/include)
-$(BUILD)/mock/fci: $(call OBJ,$(ENGINE) $(MAIN) $(MOCK)) $(TWINS)
+$(BUILD)/tests/mock/%.cu.o: CUDA_ARCH := 90
+$(BUILD)/mock/fci: $(call OBJ,$(ENGINE) $(MAIN)) $(TWINS)
+$(BUILD)/mock/controls: $(BUILD)/tests/mock/controls/controls.cu.o
+$(BUILD)/mock/%: $(call OBJ,$(MOCK))
 	@mkdir -p $(@D)
 	$(if $(NVCC),,$(error the mock needs the objects that nvcc makes))$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) -rdynamic -Wl,--wrap=dlopen \
 	    $^ $(LDLIBS) -ldl -o $@
@@ -114,8 +118,8 @@ deps:
 	tools/deps.sh
 
 # The tests start the program of the same build, too.
-test: fci $(BUILD)/tests/run
-	FCI_BIN=$(BUILD)/fci tools/run_tests.sh $(BUILD)/tests/run $(ONLY)
+test: fci $(BUILD)/tests/run $(MOCKED)
+	FCI_BIN=$(BUILD)/fci $(if $(MOCKED),FCI_MOCK=$(BUILD)/mock) tools/run_tests.sh $(BUILD)/tests/run $(ONLY)
 
 # The tests of CUDA code with nvcc's kernels in the emulator's place, on this machine's GPU: see tools/gpu_check.sh.
 ON_GPU  := $(wildcard tests/main.cpp tests/op_*.cpp tests/test_ops.cpp tests/test_twin*.cpp tests/test_gpu*.cpp \
