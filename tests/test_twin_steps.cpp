@@ -248,7 +248,12 @@ TEST_CASE("twins: a test counts each sequence once, also where its last batch is
 
 // The order of the sum is that of cuda/rows.cuh, in additions alone: so the bits are known on any device.
 TEST_CASE("twins: a token that most positions name has the same gradient in every order of threads", "[twin]") {
-    for (const EmbeddingShape s : {EmbeddingShape{1, 100, 3}, {1, 129, 130}, {4, 160, 33}}) {
+#if defined(__SANITIZE_THREAD__) // a thread's turn takes 1000 times as long there
+    const std::vector<EmbeddingShape> shapes{{1, 129, 3}};
+#else
+    const std::vector<EmbeddingShape> shapes{{1, 129, 3}, {1, 100, 130}, {4, 160, 33}};
+#endif
+    for (const EmbeddingShape s : shapes) {
         const int n = s.batch * s.time, chunk = 128, tokens = 40;
         std::vector<int32_t> id(n);
         std::vector<float> dy(int64_t{n} * s.d), before(tokens * s.d), expected;
