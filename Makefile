@@ -35,7 +35,9 @@ endif
 CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc 2>/dev/null)))
 NVCC      ?= $(wildcard $(CUDA_HOME)/bin/nvcc)
 CUDA_ARCH ?= 80 90 120
-NVCCFLAGS += -std=c++20 -DFCI_CUDA_HOME=\"$(CUDA_HOME)\" -O3 --extended-lambda --expt-relaxed-constexpr -Xcompiler -Wall,-Wextra \
+# Not compressed: so kernels load without being unpacked, and the mock (tests/mock) reads what they need.
+NVCCFLAGS += -std=c++20 -DFCI_CUDA_HOME=\"$(CUDA_HOME)\" -O3 --extended-lambda --expt-relaxed-constexpr --no-compress \
+             -Xcompiler -Wall,-Wextra \
              $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a)) \
              -gencode arch=compute_$(firstword $(CUDA_ARCH)),code=compute_$(firstword $(CUDA_ARCH)) $(if $(WERROR),-Werror all-warnings)
 CUDA_LIBS := $(if $(NVCC),-L$(CUDA_HOME)/lib64 -lcudart_static -lrt -ldl)
@@ -100,12 +102,24 @@ $(BUILD)/build_info.h: FORCE
 $(BUILD)/src/train/provenance.o: $(BUILD)/build_info.h
 $(BUILD)/src/train/provenance.o: CPPFLAGS += -I$(BUILD)
 
+# fci with a mock in place of the CUDA runtime (tests/mock): the host's half of what a GPU is asked to do, without one.
+MOCK := $(wildcard tests/mock/*.cpp)
+MOCKED = $(if $(NVCC),$(BUILD)/mock/fci $(BUILD)/mock/controls)
+$(BUILD)/tests/mock/%.o: CPPFLAGS += $(if $(NVCC),-isystem $(CUDA_HOME)/include)
+$(BUILD)/tests/mock/%.cu.o: CUDA_ARCH := 90
+$(BUILD)/mock/fci: $(call OBJ,$(ENGINE) $(MAIN)) $(TWINS)
+$(BUILD)/mock/controls: $(BUILD)/tests/mock/controls/controls.cu.o
+$(BUILD)/mock/%: $(call OBJ,$(MOCK))
+	@mkdir -p $(@D)
+	$(if $(NVCC),,$(error the mock needs the objects that nvcc makes))$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) -rdynamic -Wl,--wrap=dlopen \
+	    $^ $(LDLIBS) -ldl -o $@
+
 deps:
 	tools/deps.sh
 
 # The tests start the program of the same build, too.
-test: fci $(BUILD)/tests/run
-	FCI_BIN=$(BUILD)/fci tools/run_tests.sh $(BUILD)/tests/run $(ONLY)
+test: fci $(BUILD)/tests/run $(MOCKED)
+	FCI_BIN=$(BUILD)/fci $(if $(MOCKED),FCI_MOCK=$(BUILD)/mock) tools/run_tests.sh $(BUILD)/tests/run $(ONLY)
 
 # The tests of CUDA code with nvcc's kernels in the emulator's place, on this machine's GPU: see tools/gpu_check.sh.
 ON_GPU  := $(wildcard tests/main.cpp tests/op_*.cpp tests/test_ops.cpp tests/test_twin*.cpp tests/test_gpu*.cpp \

@@ -5,8 +5,9 @@
 //
 //   to[g,id[g,i],:] += dy[g,i,:],   i = 0 .. n-1
 //
-// n is cut into chunks: first each chunk adds up what goes to a row, then the chunks' sums are added to it, so that a
-// row named by thousands of positions (a filler token) takes no thread longer than chunk + n/chunk additions.
+// n is cut into chunks of 128 positions. First each chunk adds up what goes to a row; then, chunk by chunk, the sums of
+// those that name it are added. So the order of a sum depends on the ids alone, and a row that most positions name (the
+// filler token, 87% of MQAR's ids) takes no thread longer than 128 + n/128 additions, four rows being read at a time.
 #pragma once
 #include "cuda/common.cuh"
 
@@ -27,46 +28,76 @@ void each_row(int64_t rows, int n, F f) {
     if (rows > 0) FCI_LAUNCH((each_row_kernel<F>), blocks_for(rows, row_warps), 32 * row_warps, 0, rows, n, f);
 }
 
-// The first i in begin .. end-1 with id[i] = row, else end. All lanes of a warp ask for the same; 128 ids at a time.
-__device__ __forceinline__ int first_place(const int32_t* id, int begin, int end, int32_t row) {
+// The first i in begin .. end-1 with id[i] = row, else end; end - begin <= 128. All lanes of a warp ask for the same.
+constexpr int scatter_chunk = 128;
+__device__ __forceinline__ int place_in_chunk(const int32_t* id, int begin, int end, int32_t row) {
     const int lane = threadIdx.x % 32;
-    for (int i = begin; i < end; i += 128) {
-        bool hit[4]; // all loads first
-        for (int q = 0; q < 4; ++q) hit[q] = i + 32 * q + lane < end && id[i + 32 * q + lane] == row;
-        for (int q = 0; q < 4; ++q)
-            if (const unsigned lanes = __ballot_sync(all_lanes, hit[q])) return i + 32 * q + __ffs(lanes) - 1;
+    bool hit[scatter_chunk / 32]; // all loads first
+    for (int q = 0; q < scatter_chunk / 32; ++q) {
+        const int i = begin + 32 * q + lane;
+        hit[q] = i < end && id[i] == row;
+    }
+    int first = end;
+    for (int q = scatter_chunk / 32; q-- > 0;)
+        if (const unsigned lanes = __ballot_sync(all_lanes, hit[q])) first = begin + 32 * q + __ffs(lanes) - 1;
+    return first;
+}
+__device__ __forceinline__ int first_place(const int32_t* id, int begin, int end, int32_t row) {
+    for (int i = begin; i < end; i += scatter_chunk) {
+        const int chunk_end = min(end, i + scatter_chunk), at = place_in_chunk(id, i, chunk_end, row);
+        if (at < chunk_end) return at;
     }
     return end;
-}
-
-// f(i) for each i in begin .. end-1 with id[i] = row, in order, by all lanes of a warp.
-template <class F>
-__device__ __forceinline__ void each_place(const int32_t* id, int begin, int end, int32_t row, F f) {
-    const int lane = threadIdx.x % 32;
-    for (int from = begin; from < end; from += 32) {
-        unsigned lanes = __ballot_sync(all_lanes, from + lane < end && id[from + lane] == row);
-        for (; lanes; lanes &= lanes - 1) f(from + __ffs(lanes) - 1);
-    }
 }
 
 struct ScatterShape {
     int groups, n, d;
     int64_t to_rows; // of a group
 };
-constexpr int scatter_chunk = 128, scatter_warps = 4, scatter_width = 128; // channels of a warp: 4 a lane
+constexpr int scatter_warps = 4, scatter_width = 128; // channels of a warp: 4 a lane
+constexpr int rows_at_once = 4;
 
-// What a warp adds up for position i: the rows dy[j], j in i .. end-1, that go where i's row goes. take(j): whether
-// it counts.
-template <class Take>
-__device__ __forceinline__ void add_up(const int32_t* id, int i, int end, int d, const float* dy, Take take,
-                                       float (&sum)[4]) {
+// sum += the rows from[at[k],:], k in order; -1: none. All are read before the first is added: a warp that adds up
+// many would wait for each. (A sum that began as 0 is never -0, so + 0 changes no bit.)
+__device__ __forceinline__ void add_rows(const int (&at)[rows_at_once], int d, const float* from, float (&sum)[4]) {
     const int c = blockIdx.y * scatter_width + threadIdx.x % 32;
-    each_place(id, i, end, id[i], [&](int j) {
-        if (!take(j)) return;
-        const float* row = dy + int64_t{j} * d;
+    float row[rows_at_once][4];
+    for (int k = 0; k < rows_at_once; ++k)
         for (int q = 0; q < 4; ++q)
-            if (c + 32 * q < d) sum[q] += row[c + 32 * q];
-    });
+            row[k][q] = at[k] >= 0 && c + 32 * q < d ? from[int64_t{at[k]} * d + c + 32 * q] : 0.f;
+    for (int k = 0; k < rows_at_once; ++k)
+        for (int q = 0; q < 4; ++q) sum[q] += row[k][q];
+}
+
+// sum += dy[j,:] for j in i .. end-1 that go where i goes.
+__device__ __forceinline__ void add_chunk(const int32_t* id, int i, int end, int d, const float* dy, float (&sum)[4]) {
+    const int lane = threadIdx.x % 32;
+    const int32_t row = id[i];
+    for (int from = i; from < end; from += 32) {
+        unsigned lanes = __ballot_sync(all_lanes, from + lane < end && id[from + lane] == row);
+        while (lanes) {
+            int at[rows_at_once];
+            for (int k = 0; k < rows_at_once; ++k) {
+                at[k] = lanes ? from + __ffs(lanes) - 1 : -1;
+                lanes &= lanes - 1;
+            }
+            add_rows(at, d, dy, sum);
+        }
+    }
+}
+
+// sum += the chunks' sums for i's row: of each chunk's first position that names it.
+__device__ __forceinline__ void add_chunks(const int32_t* id, int i, int n, int d, const float* partial,
+                                           float (&sum)[4]) {
+    for (int begin = i / scatter_chunk * scatter_chunk; begin < n; begin += rows_at_once * scatter_chunk) {
+        int at[rows_at_once];
+        for (int k = 0; k < rows_at_once; ++k) {
+            const int from = min(n, begin + k * scatter_chunk), end = min(n, from + scatter_chunk);
+            at[k] = place_in_chunk(id, from, end, id[i]);
+            if (at[k] == end) at[k] = -1;
+        }
+        add_rows(at, d, partial, sum);
+    }
 }
 
 // partial[g,i,:] = what the chunk of i sends to i's row, for i that are the first of their chunk to name it.
@@ -77,16 +108,15 @@ static __global__ void scatter_chunks(ScatterShape s, const int32_t* id, const f
               end = min(s.n, begin + scatter_chunk);
     const int64_t first = gi - i;
     id += first;
-    if (first_place(id, begin, end, id[i]) != i) return;
+    if (place_in_chunk(id, begin, end, id[i]) != i) return;
     float sum[4] = {};
-    add_up(
-        id, i, end, s.d, dy + first * s.d, [](int) { return true; }, sum);
+    add_chunk(id, i, end, s.d, dy + first * s.d, sum);
     for (int q = 0, c = blockIdx.y * scatter_width + threadIdx.x % 32; q < 4; ++q, c += 32)
         if (c < s.d) partial[gi * s.d + c] = sum[q];
 }
 
-// to += the partial sums, or, where there is one chunk only, dy itself. Of a chunk the first place counts.
-static __global__ void scatter_rows(ScatterShape s, const int32_t* id, const float* partial, float* to) {
+// to += the chunks' sums, or, where there is one chunk only, the sum of dy itself.
+static __global__ void scatter_rows(ScatterShape s, const int32_t* id, const float* from, float* to) {
     const int64_t gi = int64_t{blockIdx.x} * scatter_warps + threadIdx.x / 32;
     if (gi >= int64_t{s.groups} * s.n) return;
     const int i = static_cast<int>(gi % s.n);
@@ -94,16 +124,10 @@ static __global__ void scatter_rows(ScatterShape s, const int32_t* id, const flo
     id += first;
     if (first_place(id, 0, s.n, id[i]) != i) return;
     float sum[4] = {};
-    int seen = -1; // the last chunk that was added
-    const bool whole = s.n <= scatter_chunk;
-    add_up(
-        id, i, s.n, s.d, partial + first * s.d,
-        [&](int j) {
-            const bool fresh = whole || j / scatter_chunk != seen;
-            seen = j / scatter_chunk;
-            return fresh;
-        },
-        sum);
+    if (s.n <= scatter_chunk)
+        add_chunk(id, i, s.n, s.d, from + first * s.d, sum);
+    else
+        add_chunks(id, i, s.n, s.d, from + first * s.d, sum);
     float* row = to + (first / s.n * s.to_rows + id[i]) * s.d;
     for (int q = 0, c = blockIdx.y * scatter_width + threadIdx.x % 32; q < 4; ++q, c += 32)
         if (c < s.d) row[c] += sum[q];

@@ -45,7 +45,7 @@ void copy_out(void* to, const void* from, size_t bytes) {
     if (bytes) std::memcpy(to, from, bytes);
 }
 void synchronize() { emulator::refuse_in_capture("synchronize"); }
-Gpu find_gpu() { return {true, true, "emulator", ""}; }
+Gpu find_gpu() { return {true, true, emulator_device, ""}; }
 int shared_limit() { return static_cast<int>(emulator::get_shared_limit()); }
 
 } // namespace fci::cuda
@@ -53,6 +53,7 @@ int shared_limit() { return static_cast<int>(emulator::get_shared_limit()); }
 #else
 
 #include <cstdlib>
+#include <set>
 
 namespace fci::cuda {
 namespace {
@@ -92,11 +93,17 @@ void expect(cudaError_t error, const char* doing) {
     if (error != cudaSuccess) fail(Exit::internal, "CUDA, {}: {}", doing, cudaGetErrorString(error));
 }
 
+// Once a kernel: there is one device, and the driver takes longer than a launch.
 void allow_shared(const void* kernel, const char* name) {
+    static std::mutex mutex;
+    static auto& allowed = *new std::set<const void*>; // threads may launch late
+    const std::lock_guard lock(mutex);
+    if (allowed.contains(kernel)) return;
     cudaFuncAttributes of{};
     expect(cudaFuncGetAttributes(&of, kernel), name);
     const int most = shared_limit() - static_cast<int>(of.sharedSizeBytes); // for all: another thread may launch it too
     expect(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most), name);
+    allowed.insert(kernel);
 }
 
 int shared_limit() {
@@ -160,7 +167,8 @@ Gpu find_gpu() {
                     "; for another GPU: make clean, make CUDA_ARCH=" + std::to_string(properties.major) +
                     std::to_string(properties.minor)};
     }
-    return {true, false, properties.name, ""};
+    const std::string name = properties.name;
+    return {true, is_emulated(name), name, ""};
 }
 
 } // namespace fci::cuda

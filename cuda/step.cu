@@ -11,10 +11,26 @@ namespace {
 constexpr int slice = 1024; // numbers whose squares one block adds up
 constexpr int threads = 256;
 
+// Which sequence is number i of the batch.
+struct OfStep {
+    const GpuStep* step;
+    int64_t per_epoch;
+    __device__ int64_t operator()(const GpuSequences& from, int batch, int i) const {
+        return from.order[step->next % per_epoch * batch + i];
+    }
+};
+struct OfTest {
+    const GpuTest* test;
+    __device__ int64_t operator()(const GpuSequences& from, int, int i) const {
+        return min(test->first + i, int64_t{from.count} - 1);
+    }
+};
+
 // A block a sequence.
-__global__ void gather_kernel(GpuSequences from, const GpuStep* step, int64_t per_epoch, int first, GpuBatch to) {
+template <class Place>
+__global__ void gather_kernel(GpuSequences from, Place place_of, GpuBatch to) {
     const int i = blockIdx.x;
-    const int64_t at = step ? from.order[step->next % per_epoch * to.batch + i] : first + i;
+    const int64_t at = place_of(from, to.batch, i);
     for (int j = threadIdx.x; j < from.length; j += blockDim.x)
         to.tokens[int64_t{i} * from.length + j] = from.tokens[at * from.length + j];
     for (int j = threadIdx.x; j < from.queries; j += blockDim.x) {
@@ -27,17 +43,15 @@ __global__ void gather_kernel(GpuSequences from, const GpuStep* step, int64_t pe
 
 // Several right positions a query: their places, each once, one query after the other. One block; a thread a query
 // counts, the counts are added up, then each fills in its own.
-__global__ void gather_right_kernel(GpuSequences from, const GpuStep* step, int64_t per_epoch, int first, GpuBatch to) {
+template <class Place>
+__global__ void gather_right_kernel(GpuSequences from, Place place_of, GpuBatch to) {
     FCI_SHARED(int, ends, threads);
     const int queries = to.batch * from.queries, thread = threadIdx.x;
     int before = 0; // places of the queries of earlier rounds
     for (int q0 = 0; q0 < queries; q0 += threads) {
         const int q = q0 + thread, i = q / from.queries;
         int64_t source = 0;
-        if (q < queries) {
-            const int64_t at = step ? from.order[step->next % per_epoch * to.batch + i] : first + i;
-            source = at * from.queries + q % from.queries;
-        }
+        if (q < queries) source = place_of(from, to.batch, i) * from.queries + q % from.queries;
         const auto each_place = [&](auto f) {
             int last = -1;
             for (int r = from.begin[source]; q < queries && r < from.begin[source + 1]; ++r) {
@@ -108,6 +122,24 @@ __device__ T add_up(T v, T* shared) {
     return threadIdx.x ? T{} : shared[0];
 }
 
+// hits[kind] of the batch's queries from 0 to n-1, by a block: thread 0 gets it.
+__device__ int sum_of_hits(const GpuCount& c, int kind, int n, int* shared) {
+    int sum = 0;
+    for (int i = threadIdx.x; i < n; i += threads) sum += c.hits[kind * c.queries + i];
+    return add_up(sum, shared);
+}
+
+// One block.
+__global__ void tally_kernel(GpuSequences of, GpuCount c, int batch, GpuTest* test) {
+    FCI_SHARED(int, counted, threads);
+    const int n = static_cast<int>(min(of.count - test->first, int64_t{batch})) * of.queries;
+    int sum[4];
+    for (int kind = 0; kind < 4; ++kind) sum[kind] = sum_of_hits(c, kind, n, &counted[0]);
+    if (threadIdx.x) return;
+    test->at_k += sum[0], test->at_1 += sum[1], test->right += sum[2], test->all += sum[3];
+    test->first += batch;
+}
+
 __global__ void squares_kernel(GpuUpdate u, double* partial) {
     FCI_SHARED(double, shared, threads);
     const int64_t begin = int64_t{blockIdx.x} * slice, end = begin + slice < u.size ? begin + slice : u.size;
@@ -128,11 +160,7 @@ __global__ void judge_kernel(GpuUpdate u, GpuLosses losses, GpuCount c, GpuStep*
         for (int i = threadIdx.x; x && i < c.queries; i += threads) sum += x[i];
         return add_up(sum, &shared[0]);
     };
-    const auto hits = [&](int kind) {
-        int sum = 0;
-        for (int i = threadIdx.x; i < c.queries; i += threads) sum += c.hits[kind * c.queries + i];
-        return add_up(sum, &counted[0]);
-    };
+    const auto hits = [&](int kind) { return sum_of_hits(c, kind, c.queries, &counted[0]); };
     GpuLog seen{};
     seen.answer_loss = sum_of(losses.answer);
     for (int r = 0; r < losses.rounds; ++r) seen.routing_loss += sum_of(losses.routing[r]) / losses.rounds;
@@ -160,14 +188,24 @@ __global__ void adamw_kernel(GpuUpdate u, const GpuStep* step) {
     adamw_update(u.schedule[step->row], g * step->factor, u.parameters[j], u.m[j], u.v[j]);
 }
 
-} // namespace
-
-void gather_batch(GpuSequences from, const GpuStep* step, int64_t per_epoch, int first, GpuBatch to) {
-    FCI_LAUNCH(gather_kernel, static_cast<unsigned>(to.batch), threads, 0, from, step, per_epoch, first, to);
-    if (!from.answer) FCI_LAUNCH(gather_right_kernel, 1, threads, 0, from, step, per_epoch, first, to);
+template <class Place>
+void gather(GpuSequences from, Place place_of, GpuBatch to) {
+    FCI_LAUNCH((gather_kernel<Place>), static_cast<unsigned>(to.batch), threads, 0, from, place_of, to);
+    if (!from.answer) FCI_LAUNCH((gather_right_kernel<Place>), 1, threads, 0, from, place_of, to);
 }
 
+} // namespace
+
+void gather_batch(GpuSequences from, const GpuStep* step, int64_t per_epoch, GpuBatch to) {
+    gather(from, OfStep{step, per_epoch}, to);
+}
+void gather_batch(GpuSequences from, const GpuTest* test, GpuBatch to) { gather(from, OfTest{test}, to); }
+
 void count_hits(GpuCount c) { FCI_LAUNCH(count_kernel, blocks_for(c.queries, threads / 32), threads, 0, c); }
+
+void finish_test_batch(GpuSequences of, GpuCount c, int batch, GpuTest* test) {
+    FCI_LAUNCH(tally_kernel, 1, threads, 0, of, c, batch, test);
+}
 
 void finish_step(GpuUpdate u, GpuLosses losses, GpuCount c, GpuStep* step, GpuLog* log, int log_size) {
     const int partials = static_cast<int>(blocks_for(u.size, slice));
@@ -217,7 +255,10 @@ void* capture(void (*work)(void*), void* with) {
     return executable;
 }
 void replay(void* graph) { expect(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), stream()), "replaying a step"); }
-void drop(void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
+void drop(void* graph) {
+    const std::lock_guard alone(whole_device());
+    cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
+}
 
 #endif
 

@@ -27,7 +27,7 @@ Trainer trainer_of(const std::string& representation, const std::string& router 
 
 float* parameter(Trainer& t, const std::string& name) {
     for (const ParameterInfo& p : t.infos())
-        if (p.name == name) return t.parameters().data() + p.offset;
+        if (p.name == name) return t.edit().parameters.data() + p.offset;
     FAIL("no parameter " << name);
     return nullptr;
 }

@@ -245,7 +245,7 @@ std::string curve_differences(const SafetensorsFile& file, const std::string& re
     Parameters start{trainer.infos(), trainer.parameters(), {}};
     Parameters::fill(file, "param/", start.infos, start.data);
     if (spoil) spoil(start);
-    trainer.parameters() = start.data;
+    trainer.edit().parameters = start.data;
     std::vector<float> loss, answer_loss, routing_loss, norm;
     while (trainer.steps_done() < steps) {
         const Step s = trainer.step();

@@ -33,7 +33,7 @@ std::vector<double> curve(const std::string& representation, const std::string& 
     std::vector<double> loss;
     while (std::ssize(loss) < steps_wanted()) {
         if (moved)
-            for (float& p : trainer.parameters()) p = std::nextafter(p, rng.below(2) ? INFINITY : -INFINITY);
+            for (float& p : trainer.edit().parameters) p = std::nextafter(p, rng.below(2) ? INFINITY : -INFINITY);
         for (const Step& s : trainer.advance(moved ? trainer.steps_done() + 1 : steps_wanted())) loss.push_back(s.loss);
     }
     return loss;

@@ -120,6 +120,22 @@ TEST_CASE("on the GPU the final test counts what its evaluation counts", "[gpu]"
     }
 }
 
+TEST_CASE("on the GPU contrastive pretraining is the CPU's, and a test before it changes no bit", "[gpu]") {
+    const auto on = [](const char* device) {
+        Options o = tiny("raw", device);
+        o.train.sequences = 8, o.train.epochs = 1, o.train.contrastive = "finetuned";
+        return o;
+    };
+    const Trained gpu = train(on("cuda"));
+    expect_close(train(on("cpu")), gpu);
+    Options o = on("cuda");
+    resolve(o);
+    Trainer tested(make_data(o));
+    tested.evaluate(); // puts the parameters on the GPU
+    while (tested.steps_done() < tested.steps_total()) tested.advance(tested.steps_total());
+    CHECK(tested.parameters() == gpu.parameters);
+}
+
 TEST_CASE("on the GPU the number of steps in a call changes no bit, and a run repeats", "[gpu]") {
     for (const char* representation : {"transformer:1", "budgeted-attention:0.25"}) {
         const Options o = tiny(representation, "cuda");
@@ -191,7 +207,7 @@ TEST_CASE("on the GPU budgeted attention has the same bits in every order of thr
     resolve(resolved);
     Trainer half(make_data(resolved)), rest(make_data(resolved));
     while (half.steps_done() < 5) half.advance(5);
-    rest.parameters() = half.parameters(), rest.optimiser() = half.optimiser();
+    rest.edit().parameters = half.parameters(), rest.edit().optimiser = half.optimiser();
     rest.set_steps_done(5);
     while (rest.steps_done() < rest.steps_total()) rest.advance(rest.steps_total());
     CHECK(rest.parameters() == first.parameters);
@@ -222,7 +238,7 @@ TEST_CASE("on the GPU a step that is not finite is not made, and names its op", 
         resolve(o);
         Trainer trainer(make_data(o));
         trainer.step();
-        trainer.parameters()[3] = NAN;
+        trainer.edit().parameters[3] = NAN;
         const std::vector<float> before = trainer.optimiser().m, parameters = trainer.parameters();
         CHECK_THROWS_WITH(trainer.step(), Catch::Matchers::Contains("step 2: embedding"));
         CHECK(trainer.steps_done() == 1);

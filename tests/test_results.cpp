@@ -48,6 +48,21 @@ Result of_case(const Case& c, int64_t seed) {
 
 } // namespace
 
+TEST_CASE("results: what an emulator or a mock of a GPU gave is no result", "[study]") {
+    const Scratch scratch;
+    append_result(scratch.path, result(""));
+    for (const std::string device : {"emulator", "mock of CUDA, an H100 that computes nothing"}) {
+        Result r = result("seed = 2");
+        const std::string cpu = "\"device\":\"cpu\"";
+        r.provenance.replace(r.provenance.find(cpu), cpu.size(), "\"device\":\"" + device + "\"");
+        append_result(scratch.path, r);
+    }
+    std::vector<std::string> notes;
+    CHECK(Results(scratch.path, "tiny", notes).all().size() == 1);
+    REQUIRE(notes.size() == 1);
+    CHECK(notes[0].starts_with("2 results in "));
+}
+
 TEST_CASE("results: a result reads back as it was written", "[study]") {
     const Scratch scratch;
     std::vector<std::string> notes;

@@ -290,7 +290,7 @@ TEST_CASE("trainer: NaN and Inf stop the run by step and op, and nothing is upda
             after(trainer, 3);
             float* number = nullptr;
             for (const ParameterInfo& p : trainer.infos()) // token 0 is in every sequence
-                if (p.name == parameter) number = trainer.parameters().data() + p.offset;
+                if (p.name == parameter) number = trainer.edit().parameters.data() + p.offset;
             const float good = std::exchange(*number, value);
             const State before(trainer);
             const std::string error = error_of([&] { trainer.step(); });

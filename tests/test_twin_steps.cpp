@@ -6,11 +6,16 @@
 
 #include "model/fci.h"
 #include "ops/cross_entropy.h"
+#include "ops/embedding.h"
 #include "ops/indices.h"
 #include "tests/catch.h"
 #include "train/gpu.h"
 
 using namespace fci;
+
+namespace emulator {
+[[gnu::weak]] void set_order(int); // of a kernel's threads; on a GPU there is none
+}
 
 namespace {
 
@@ -186,29 +191,97 @@ TEST_CASE("twins: the root of the tape, with and without a factor on the device"
 }
 
 TEST_CASE("twins: the right places of a batch, each once, for more queries than threads", "[twin]") {
-    const int count = 3, queries = 200, length = 12, place_length = 3, first = 1, batch = 2;
+    const int count = 3, queries = 200, length = 12, place_length = 3, first = 1, batch = 3; // one more than there are
     std::vector<int32_t> begin{0}, right, places, bounds{0};
     for (int q = 0; q < count * queries; ++q) {
         for (int at = q % 5; at < length; at += 1 + q % 7) right.push_back(at);
         begin.push_back(static_cast<int32_t>(right.size()));
-        if (q < first * queries) continue;
-        for (int r = begin[q]; r < begin[q + 1]; ++r)
-            if (r == begin[q] || right[r] / place_length != places.back()) places.push_back(right[r] / place_length);
-        bounds.push_back(static_cast<int32_t>(places.size()));
     }
+    for (int i = first; i < first + batch; ++i)
+        for (int q = std::min(i, count - 1) * queries, end = q + queries; q < end; ++q) {
+            for (int r = begin[q]; r < begin[q + 1]; ++r)
+                if (r == begin[q] || right[r] / place_length != places.back())
+                    places.push_back(right[r] / place_length);
+            bounds.push_back(static_cast<int32_t>(places.size()));
+        }
     Side gpu(Device::cuda);
     GpuSequences from{};
     from.tokens = gpu.in(std::vector<int32_t>(count * length)),
     from.query = gpu.in(std::vector<int32_t>(count * queries));
     from.begin = gpu.in(begin), from.right = gpu.in(right);
-    from.length = length, from.queries = queries, from.place_length = place_length;
+    from.count = count, from.length = length, from.queries = queries, from.place_length = place_length;
     GpuBatch to{};
     to.tokens = gpu.arena.array<int32_t>(batch * length), to.query = gpu.arena.array<int32_t>(batch * queries);
     to.place = gpu.arena.array<int32_t>(places.size()), to.bounds = gpu.arena.array<int32_t>(bounds.size());
     to.batch = batch;
-    cuda::gather_batch(from, nullptr, 0, first, to);
+    GpuTest* test = gpu.in(std::vector{GpuTest{first, 0, 0, 0, 0}});
+    cuda::gather_batch(from, test, to);
     CHECK(gpu.out(to.bounds, static_cast<int64_t>(bounds.size())) == bounds);
     CHECK(gpu.out(to.place, static_cast<int64_t>(places.size())) == places);
+}
+
+TEST_CASE("twins: a test counts each sequence once, also where its last batch is not full", "[twin]") {
+    constexpr int batch = 3, queries = 100, n = batch * queries;
+    for (const int count : {1, 3, 7}) {
+        Side gpu(Device::cuda);
+        std::vector<int32_t> hits(4 * n);
+        for (int kind = 0; kind < 4; ++kind)
+            for (int i = 0; i < n; ++i) hits[kind * n + i] = (i / queries + i) % (kind + 2) == 0;
+        GpuSequences of{};
+        of.count = count, of.queries = queries;
+        GpuCount counted{};
+        counted.queries = n, counted.hits = gpu.in(hits);
+        GpuTest* test = gpu.in(std::vector{GpuTest{}});
+        int64_t expected[4] = {}, first = 0;
+        for (; first < count; first += batch) {
+            cuda::finish_test_batch(of, counted, batch, test);
+            for (int kind = 0; kind < 4; ++kind)
+                for (int i = 0; i < std::min<int64_t>(count - first, batch) * queries; ++i)
+                    expected[kind] += hits[kind * n + i];
+        }
+        const GpuTest t = gpu.out(test, 1)[0];
+        INFO(count << " sequences");
+        CHECK(t.first == first);
+        CHECK((t.at_k == expected[0] && t.at_1 == expected[1] && t.right == expected[2] && t.all == expected[3]));
+    }
+}
+
+// The order of the sum is that of cuda/rows.cuh, in additions alone: so the bits are known on any device.
+TEST_CASE("twins: a token that most positions name has the same gradient in every order of threads", "[twin]") {
+#if defined(__SANITIZE_THREAD__) // a thread's turn takes 1000 times as long there
+    const std::vector<EmbeddingShape> shapes{{1, 129, 3}};
+#else
+    const std::vector<EmbeddingShape> shapes{{1, 129, 3}, {1, 100, 130}, {4, 160, 33}};
+#endif
+    for (const EmbeddingShape s : shapes) {
+        const int n = s.batch * s.time, chunk = 128, tokens = 40;
+        std::vector<int32_t> id(n);
+        std::vector<float> dy(int64_t{n} * s.d), before(tokens * s.d), expected;
+        for (int i = 0; i < n; ++i) id[i] = i % 8 == 3 ? 1 + i % (tokens - 1) : 0; // 0: 7 of 8
+        for (size_t i = 0; i < dy.size(); ++i) dy[i] = std::sin(static_cast<float>(i)) * static_cast<float>(i % 97);
+        for (size_t i = 0; i < before.size(); ++i) before[i] = std::cos(static_cast<float>(i));
+        expected = before;
+        for (int row = 0; row < tokens; ++row)
+            for (int c = 0; c < s.d; ++c) {
+                float sum = 0;
+                for (int begin = 0; begin < n; begin += chunk) {
+                    float of_chunk = 0;
+                    for (int i = begin; i < std::min(n, begin + chunk); ++i)
+                        if (id[i] == row) of_chunk += dy[int64_t{i} * s.d + c];
+                    sum += of_chunk;
+                }
+                expected[row * s.d + c] += sum;
+            }
+        for (const int order : {0, 1, 2}) {
+            INFO(n << " positions, " << s.d << " channels, order " << order);
+            if (emulator::set_order) emulator::set_order(order);
+            Side gpu(Device::cuda);
+            float* de = gpu.in(before);
+            cuda::embedding_backward(s, gpu.in(id), gpu.in(dy), de, nullptr);
+            CHECK(gpu.out(de, static_cast<int64_t>(before.size())) == expected);
+        }
+        if (emulator::set_order) emulator::set_order(0);
+    }
 }
 
 TEST_CASE("twins: a step of every representation on the GPU against the CPU", "[twin]") {

@@ -252,7 +252,7 @@ std::string json(const std::vector<Row>& rows) {
 void run_gpu_bench(const BenchOptions& b) {
     const Gpu gpu = find_gpu();
     if (!gpu.present) fail(Exit::usage, "bench --device cuda: {}. Without a GPU leave it out", gpu.why);
-    if (gpu.emulated) fail(Exit::usage, "bench --device cuda: this is the emulator, whose times say nothing");
+    if (gpu.emulated) fail(Exit::usage, "bench --device cuda: this is the {}, whose times say nothing", gpu.name);
     if (b.tf32) cuda::allow_tf32();
     const int threads = b.threads ? b.threads : Workers::available(), batch = TrainOptions{}.batch;
     std::FILE* out = b.json ? stderr : stdout;

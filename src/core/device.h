@@ -42,10 +42,16 @@ const T* constant(Device device, const T* p, size_t n) {
 
 // The GPU, as the program finds it. `why`: what is missing when there is none, a sentence for people.
 struct Gpu {
-    bool present = false, emulated = false; // emulated: for tests, not worth choosing
+    bool present = false, emulated = false; // emulated: for tests, and what it computes no result
     std::string name, why;
 };
 Gpu find_gpu(); // looks once: the driver takes its time
+
+// Devices that are no GPU, by their names: tests/emulator, and tests/mock, whose name goes on.
+constexpr const char *emulator_device = "emulator", *mock_device = "mock of CUDA";
+inline bool is_emulated(const std::string& device) {
+    return device == emulator_device || device.starts_with(mock_device);
+}
 
 // What the runtime (cuda/runtime.cu) offers the rest of the program.
 namespace cuda {

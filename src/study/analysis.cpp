@@ -92,14 +92,14 @@ void add_investigator(Trainer& trainer, int sequences, const Counts& as_it_is, s
     numbers["routing_at_1"] = as_it_is.percent(as_it_is.at_1);
     const std::vector<float> kept = trainer.parameters();
     Rng rng(static_cast<uint64_t>(o.train.seed), Stream::analysis, uint64_t{1} << 32); // steps below: the pairs
+    std::vector<float>& now = trainer.edit().parameters;
     for (const ParameterInfo& p : trainer.infos())
         if (p.name == "router.wq.weight" || p.name == "router.wk.weight")
-            for (int64_t i = 0; i < p.shape.size(); ++i)
-                trainer.parameters()[p.offset + i] = rng.uniform(-p.init.value, p.init.value);
+            for (int64_t i = 0; i < p.shape.size(); ++i) now[p.offset + i] = rng.uniform(-p.init.value, p.init.value);
     const Counts random = trainer.evaluate();
     numbers["random_projection"] = random.percent(random.at_k);
     numbers["random_projection_at_1"] = random.percent(random.at_1);
-    std::copy(kept.begin(), kept.end(), trainer.parameters().begin()); // in place: the model is bound to that memory
+    trainer.edit().parameters = kept;
 }
 
 void add_rank1(Trainer& trainer, int sequences, std::map<std::string, double>& numbers) {
@@ -168,6 +168,7 @@ std::map<std::string, double> analyse(Trainer& trainer, int sequences, const Cou
     check(sequences >= 1, "analysis: {} sequences, at least 1", sequences);
     const std::string& router = trainer.options().model.router;
     std::map<std::string, double> numbers;
+    trainer.parameters(); // from the GPU: represent() below is called by many threads
     add_cosines(trainer, numbers);
     if (router == "investigator" || router == "rank1")
         numbers["rank_sequences"] = std::min(sequences, trainer.test_set().count);

@@ -77,6 +77,12 @@ MeasuredOn measured_on(const Json& json) {
     return on;
 }
 
+bool computed_nothing(const Result& r) {
+    for (const std::string device : {emulator_device, mock_device})
+        if (r.provenance.find("\"device\":\"" + device) != std::string::npos) return true;
+    return false;
+}
+
 std::string with_file(const std::string& hash, const std::string& on) { return on.empty() ? hash : hash + "@" + on; }
 std::string file_of(const Result& r) { return r.on ? r.on->hash : ""; }
 
@@ -214,7 +220,7 @@ Results::Results(const std::string& folder, const std::string& scale, std::vecto
         return read_file(path);
     }();
     std::map<int64_t, int> others; // version, lines
-    int number = 0, other_names = 0;
+    int number = 0, other_names = 0, emulated = 0;
     for (size_t begin = 0; begin < text.size();) {
         const size_t end = text.find('\n', begin);
         ++number;
@@ -234,7 +240,9 @@ Results::Results(const std::string& folder, const std::string& scale, std::vecto
         if (r && r->scale != scale)
             fail(Exit::bad_data, "{}:{}: a result of scale {} in a file of scale {}; move it", path, number, r->scale,
                  scale);
-        if (r && r->stopped_after) {
+        if (r && computed_nothing(*r)) {
+            ++emulated;
+        } else if (r && r->stopped_after) {
             Result& known = stopped_[r->hash];
             if (r->stopped_after >= known.stopped_after) known = std::move(*r);
         } else if (r)
@@ -250,6 +258,9 @@ Results::Results(const std::string& folder, const std::string& scale, std::vecto
             fmt::format("{}: {} result{} another hash than this version gives to their options, by which they "
                         "are taken",
                         path, other_names, other_names == 1 ? " has" : "s have"));
+    if (emulated)
+        notes.push_back(fmt::format("{} result{} in {} {} left out: the device was an emulator or a mock of a GPU",
+                                    emulated, emulated == 1 ? "" : "s", path, emulated == 1 ? "is" : "are"));
     for (const auto& [version, lines] : others)
         notes.push_back(fmt::format("{} result{} of version {} in {} {} left out; this program makes version {}", lines,
                                     lines == 1 ? "" : "s", version, path, lines == 1 ? "is" : "are", results_version));

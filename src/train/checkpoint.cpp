@@ -106,9 +106,10 @@ Progressed load_checkpoint(const std::string& path, Trainer& t, std::string* not
     if (file.tensors().size() != 3 * t.infos().size())
         fail(Exit::bad_data, "{}: it has {} tensors, this model needs {}", path, file.tensors().size(),
              3 * t.infos().size());
-    fill("", t.parameters());
-    fill("adamw.m/", t.optimiser().m);
-    fill("adamw.v/", t.optimiser().v);
+    const Trainer::Numbers into = t.edit();
+    fill("", into.parameters);
+    fill("adamw.m/", into.optimiser.m);
+    fill("adamw.v/", into.optimiser.v);
     t.set_steps_done(step);
     if (note) *note = other_bits(file, t.options().model);
     return {require_number(file, path, "log_bytes"), static_cast<int>(require_number(file, path, "transition_epoch"))};

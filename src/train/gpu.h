@@ -1,7 +1,8 @@
 // What a training step needs on the GPU besides the ops; the kernels are in cuda/step.cu. Everything is work on the
 // calling thread's stream, and all that changes from step to step lies on the device: the step's number, its place in
-// the order of the epoch, its learning rate. So a step can be captured once and replayed, and the host reads only the
-// log. Pointers are the device's.
+// the order of the epoch, its learning rate; in a test the batch's place and the counts so far. So a step, and a batch
+// of a test, can be captured once and replayed, and the host reads only the log and the counts. Pointers are the
+// device's.
 #pragma once
 #include <cstdint>
 
@@ -21,13 +22,18 @@ struct GpuLog { // what a step showed
     int32_t at_k, at_1, right, all;
 };
 
+struct GpuTest {                    // of a test, on the device; 0 at its start
+    int64_t first;                  // sequence of the batch to come
+    int64_t at_k, at_1, right, all; // so far
+};
+
 // Sequences on the device, and the order in which an epoch takes them.
 struct GpuSequences {
     const int32_t *tokens, *query, *label; // (count,length) (count,queries) (count,queries) or null
     const int32_t* answer;                 // (count,queries); null where several positions are right:
     const int32_t *begin, *right;          // those of query i of all are right[begin[i]] to right[begin[i+1]]
     const int32_t* order;                  // (count)
-    int length, queries, place_length;
+    int count, length, queries, place_length;
 };
 
 // A batch, gathered: see Batch in train/losses.h.
@@ -59,9 +65,12 @@ struct GpuCount {
 
 namespace cuda {
 
-// The batch of step `next`, an epoch being `per_epoch` steps; without `step` the sequences from `first` on.
-[[gnu::weak]] void gather_batch(GpuSequences, const GpuStep* step, int64_t per_epoch, int first, GpuBatch);
+// The batch of step `next`, an epoch being `per_epoch` steps; or that of a test, which the last sequence fills up.
+[[gnu::weak]] void gather_batch(GpuSequences, const GpuStep*, int64_t per_epoch, GpuBatch);
+[[gnu::weak]] void gather_batch(GpuSequences, const GpuTest*, GpuBatch);
 [[gnu::weak]] void count_hits(GpuCount);
+// Adds the batch's hits, without what only fills it up, to those of the test, which goes on by a batch.
+[[gnu::weak]] void finish_test_batch(GpuSequences, GpuCount, int batch, GpuTest*);
 // The batch's sums into log[next % log_size], then AdamW with clipping, and next moves on: unless a loss or the norm
 // is not finite.
 [[gnu::weak]] void finish_step(GpuUpdate, GpuLosses, GpuCount, GpuStep* step, GpuLog* log, int log_size);

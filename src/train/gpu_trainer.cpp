@@ -49,7 +49,7 @@ GpuSequences GpuTrainer::upload(const Dataset& d, Arena& arena) {
                 fail(Exit::bad_data, "query {} of the data has no right position", i - 1);
         s.begin = upload(d.right.begin, arena), s.right = upload(d.right.at, arena);
     }
-    s.length = d.length, s.queries = d.queries, s.place_length = place_length_;
+    s.count = d.count, s.length = d.length, s.queries = d.queries, s.place_length = place_length_;
     return s;
 }
 
@@ -77,23 +77,46 @@ GpuTrainer::GpuTrainer(const Options& o, const Dataset& train, int64_t parameter
     set_zero(Device::cuda, hits_, 4 * queries * sizeof(int32_t));
     routing_weight_ = memory_.floats(1);
     at_ = memory_.array<GpuStep>(1);
+    test_at_ = memory_.array<GpuTest>(1);
     log_ = memory_.array<GpuLog>(most_steps);
     seen_.resize(most_steps);
     cuda::synchronize();
 }
 
-GpuTrainer::~GpuTrainer() {
-    for (const Prepared& p : prepared_)
-        if (p.graph) cuda::drop(p.graph);
+GpuTrainer::Repeated::~Repeated() {
+    if (graph) cuda::drop(graph);
+}
+
+// The first time takes the memory; then the work is captured, and replayed from there on.
+template <class F>
+void GpuTrainer::Repeated::operator()(F work) {
+    if (!made) {
+        made = true;
+        return work();
+    }
+    if (!graph) graph = cuda::capture([](void* f) { (*static_cast<F*>(f))(); }, &work);
+    cuda::replay(graph);
+}
+
+void GpuTrainer::put(const std::vector<float>& parameters, const AdamW& adamw) {
+    copy_in(Device::cuda, parameters_, parameters.data(), size_ * sizeof(float));
+    copy_in(Device::cuda, m_, adamw.m.data(), size_ * sizeof(float));
+    copy_in(Device::cuda, v_, adamw.v.data(), size_ * sizeof(float));
+}
+
+void GpuTrainer::get(std::vector<float>& parameters, AdamW& adamw) {
+    copy_out(Device::cuda, parameters.data(), parameters_, size_ * sizeof(float));
+    copy_out(Device::cuda, adamw.m.data(), m_, size_ * sizeof(float));
+    copy_out(Device::cuda, adamw.v.data(), v_, size_ * sizeof(float));
 }
 
 // The schedule and the frozen parameters go up once.
-GpuTrainer::Prepared& GpuTrainer::prepare(const Phase& phase, const AdamW& adamw) {
+GpuTrainer::Prepared& GpuTrainer::prepare(const Phase& phase) {
     Prepared& p = prepared_[static_cast<int>(phase.objective)];
     if (p.schedule) return p;
     const OneCycle cycle{options_.train.learning_rate, phase.steps};
     std::vector<AdamWRates> schedule;
-    for (int64_t s = 0; s < phase.steps; ++s) schedule.push_back(adamw.rates(s + 1, cycle.at(s)));
+    for (int64_t s = 0; s < phase.steps; ++s) schedule.push_back(phase.rule->rates(s + 1, cycle.at(s)));
     p.schedule = upload(schedule, memory_);
     std::vector<uint8_t> frozen(phase.frozen.empty() ? 0 : size_);
     for (const auto& [offset, size] : phase.frozen) std::fill_n(frozen.begin() + offset, size, uint8_t{1});
@@ -101,7 +124,7 @@ GpuTrainer::Prepared& GpuTrainer::prepare(const Phase& phase, const AdamW& adamw
     return p;
 }
 
-GpuCount GpuTrainer::count_of(const Model::Output& out, const Batch& b, int32_t* hits) const {
+GpuCount GpuTrainer::count_of(const Model::Output& out, const Batch& b) const {
     return {static_cast<int>(b.query.shape.size()),
             options_.model.top_k,
             out.logits.cols(),
@@ -110,13 +133,13 @@ GpuCount GpuTrainer::count_of(const Model::Output& out, const Batch& b, int32_t*
             b.bounds.data,
             b.label.data,
             out.logits.data,
-            hits};
+            hits_};
 }
 
 // Everything in here is launched on the stream, and the same each time.
 void GpuTrainer::step(Objective objective) {
     tape_.reset();
-    cuda::gather_batch(train_, at_, per_epoch_, 0, batch_);
+    cuda::gather_batch(train_, at_, per_epoch_, batch_);
     const int n = batch_.batch, q = train_.queries;
     const Batch b = batch_of(batch_, n, train_);
     const float weight = query_weight(n, q);
@@ -128,7 +151,7 @@ void GpuTrainer::step(Objective objective) {
         minimised.answer = l.answer.data;
         for (int r = 0; r < l.rounds; ++r) minimised.routing[r] = l.routing[r].data;
         minimised.rounds = l.rounds;
-        cuda::count_hits(count = count_of(out, b, hits_));
+        cuda::count_hits(count = count_of(out, b));
         if (experience_) experience_->set(0, out.mixed.features, out.mixed.taking_part);
     } else {
         minimised.routing[0] = contrastive_loss(tape_, *model_, b, weight).data;
@@ -142,97 +165,76 @@ void GpuTrainer::step(Objective objective) {
         model_->budget()->learn(*experience_, minimised.routing[minimised.rounds - 1], &at_->stopped);
 }
 
-std::span<const GpuLog> GpuTrainer::run(const Phase& phase, int64_t first, int n, std::vector<float>& parameters,
-                                        AdamW& adamw) {
+std::span<const GpuLog> GpuTrainer::run(const Phase& phase, int64_t first, int n) {
     check(0 < n && n <= most_steps && first + n <= phase.steps, "GpuTrainer: steps {} to {} of {}", first, first + n,
           phase.steps);
     constexpr Device gpu = Device::cuda;
-    const size_t bytes = size_ * sizeof(float);
-    Prepared& p = prepare(phase, adamw);
-    copy_in(gpu, parameters_, parameters.data(), bytes);
-    copy_in(gpu, m_, adamw.m.data(), bytes);
-    copy_in(gpu, v_, adamw.v.data(), bytes);
+    Prepared& p = prepare(phase);
     copy_in(gpu, order_, phase.order->data(), phase.order->size() * sizeof(int32_t));
     const auto w = static_cast<float>(phase.routing_weight);
     copy_in(gpu, routing_weight_, &w, sizeof w);
     GpuStep at{first, 0, 1.f, 0};
     copy_in(gpu, at_, &at, sizeof at);
-
-    struct Work {
-        GpuTrainer* trainer;
-        Objective objective;
-    } work{this, phase.objective};
-    const auto make = [](void* with) {
-        const Work& w = *static_cast<Work*>(with);
-        w.trainer->step(w.objective);
-    };
-    for (int i = 0; i < n; ++i, ++p.steps) {
-        if (p.steps > 0 && !p.graph) p.graph = cuda::capture(make, &work); // the first time took the memory
-        if (p.graph)
-            cuda::replay(p.graph);
-        else
-            make(&work);
-    }
+    for (int i = 0; i < n; ++i) p.step([&] { step(phase.objective); });
 
     copy_out(gpu, &at, at_, sizeof at);
-    copy_out(gpu, seen_.data(), log_, most_steps * sizeof(GpuLog));
-    copy_out(gpu, parameters.data(), parameters_, bytes);
-    copy_out(gpu, adamw.m.data(), m_, bytes);
-    copy_out(gpu, adamw.v.data(), v_, bytes);
-    const auto shown = static_cast<size_t>(at.next - first + at.stopped);
-    std::rotate(seen_.begin(), seen_.begin() + first % most_steps, seen_.end());
-    return {seen_.data(), shown};
+    const auto shown = static_cast<int>(at.next - first + at.stopped), begin = static_cast<int>(first % most_steps),
+               unbroken = std::min(shown, most_steps - begin); // the log is a ring
+    copy_out(gpu, seen_.data(), log_ + begin, unbroken * sizeof(GpuLog));
+    if (shown > unbroken) copy_out(gpu, seen_.data() + unbroken, log_, (shown - unbroken) * sizeof(GpuLog));
+    return {seen_.data(), static_cast<size_t>(shown)};
 }
 
-Counts GpuTrainer::evaluate(const Dataset& test, const std::vector<float>& parameters, const OnHost& look) {
-    constexpr Device gpu = Device::cuda;
+// Launched on the stream, and the same each time: a last batch that is not full counts in part.
+void GpuTrainer::test_batch() {
+    forward_only_.reset();
+    cuda::gather_batch(test_, test_at_, batch_);
+    const Batch b = batch_of(batch_, batch_.batch, test_);
+    test_output_ = (*forward_model_)(forward_only_, b.tokens, b.query);
+    const GpuCount count = count_of(test_output_, b);
+    cuda::count_hits(count);
+    cuda::finish_test_batch(test_, count, batch_.batch, test_at_);
+}
+
+void GpuTrainer::forget_test_set() {
+    tested_ = nullptr;
+    test_batch_.reset(); // its graph reads the old one
+}
+
+Counts GpuTrainer::evaluate(const Dataset& test, const OnHost& look) {
     if (tested_ != &test) {
+        forget_test_set();
         test_memory_.reset();
         test_ = upload(test, test_memory_);
         tested_ = &test;
+        test_batch_.emplace();
     }
-    copy_in(gpu, parameters_, parameters.data(), size_ * sizeof(float));
-    const int q = test.queries, most = options_.train.batch;
-    const int64_t all = 4 * int64_t{test.count} * q;
-    const Arena::Mark mark = test_memory_.mark();
-    int32_t* hits = test_memory_.array<int32_t>(all);
+    set_zero(Device::cuda, test_at_, sizeof *test_at_);
+    const int most = batch_.batch;
     std::vector<float> scores, logits; // for `look`
     std::vector<int32_t> picked;
-    const auto on_host = [](auto from, auto& to) {
-        to.resize(from.data ? from.shape.size() : 0);
-        if (from.data) copy_out(Device::cuda, to.data(), from.data, to.size() * sizeof to[0]);
-        if (from.data) from.data = to.data();
-        return from;
-    };
     for (int first = 0; first < test.count; first += most) {
+        (*test_batch_)([&] { test_batch(); });
+        if (!look) continue;
         const int n = std::min(most, test.count - first);
-        forward_only_.reset();
-        GpuBatch to = batch_;
-        to.batch = n;
-        cuda::gather_batch(test_, nullptr, 0, first, to);
-        const Batch b = batch_of(to, n, test_);
-        const Model::Output out = (*forward_model_)(forward_only_, b.tokens, b.query);
-        if (!look) {
-            cuda::count_hits(count_of(out, b, hits + 4 * int64_t{first} * q));
-            continue;
-        }
+        const auto on_host = [&](auto from, auto& to) { // the first n sequences' part
+            if (!from.data) return from;
+            from.shape.n[0] = from.shape.n[0] / most * n;
+            to.resize(from.shape.size());
+            copy_out(Device::cuda, to.data(), from.data, to.size() * sizeof to[0]);
+            from.data = to.data();
+            return from;
+        };
         Model::Output seen;
-        seen.scores = on_host(out.scores, scores), seen.picked = on_host(out.picked, picked);
-        seen.logits = on_host(out.logits, logits);
+        seen.scores = on_host(test_output_.scores, scores), seen.picked = on_host(test_output_.picked, picked);
+        seen.logits = on_host(test_output_.logits, logits);
         look(first, n, seen);
     }
-    std::vector<int32_t> counted(look ? 0 : all);
-    if (!look) copy_out(gpu, counted.data(), hits, all * sizeof(int32_t));
-    test_memory_.release(mark);
+    GpuTest counted{};
+    copy_out(Device::cuda, &counted, test_at_, sizeof counted);
     Counts sum;
-    if (look) return sum;
-    sum.queries = int64_t{test.count} * q;
-    for (int first = 0; first < test.count; first += most) {
-        const int n = std::min(most, test.count - first) * q;
-        const int32_t* h = counted.data() + 4 * int64_t{first} * q;
-        for (int i = 0; i < n; ++i)
-            sum.at_k += h[i], sum.at_1 += h[n + i], sum.right += h[2 * n + i], sum.all += h[3 * n + i];
-    }
+    sum.queries = int64_t{test.count} * test.queries;
+    sum.at_k = counted.at_k, sum.at_1 = counted.at_1, sum.right = counted.right, sum.all = counted.all;
     return sum;
 }
 

@@ -79,8 +79,17 @@ int64_t Trainer::parameter_count() const {
 
 Tensor Trainer::parameter(const std::string& name) {
     for (const ParameterInfo& p : infos_)
-        if (p.name == name) return {data_.data() + p.offset, nullptr, p.shape};
+        if (p.name == name) return {edit().parameters.data() + p.offset, nullptr, p.shape};
     fail(Exit::internal, "this model has no parameter {}", name);
+}
+
+void Trainer::fetch() {
+    if (newest_ == Side::gpu) gpu_->get(data_, adamw_), newest_ = Side::both;
+}
+
+GpuTrainer& Trainer::on_gpu() {
+    if (newest_ == Side::host) gpu_->put(data_, adamw_), newest_ = Side::both;
+    return *gpu_;
 }
 
 void Trainer::set_test_set(Dataset test, const TaskOptions& task, const std::string& name) {
@@ -226,15 +235,15 @@ void Trainer::pretrain() {
         if (!std::isfinite(norm))
             fail(Exit::non_finite, "contrastive pretraining, step {}: the gradient has a NaN or Inf", step + 1);
     };
+    if (gpu_) fetch(), gpu_->put(data_, adamw), newest_ = Side::host; // whatever becomes of this
     for (int64_t step = 0; step < steps;) {
         if (stop_asked())
             fail(Exit::interrupted, "stopped amid contrastive pretraining, which starts over with the run");
         shuffle(static_cast<int>(step / steps_per_epoch_), Stream::contrastive);
         if (gpu_) {
-            const GpuTrainer::Phase phase{GpuTrainer::Objective::contrastive, steps, others.ranges, &order_, 1};
+            const GpuTrainer::Phase phase{GpuTrainer::Objective::contrastive, steps, others.ranges, &order_, 1, &adamw};
             const int64_t left = steps_per_epoch_ - step % steps_per_epoch_;
-            const auto logs =
-                gpu_->run(phase, step, static_cast<int>(std::min<int64_t>(left, GpuTrainer::most_steps)), data_, adamw);
+            const auto logs = gpu_->run(phase, step, static_cast<int>(std::min<int64_t>(left, GpuTrainer::most_steps)));
             for (const GpuLog& log : logs) expect_finite(step++, log.routing_loss + log.grad_norm);
             continue;
         }
@@ -247,6 +256,7 @@ void Trainer::pretrain() {
         expect_finite(step, update(adamw, step + 1, at, others));
         ++step;
     }
+    if (gpu_) gpu_->get(data_, adamw); // training begins with other moments
 }
 
 std::span<const Step> Trainer::advance(int64_t until) {
@@ -288,10 +298,11 @@ Step Trainer::step_on_cpu() {
 std::span<const Step> Trainer::steps_on_gpu(int64_t until) {
     const int64_t epoch = steps_done_ / steps_per_epoch_;
     const int64_t end = std::min({until, (epoch + 1) * steps_per_epoch_, steps_done_ + GpuTrainer::most_steps});
-    const GpuTrainer::Phase phase{GpuTrainer::Objective::training, steps_total(), frozen_.ranges, &order_,
-                                  routing_weight(static_cast<int>(epoch))};
-    const auto logs = gpu_->run(phase, steps_done_, static_cast<int>(end - steps_done_), data_, adamw_);
-    if (experience_) forward_model_->budget()->expect_finite();
+    const double w = routing_weight(static_cast<int>(epoch));
+    const GpuTrainer::Phase phase{GpuTrainer::Objective::training, steps_total(), frozen_.ranges, &order_, w, &adamw_};
+    const auto logs = on_gpu().run(phase, steps_done_, static_cast<int>(end - steps_done_));
+    newest_ = Side::gpu;
+    if (experience_) fetch(), forward_model_->budget()->expect_finite();
     made_.clear();
     for (const GpuLog& log : logs) {
         const int64_t queries = int64_t{options_.train.batch} * train_.queries;
@@ -310,6 +321,7 @@ std::span<const Step> Trainer::steps_on_gpu(int64_t until) {
 
 // The step again, with every number looked at: slow, but it names the op.
 void Trainer::diagnose() {
+    fetch();
     Lane& lane = *lanes_[0];
     lane.tape.set_checked(true);
     std::string op = gpu_ ? "a number that is finite on the CPU" : "the sum of the groups' gradients: it overflowed";
@@ -332,10 +344,10 @@ void Trainer::diagnose() {
 Counts Trainer::evaluate(const Dataset& d, bool closely) {
     const int k = options_.model.top_k;
     Counts sum;
-    if (gpu_ && !closely) return gpu_->evaluate(d, data_);
+    if (gpu_ && !closely) return on_gpu().evaluate(d);
     if (gpu_) { // outputs come back to the host, batch by batch
         Arena arena;
-        gpu_->evaluate(d, data_, [&](int first, int n, const Model::Output& out) {
+        on_gpu().evaluate(d, [&](int first, int n, const Model::Output& out) {
             arena.reset();
             sum.add(count(out, gather_sequences(arena, d, n, [&](int i) { return first + i; }), k, closely));
         });
@@ -363,6 +375,7 @@ std::optional<Counts> Trainer::final_test() {
 }
 
 Trainer::Look Trainer::look(const Dataset& d, int sequence) {
+    fetch();
     Lane& lane = *lanes_[0];
     lane.forward_only.reset();
     const Batch b = gather_sequences(lane.arena, d, 1, [&](int) { return sequence; });
@@ -377,6 +390,7 @@ Trainer::Look Trainer::look(const Dataset& d, int sequence) {
 }
 
 Tensor Trainer::represent(const Dataset& d, int sequence, int worker) {
+    check(newest_ != Side::gpu, "represent: the GPU has the parameters; parameters() fetches them");
     Lane& lane = *lanes_[worker];
     lane.forward_only.reset();
     const Batch b = gather_sequences(lane.arena, d, 1, [&](int) { return sequence; });

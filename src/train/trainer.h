@@ -52,12 +52,18 @@ public:
     // Evaluates on other sequences from now on, of this task; `name` is for messages.
     void set_test_set(Dataset, const TaskOptions&, const std::string& name);
 
-    // What a checkpoint holds: parameters, optimiser and the step; all randomness is a function of seed and step.
+    // What a checkpoint holds: parameters, optimiser and the step; all randomness is a function of seed and step. What
+    // a GPU has changed is fetched first.
     const std::vector<ParameterInfo>& infos() const { return infos_; }
     int64_t parameter_count() const;
-    std::vector<float>& parameters() { return data_; }
-    Tensor parameter(const std::string& name); // without gradient; Exit::internal where the model has none of that name
-    AdamW& optimiser() { return adamw_; }
+    const std::vector<float>& parameters() { return fetch(), data_; }
+    const AdamW& optimiser() { return fetch(), adamw_; }
+    struct Numbers {
+        std::vector<float>& parameters; // the models are bound to its memory: assign, do not swap
+        AdamW& optimiser;
+    };
+    Numbers edit() { return fetch(), newest_ = Side::host, Numbers{data_, adamw_}; } // until the next step or test
+    Tensor parameter(const std::string& name); // to edit; Exit::internal where the model has none of that name
     void set_steps_done(int64_t steps) { steps_done_ = steps; }
 
     // The places that the router picks in one sequence, (queries, k), and, where there are any, its scores
@@ -69,7 +75,8 @@ public:
     };
     Look look(const Dataset&, int sequence);
 
-    // What the router sees of one sequence, (length, d_model), in the worker's memory until its next call.
+    // What the router sees of one sequence, (length, d_model), in the worker's memory until its next call. For many
+    // threads, so that parameters() must be called before it.
     Tensor represent(const Dataset&, int sequence, int worker = 0);
     Workers& workers() { return workers_; }
 
@@ -83,6 +90,9 @@ private:
         std::unique_ptr<Model> model; // bound to the shared parameters and this group's gradients
         Counts counts;
     };
+    enum class Side { host, gpu, both };                 // who has the parameters and the optimiser as they are now
+    void fetch();                                        // to the host, if need be
+    GpuTrainer& on_gpu();                                // with them
     struct Frozen {                                      // numbers that an optimiser step leaves as they are
         std::vector<std::pair<int64_t, int64_t>> ranges; // (offset, size)
         std::vector<float> kept;
@@ -130,6 +140,7 @@ private:
     Stream order_stream_ = Stream::order;
     int order_epoch_ = -1;
     std::unique_ptr<GpuTrainer> gpu_; // null: on the CPU
+    Side newest_ = Side::host;
     std::vector<Step> made_;
 };
 
