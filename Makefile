@@ -3,7 +3,7 @@
 # make bench      ./fci bench                    make tsan    the tests under ThreadSanitizer
 # make fmt        clang-format everything        make gpu-test   tests of CUDA code on this machine's GPU
 # make clean      remove what was built          make ladder     time cuda/ladder on this machine's GPU
-# Variables: NVCC= (no CUDA), CUDA_HOME, CUDA_ARCH,
+# Variables: NVCC= (no CUDA), CUDA_HOME, CUDA_ARCH, CUDA_PTX,
 #            ARCH (native; x86-64-v3 for a binary that travels), CXX, WERROR=1, V=1 (show commands)
 CXX      ?= g++
 ARCH     ?= native
@@ -41,12 +41,13 @@ $(info CUDA is left out: $(NVCC) compiles no C++20, which the CUDA Toolkit does 
 override NVCC :=
 endif
 endif
-# Those of the list that this nvcc knows. PTX of the first, for every later GPU, and of the newest.
+# Those of the list that this nvcc knows. CUDA_PTX: PTX of the first, for every later GPU, and of the newest.
 KNOWN_ARCH := $(if $(NVCC),$(patsubst compute_%,%,$(shell "$(NVCC)" --list-gpu-arch 2>/dev/null)))
 CUDA_ARCH ?= $(or $(filter $(KNOWN_ARCH),80 90 120),80 90 120)
+CUDA_PTX  ?= $(sort $(firstword $(CUDA_ARCH)) $(lastword $(CUDA_ARCH)))
 NVCCFLAGS += -std=c++20 '-DFCI_CUDA_HOME="$(CUDA_HOME)"' -O3 --extended-lambda --expt-relaxed-constexpr -Xcompiler -Wall,-Wextra \
              $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a)) \
-             $(foreach a,$(sort $(firstword $(CUDA_ARCH)) $(lastword $(CUDA_ARCH))),-gencode arch=compute_$(a),code=compute_$(a)) \
+             $(foreach a,$(CUDA_PTX),-gencode arch=compute_$(a),code=compute_$(a)) \
              $(if $(WERROR),-Werror all-warnings)
 CUDA_LIBS := $(if $(NVCC),-L"$(CUDA_HOME)/lib64" -lcudart_static -lrt -ldl)
 
