@@ -366,7 +366,7 @@ fi
 row kit starts 0 "fci $commit; ${gpu:-no nvidia-smi}; budget $budget s"
 
 rm -f "$work/device"
-check smoke 15 120 smoke
+check smoke 5 120 smoke
 if [ $? -eq 2 ]; then
     for part in $parts; do [ "$part" = smoke ] || row "$part" skipped 0 'there is no GPU here'; done
     exit 2
