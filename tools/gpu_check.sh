@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The proof on a GPU that this machine has, from a fresh clone: builds for it, with warnings as errors, and runs the parts
-# of tools/gpu_go.sh, which says what they are and what they write. The exit code is 1 if anything failed, 2 if there is
-# no GPU.
+# The proof on a GPU that this machine has, from a fresh clone: builds for it, with warnings as errors, and runs the
+# parts of tools/gpu_go.sh, which says what they are and what they write. The exit code is 1 if anything failed, 2 if
+# there is no GPU.
 #
 #   tools/gpu_check.sh [PART ...]      all parts but record, and compute-sanitizer's others; or these
 #

@@ -102,7 +102,8 @@ check() {
     kill -KILL -- "-$running" 2>/dev/null # what it left behind
     running=
     tell
-    [ "$(stat -c %s "$work/part.log")" -le $most ] || printf '...\n%s\n' "$(tail -c 4000 "$work/part.log")" >>"$out/log.txt"
+    [ "$(stat -c %s "$work/part.log")" -le $most ] ||
+        printf '...\n%s\n' "$(tail -c 4000 "$work/part.log")" >>"$out/log.txt"
     said=$(grep -av '^[[:space:]=]*$' "$work/part.log" | tail -n 1)
     case $code in
         0) verdict=pass ;;
@@ -145,12 +146,14 @@ trap 'stopped 129' HUP
 # Folders where it may lie, a line each: the toolkit's, the system's, PyTorch's.
 places() {
     local home at
-    printf '%s\n' "${LD_LIBRARY_PATH:-}" | tr : '\n'
+    tr : '\n' <<<"${LD_LIBRARY_PATH:-}"
     for home in "${CUDA_HOME:-}" /usr/local/cuda /usr/local/cuda-*; do
         printf '%s\n' "$home/lib64" "$home/targets/$(uname -m)-linux/lib"
     done
     PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | sed -n 's|.* => \(/.*\)/libcublas\.so\.[0-9]*$|\1|p'
-    for at in python3 python; do timeout 10 $at -c 'import sys; print("\n".join(sys.path))' 2>/dev/null; done | while read -r at; do
+    for at in python3 python; do
+        timeout 10 $at -c 'import sys; print("\n".join(sys.path))' 2>/dev/null
+    done | while read -r at; do
         printf '%s\n' "$at"/nvidia/cublas/lib "$at"/nvidia/cu[0-9]*/lib "$at"/torch/lib
     done
 }
@@ -179,18 +182,17 @@ ours() { LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} "$@"; }
 
 # --- parts --------------------------------------------------------------------
 
-ms() { date +%s%3N; }
 left() { echo $((part_ends - $(date +%s))); } # seconds of this part
 
 smoke() {
     local loading begin times=''
     for loading in LAZY LAZY EAGER; do # the first reads the libraries from the disk
         rm -rf "$work/smoke"
-        begin=$(ms)
+        begin=$(date +%s%3N)
         CUDA_MODULE_LOADING=$loading ours "$fci" train --device cuda --task mqar --length 64 --pairs 4 --sequences 512 \
             --test-sequences 64 --epochs 1 --representation transformer:1 --out "$work/smoke" --quiet --json \
             >"$work/smoke.json" || return
-        times="$times, $loading $(($(ms) - begin)) ms"
+        times="$times, $loading $(($(date +%s%3N) - begin)) ms"
     done
     cat "$work/smoke.json"
     sed -n 's/.*"device":"\([^"]*\)".*/\1/p' "$work/smoke.json" >"$work/device"
@@ -204,7 +206,7 @@ tested() { # TESTS: Catch2 takes a run of no test for a success
 # FOLDER JOBS: every row of the paper at scale smoke.
 sweep_into() {
     rm -rf "${work:?}/$1" && mkdir -p "$work/$1" || return 1
-    (cd "$work/$1" && ours "$fci" sweep all --scale smoke --device auto --threads 1 --jobs "$2" --quiet)
+    (cd "$work/$1" && ours "$fci" sweep all --scale smoke --device cuda --threads 1 --jobs "$2" --quiet)
 }
 # A checkpoint's tensors: after 8 bytes that count the header, and the header, which counts the bytes of a log.
 tensors() { tail -c +$((9 + $(od -An -tu8 -N8 "$1" | tr -d ' '))) "$1" | sha256sum; }
@@ -214,10 +216,8 @@ bits_of() { # FOLDER
 }
 same_bits() { # FOLDER FOLDER
     bits_of "$1" >"$work/$1.bits" && bits_of "$2" >"$work/$2.bits" || return 1
-    if grep '"representation":"transformer:1"' "$work/$1.bits" | grep -q '"device":"cpu"'; then
-        echo "the runs were not made on the GPU"
-        return 1
-    fi
+    ! grep '"representation":"transformer:1"' "$work/$1.bits" | grep -q '"device":"cpu"' ||
+        { echo "the runs were not made on the GPU"; return 1; }
     if [ "$(sha256sum <"$work/$1.bits")" != "$(sha256sum <"$work/$2.bits")" ]; then
         echo "not the same bits: $(grep -cvxFf "$work/$1.bits" "$work/$2.bits") of $(grep -c . "$work/$2.bits") lines"
         return 1
@@ -231,7 +231,8 @@ bench() { # FLAGS
     nvidia-smi --query-gpu=clocks.sm,clocks.max.sm,power.draw,temperature.gpu --format=csv 2>/dev/null
     ours "$fci" bench --device cuda "$@" --json >"$work/bench.json" || return
     cat "$work/bench.json" >>"$out/bench.jsonl"
-    echo "$(grep -o '"task"' "$work/bench.json" | grep -c .) steps and $(grep -o '"op"' "$work/bench.json" | grep -c .) ops measured"
+    echo "$(grep -o '"task"' "$work/bench.json" | grep -c .) steps," \
+        "$(grep -o '"op"' "$work/bench.json" | grep -c .) ops measured"
 }
 
 # One measurement: LIMIT FLAGS. The cache of what torch compiles is kept from the first pass.
@@ -265,7 +266,8 @@ peer() {
         seconds=$(($(left) - 5))
         [ "$seconds" -ge 15 ] || break
         # shellcheck disable=SC2086
-        line=$(measure_peer "$seconds" $what --warmup 10 --blocks 5 --steps 20) || { echo "not measured: $what"; continue; }
+        line=$(measure_peer "$seconds" $what --warmup 10 --blocks 5 --steps 20) ||
+            { echo "not measured: $what"; continue; }
         printf '%s\n' "$line" | tail -n 1 | tee -a "$out/peer.jsonl"
         done=$((done + 1))
     done
@@ -294,12 +296,10 @@ profile() {
         ours "$ncu" --kernel-name-base demangled --kernel-name 'regex:AttentionShape|ScanShape|ScatterShape' \
             --launch-count 12 --section SpeedOfLight --section LaunchStats --section Occupancy \
             --section MemoryWorkloadAnalysis --section WarpStateStats \
-            "$fci" train --device cuda --task der --representation "$what" --sequences 32 --test-sequences 8 --epochs 1 \
-            --out "$work/ncu" --quiet >"$work/ncu.txt" 2>&1
-        if grep -q ERR_NVGPUCTRPERM "$work/ncu.txt"; then
-            echo "this user may not read the GPU's counters (ERR_NVGPUCTRPERM)"
-            return 77
-        fi
+            "$fci" train --device cuda --task der --representation "$what" --sequences 32 --test-sequences 8 \
+            --epochs 1 --out "$work/ncu" --quiet >"$work/ncu.txt" 2>&1
+        ! grep -q ERR_NVGPUCTRPERM "$work/ncu.txt" ||
+            { echo "this user may not read the GPU's counters (ERR_NVGPUCTRPERM)"; return 77; }
         head -c 2000000 "$work/ncu.txt" >>"$out/ncu.txt"
         tail -n 3 "$work/ncu.txt"
     done
@@ -332,8 +332,7 @@ record() {
     (cd "$work" && ours timeout --foreground -k 20 $(($(left) - 22)) \
         "$fci" sweep order --scale paper --device cuda --jobs "${JOBS:-4}" --results "$out/results")
     code=$?
-    [ -f "$results" ] || : >"$results"
-    echo "$(($(grep -c . "$results") - before)) new results; unfinished runs stay in $work/runs/out"
+    echo "$(($(grep -c . "$results" 2>/dev/null) - before)) new results; unfinished runs stay in $work/runs/out"
     case $code in 0 | 75 | 124) return 0 ;; *) return "$code" ;; esac
 }
 
@@ -356,7 +355,7 @@ if ! ours "$fci" --help >/dev/null 2>&1; then
     libraries=$here/lib/cxx${libraries:+:$libraries}
     if ! why=$(ours "$fci" --help 2>&1 >/dev/null); then
         case $why in
-            *GLIBC_*) why="the C library here is older than $glibc, which this kit needs: make it on an older system; $why" ;;
+            *GLIBC_*) why="the kit needs glibc $glibc, newer than here: make it on an older system; $why" ;;
             *) grep -qw avx2 /proc/cpuinfo || why="this processor has no AVX2: make the kit with ARCH=x86-64; $why" ;;
         esac
         row kit FAIL 0 "fci does not start here: $why"

@@ -8,8 +8,8 @@
 #   --mock     fci linked with the mock of CUDA (tests/mock), to try go.sh where there is no GPU
 #
 # Variables: PEER=FILE, the same model in PyTorch, for the part peer. ARCH (x86-64-v3), CUDA_ARCH (90), BUILD
-# (build/kit), KIT (.kit): processor, GPU, folder of the objects, folder to make. NVCC, CUDA_HOME and CUDA_PTX (none: PTX,
-# for later GPUs, is half of what nvcc makes) as for make.
+# (build/kit), KIT (.kit): processor, GPU, folder of the objects, folder to make. NVCC, CUDA_HOME and CUDA_PTX (none:
+# PTX, for later GPUs, is half of what nvcc makes) as for make.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 die() { printf 'gpu_kit: %s\n' "$*" >&2; exit 2; }
@@ -37,7 +37,7 @@ fi
 
 # --- programs -----------------------------------------------------------------
 
-# Libraries lie beside the programs. Of the two tags that say so the older one, which counts for the libraries' own, too.
+# Libraries lie beside the programs. Of the two tags that say so the older one, which counts for the libraries', too.
 # shellcheck disable=SC2016
 make -j"${JOBS:-$(nproc)}" BUILD="$build" ARCH="$arch" CUDA_ARCH="${CUDA_ARCH:-90}" CUDA_PTX="${CUDA_PTX:-}" \
     LDFLAGS="${LDFLAGS:-} -Wl,--disable-new-dtags,-rpath,'\$\$ORIGIN/lib'" \

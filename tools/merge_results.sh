@@ -4,8 +4,8 @@
 #   tools/merge_results.sh FOLDER|FILE ...      SCALE.jsonl; of a FOLDER its results/*.jsonl, or its *.jsonl
 #
 # Refused, each with a word why: lines of a commit that is not an ancestor of HEAD, or that had changes; of a mock or an
-# emulator in place of a GPU; that are cut short. Known: what the record has of the same run, as much or more. The rest is
-# added as it is, once fci has read all of it. Here and not in fci, because it is git that knows the commits; that a
+# emulator in place of a GPU; that are cut short. Known: what the record has of the same run, as much or more. The rest
+# is added as it is, once fci has read all of it. Here and not in fci, because it is git that knows the commits; that a
 # line is a whole result of this version fci alone can say. FCI_BIN: another than ./fci; RECORD: than runs/results.
 # Exit codes: 0, also where nothing was new or lines were refused; 1: something cannot be read or written; 2: usage;
 # 3: fci refuses a line, and nothing is added.
@@ -34,9 +34,9 @@ trap 'rm -rf "$new"' EXIT
 
 # Sets run, which tells it from others, and rank: a result with a final test tells more, a stopped run as much as it has
 # epochs, and less than any whole one.
+begins='^\{"version":-?[0-9]+,"hash":"([0-9a-f]{16})","scale":"[a-z]+","seed":[0-9]+,("stopped_after":([0-9]+),)?'
 look() {
-    [[ $1 =~ ^\{\"version\":-?[0-9]+,\"hash\":\"([0-9a-f]{16})\",\"scale\":\"[a-z]+\",\"seed\":[0-9]+,(\"stopped_after\":([0-9]+),)? ]] &&
-        [ "${1: -1}" = '}' ] || return 1
+    [[ $1 =~ $begins && $1 == *'}' ]] || return 1
     run=${BASH_REMATCH[1]} rank=${BASH_REMATCH[3]:-1000000000}
     [[ ! $1 =~ \"on\":\{[^\}]*\"data_hash\":\"([0-9a-f]*)\" ]] || run+=@${BASH_REMATCH[1]}
     [[ $1 != *'"final":{'* ]] || rank=$((rank + 1))

@@ -127,6 +127,23 @@ TEST_CASE("kit: every part has its verdict, and what it measured is written", "[
     expect_small(scratch);
 }
 
+TEST_CASE("kit: cuda/README.md has the budgets of go.sh", "[kit][docs]") {
+    std::istringstream go(read_file("tools/gpu_go.sh"));
+    const std::string readme = read_file("cuda/README.md");
+    int parts = 0;
+    for (std::string word; go >> word;) {
+        if (word != "check" && word != "real") continue;
+        std::string part, expected, most;
+        go >> part >> expected >> most;
+        if (expected.empty() || expected.find_first_not_of("0123456789") != std::string::npos) continue;
+        ++parts;
+        if (part.starts_with('"')) part = "memcheck"; // it and its like
+        if (most.starts_with('"')) most = "what is left";
+        CHECK(readme.find("| " + part + " | " + expected + " | " + most + " |") != std::string::npos);
+    }
+    CHECK(parts == 13);
+}
+
 TEST_CASE("kit: on a mock of a GPU nothing passes", "[kit]") {
     const Scratch scratch;
     expect_ran(Go(scratch, make_kit(scratch), {"900"}, "", "mock of CUDA").wait(), 0, "not proved (mock)");
