@@ -39,7 +39,7 @@ fi
 
 # Libraries lie beside the programs. Of the two tags that say so the older one, which counts for the libraries', too.
 # shellcheck disable=SC2016
-make -j"${JOBS:-$(nproc)}" BUILD="$build" ARCH="$arch" CUDA_ARCH="${CUDA_ARCH:-90}" CUDA_PTX="${CUDA_PTX:-}" \
+make -j"$(nproc)" BUILD="$build" ARCH="$arch" CUDA_ARCH="${CUDA_ARCH:-90}" CUDA_PTX="${CUDA_PTX:-}" \
     LDFLAGS="${LDFLAGS:-} -Wl,--disable-new-dtags,-rpath,'\$\$ORIGIN/lib'" \
     "$build/${mock:+mock/}fci" "$build/tests/run_gpu" "$build/ladder"
 
@@ -97,11 +97,12 @@ cp tools/gpu_go.sh "$kit.new/go.sh"
 [ -z "${PEER:-}" ] || cp "$PEER" "$kit.new/peer.py"
 cuda=${CUDA_HOME:-/usr/local/cuda}
 [ -d "$cuda" ] || cuda=$(dirname "$(dirname "$(command -v nvcc)")")
+cublas=$(sed -n 's/^#define CUBLAS_VER_MAJOR \([0-9]*\).*/\1/p' "$cuda/include/cublas_api.h")
 glibc=$(grep -aohE 'GLIBC_2\.[0-9]+' "${programs[@]}" "$kit.new/lib"/*.so* | sort -uV | tail -n 1)
 cat >"$kit.new/kit.txt" <<TEXT
 commit=$commit
 glibc=${glibc#GLIBC_}
-cublas=$(sed -n 's/^#define CUBLAS_VER_MAJOR \([0-9]*\).*/\1/p' "$cuda/include/cublas_api.h")
+cublas=$cublas
 TEXT
 size=$(du -sb "$kit.new" | cut -f 1)
 if [ "$size" -gt $most ]; then
