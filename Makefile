@@ -3,7 +3,7 @@
 # make bench      ./fci bench                    make tsan    the tests under ThreadSanitizer
 # make fmt        clang-format everything        make gpu-test   tests of CUDA code on this machine's GPU
 # make clean      remove what was built          make ladder     time cuda/ladder on this machine's GPU
-# Variables: NVCC= (no CUDA), CUDA_HOME, CUDA_ARCH,
+# Variables: NVCC= (no CUDA), CUDA_HOME, CUDA_ARCH, CUDA_PTX,
 #            ARCH (native; x86-64-v3 for a binary that travels), CXX, WERROR=1, V=1 (show commands)
 CXX      ?= g++
 ARCH     ?= native
@@ -32,15 +32,26 @@ LDFLAGS  += -L$(BREW)/lib -L$(BREW)/opt/openblas/lib
 endif
 
 # CUDA: with nvcc (on the PATH, in CUDA_HOME or /usr/local/cuda) fci gets its GPU half; without, it says so when asked.
-CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc 2>/dev/null)))
-NVCC      ?= $(wildcard $(CUDA_HOME)/bin/nvcc)
-CUDA_ARCH ?= 80 90 120
+# Paths may have spaces: they are quoted, and never make's words.
+CUDA_HOME ?= $(shell for n in /usr/local/cuda/bin/nvcc "$$(command -v nvcc)"; do [ ! -x "$$n" ] || { echo "$${n%/bin/nvcc}"; break; }; done)
+NVCC      ?= $(shell [ ! -x "$(CUDA_HOME)/bin/nvcc" ] || echo "$(CUDA_HOME)/bin/nvcc")
+ifneq ($(NVCC),)
+ifeq ($(shell "$(NVCC)" -std=c++20 --dryrun -x cu -c /dev/null -o /dev/null >/dev/null 2>&1 && echo yes),)
+$(info CUDA is left out: $(NVCC) compiles no C++20, which the CUDA Toolkit does from 12.0 on)
+override NVCC :=
+endif
+endif
+# Those of the list that this nvcc knows. CUDA_PTX: PTX of the first, for every later GPU, and of the newest.
+KNOWN_ARCH := $(if $(NVCC),$(patsubst compute_%,%,$(shell "$(NVCC)" --list-gpu-arch 2>/dev/null)))
+CUDA_ARCH ?= $(or $(filter $(KNOWN_ARCH),80 90 120),80 90 120)
+CUDA_PTX  ?= $(sort $(firstword $(CUDA_ARCH)) $(lastword $(CUDA_ARCH)))
 # Not compressed: so kernels load without being unpacked, and the mock (tests/mock) reads what they need.
-NVCCFLAGS += -std=c++20 -DFCI_CUDA_HOME=\"$(CUDA_HOME)\" -O3 --extended-lambda --expt-relaxed-constexpr --no-compress \
+NVCCFLAGS += -std=c++20 '-DFCI_CUDA_HOME="$(CUDA_HOME)"' -O3 --extended-lambda --expt-relaxed-constexpr --no-compress \
              -Xcompiler -Wall,-Wextra \
              $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a)) \
-             -gencode arch=compute_$(firstword $(CUDA_ARCH)),code=compute_$(firstword $(CUDA_ARCH)) $(if $(WERROR),-Werror all-warnings)
-CUDA_LIBS := $(if $(NVCC),-L$(CUDA_HOME)/lib64 -lcudart_static -lrt -ldl)
+             $(foreach a,$(CUDA_PTX),-gencode arch=compute_$(a),code=compute_$(a)) \
+             $(if $(WERROR),-Werror all-warnings)
+CUDA_LIBS := $(if $(NVCC),-L"$(CUDA_HOME)/lib64" -lcudart_static -lrt -ldl)
 
 # What is built, by the compiler's own word: the provenance of every result.
 GIT_HASH  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)$(shell test -z "$$(git status --porcelain -uno 2>/dev/null)" || echo -dirty)
@@ -88,7 +99,7 @@ endif
 
 $(BUILD)/%.cu.o: %.cu
 	@mkdir -p $(@D)
-	$(call say,nvcc,$<)$(NVCC) $(CPPFLAGS) $(NVCCFLAGS) -c $< -o $@
+	$(call say,nvcc,$<)"$(NVCC)" $(CPPFLAGS) $(NVCCFLAGS) -c $< -o $@
 
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
@@ -105,7 +116,7 @@ $(BUILD)/src/train/provenance.o: CPPFLAGS += -I$(BUILD)
 # fci with a mock in place of the CUDA runtime (tests/mock): the host's half of what a GPU is asked to do, without one.
 MOCK := $(wildcard tests/mock/*.cpp)
 MOCKED = $(if $(NVCC),$(BUILD)/mock/fci $(BUILD)/mock/controls)
-$(BUILD)/tests/mock/%.o: CPPFLAGS += $(if $(NVCC),-isystem $(CUDA_HOME)/include)
+$(BUILD)/tests/mock/%.o: CPPFLAGS += $(if $(NVCC),-isystem "$(CUDA_HOME)/include")
 $(BUILD)/tests/mock/%.cu.o: CUDA_ARCH := 90
 $(BUILD)/mock/fci: $(call OBJ,$(ENGINE) $(MAIN)) $(TWINS)
 $(BUILD)/mock/controls: $(BUILD)/tests/mock/controls/controls.cu.o
