@@ -34,7 +34,9 @@ endif
 # CUDA: with nvcc (on the PATH, in CUDA_HOME or /usr/local/cuda) fci gets its GPU half; without, it says so when asked.
 # Paths may have spaces: they are quoted, and never make's words.
 CUDA_HOME ?= $(shell for n in /usr/local/cuda/bin/nvcc "$$(command -v nvcc)"; do [ ! -x "$$n" ] || { echo "$${n%/bin/nvcc}"; break; }; done)
+CUDA_HOME := $(CUDA_HOME)
 NVCC      ?= $(shell [ ! -x "$(CUDA_HOME)/bin/nvcc" ] || echo "$(CUDA_HOME)/bin/nvcc")
+NVCC      := $(NVCC)
 ifneq ($(NVCC),)
 ifeq ($(shell "$(NVCC)" -std=c++20 --dryrun -x cu -c /dev/null -o /dev/null >/dev/null 2>&1 && echo yes),)
 $(info CUDA is left out: $(NVCC) compiles no C++20, which the CUDA Toolkit does from 12.0 on)
