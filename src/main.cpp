@@ -8,6 +8,7 @@
 #include "bench/bench.h"
 #include "core/files.h"
 #include "core/nearest.h"
+#include "routing/router.h"
 #include "study/analysis.h"
 #include "study/flags.h"
 #include "study/hotpot_commands.h"
@@ -298,7 +299,7 @@ int run(int argc, char** argv) {
                  "--config and --resume: a resumed run has the options it was started with; leave --config out");
         if (!reading.empty()) apply_reading(options, reading, given);
         if (options.run.resume.empty()) refuse_idle(options, given);
-        if (router_kind(options.model.router) != RouterKind::in_model && options.run.resume.empty())
+        if (router_kind(options.model.router).type != RouterKind::in_model && options.run.resume.empty())
             return static_cast<int>(train_index(options, given));
         return static_cast<int>(train(options, given));
     }

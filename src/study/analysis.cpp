@@ -203,7 +203,7 @@ Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how
                               o.model.representation, o.model.router, trainer.steps_done(), trainer.test_set().count,
                               std::min(sequences, trainer.test_set().count)));
     const Chance& chance = trainer.chance();
-    if (o.model.router != "none")
+    if (router_kind(o.model.router).routes())
         progress.line(
             fmt::format("chance of routing {:.1f}% at {}, {:.1f}% at 1", chance.at_k, o.model.top_k, chance.at_1));
     progress.line(fmt::format("{:<24}{:>9}{:>9}", "", "start", "trained"));
@@ -247,8 +247,9 @@ Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how
                "\"curve\":{},\"transition_epoch\":{},\"chance\":{{\"routing_at_k\":{},\"routing_at_1\":{}}},"
                "\"sequences\":{},\"steps\":{},\"provenance\":{}}}\n",
                object(now), object(start), fmt::join(start_sigma, ","), fmt::join(sigma, ","), curve_json(run),
-               run.transition_epoch ? std::to_string(run.transition_epoch) : "null", chance.at_k, chance.at_1, std::min(sequences, trainer.test_set().count),
-               trainer.steps_done(), provenance_json(trainer.options(), trainer.data_hash()));
+               run.transition_epoch ? std::to_string(run.transition_epoch) : "null", chance.at_k, chance.at_1,
+               std::min(sequences, trainer.test_set().count), trainer.steps_done(),
+               provenance_json(trainer.options(), trainer.data_hash()));
     return Exit::ok;
 }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "routing/segment.h"
+#include "routing/router.h"
 #include "tasks/distant_evidence.h"
 #include "train/data.h"
 
@@ -55,10 +55,9 @@ Control compare(int64_t hits, int64_t queries, double expected) {
 } // namespace
 
 Choice choice_of(const Options& o) {
-    const int width = o.task.length / SegmentRouter::segments;
-    if (router_kind(o.model.router) == RouterKind::bandit) return {1, width, true};
-    const bool segments = o.model.router == "bloom" || o.model.router.starts_with("segment-");
-    return {o.model.top_k, segments ? width : 1, false};
+    const int width = o.task.length / segment_count;
+    if (router_kind(o.model.router).type == RouterKind::bandit) return {1, width, true};
+    return {o.model.top_k, router_kind(o.model.router).place_length(o.task.length), false};
 }
 
 Controls run_controls(const TaskOptions& o, const Choice& c, const Dataset& d) {
@@ -139,8 +138,7 @@ std::optional<double> paper_chance(const Options& o, const std::string& quantity
     if ((!routing && quantity != "accuracy") || (o.task.task != "der" && o.task.task != "mqar")) return std::nullopt;
     const Choice c = choice_of(o);
     if (routing && c.within) return 100.0 / 32;
-    if (routing && (o.model.router == "bloom" || o.model.router.starts_with("segment-")))
-        return 100.0 * c.k / SegmentRouter::segments;
+    if (routing && router_kind(o.model.router).by_segment) return 100.0 * c.k / segment_count;
     if (o.task.task == "der") return 1.6;
     return 100.0 * (routing ? std::min(c.k, o.task.pairs) : 1) / o.task.pairs;
 }

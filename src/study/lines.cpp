@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "routing/router.h"
 #include "study/hotpot_rows.h"
 
 namespace fci {
@@ -118,9 +119,9 @@ std::vector<const Result*> seeds_in(const Case& c, const Results& results, int64
 std::vector<std::pair<std::string, std::string>> shown(const Row& row) {
     if (!row.paper.empty()) return row.paper;
     if (learns_text(row)) return {{"routing", ""}, {"all", ""}, {"transition_epoch", ""}};
-    const std::string& router = row.settings.values.model.router; // a file of one's own: what its runs have
-    if (router == "none") return {{"accuracy", ""}};
-    if (router_kind(router) != RouterKind::in_model) return {{"routing", ""}};
+    const RouterKind& router = router_kind(row.settings.values.model.router); // a file of one's own: what its runs have
+    if (!router.routes()) return {{"accuracy", ""}};
+    if (router.type != RouterKind::in_model) return {{"routing", ""}};
     return {{"routing", ""}, {"accuracy", ""}, {"transition_epoch", ""}};
 }
 

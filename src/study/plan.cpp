@@ -5,6 +5,8 @@
 #include <map>
 
 #include "core/files.h"
+#include "nn/representation.h"
+#include "routing/router.h"
 #include "study/hotpot_rows.h"
 
 namespace fci {
@@ -34,7 +36,10 @@ void reset_task(TaskOptions& t) {
 
 } // namespace
 
-bool learns(const Options& o) { return router_kind(o.model.router) != RouterKind::index; }
+bool learns(const Options& o) {
+    const RouterKind::Type type = router_kind(o.model.router).type;
+    return type == RouterKind::in_model || type == RouterKind::bandit;
+}
 
 std::string rate_text(double rate) {
     const int e = static_cast<int>(std::floor(std::log10(rate) + 1e-9));
@@ -54,16 +59,16 @@ Options canonical(Options o) {
         n.clip = start.train.clip, n.epochs = start.train.epochs, n.batch = start.train.batch;
         n.contrastive = start.train.contrastive;
     }
-    if (router_kind(m.router) == RouterKind::bandit) m.representation = "raw"; // the model that they look at
-    const RepresentationKind r = parse_representation(m.representation);
-    m.representation = r.text();
+    if (router_kind(m.router).type == RouterKind::bandit) m.representation = "raw"; // the model that they look at
+    const Mixing mixing(m.representation);
+    m.representation = mixing.text();
     m.positions = has_positions(m) ? "everywhere" : "none"; // in_mixer comes to one or the other
-    if (m.representation == "raw" && m.positions == "none" && router_kind(m.router) != RouterKind::bandit)
+    if (m.representation == "raw" && m.positions == "none" && router_kind(m.router).type != RouterKind::bandit)
         m.representation = "content-only"; // another name of the same model
     if (m.representation == "content-only") m.positions = start.model.positions;
-    if (r.kind != "global-mean") m.mean_residual = start.model.mean_residual;
-    if (m.router == "none") m.top_k = start.model.top_k, m.router_norm = start.model.router_norm;
-    if (router_kind(m.router) != RouterKind::bandit) n.bandit_context = start.train.bandit_context;
+    if (std::string_view(mixing.kind->name) != "global-mean") m.mean_residual = start.model.mean_residual;
+    if (!router_kind(m.router).routes()) m.top_k = start.model.top_k, m.router_norm = start.model.router_norm;
+    if (router_kind(m.router).type != RouterKind::bandit) n.bandit_context = start.train.bandit_context;
     if (n.contrastive == "none") n.contrastive_target = start.train.contrastive_target;
     return o;
 }
@@ -164,7 +169,8 @@ std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, const std::vecto
 void stop_after(std::vector<PlannedRun>& runs, int epochs) {
     for (PlannedRun& r : runs)
         r.stop_after =
-            router_kind(r.options.model.router) == RouterKind::in_model && epochs < r.options.train.epochs ? epochs : 0;
+            router_kind(r.options.model.router).type == RouterKind::in_model && epochs < r.options.train.epochs ? epochs
+                                                                                                                : 0;
 }
 
 } // namespace fci

@@ -3,7 +3,7 @@
 namespace fci {
 
 Meaning::Meaning(const Trainer& t)
-    : routes(t.options().model.router != "none"), answers(!t.train_set().label.empty()),
+    : routes(router_kind(t.options().model.router).routes()), answers(!t.train_set().label.empty()),
       several(!t.train_set().right.empty()), has_neighbours(routes && t.place_length() == 1) {}
 
 std::string metrics_json(const Counts& c, const Chance& chance, const Meaning& has) {

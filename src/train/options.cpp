@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "core/nearest.h"
+#include "routing/router.h"
 #include "train/options_toml.h"
 #include "train/provenance.h"
 
@@ -49,7 +50,7 @@ std::vector<Option> table(Options& o) {
     group = Option::model;
     ModelOptions& m = o.model;
     any("representation", &m.representation, "what mixes the tokens before the router: KIND or KIND:N");
-    word("router", &m.router, routers(), "what chooses positions; none: head(LN x_q) alone");
+    word("router", &m.router, router_names(), "what chooses positions; none: head(LN x_q) alone");
     word("positions", &m.positions, {"everywhere", "in_mixer", "none"},
          "who gets position embeddings: all but content-only, attention only, nobody");
     word("embeddings", &m.embeddings, {"learned", "structured", "anchors"},
@@ -243,12 +244,12 @@ void resolve(Options& o) {
                  o.train.sequences);
     } else
         check_model(o.model, 1 << 24, no_length); // again, by the trainer, once the data is read
-    if (text && (o.model.router == "none" || router_kind(o.model.router) != RouterKind::in_model))
+    if (text && (!router_kind(o.model.router).build))
         fail(Exit::usage,
              "--router {}: hotpotqa is learned by routing alone, to several right positions and no answer token, which "
              "this router cannot; fci eval --task hotpotqa --method bm25 (bloom, random) measures indices",
              o.model.router);
-    if (o.train.contrastive != "none" && o.model.router != "investigator")
+    if (o.train.contrastive != "none" && !router_kind(o.model.router).contrasts)
         fail(Exit::usage, "--contrastive {} trains Wq and Wk: it needs --router investigator, not {}",
              o.train.contrastive, o.model.router);
     o.model.seed = static_cast<uint64_t>(o.train.seed);

@@ -5,7 +5,8 @@
 #include <variant>
 #include <vector>
 
-#include "model/fci.h"
+#include "core/check.h"
+#include "model/options.h"
 #include "tasks/dataset.h"
 
 namespace fci {

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "build_info.h" // FCI_GIT, FCI_FLAGS: written by the Makefile
+#include "core/device.h"
 #include "core/gemm.h"
 #include "core/tile.h"
 
