@@ -30,17 +30,25 @@ double second_loss(const Options& o) {
 } // namespace
 
 TEST_CASE("kinds: every representation trains with every router, and no two of them are the same", "[kinds]") {
-    std::map<double, std::string> losses;
+    std::map<double, std::string> losses; // of different models
+    int pairs = 0;
     for (const RepresentationKind* r : representations())
         for (const RouterKind* k : routers()) {
             if (k->type != RouterKind::in_model || (r->needs_routing && !k->routes())) continue;
             const std::string name = std::string(r->name) + " " + k->name;
-            const auto [same, is_new] = losses.emplace(second_loss(tiny(r->name, k->name)), name);
-            INFO(name << " gives the loss of " << same->second);
-            CHECK(std::isfinite(same->first));
-            CHECK(is_new);
+            const double loss = second_loss(tiny(r->name, k->name));
+            ++pairs;
+            INFO(name);
+            CHECK(std::isfinite(loss));
+            // With others they may agree: after global-mean all positions are alike, whatever looks at them.
+            if (k->contrasts || std::string(r->name) == "transformer") {
+                const auto [same, is_new] = losses.emplace(loss, name);
+                INFO("the loss of " << same->second);
+                CHECK(is_new);
+            }
         }
-    CHECK(losses.size() > 80);
+    CHECK(pairs == static_cast<int>(representations().size()) * 8 - 1);
+    CHECK(losses.size() == representations().size() + 7);
 }
 
 TEST_CASE("kinds: names are unique, and each entry has what its type needs", "[kinds]") {
