@@ -68,6 +68,23 @@ std::vector<std::string> router_names() {
 
 const RouterKind& router_kind(const std::string& router) { return find_kind("--router", router, routers()); }
 
+std::vector<Option> option_table(ModelOptions& o) {
+    OptionTable t{Option::model};
+    t.any("representation", &o.representation, "what mixes the tokens before the router: KIND or KIND:N");
+    t.word("router", &o.router, router_names(), "what chooses positions; none: head(LN x_q) alone");
+    t.word("positions", &o.positions, {"everywhere", "in_mixer", "none"},
+           "who gets position embeddings: all but content-only, attention only, nobody");
+    t.word("embeddings", &o.embeddings, {"learned", "structured", "anchors"},
+           "how token embeddings start and what they add: N(0,0.02); N(0,0.02) a concept + N(0,0.01) a token; an "
+           "anchor a concept");
+    t.any("mean_residual", &o.mean_residual, "global-mean: adds x_j to the mean");
+    t.any("router_norm", &o.router_norm, "LayerNorm of what the router sees; the Council sees it as it is");
+    t.number("d_model", &o.d_model, 1, 1 << 16, "width");
+    t.number("heads", &o.heads, 1, 1 << 10, "attention heads");
+    t.number("top_k", &o.top_k, 1, largest_size, "positions that the router chooses");
+    return t.all;
+}
+
 Mixing::Mixing(const std::string& representation) {
     const size_t colon = representation.find(':');
     kind = &find_kind("--representation", representation.substr(0, colon), representations());

@@ -1,16 +1,13 @@
 // The options of a model, and what fits together. Kinds are by name here: to add or change one recompiles none of those
 // that include this.
 #pragma once
-#include <cstdint>
-#include <string>
-#include <vector>
+#include "core/option.h"
 
 namespace fci {
 
 struct RepresentationKind; // nn/representation.h
 struct RouterKind;         // routing/router.h
 
-// The names are the command line's flags and the keys of a row, with '-'.
 struct ModelOptions {
     std::string representation = "transformer:1"; // KIND or KIND:N
     std::string router = "investigator";          // see router_names()
@@ -21,6 +18,8 @@ struct ModelOptions {
     int d_model = 128, heads = 4, top_k = 4;
     uint64_t seed = 1; // the run's, by which patterns are drawn; set by resolve
 };
+
+std::vector<Option> option_table(ModelOptions&);
 
 // KIND:N, read. Exit::usage, with the nearest name, for anything unknown.
 struct Mixing {

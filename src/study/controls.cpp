@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "routing/router.h"
-#include "tasks/distant_evidence.h"
 #include "train/data.h"
 
 namespace fci {
@@ -21,29 +20,24 @@ double binomial_below(int n, double p, int k) {
     return sum;
 }
 
-double filler_like_the_key(const TaskOptions& o) {
-    if (o.task != "der" || !o.filler_repeats_key) return 0;
-    return (o.variant == "semantic" ? concept_size - 1.0 : 1.0) / (o.vocab - 1);
-}
-
 // In percent; nothing where there is no closed form.
 std::optional<double> oracle_ceiling(const TaskOptions& o, const Choice& c, const AnswerLaw& law) {
-    const double p = filler_like_the_key(o);
-    if (o.task == "der" && o.min_distance <= o.near_window + 1) return std::nullopt;
-    if (p == 0) return 100;
+    const std::optional<double> p = task_of(o).filler_like_the_key(o);
+    if (!p) return std::nullopt;
+    if (*p == 0) return 100;
     if (c.place_length > 1) return std::nullopt;
     double sum = 0;
     for (const std::vector<int>& answers : law.answers)
         for (size_t r = 0; r < answers.size(); ++r)
-            sum += binomial_below(static_cast<int>(r), p, c.k) / static_cast<double>(answers.size());
+            sum += binomial_below(static_cast<int>(r), *p, c.k) / static_cast<double>(answers.size());
     return 100 * sum / static_cast<double>(law.answers.size());
 }
 
-bool by_law(const Options& o) { return generates(o) && (o.task.task == "der" || o.task.task == "mqar"); }
+bool by_law(const Options& o) { return generates(o) && task_of(o.task).law; }
 
 bool may_be_the_answer(const TaskOptions& o, int key, int token) {
-    if (o.task != "der" || o.variant != "semantic") return token == key;
-    return token > 0 && token != key && concept_of(token) == concept_of(key);
+    const auto of_task = task_of(o).may_be_the_answer;
+    return of_task ? of_task(o, key, token) : token == key;
 }
 
 Control compare(int64_t hits, int64_t queries, double expected) {
@@ -135,12 +129,11 @@ bool ControlsOfRows::on_its_data(const Result& r) {
 
 std::optional<double> paper_chance(const Options& o, const std::string& quantity) {
     const bool routing = quantity == "routing";
-    if ((!routing && quantity != "accuracy") || (o.task.task != "der" && o.task.task != "mqar")) return std::nullopt;
+    if ((!routing && quantity != "accuracy") || !task_of(o.task).paper_chance) return std::nullopt;
     const Choice c = choice_of(o);
     if (routing && c.within) return 100.0 / 32;
     if (routing && router_kind(o.model.router).by_segment) return 100.0 * c.k / segment_count;
-    if (o.task.task == "der") return 1.6;
-    return 100.0 * (routing ? std::min(c.k, o.task.pairs) : 1) / o.task.pairs;
+    return task_of(o.task).paper_chance(o.task, routing ? c.k : 1);
 }
 
 } // namespace fci

@@ -20,14 +20,14 @@ std::string other_origin(const std::string& folder, const RunOptions& run) {
     const std::string path = folder + "/config.toml";
     if (!std::filesystem::exists(path)) return "";
     const toml::table config = parse_toml(read_file(path), path, Exit::bad_data);
-    std::string members;
+    Json origin = Json::object();
     bool differs = false;
     for (const auto& [key, now] : provenance(run)) {
         const std::string then = config["provenance"][key].value_or(std::string());
         differs |= then != now;
-        members += fmt::format("{}{}:{}", members.empty() ? "" : ",", json_quote(key), json_quote(then));
+        origin.add(key, then);
     }
-    return differs ? fmt::format("\"started_with\":{{{}}},", members) : "";
+    return differs ? "\"started_with\":" + origin.text() + "," : "";
 }
 
 } // namespace

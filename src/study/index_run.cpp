@@ -190,17 +190,18 @@ Exit train_index(const Options& asked, const Given& given) {
         progress.line(fmt::format("final test, {} queries:  routing@{} {:.1f}%  @1 {:.1f}%", f->queries,
                                   bandit ? 1 : out.options.model.top_k, f->percent(f->at_k), f->percent(f->at_1)));
     for (const auto& [name, value] : out.extra) progress.line(fmt::format("  {:<26}{:6.2f}", name, value));
-    if (o.run.json) {
-        std::string extra;
-        if (const auto& f = out.final)
-            extra = fmt::format("\"final\":{{\"queries\":{},\"routing_at_k\":{},\"routing_at_1\":{}}},", f->queries,
-                                f->percent(f->at_k), f->percent(f->at_1));
-        for (const auto& [name, value] : out.extra) extra += fmt::format("{}:{},", json_quote(name), value);
-        fmt::print("{{\"routing_at_k\":{},\"routing_at_1\":{},\"chance\":{{\"routing_at_k\":{},\"routing_at_1\":{}}},{}"
-                   "\"seconds\":{:.3f},\"provenance\":{}}}\n",
-                   c.percent(c.at_k), c.percent(c.at_1), chance.at_k, chance.at_1, extra, out.seconds,
-                   provenance_json(out.options, out.data_hash));
-    }
+    if (!o.run.json) return Exit::ok;
+    const auto of = [](double at_k, double at_1) {
+        return Json::object().add("routing_at_k", at_k).add("routing_at_1", at_1);
+    };
+    Json j = of(c.percent(c.at_k), c.percent(c.at_1));
+    j.add("chance", of(chance.at_k, chance.at_1));
+    if (const auto& f = out.final)
+        j.add("final", Json::object().add("queries", f->queries).merge(of(f->percent(f->at_k), f->percent(f->at_1))));
+    for (const auto& [name, value] : out.extra) j.add(name, value);
+    j.add("seconds", Json::number("{:.3f}", out.seconds));
+    j.add("provenance", Json::raw(provenance_json(out.options, out.data_hash)));
+    fmt::print("{}\n", j.text());
     return Exit::ok;
 }
 

@@ -10,32 +10,6 @@
 #include "study/hotpot_rows.h"
 
 namespace fci {
-namespace {
-
-// The length and vocabulary that a task takes by itself are written 0.
-void reset_task(TaskOptions& t) {
-    const TaskOptions start, given = t;
-    if (t.task == "der") {
-        t.queries = start.queries, t.pairs = start.pairs, t.random_non_queries = start.random_non_queries;
-        if (t.n_distractors == 0) t.distractor_key = start.distractor_key; // near_window still moves random numbers
-    } else if (t.task == "mqar") {
-        t.variant = start.variant, t.distractor_key = start.distractor_key, t.answer_side = start.answer_side;
-        t.query_at = start.query_at, t.filler_repeats_key = start.filler_repeats_key; // query_row is of mqar too
-        t.n_distractors = start.n_distractors, t.min_distance = start.min_distance, t.near_window = start.near_window;
-        if (t.queries == "one") t.random_non_queries = start.random_non_queries;
-    } else if (t.task == "hotpotqa") {
-        t = start, t.task = "hotpotqa", t.length = given.length, t.vocab = given.vocab;
-    } else
-        return;
-    TaskOptions own;
-    own.task = t.task, own.queries = t.queries;
-    own = resolve(own);
-    if (t.length == own.length) t.length = 0;
-    if (t.vocab == own.vocab) t.vocab = 0;
-}
-
-} // namespace
-
 bool learns(const Options& o) {
     const RouterKind::Type type = router_kind(o.model.router).type;
     return type == RouterKind::in_model || type == RouterKind::bandit;
@@ -49,7 +23,7 @@ std::string rate_text(double rate) {
 Options canonical(Options o) {
     const Options start;
     o.run = start.run;
-    reset_task(o.task);
+    o.task = canonical(o.task);
     ModelOptions& m = o.model;
     TrainOptions& n = o.train;
     if (!learns(o)) {
@@ -112,7 +86,7 @@ std::vector<Case> plan(const std::vector<Row>& rows, const Scale& scale) {
     std::vector<Case> cases;
     for (const Row& row : rows) {
         if (!row.needs.empty()) {
-            cases.push_back({row, on_hotpot(row) ? index_options(row) : Options(), {}});
+            cases.push_back({row, row.measured == Measured::by_index ? index_options(row) : Options(), {}});
             continue;
         }
         Options o;
