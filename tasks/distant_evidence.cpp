@@ -197,9 +197,7 @@ void DistantEvidence::require(const TaskOptions& o) {
         fail(Exit::usage, "--vocab {} does not cut into concepts of {} tokens beside token 0: {} and {} do", o.vocab,
              concept_size, (o.vocab - 1) / concept_size * concept_size + 1,
              (o.vocab + 3) / concept_size * concept_size + 1);
-    if (n < 0 || n > most_distractors) fail(Exit::usage, "--n-distractors {}: from 0 to {}", n, most_distractors);
-    if (D < 1) fail(Exit::usage, "--min-distance {}: at least 1", D);
-    if (W < 1) fail(Exit::usage, "--near-window {}: at least 1", W);
+    if (n > most_distractors) fail(Exit::usage, "--n-distractors {}: from 0 to {}", n, most_distractors);
     if (o.query_at != "uniform" && o.answer_side == "before")
         fail(Exit::usage,
              "--query-at {}: the key stands early, and --answer-side before puts the answer before it: take "

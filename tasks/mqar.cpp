@@ -85,7 +85,6 @@ Mqar::Mqar(const TaskOptions& options) : o_(options), many_(o_.queries == "many"
 
 void Mqar::require(const TaskOptions& o) {
     const bool many = o.queries == "many";
-    if (o.pairs < 1) fail(Exit::usage, "--pairs {}: at least 1", o.pairs);
     if (o.vocab < 4) fail(Exit::usage, "--vocab {} is too small for --task mqar: at least 4", o.vocab);
     if (o.pairs > o.vocab / 2 - 1)
         fail(Exit::usage, "--pairs {} need as many distinct keys, and --vocab {} has {}: take --vocab {} or more",

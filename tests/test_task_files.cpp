@@ -177,7 +177,7 @@ TEST_CASE("resolve: what cannot be satisfied is refused, with the remedy", "[tas
         "mqar", [](O& o) { o.pairs = 128, o.length = 2000; },
         "--pairs 128 need as many distinct keys, and --vocab 256 has 127: take --vocab 258 or more");
     refused(
-        "mqar", [](O& o) { o.pairs = 0; }, "--pairs 0: at least 1");
+        "mqar", [](O& o) { o.pairs = 0; }, "--pairs 0: must be from 1 to 1048576");
 
     // What the messages say would fit, does.
     TaskOptions o;
