@@ -8,6 +8,7 @@
 #include "bench/bench.h"
 #include "core/files.h"
 #include "core/nearest.h"
+#include "routing/router.h"
 #include "study/analysis.h"
 #include "study/flags.h"
 #include "study/hotpot_commands.h"
@@ -15,6 +16,7 @@
 #include "study/plan.h"
 #include "tasks/npy.h"
 #include "tasks/show.h"
+#include "tasks/task.h"
 #include "train/checkpoint.h"
 #include "train/progress.h"
 #include "train/run.h"
@@ -42,8 +44,7 @@ void add_flags(CLI::App& app, Options& options, Given& given, const std::vector<
         else {
             flag = app.add_option_function<std::string>(
                 o.flag(), [&given, key](const std::string& v) { given.emplace_back(key, v); }, help);
-            std::string value = o.text(); // the default, where other programs print a type
-            value.erase(std::remove(value.begin(), value.end(), '"'), value.end());
+            const std::string value = o.word(); // the default, where other programs print a type
             flag->type_name(value.empty() ? "TEXT" : value);
         }
         flag->group(names[o.group])->take_last();
@@ -257,7 +258,7 @@ int run(int argc, char** argv) {
     CLI::Option* scaling = b->add_flag("--scaling", bench.scaling, "routing against the length, up to 1,000,000");
     b->add_option("--out", bench.out, "with --scaling: also write the table here, tab-separated")->needs(scaling);
     b->add_option("--task", bench.task, "der (L 512), mqar (L 256) or hotpotqa (L 1024); without it all three")
-        ->check(CLI::IsMember({"der", "mqar", "hotpotqa"}));
+        ->check(CLI::IsMember(task_names()));
     b->add_option("--representation", bench.representation, "only this one");
     b->add_option("--threads", bench.threads, "0: one for each processor")->check(CLI::Range(0, 1024));
     b->add_option("--steps", bench.steps, "timed steps of each")->check(CLI::Range(1, 100000));
@@ -298,7 +299,7 @@ int run(int argc, char** argv) {
                  "--config and --resume: a resumed run has the options it was started with; leave --config out");
         if (!reading.empty()) apply_reading(options, reading, given);
         if (options.run.resume.empty()) refuse_idle(options, given);
-        if (router_kind(options.model.router) != RouterKind::in_model && options.run.resume.empty())
+        if (router_kind(options.model.router).type != RouterKind::in_model && options.run.resume.empty())
             return static_cast<int>(train_index(options, given));
         return static_cast<int>(train(options, given));
     }

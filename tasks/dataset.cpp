@@ -1,87 +1,120 @@
-#include "tasks/dataset.h"
+// The tasks that there are, a line each. An entry stands beside its code, as task_kinds::NAME.
+#define FCI_TASKS(TASK)                                                                                                \
+    TASK(der)                                                                                                          \
+    TASK(mqar)                                                                                                         \
+    TASK(hotpotqa)
 
-#include <type_traits>
+#include <algorithm>
 
-#include "core/check.h"
 #include "core/nearest.h"
-#include "tasks/distant_evidence.h"
-#include "tasks/hotpot_text.h"
-#include "tasks/mqar.h"
+#include "tasks/task.h"
 
 namespace fci {
 
-namespace {
+#define FCI_TASK(name) extern const Task name;
+#define FCI_ADDRESS(name) &name,
+namespace task_kinds {
+FCI_TASKS(FCI_TASK)
+static const std::vector<const Task*> all{FCI_TASKS(FCI_ADDRESS)};
+} // namespace task_kinds
 
-constexpr int longest = 1 << 20, largest_vocab = 1 << 20;
+const std::vector<const Task*>& tasks() { return task_kinds::all; }
 
-// An option that would do nothing is refused, so that nobody believes that it did.
-void refuse_idle_options(const TaskOptions& options) {
-    const auto text = [](const TaskOptions& o, const std::string& name) {
-        std::string value;
-        each_task_option(o, [&](const char* n, const auto& x) {
-            if (n == name) value = fmt::format("{}", x);
-        });
-        return value;
-    };
-    for (const auto& [name, owner] : idle_options(options))
-        if (const std::string value = text(options, name); value != text({}, name))
-            fail(Exit::usage, "--{} {} belongs to {}, and would do nothing here: leave it out", name, value, owner);
+std::vector<std::string> task_names() {
+    std::vector<std::string> names;
+    for (const Task* t : tasks()) names.emplace_back(t->name);
+    return names;
 }
 
-template <class Task>
-void fill(const Task& task, Dataset& data, uint64_t seed, Stream stream, Workers& workers,
-          std::vector<Annotation>* annotations) {
-    workers.run(data.count, [&](int i, int) {
-        Rng rng(seed, stream, static_cast<uint64_t>(i));
-        const size_t row = size_t(i) * data.queries;
-        task.example(rng, {&data.tokens[size_t(i) * data.length], &data.query[row], &data.answer[row], &data.label[row],
-                           annotations ? &(*annotations)[i] : nullptr});
-    });
+const Task& task_of(const TaskOptions& o) {
+    static const Task other{.name = "other", .about = ""};
+    return o.task == other.name ? other : find_kind("--task", o.task, tasks());
+}
+
+std::vector<Option> option_table(TaskOptions& o) {
+    std::vector<std::string> names = task_names(), about, lengths;
+    for (const Task* t : tasks())
+        about.emplace_back(t->about), lengths.push_back(fmt::format("{} {}", t->name, t->length));
+    names.emplace_back("other");
+    OptionTable t{Option::task};
+    t.word("task", &o.task, names, "");
+    t.all.back().help = fmt::format("{}", fmt::join(about, "; "));
+    t.number("length", &o.length, 0, largest_size, "");
+    t.all.back().help = fmt::format("sequence length L; 0: the task's own ({})", fmt::join(lengths, ", "));
+    t.word("variant", &o.variant, {"far", "near", "semantic"}, "der: where the answer is, how it matches");
+    t.word("distractor_key", &o.distractor_key, {"same", "other"},
+           "der: the distractors carry the query's key, or another");
+    t.word("answer_side", &o.answer_side, {"after", "either", "before"},
+           "der: where the answer is, seen from the query");
+    t.word("query_row", &o.query_row, {"key", "marker"},
+           "der, mqar: the row that asks is the key's, or the one before it, which holds no key");
+    t.word("query_at", &o.query_at, {"uniform", "early", "fixed"},
+           "der: the key's row: any, one of the first eighth, or the one at a tenth of the length");
+    t.any("filler_repeats_key", &o.filler_repeats_key, "der: filler may be the query's key");
+    t.number("n_distractors", &o.n_distractors, 0, largest_size, "der: distractor pairs");
+    t.number("min_distance", &o.min_distance, 1, largest_size,
+             "der: least distance of the answer (near: of the distractors)");
+    t.number("near_window", &o.near_window, 1, largest_size,
+             "der: greatest distance of the distractors (near: of the answer)");
+    t.word("queries", &o.queries, {"one", "many"}, "mqar: one (the paper) or many (Zoology)");
+    t.number("pairs", &o.pairs, 1, largest_size, "mqar: key-value pairs");
+    t.number("vocab", &o.vocab, 0, largest_size,
+             "tokens; 0: the task's own (256; mqar with many queries, and hotpotqa 8192)");
+    t.any("random_non_queries", &o.random_non_queries, "mqar, many queries: the rest is random, not 0");
+    return t.all;
+}
+
+std::vector<std::pair<std::string, std::string>> idle_options(const TaskOptions& o) {
+    const Task& task = task_of(o);
+    TaskOptions all = o;
+    std::vector<std::pair<std::string, std::string>> idle;
+    for (const Option& option : option_table(all)) {
+        const auto has = [&](const Task& t) {
+            return std::find(t.own.begin(), t.own.end(), option.key) != t.own.end();
+        };
+        std::vector<std::string> owners;
+        for (const Task* t : tasks())
+            if (has(*t)) owners.emplace_back(t->name);
+        if (!owners.empty() && !has(task))
+            idle.emplace_back(option.key, fmt::format("--task {}", fmt::join(owners, " and ")));
+    }
+    if (task.idle)
+        for (const auto& more : task.idle(o)) idle.push_back(more);
+    return idle;
+}
+
+namespace {
+
+void each_idle(TaskOptions& o, auto f) {
+    TaskOptions start;
+    const std::vector<Option> all = option_table(o), defaults = option_table(start);
+    for (const auto& [key, owner] : idle_options(o)) f(*find_option(all, key), *find_option(defaults, key), owner);
 }
 
 } // namespace
 
-std::vector<std::pair<std::string, std::string>> idle_options(const TaskOptions& o) {
-    const bool der = o.task == "der", mqar = o.task == "mqar";
-    std::vector<std::pair<std::string, std::string>> idle;
-    const auto add = [&](const char* owner, const std::vector<std::string>& names) {
-        for (const std::string& name : names) idle.emplace_back(name, owner);
-    };
-    if (!mqar) add("--task mqar", {"queries", "pairs", "random-non-queries"});
-    if (!der)
-        add("--task der", {"variant", "distractor-key", "answer-side", "query-at", "filler-repeats-key",
-                           "n-distractors", "min-distance", "near-window"});
-    if (!der && !mqar) add("--task der and mqar", {"query-row"});
-    if (mqar && o.queries != "many") add("--queries many", {"random-non-queries"});
-    return idle;
+TaskOptions canonical(TaskOptions o) {
+    const Task& task = task_of(o);
+    if (!task.generate) return o;
+    each_idle(o, [](const Option& option, const Option& start, const std::string&) { option.copy(start); });
+    if (task.simplify) task.simplify(o);
+    if (o.length == task.length) o.length = 0;
+    if (o.vocab == task.vocab(o)) o.vocab = 0;
+    return o;
 }
 
 TaskOptions resolve(TaskOptions o) {
-    expect_one_of("--task", o.task, {"der", "mqar", "hotpotqa"});
-    expect_one_of("--variant", o.variant, {"far", "near", "semantic"});
-    expect_one_of("--distractor-key", o.distractor_key, {"same", "other"});
-    expect_one_of("--answer-side", o.answer_side, {"after", "either", "before"});
-    expect_one_of("--query-row", o.query_row, {"key", "marker"});
-    expect_one_of("--query-at", o.query_at, {"uniform", "early", "fixed"});
-    expect_one_of("--queries", o.queries, {"one", "many"});
-    const bool der = o.task == "der", mqar = o.task == "mqar", many = o.queries == "many";
-    refuse_idle_options(o);
-
-    if (o.length == 0) o.length = der ? 512 : mqar ? 256 : 1024;
-    if (o.vocab == 0) o.vocab = der || (mqar && !many) ? 256 : 8192;
-    if (o.length < 1 || o.length > longest)
-        fail(Exit::usage, "--length {}: from 1 to {}, or 0 for the task's own", o.length, longest);
-    if (o.vocab < 1 || o.vocab > largest_vocab)
-        fail(Exit::usage, "--vocab {}: from 1 to {}, or 0 for the task's own", o.vocab, largest_vocab);
-    if (der) {
-        const std::pair<const char*, int> sizes[] = {{"min-distance", o.min_distance}, {"near-window", o.near_window}};
-        for (const auto& [name, value] : sizes)
-            if (value < 1 || value > longest) fail(Exit::usage, "--{} {}: from 1 to {}", name, value, longest);
-        DistantEvidence::require(o);
-    } else if (mqar) {
-        Mqar::require(o);
-    } else if (o.vocab <= text_first_word)
-        fail(Exit::usage, "--vocab {} leaves no token for a word: at least {}", o.vocab, text_first_word + 1);
+    const Task& task = find_kind("--task", o.task, tasks());
+    check_values(option_table(o));
+    // An option that would do nothing is refused, so that nobody believes that it did.
+    each_idle(o, [](const Option& option, const Option& start, const std::string& owner) {
+        if (option.word() != start.word())
+            fail(Exit::usage, "{} {} belongs to {}, and would do nothing here: leave it out", option.flag(),
+                 option.word(), owner);
+    });
+    if (o.length == 0) o.length = task.length;
+    if (o.vocab == 0) o.vocab = task.vocab(o);
+    task.require(o);
     return o;
 }
 
@@ -89,18 +122,8 @@ Dataset generate(const TaskOptions& options, int count, uint64_t seed, Stream st
                  std::vector<Annotation>* annotations) {
     const TaskOptions o = resolve(options);
     check(count >= 0, "generate: {} examples", count);
-    const bool many = o.task == "mqar" && o.queries == "many";
     if (annotations) annotations->assign(count, {});
-    if (o.task == "hotpotqa") return generate_hotpot_text(o, count, seed, stream, workers);
-    Dataset data;
-    data.count = count, data.length = o.length, data.queries = many ? o.pairs : 1, data.vocab = o.vocab;
-    data.tokens.resize(size_t(count) * data.length);
-    for (auto* column : {&data.query, &data.answer, &data.label}) column->resize(size_t(count) * data.queries);
-    if (o.task == "der")
-        fill(DistantEvidence(o), data, seed, stream, workers, annotations);
-    else
-        fill(Mqar(o), data, seed, stream, workers, annotations);
-    return data;
+    return task_of(o).generate(o, count, seed, stream, workers, annotations);
 }
 
 } // namespace fci

@@ -8,15 +8,16 @@
 #include <utility>
 #include <vector>
 
+#include "core/option.h"
 #include "core/rng.h"
 #include "core/workers.h"
 
 namespace fci {
 
-// Every option of the tasks; the names are the command line's flags and the keys of a row, with '-'.
+// Every option of the tasks; what they mean, and which task has which: option_table and tasks/task.h.
 struct TaskOptions {
-    std::string task = "mqar"; // der | mqar | hotpotqa
-    int length = 0;            // L; 0: the task's own (der 512, mqar 256, hotpotqa 1024)
+    std::string task = "mqar";
+    int length = 0; // L; 0: the task's own
     // der
     std::string variant = "far";         // far | near | semantic
     std::string distractor_key = "same"; // same | other
@@ -30,7 +31,7 @@ struct TaskOptions {
     // mqar
     std::string queries = "one"; // one: the paper; many: Zoology's
     int pairs = 16;
-    int vocab = 0; // 0: the task's own (256; mqar with many queries, and hotpotqa 8192)
+    int vocab = 0; // 0: the task's own
     bool random_non_queries = false;
 };
 
@@ -74,23 +75,17 @@ struct Example {
     Annotation* annotation = nullptr;
 };
 
-// Calls f(name, value) for each option, in the order above. The one list of names: flags, rows and
-// dataset.json are made from it.
-template <class Options, class F>
-void each_task_option(Options& o, F f) {
-    f("task", o.task), f("length", o.length);
-    f("variant", o.variant), f("distractor-key", o.distractor_key), f("answer-side", o.answer_side);
-    f("query-row", o.query_row), f("query-at", o.query_at), f("filler-repeats-key", o.filler_repeats_key);
-    f("n-distractors", o.n_distractors), f("min-distance", o.min_distance), f("near-window", o.near_window);
-    f("queries", o.queries), f("pairs", o.pairs), f("vocab", o.vocab);
-    f("random-non-queries", o.random_non_queries);
-}
+// The table of the options above; flags, rows, records and dataset.json are made from it.
+std::vector<Option> option_table(TaskOptions&);
 
 // The options that do nothing for this task, each with the flag that it belongs to: pairs of der, --task mqar.
+// canonical: they and what else makes no difference have their defaults; a length and vocabulary that the task takes by
+// itself are 0.
 std::vector<std::pair<std::string, std::string>> idle_options(const TaskOptions& options);
+TaskOptions canonical(TaskOptions options);
 
 // Fills in what is 0 (length, vocab); throws Exit::usage where the options cannot be satisfied, saying
-// which number is too large or small and what would fit. An option of the other task is refused unless it
+// which number is too large or small and what would fit. An option of another task is refused unless it
 // has its default value, since it would do nothing. resolve(resolve(o)) = resolve(o).
 TaskOptions resolve(TaskOptions options);
 

@@ -9,8 +9,11 @@
 
 #include "core/check.h"
 #include "core/files.h"
+#include "core/json.h"
+#include "core/json_read.h"
 #include "core/nearest.h"
 #include "tasks/npy.h"
+#include "tasks/task.h"
 
 namespace fci {
 
@@ -44,40 +47,26 @@ void refuse_twice(const std::string& path, std::set<std::string>& seen, std::str
 
 TaskOptions read_options(const std::string& path, simdjson::dom::object object) {
     TaskOptions o;
+    const std::vector<Option> all = option_table(o);
     std::set<std::string> seen;
+    std::vector<std::string> names;
+    for (const Option& option : all) names.push_back(option.flag().substr(2));
     for (const auto [key, value] : object) {
-        const std::string_view name = key;
-        const simdjson::dom::element element = value;
+        const std::string name(key);
         refuse_twice(path, seen, name);
-        std::vector<std::string> names;
-        bool known = false;
-        each_task_option(o, [&](const char* option, auto& x) {
-            names.push_back(option);
-            if (name != option) return;
-            known = true;
-            using T = std::remove_reference_t<decltype(x)>;
-            if constexpr (std::is_same_v<T, int>) {
-                int64_t wide = 0;
-                read_json(path, name, element, wide, "a whole number");
-                if (wide != static_cast<int>(wide))
-                    fail(Exit::bad_data, "{}: \"{}\" is {}, too large", path, name, wide);
-                x = static_cast<int>(wide);
-            } else if constexpr (std::is_same_v<T, bool>) {
-                read_json(path, name, element, x, "true or false");
-            } else {
-                std::string_view word;
-                read_json(path, name, element, word, "a string");
-                x = word;
-            }
-        });
-        if (!known) fail(Exit::bad_data, "{}: unknown option \"{}\"{}", path, name, did_you_mean(name, names));
+        const Option* option = find_option(all, name);
+        if (!option) fail(Exit::bad_data, "{}: unknown option \"{}\"{}", path, name, did_you_mean(name, names));
+        const OptionValue read = option_value(value);
+        const Option::Fit fit = option->fit(read);
+        if (fit == Option::other_type) fail(Exit::bad_data, "{}: \"{}\" is not {}", path, name, option->wants());
+        if (fit == Option::too_large)
+            fail(Exit::bad_data, "{}: \"{}\" is {}, too large", path, name, std::get<int64_t>(read));
+        option->assign(read);
     }
-    if (o.task == "hotpotqa")
-        fail(Exit::bad_data,
-             "{}: its task is hotpotqa, which is kept as a file of examples: fci train --task hotpotqa "
-             "--data FILE",
-             path);
     try {
+        if (task_of(o).is_text)
+            fail(Exit::bad_data,
+                 "its task is {0}, which is kept as a file of examples: fci train --task {0} --data FILE", o.task);
         return resolve(o);
     } catch (const Error& e) {
         fail(Exit::bad_data, "{}: options: {}", path, e.what());
@@ -141,18 +130,14 @@ void save_dataset(const std::string& dir, const Dataset& data, const TaskOptions
     if (error) fail(Exit::internal, "{}: the folder cannot be read: {}", dir, error.message());
     if (!empty) fail(Exit::usage, "{}: the folder is not empty; name a new one", dir);
 
-    std::string list; // no word among the options needs escaping: resolve() knows them all
-    each_task_option(options, [&](const char* name, const auto& x) {
-        constexpr bool text = std::is_same_v<std::decay_t<decltype(x)>, std::string>;
-        list += fmt::format(text ? "{}    \"{}\": \"{}\"" : "{}    \"{}\": {}", list.empty() ? "" : ",\n", name, x);
-    });
+    Json of_task = Json::object(2);
+    TaskOptions written = options;
+    for (const Option& o : option_table(written)) of_task.add(o.flag().substr(2), Json::raw(o.text()));
+    Json description = Json::object(1);
+    description.add("format", json_format).add("vocab", data.vocab).add("count", data.count);
+    description.add("length", data.length).add("queries", data.queries).add("seed", seed).add("options", of_task);
     try { // the description first: what is interrupted is then missing an array, and cannot be taken for whole
-        write_file_atomically(
-            dir + "/dataset.json",
-            fmt::format(
-                "{{\n  \"format\": \"{}\",\n  \"vocab\": {},\n  \"count\": {},\n  \"length\": {},\n  \"queries\": {},\n"
-                "  \"seed\": {},\n  \"options\": {{\n{}\n  }}\n}}\n",
-                json_format, data.vocab, data.count, data.length, data.queries, seed, list));
+        write_file_atomically(dir + "/dataset.json", description.text() + "\n");
         save_npy(dir + "/tokens.npy", data.tokens, data.count, data.length);
         save_npy(dir + "/query.npy", data.query, data.count, data.queries);
         save_npy(dir + "/answer.npy", data.answer, data.count, data.queries);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "tasks/task.h"
 
 namespace fci {
 
@@ -196,9 +197,7 @@ void DistantEvidence::require(const TaskOptions& o) {
         fail(Exit::usage, "--vocab {} does not cut into concepts of {} tokens beside token 0: {} and {} do", o.vocab,
              concept_size, (o.vocab - 1) / concept_size * concept_size + 1,
              (o.vocab + 3) / concept_size * concept_size + 1);
-    if (n < 0 || n > most_distractors) fail(Exit::usage, "--n-distractors {}: from 0 to {}", n, most_distractors);
-    if (D < 1) fail(Exit::usage, "--min-distance {}: at least 1", D);
-    if (W < 1) fail(Exit::usage, "--near-window {}: at least 1", W);
+    if (n > most_distractors) fail(Exit::usage, "--n-distractors {}: from 0 to {}", n, most_distractors);
     if (o.query_at != "uniform" && o.answer_side == "before")
         fail(Exit::usage,
              "--query-at {}: the key stands early, and --answer-side before puts the answer before it: take "
@@ -247,5 +246,56 @@ void DistantEvidence::require(const TaskOptions& o) {
     fail(Exit::usage, "--length {} is too short for --min-distance {}: take {}{}", L, D, longer,
          largest < 1 ? "" : fmt::format(", or --min-distance {} or less", largest));
 }
+
+namespace {
+
+std::optional<AnswerLaw> law(const TaskOptions& o) {
+    const DistantEvidence task(o);
+    AnswerLaw law{task.rows(), {}};
+    for (const int q : law.rows) law.answers.push_back(task.answers(q));
+    return law;
+}
+
+double accuracy(const TaskOptions& o) { return 100.0 / (1 + o.n_distractors); } // one of the values in pairs
+
+std::optional<double> filler_like_the_key(const TaskOptions& o) {
+    if (o.min_distance <= o.near_window + 1) return std::nullopt; // distractors may stand where the answer may
+    if (!o.filler_repeats_key) return 0;
+    return (o.variant == "semantic" ? concept_size - 1.0 : 1.0) / (o.vocab - 1);
+}
+
+bool may_be_the_answer(const TaskOptions& o, int key, int token) {
+    if (o.variant != "semantic") return token == key;
+    return token > 0 && token != key && concept_of(token) == concept_of(key);
+}
+
+} // namespace
+
+namespace task_kinds {
+extern const Task der{.name = "der",
+                      .about = "der: distant evidence retrieval",
+                      .own = {"variant", "distractor_key", "answer_side", "query_row", "query_at", "filler_repeats_key",
+                              "n_distractors", "min_distance", "near_window"},
+                      .length = 512,
+                      .vocab = [](const TaskOptions&) { return 256; },
+                      .require = DistantEvidence::require,
+                      .generate =
+                          [](const TaskOptions& o, int count, uint64_t seed, Stream stream, Workers& workers,
+                             std::vector<Annotation>* annotations) {
+                              return generate_examples(DistantEvidence(o), o, 1, count, seed, stream, workers,
+                                                       annotations);
+                          },
+                      .simplify =
+                          [](TaskOptions& o) { // near_window still moves random numbers
+                              if (o.n_distractors == 0) o.distractor_key = TaskOptions().distractor_key;
+                          },
+                      .law = law,
+                      .law_accuracy = accuracy,
+                      .accuracy = [](const TaskOptions& o, const Dataset&) { return accuracy(o); },
+                      .filler_like_the_key = filler_like_the_key,
+                      .may_be_the_answer = may_be_the_answer,
+                      .paper_chance = [](const TaskOptions&, int) { return 1.6; },
+                      .title = [](const TaskOptions& o) { return o.variant; }};
+} // namespace task_kinds
 
 } // namespace fci

@@ -5,6 +5,7 @@
 #include "core/check.h"
 #include "core/words.h"
 #include "tasks/hotpot_world.h"
+#include "tasks/task.h"
 
 namespace fci {
 namespace {
@@ -104,5 +105,22 @@ Dataset generate_hotpot_text(const TaskOptions& o, int count, uint64_t seed, Str
     }
     return d;
 }
+
+namespace task_kinds {
+extern const Task hotpotqa{
+    .name = "hotpotqa",
+    .about = "hotpotqa",
+    .length = 1024,
+    .vocab = [](const TaskOptions&) { return 8192; },
+    .is_text = true,
+    .require =
+        [](const TaskOptions& o) {
+            if (o.vocab <= text_first_word)
+                fail(Exit::usage, "--vocab {} leaves no token for a word: at least {}", o.vocab, text_first_word + 1);
+        },
+    .generate = [](const TaskOptions& o, int count, uint64_t seed, Stream stream, Workers& workers,
+                   std::vector<Annotation>*) { return generate_hotpot_text(o, count, seed, stream, workers); },
+    .title = [](const TaskOptions&) -> std::string { return "text"; }};
+} // namespace task_kinds
 
 } // namespace fci

@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "core/files.h"
+#include "core/json.h"
 
 namespace fci {
 
@@ -47,58 +48,22 @@ void HotpotExample::settle() {
 
 int HotpotExample::lost_facts() const { return distinct_facts_ - static_cast<int>(supporting.size()); }
 
-namespace {
-
-// As json.dumps(ensure_ascii=False) writes a string.
-void add_string(std::string& json, std::string_view text) {
-    json += '"';
-    size_t plain = 0; // from here on nothing has to be escaped
-    for (size_t i = 0; i < text.size(); ++i) {
-        const auto c = static_cast<unsigned char>(text[i]);
-        if (c >= 0x20 && c != '"' && c != '\\') continue;
-        json.append(text, plain, i - plain);
-        plain = i + 1;
-        constexpr std::string_view named = "\b\f\n\r\t\"\\", letters = "bfnrt\"\\";
-        if (const size_t n = named.find(static_cast<char>(c)); n != std::string_view::npos) {
-            json += '\\', json += letters[n];
-        } else
-            json += fmt::format("\\u{:04x}", c);
-    }
-    json.append(text, plain);
-    json += '"';
-}
-
-} // namespace
-
 std::string hotpot_json(std::span<const HotpotExample> examples) {
-    std::string json = "[";
+    const auto text = [](std::string_view s) { return Json::raw(json_quote(s, true)); }; // as Python's json.dumps
+    Json all = Json::array();
     for (const HotpotExample& x : examples) {
-        if (&x != examples.data()) json += ',';
-        const std::pair<const char*, std::string_view> words[] = {{"{\"_id\":", x.id},
-                                                                  {",\"question\":", x.question},
-                                                                  {",\"answer\":", x.answer},
-                                                                  {",\"type\":", x.type},
-                                                                  {",\"level\":", x.level}};
-        for (const auto& [key, word] : words) json += key, add_string(json, word);
-        json += ",\"supporting_facts\":[";
-        for (const HotpotExample::Fact& f : x.facts) {
-            json += &f == x.facts.data() ? "[" : ",[";
-            add_string(json, f.title);
-            json += fmt::format(",{}]", f.index);
-        }
-        json += "],\"context\":[";
+        Json facts = Json::array(), context = Json::array(), j = Json::object();
+        for (const HotpotExample::Fact& f : x.facts) facts.push(Json::array().push(text(f.title)).push(f.index));
         for (const HotpotExample::Paragraph& p : x.paragraphs) {
-            json += &p == x.paragraphs.data() ? "[" : ",[";
-            add_string(json, p.title);
-            for (uint32_t s = p.begin; s < p.end; ++s) {
-                json += s == p.begin ? ",[" : ",";
-                add_string(json, x.sentences[s]);
-            }
-            json += "]]";
+            Json sentences = Json::array();
+            for (uint32_t s = p.begin; s < p.end; ++s) sentences.push(text(x.sentences[s]));
+            context.push(Json::array().push(text(p.title)).push(sentences));
         }
-        json += "]}";
+        j.add("_id", text(x.id)).add("question", text(x.question)).add("answer", text(x.answer));
+        j.add("type", text(x.type)).add("level", text(x.level)).add("supporting_facts", facts);
+        all.push(j.add("context", context));
     }
-    return json += "]";
+    return all.text();
 }
 
 void save_hotpot(const std::string& path, std::span<const HotpotExample> examples) {

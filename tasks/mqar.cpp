@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/check.h"
+#include "tasks/task.h"
 
 namespace fci {
 
@@ -84,7 +85,6 @@ Mqar::Mqar(const TaskOptions& options) : o_(options), many_(o_.queries == "many"
 
 void Mqar::require(const TaskOptions& o) {
     const bool many = o.queries == "many";
-    if (o.pairs < 1) fail(Exit::usage, "--pairs {}: at least 1", o.pairs);
     if (o.vocab < 4) fail(Exit::usage, "--vocab {} is too small for --task mqar: at least 4", o.vocab);
     if (o.pairs > o.vocab / 2 - 1)
         fail(Exit::usage, "--pairs {} need as many distinct keys, and --vocab {} has {}: take --vocab {} or more",
@@ -140,5 +140,58 @@ void Mqar::example(Rng& rng, const Example& out) const {
         for (int j = 0; j < N; ++j) out.annotation->pairs.push_back(2 * j);
     }
 }
+
+namespace {
+
+// The pairs stand first (key, value, key, value, ...), and the last row asks. With many queries the rows tell of their
+// key in a way that has no short formula.
+std::optional<AnswerLaw> law(const TaskOptions& o) {
+    if (o.queries != "one") return std::nullopt;
+    AnswerLaw law{{o.length - 1}, {{}}};
+    for (int pair = 0; pair < o.pairs; ++pair) law.answers[0].push_back(2 * pair);
+    return law;
+}
+
+// One of the N pairs' values, of which each other equals the label with probability 1/(V-H).
+double law_accuracy(const TaskOptions& o) { return 100.0 * (1 + (o.pairs - 1.0) / (o.vocab - o.vocab / 2)) / o.pairs; }
+
+double accuracy(const TaskOptions& o, const Dataset& test) { // the label's share of the values that are there
+    double share = 0;
+    for (size_t i = 0; i < test.label.size(); ++i) {
+        const int32_t* pairs = test.tokens.data() + static_cast<int64_t>(i / test.queries) * test.length;
+        for (int p = 0; p < o.pairs; ++p) share += pairs[2 * p + 1] == test.label[i];
+    }
+    return 100.0 * share / o.pairs / static_cast<double>(test.label.size());
+}
+
+} // namespace
+
+namespace task_kinds {
+extern const Task mqar{
+    .name = "mqar",
+    .about = "mqar",
+    .own = {"query_row", "queries", "pairs", "random_non_queries"},
+    .length = 256,
+    .vocab = [](const TaskOptions& o) { return o.queries == "many" ? 8192 : 256; },
+    .require = Mqar::require,
+    .generate =
+        [](const TaskOptions& o, int count, uint64_t seed, Stream stream, Workers& workers,
+           std::vector<Annotation>* annotations) {
+            const Mqar task(o);
+            return generate_examples(task, o, task.queries(), count, seed, stream, workers, annotations);
+        },
+    .idle =
+        [](const TaskOptions& o) {
+            std::vector<std::pair<std::string, std::string>> idle;
+            if (o.queries != "many") idle.emplace_back("random_non_queries", "--queries many");
+            return idle;
+        },
+    .law = law,
+    .law_accuracy = law_accuracy,
+    .accuracy = accuracy,
+    .filler_like_the_key = [](const TaskOptions&) { return std::optional(0.0); },
+    .paper_chance = [](const TaskOptions& o, int picks) { return 100.0 * std::min(picks, o.pairs) / o.pairs; },
+    .title = [](const TaskOptions& o) -> std::string { return o.queries == "one" ? "one query" : "many queries"; }};
+} // namespace task_kinds
 
 } // namespace fci

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/check.h"
+#include "tasks/task.h"
 
 namespace fci {
 
@@ -191,9 +192,8 @@ void show_examples(std::FILE* out, const TaskOptions& options, uint64_t seed, in
     check(!looked || looked->size() == size_t(count) * data.queries,
           "show_examples: {} entries for {} examples of {} queries", looked ? looked->size() : 0, count, data.queries);
     for (int i = 0; i < count; ++i) {
-        const std::string what = o.task == "der" ? o.variant : o.queries == "one" ? "one query" : "many queries";
-        fmt::print(out, "{}Example {} of {}, {} {}, length {}, seed {}\n", i ? "\n" : "", i + 1, count, o.task, what,
-                   o.length, seed);
+        fmt::print(out, "{}Example {} of {}, {} {}, length {}, seed {}\n", i ? "\n" : "", i + 1, count, o.task,
+                   task_of(o).title(o), o.length, seed);
         std::vector<Looked> mine;
         if (looked) mine.assign(looked->begin() + i * data.queries, looked->begin() + (i + 1) * data.queries);
         show_example(out, data, i, &annotations[i], style, looked ? &mine : nullptr);

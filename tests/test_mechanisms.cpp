@@ -7,6 +7,7 @@
 
 #include "model/fci.h"
 #include "ops/cross_entropy.h"
+#include "ops/routing_scores.h"
 #include "tests/catch.h"
 #include "train/trainer.h"
 

@@ -5,6 +5,9 @@
 #include <set>
 
 #include "model/fci.h"
+#include "ops/fourier.h"
+#include "ops/linear_attention.h"
+#include "ops/sparse_attention.h"
 #include "tests/catch.h"
 #include "tests/op_table.h"
 #include "tests/reference/linear_attention.h"
@@ -130,16 +133,16 @@ TEST_CASE("mixers name what does not fit", "[ops]") {
 
 TEST_CASE("representations: names, layers, hubs, and who gets positions", "[ops]") {
     const auto parsed = [](const char* text) {
-        const RepresentationKind r = parse_representation(text);
-        return std::pair(r.kind, r.layers);
+        const Mixing m(text);
+        return std::pair(std::string(m.kind->name), m.blocks());
     };
     CHECK(parsed("sparse-transformer:3") == std::pair(std::string("sparse-transformer"), 3));
     CHECK(parsed("fourier") == std::pair(std::string("fourier"), 1));
-    CHECK(parse_representation("perceiver:512").hubs == 512);
-    CHECK(parse_representation("perceiver").hubs == 1);
-    CHECK_THROWS_WITH(parse_representation("perceiver:513"), Contains("the number of hubs after ':' must be 1 to 512"));
-    CHECK_THROWS_WITH(parse_representation("linear-attention:65"), Contains("the number of layers after ':'"));
-    CHECK_THROWS_WITH(parse_representation("linear-attentoin"), Contains("did you mean 'linear-attention'?"));
+    CHECK(Mixing("perceiver:512").number == 512);
+    CHECK(Mixing("perceiver").number == 1);
+    CHECK_THROWS_WITH(Mixing("perceiver:513"), Contains("the number of hubs after ':' must be 1 to 512"));
+    CHECK_THROWS_WITH(Mixing("linear-attention:65"), Contains("the number of layers after ':'"));
+    CHECK_THROWS_WITH(Mixing("linear-attentoin"), Contains("did you mean 'linear-attention'?"));
     const auto names = [](const char* representation, const char* positions) {
         ModelOptions o;
         o.representation = representation, o.positions = positions;

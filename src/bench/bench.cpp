@@ -200,7 +200,7 @@ std::string json(const std::vector<Row>& rows) {
 
 void run_bench(const BenchOptions& b) {
     if (b.scaling) return run_scaling(b.out);
-    if (!b.representation.empty()) parse_representation(b.representation);
+    if (!b.representation.empty()) Mixing{b.representation};
     if (b.device == "cuda") return run_gpu_bench(b);
     const int threads = b.threads ? b.threads : Workers::available(), batch = TrainOptions{}.batch;
     std::FILE* out = b.json ? stderr : stdout;

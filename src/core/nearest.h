@@ -49,4 +49,15 @@ inline void expect_one_of(const std::string& where, const std::string& word, con
     fail(code, "{} {}: allowed are {}{}", where, word, fmt::join(allowed, ", "), did_you_mean(word, allowed));
 }
 
+// The kind of this name among pointers to all that there are; the same errors.
+template <class Kinds>
+auto find_kind(const std::string& where, const std::string& name, const Kinds& all, Exit code = Exit::usage)
+    -> decltype(*all[0]) {
+    std::vector<std::string> names;
+    for (const auto* kind : all)
+        if (names.emplace_back(kind->name) == name) return *kind;
+    expect_one_of(where, name, names, code);
+    fail(Exit::internal, "{} {}: not found", where, name);
+}
+
 } // namespace fci

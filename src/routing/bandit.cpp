@@ -6,6 +6,7 @@
 #include "core/check.h"
 #include "core/lapack.h"
 #include "core/rng.h"
+#include "routing/router.h"
 
 namespace fci {
 
@@ -78,5 +79,11 @@ void LinearBandit::learn(const double* x, double reward) {
     ++round_;
     stale_ = true;
 }
+
+namespace router_kinds {
+extern const RouterKind linucb{.name = "linucb", .type = RouterKind::bandit, .rule = BanditRule::lin_ucb};
+extern const RouterKind thompson{.name = "thompson", .type = RouterKind::bandit, .rule = BanditRule::thompson};
+extern const RouterKind oful{.name = "oful", .type = RouterKind::bandit, .rule = BanditRule::oful};
+} // namespace router_kinds
 
 } // namespace fci

@@ -19,7 +19,7 @@
 
 namespace fci {
 
-enum class BanditRule { lin_ucb, thompson, oful };
+enum class BanditRule : int { lin_ucb, thompson, oful };
 
 class LinearBandit {
 public:

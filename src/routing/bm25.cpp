@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "routing/bloom.h"
+#include "routing/router.h"
 
 namespace fci {
 
@@ -60,5 +61,9 @@ std::vector<int> best_units(const std::vector<double>& scores, int k) {
     order.resize(n);
     return order;
 }
+
+namespace router_kinds {
+extern const RouterKind bm25{.name = "bm25", .type = RouterKind::text_index};
+} // namespace router_kinds
 
 } // namespace fci

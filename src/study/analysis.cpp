@@ -204,7 +204,7 @@ Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how
                               o.model.representation, o.model.router, trainer.steps_done(), trainer.test_set().count,
                               std::min(sequences, trainer.test_set().count)));
     const Chance& chance = trainer.chance();
-    if (o.model.router != "none")
+    if (router_kind(o.model.router).routes())
         progress.line(
             fmt::format("chance of routing {:.1f}% at {}, {:.1f}% at 1", chance.at_k, o.model.top_k, chance.at_1));
     progress.line(fmt::format("{:<24}{:>9}{:>9}", "", "start", "trained"));
@@ -239,17 +239,23 @@ Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how
     }
     if (!how.json) return Exit::ok;
     const auto object = [](const std::map<std::string, double>& numbers) {
-        std::string s;
-        for (const auto& [name, value] : numbers)
-            s += fmt::format("{}{}:{}", s.empty() ? "" : ",", json_quote(name), value);
-        return "{" + s + "}";
+        Json j = Json::object();
+        for (const auto& [name, value] : numbers) j.add(name, value);
+        return j;
     };
-    fmt::print("{{\"trained\":{},\"start\":{},\"wqk_singular_values\":{{\"start\":[{}],\"trained\":[{}]}},"
-               "\"curve\":{},\"transition_epoch\":{},\"chance\":{{\"routing_at_k\":{},\"routing_at_1\":{}}},"
-               "\"sequences\":{},\"steps\":{},\"provenance\":{}}}\n",
-               object(now), object(start), fmt::join(start_sigma, ","), fmt::join(sigma, ","), curve_json(run),
-               run.transition_epoch ? std::to_string(run.transition_epoch) : "null", chance.at_k, chance.at_1, std::min(sequences, trainer.test_set().count),
-               trainer.steps_done(), provenance_json(trainer.options(), trainer.data_hash()));
+    const auto array = [](const auto& numbers) {
+        Json j = Json::array();
+        for (const auto x : numbers) j.push(x);
+        return j;
+    };
+    Json j = Json::object(), blind = Json::object();
+    j.add("trained", object(now)).add("start", object(start));
+    j.add("wqk_singular_values", Json::object().add("start", array(start_sigma)).add("trained", array(sigma)));
+    j.add("curve", curve_json(run)).add("transition_epoch", transition_json(run));
+    j.add("chance", blind.add("routing_at_k", chance.at_k).add("routing_at_1", chance.at_1));
+    j.add("sequences", std::min(sequences, trainer.test_set().count)).add("steps", trainer.steps_done());
+    j.add("provenance", Json::raw(provenance_json(trainer.options(), trainer.data_hash())));
+    fmt::print("{}\n", j.text());
     return Exit::ok;
 }
 

@@ -18,6 +18,11 @@
 namespace fci {
 namespace {
 
+template <Measured how>
+bool measured(const Row& row) {
+    return row.measured == how;
+}
+
 // What every one of them begins with.
 struct Loaded {
     Study study;
@@ -42,7 +47,7 @@ Results read(const std::string& folder, const std::string& scale) {
 // For tables: with them the results of indices on HotpotQA, which are those of scale paper at every scale.
 Results read_for_table(const std::string& folder, const std::string& scale, const std::vector<Row>& rows) {
     Results results = read(folder, scale);
-    if (scale != "paper" && std::any_of(rows.begin(), rows.end(), on_hotpot))
+    if (scale != "paper" && std::any_of(rows.begin(), rows.end(), measured<Measured::by_index>))
         results.take_indices(read(folder, "paper"));
     return results;
 }
@@ -222,9 +227,9 @@ Exit reproduce(const StudyOptions& o) {
     if (o.words.empty()) fail(Exit::usage, "reproduce: which rows? an id, a group or all (fci rows lists them)");
     Loaded l(o);
     std::vector<Row> indices, text;
-    std::copy_if(l.rows.begin(), l.rows.end(), std::back_inserter(indices), on_hotpot);
-    std::copy_if(l.rows.begin(), l.rows.end(), std::back_inserter(text), learns_text);
-    std::erase_if(l.rows, on_hotpot);
+    std::copy_if(l.rows.begin(), l.rows.end(), std::back_inserter(indices), measured<Measured::by_index>);
+    std::copy_if(l.rows.begin(), l.rows.end(), std::back_inserter(text), measured<Measured::on_file_too>);
+    std::erase_if(l.rows, measured<Measured::by_index>);
     if (indices.empty() && text.empty() && !o.data.empty())
         fail(Exit::usage, "--data {}: none of these rows is on HotpotQA: leave it out", o.data);
     const HotpotData data = load_hotpot_data(o.data, o.how.threads); // what is wrong with it is known before the work
@@ -301,7 +306,7 @@ void apply_reading(Options& o, const std::string& word, const Given& given) {
              "--reading {} and --resume: a resumed run has the options it was started with; leave "
              "--reading out",
              word);
-    if (!o.train.data.empty() && o.task.task != "hotpotqa")
+    if (!o.train.data.empty() && !task_of(o.task).is_text)
         fail(Exit::usage, "--reading {} and --data: the sequences are made already; leave one of them out", word);
     Settings s = one_reading(nullptr, word).of_task(o.task);
     for (const auto& [key, value] : given) std::erase(s.keys, key);

@@ -4,8 +4,7 @@
 #include <cmath>
 #include <span>
 
-#include "routing/segment.h"
-#include "tasks/distant_evidence.h"
+#include "routing/router.h"
 #include "train/data.h"
 
 namespace fci {
@@ -22,30 +21,20 @@ double binomial_below(int n, double p, int k) {
     return sum;
 }
 
-double filler_like_the_key(const TaskOptions& o) {
-    if (o.task != "der" || !o.filler_repeats_key) return 0;
-    return (o.variant == "semantic" ? concept_size - 1.0 : 1.0) / (o.vocab - 1);
-}
-
 // In percent; nothing where there is no closed form.
 std::optional<double> oracle_ceiling(const TaskOptions& o, const Choice& c, const AnswerLaw& law) {
-    const double p = filler_like_the_key(o);
-    if (o.task == "der" && o.min_distance <= o.near_window + 1) return std::nullopt;
-    if (p == 0) return 100;
+    const std::optional<double> p = task_of(o).filler_like_the_key(o);
+    if (!p) return std::nullopt;
+    if (*p == 0) return 100;
     if (c.place_length > 1) return std::nullopt;
     double sum = 0;
     for (const std::vector<int>& answers : law.answers)
         for (size_t r = 0; r < answers.size(); ++r)
-            sum += binomial_below(static_cast<int>(r), p, c.k) / static_cast<double>(answers.size());
+            sum += binomial_below(static_cast<int>(r), *p, c.k) / static_cast<double>(answers.size());
     return 100 * sum / static_cast<double>(law.answers.size());
 }
 
-bool by_law(const Options& o) { return generates(o) && (o.task.task == "der" || o.task.task == "mqar"); }
-
-bool may_be_the_answer(bool semantic, int key, int token) {
-    if (!semantic) return token == key;
-    return token > 0 && token != key && concept_of(token) == concept_of(key);
-}
+bool by_law(const Options& o) { return generates(o) && task_of(o.task).law; }
 
 // The k places that hold most of these positions (ascending); ties to the lower.
 std::vector<int> likeliest(std::span<const int> positions, int place_length, int k) {
@@ -69,10 +58,9 @@ Control compare(int64_t hits, int64_t queries, double expected) {
 } // namespace
 
 Choice choice_of(const Options& o) {
-    const int width = o.task.length / SegmentRouter::segments;
-    if (router_kind(o.model.router) == RouterKind::bandit) return {1, width, true};
-    const bool segments = o.model.router == "bloom" || o.model.router.starts_with("segment-");
-    return {o.model.top_k, segments ? width : 1, false};
+    const int width = o.task.length / segment_count;
+    if (router_kind(o.model.router).type == RouterKind::bandit) return {1, width, true};
+    return {o.model.top_k, router_kind(o.model.router).place_length(o.task.length), false};
 }
 
 std::optional<Chance> exact_chance(const TaskOptions& o, const Choice& c) {
@@ -92,7 +80,8 @@ Controls run_controls(const TaskOptions& o, const Choice& c, const Dataset& d) {
         at[law->rows[i]] = i;
         if (!c.within) guesses.push_back(likeliest(law->answers[i], place_length, c.k));
     }
-    const bool semantic = o.task == "der" && o.variant == "semantic";
+    const auto of_task = task_of(o).may_be_the_answer;
+    const auto may_be = [&](int key, int token) { return of_task ? of_task(o, key, token) : token == key; };
     int64_t seen = 0, guessed = 0;
     for (size_t i = 0; i < d.answer.size(); ++i) {
         const int32_t* tokens = d.tokens.data() + static_cast<int64_t>(i / d.queries) * d.length;
@@ -107,7 +96,7 @@ Controls run_controls(const TaskOptions& o, const Choice& c, const Dataset& d) {
         }
         int last = -1, looked_at = 0; // the k lowest places with the key
         for (const int a : answers) {
-            if (a / place_length == last || !may_be_the_answer(semantic, tokens[row], tokens[a])) continue;
+            if (a / place_length == last || !may_be(tokens[row], tokens[a])) continue;
             last = a / place_length;
             seen += last == place;
             if (++looked_at == c.k) break;
@@ -171,13 +160,11 @@ bool ControlsOfRows::on_its_data(const Result& r) {
 
 std::optional<double> paper_chance(const Options& o, const std::string& quantity) {
     const bool routing = quantity == "routing";
-    if ((!routing && quantity != "accuracy") || (o.task.task != "der" && o.task.task != "mqar")) return std::nullopt;
+    if ((!routing && quantity != "accuracy") || !task_of(o.task).paper_chance) return std::nullopt;
     const Choice c = choice_of(o);
     if (routing && c.within) return 100.0 / 32;
-    if (routing && (o.model.router == "bloom" || o.model.router.starts_with("segment-")))
-        return 100.0 * c.k / SegmentRouter::segments;
-    if (o.task.task == "der") return 1.6;
-    return 100.0 * (routing ? std::min(c.k, o.task.pairs) : 1) / o.task.pairs;
+    if (routing && router_kind(o.model.router).by_segment) return 100.0 * c.k / segment_count;
+    return task_of(o.task).paper_chance(o.task, routing ? c.k : 1);
 }
 
 } // namespace fci

@@ -20,14 +20,14 @@ std::string other_origin(const std::string& folder, const RunOptions& run) {
     const std::string path = folder + "/config.toml";
     if (!std::filesystem::exists(path)) return "";
     const toml::table config = parse_toml(read_file(path), path, Exit::bad_data);
-    std::string members;
+    Json origin = Json::object();
     bool differs = false;
     for (const auto& [key, now] : provenance(run)) {
         const std::string then = config["provenance"][key].value_or(std::string());
         differs |= then != now;
-        members += fmt::format("{}{}:{}", members.empty() ? "" : ",", json_quote(key), json_quote(then));
+        origin.add(key, then);
     }
-    return differs ? fmt::format("\"started_with\":{{{}}},", members) : "";
+    return differs ? "\"started_with\":" + origin.text() + "," : "";
 }
 
 } // namespace
@@ -57,7 +57,7 @@ void read_log(const std::string& path, Result& r) {
 void set_numbers(Result& r, const Trainer& trainer, const Counts& c) {
     const Chance& chance = trainer.chance();
     const Dataset& test = trainer.test_set();
-    if (trainer.options().model.router != "none") {
+    if (router_kind(trainer.options().model.router).routes()) {
         r.metrics.at_k = c.percent(c.at_k), r.metrics.at_1 = c.percent(c.at_1);
         r.chance.at_k = chance.at_k, r.chance.at_1 = chance.at_1;
     }
@@ -75,7 +75,7 @@ void set_numbers(Result& r, const Trainer& trainer, const Counts& c) {
 }
 
 FinalTest final_of(const Counts& c, const Trainer& trainer) {
-    const bool routes = trainer.options().model.router != "none";
+    const bool routes = router_kind(trainer.options().model.router).routes();
     FinalTest f;
     f.queries = c.queries;
     if (routes) f.metrics.at_k = c.percent(c.at_k), f.metrics.at_1 = c.percent(c.at_1);
@@ -94,7 +94,7 @@ std::optional<Result> execute(const PlannedRun& run, const std::string& scale, c
     Result r;
     r.hash = run.hash, r.scale = scale, r.seed = o.train.seed;
 
-    if (router_kind(o.model.router) != RouterKind::in_model) {
+    if (router_kind(o.model.router).type != RouterKind::in_model) {
         const IndexOutcome x = run_index(o, &progress);
         r.metrics.at_k = x.counts.percent(x.counts.at_k), r.metrics.at_1 = x.counts.percent(x.counts.at_1);
         r.chance.at_k = x.chance.at_k, r.chance.at_1 = x.chance.at_1;

@@ -47,29 +47,31 @@ void write_per_example(const std::string& path, const std::vector<HotpotExample>
     write_file_atomically(path, text);
 }
 
-std::string options_json(const HotpotOptions& o) {
-    std::string text = fmt::format("\"method\":\"{}\",\"unit\":\"{}\",\"top_k\":{}", o.method, o.unit, o.top_k);
-    if (o.unit == "segments") text += fmt::format(",\"segments\":{}", o.segments);
-    if (o.method == "bm25")
-        text += fmt::format(",\"bm25\":\"{}\",\"k1\":{},\"b\":{}", o.bm25.variant, o.bm25.k1, o.bm25.b);
-    if (o.method != "random") text += fmt::format(",\"tokeniser\":\"{}\"", o.tokeniser);
-    if (o.method != "bm25") text += fmt::format(",\"seed\":{}", o.seed);
-    return text;
+Json options_json(const HotpotOptions& o) {
+    Json j = Json::object();
+    j.add("method", o.method).add("unit", o.unit).add("top_k", o.top_k);
+    if (o.unit == "segments") j.add("segments", o.segments);
+    if (o.method == "bm25") j.add("bm25", o.bm25.variant).add("k1", o.bm25.k1).add("b", o.bm25.b);
+    if (o.method != "random") j.add("tokeniser", o.tokeniser);
+    if (o.method != "bm25") j.add("seed", o.seed);
+    return j;
 }
 
 void print_json(const HotpotCommand& c, const HotpotFile& file, const HotpotResult& r) {
-    std::string text = fmt::format("{{\"task\":\"hotpotqa\",{},\"n\":{}", options_json(c.options), r.examples);
-    text += fmt::format(",\"skipped\":{{\"malformed\":{},\"too_few_sentences\":{},\"no_supporting_sentence\":{}}}",
-                        file.malformed, r.too_short, r.without_support);
-    text += fmt::format(",\"lost_facts\":{},\"right_units\":{}", file.lost_facts, r.right_units);
+    Json j = Json::object(), skipped = Json::object(), from = Json::object();
+    skipped.add("malformed", file.malformed).add("too_few_sentences", r.too_short);
+    skipped.add("no_supporting_sentence", r.without_support);
+    j.add("task", "hotpotqa").merge(options_json(c.options)).add("n", r.examples).add("skipped", skipped);
+    j.add("lost_facts", file.lost_facts).add("right_units", r.right_units);
     for (size_t m = 0; m < r.numbers.size(); ++m) {
         const HotpotResult::Number& x = r.numbers[m];
-        text += fmt::format(",\"{}\":{{\"value\":{},\"low\":{},\"high\":{},\"chance\":{}}}", HotpotMeasure::names[m],
-                            x.value, x.low, x.high, x.chance);
+        Json number = Json::object();
+        number.add("value", x.value).add("low", x.low).add("high", x.high).add("chance", x.chance);
+        j.add(HotpotMeasure::names[m], number);
     }
-    text += fmt::format(",\"seconds\":{:.3f},\"provenance\":{{", r.seconds);
-    for (const auto& [name, value] : provenance()) text += json_quote(name) + ":" + json_quote(value) + ",";
-    fmt::print("{}\"data\":{},\"data_hash\":\"{:016x}\"}}}}\n", text, json_quote(c.data), file.hash);
+    for (const auto& [name, value] : provenance()) from.add(name, value);
+    from.add("data", c.data).add("data_hash", fmt::format("{:016x}", file.hash));
+    fmt::print("{}\n", j.add("seconds", Json::number("{:.3f}", r.seconds)).add("provenance", from).text());
 }
 
 void print_table(const HotpotCommand& c, const HotpotResult& r) {

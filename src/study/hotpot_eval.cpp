@@ -84,7 +84,7 @@ HotpotResult::Number summary(size_t measure, double sum, double squares, double 
 } // namespace
 
 void check_hotpot(const HotpotOptions& o) {
-    expect_one_of("--method", o.method, {"bm25", "bloom", "random"});
+    expect_one_of("--method", o.method, hotpot_methods);
     expect_one_of("--unit", o.unit, {"segments", "sentences", "paragraphs"});
     expect_one_of("--tokeniser", o.tokeniser, {"whitespace", "letters"});
     expect_one_of("--bm25", o.bm25.variant, {"okapi", "lucene"});

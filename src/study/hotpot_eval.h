@@ -23,6 +23,8 @@
 
 namespace fci {
 
+inline const std::vector<std::string> hotpot_methods{"bm25", "bloom", "random"};
+
 struct HotpotOptions {
     std::string method = "bm25";          // bm25 | bloom | random
     std::string unit = "segments";        // segments | sentences | paragraphs

@@ -67,17 +67,11 @@ void print_source(const HotpotData& data) {
 
 } // namespace
 
-bool on_hotpot(const Row& row) {
-    return row.task == "hotpotqa" && row.needs == "hotpotqa" && (row.router == "bm25" || row.router == "random");
-}
-
 Options index_options(const Row& row) {
     Options o;
-    o.task.task = "hotpotqa", o.model.router = row.router, o.model.top_k = HotpotOptions().top_k;
+    o.task.task = row.task, o.model.router = row.router, o.model.top_k = HotpotOptions().top_k;
     return canonical(o);
 }
-
-bool learns_text(const Row& row) { return row.task == "hotpotqa" && row.needs.empty(); }
 
 bool is_official(const MeasuredOn& f) {
     return !f.generated && f.bytes == static_cast<int64_t>(hotpot_dev.bytes) &&

@@ -22,9 +22,7 @@
 
 namespace fci {
 
-bool on_hotpot(const Row&);               // waits for nothing but the data
-Options index_options(const Row&);        // by which its results are found
-bool learns_text(const Row&);             // trains on HotpotQA's task
+Options index_options(const Row&);        // by which the results of a row measured by an index are found
 bool is_official(const MeasuredOn&);      // by size and number of examples
 std::string file_text(const MeasuredOn&); // what a file is, in a sentence for people
 

@@ -2,14 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <numeric>
-#include <set>
 
 #include "core/signals.h"
 #include "routing/bandit.h"
-#include "routing/bloom.h"
-#include "routing/segment.h"
+#include "routing/index.h"
 #include "train/provenance.h"
 
 namespace fci {
@@ -79,7 +75,7 @@ void train_raw(Trainer& trainer, Progress* progress) {
 
 void run_bandit(TrainerData data, const Dataset* final, IndexOutcome& out, Progress* progress) {
     const Options& o = out.options;
-    const int width = data.train.length / SegmentRouter::segments;
+    const int width = data.train.length / segment_count;
     out.chance = chance_within(o, data.train, data.test, width);
     data.options.model.router = "investigator";
     Trainer trainer(std::move(data));
@@ -89,12 +85,9 @@ void run_bandit(TrainerData data, const Dataset* final, IndexOutcome& out, Progr
     out.extra["raw_routing_at_1"] = raw.percent(raw.at_1);
 
     const bool product = o.train.bandit_context == "product";
-    const BanditRule rule = o.model.router == "linucb"     ? BanditRule::lin_ucb
-                            : o.model.router == "thompson" ? BanditRule::thompson
-                                                           : BanditRule::oful;
     Arms arms{trainer.parameter("token.weight").data, o.model.d_model, width, product};
     const int d = o.model.d_model * (product ? 1 : 2);
-    LinearBandit bandit(rule, d, static_cast<uint64_t>(o.train.seed));
+    LinearBandit bandit(router_kind(o.model.router).rule.value(), d, static_cast<uint64_t>(o.train.seed));
     const Dataset& train = trainer.train_set();
     const auto rounds = static_cast<int64_t>(train.answer.size()), last_tenth = rounds - (rounds + 9) / 10;
     int64_t rewards = 0;
@@ -122,102 +115,22 @@ void run_bandit(TrainerData data, const Dataset* final, IndexOutcome& out, Progr
     if (final) out.final = greedy(*final);
 }
 
-// Draws for query i of the test set; the steps below 2^32 are the hashes of tokens.
-Rng order_of_query(const Options& o, int64_t i) {
-    return {static_cast<uint64_t>(o.train.seed), Stream::index, (uint64_t{1} << 32) + static_cast<uint64_t>(i)};
-}
-
-// The first k of a random order of `values`  [Fisher & Yates].
-void shuffle_first(std::vector<int>& values, int k, Rng rng) {
-    const auto n = static_cast<int>(values.size());
-    for (int i = 0; i < std::min(k, n - 1); ++i) std::swap(values[i], values[rng.between(i, n)]);
-    values.resize(std::min(k, n));
-}
-
-void count_choice(Counts& c, const std::vector<int>& chosen, int right) {
-    ++c.queries;
-    c.at_k += std::find(chosen.begin(), chosen.end(), right) != chosen.end();
-    c.at_1 += !chosen.empty() && chosen[0] == right;
-}
-
-Counts count_bloom(const Dataset& test, const Options& o, std::map<std::string, double>& extra) {
-    constexpr int segments = SegmentRouter::segments;
-    const int width = test.length / segments, k = o.model.top_k;
-    const BloomHashes hashes(static_cast<uint64_t>(o.train.seed), test.vocab);
-    const int key_after = o.task.query_row == "marker" ? 1 : 0; // the row before the key asks for it
-    Counts counts;
-    int64_t without_key = 0, false_positives = 0, candidates = 0;
-    double theory = 0;
-    for (int s = 0; s < test.count; ++s) {
-        const int32_t* tokens = test.tokens.data() + int64_t{s} * test.length;
-        std::vector<BloomFilter> filters(segments, BloomFilter(hashes));
-        std::vector<std::set<int32_t>> sets; // what the filters stand for
-        for (int g = 0; g < segments; ++g) {
-            sets.emplace_back(tokens + g * width, tokens + (g + 1) * width);
-            for (int32_t token : sets[g]) filters[g].add(token);
-        }
-        for (int r = 0; r < test.queries; ++r) {
-            const int64_t i = int64_t{s} * test.queries + r;
-            const int32_t key = tokens[test.query[i] + key_after];
-            std::vector<int> found;
-            for (int g = 0; g < segments; ++g) {
-                if (g == test.query[i] / width) continue;
-                const bool may = filters[g].may_hold(key);
-                if (may) found.push_back(g);
-                if (sets[g].contains(key)) continue;
-                ++without_key;
-                false_positives += may;
-                theory += bloom_false_positive_rate(hashes.bits(), hashes.count(), static_cast<int>(sets[g].size()));
-            }
-            candidates += static_cast<int64_t>(found.size());
-            shuffle_first(found, k, order_of_query(o, i));
-            count_choice(counts, found, test.answer[i] / width);
-        }
-    }
-    const double of = static_cast<double>(std::max<int64_t>(1, without_key));
-    extra["false_positive_rate"] = 100 * static_cast<double>(false_positives) / of;
-    extra["false_positive_theory"] = 100 * theory / of;
-    extra["candidates"] = static_cast<double>(candidates) / static_cast<double>(counts.queries);
-    return counts;
-}
-
-Counts count_random(const Dataset& test, const Options& o) {
-    Counts counts;
-    std::vector<int> positions;
-    for (size_t i = 0; i < test.answer.size(); ++i) {
-        positions.resize(test.length);
-        std::iota(positions.begin(), positions.end(), 0);
-        shuffle_first(positions, o.model.top_k, order_of_query(o, static_cast<int64_t>(i)));
-        count_choice(counts, positions, test.answer[i]);
-    }
-    return counts;
-}
-
-// The best blind rule that the training set shows, as counts.
-Counts count_blind(const Dataset& train, const Dataset& test, const Options& o) {
-    const Chance fitted = fit_chance(o.task, train, test, o.model.top_k);
-    const auto n = static_cast<double>(test.answer.size());
-    Counts counts;
-    counts.queries = std::llround(n);
-    counts.at_k = std::llround(fitted.at_k * n / 100), counts.at_1 = std::llround(fitted.at_1 * n / 100);
-    return counts;
-}
-
 } // namespace
 
 IndexOutcome run_index(const Options& resolved, Progress* progress) {
     const auto start = std::chrono::steady_clock::now();
     const std::string& router = resolved.model.router;
-    check(router_kind(router) != RouterKind::in_model, "run_index: {} is not an index", router);
+    const RouterKind& kind = router_kind(router);
+    check(kind.choose || kind.rule, "run_index: {} is no index over tokens and no bandit", router);
     Options o = resolved;
     o.model.representation = "raw"; // no mixing: embeddings (bandits) or the tokens themselves
     TrainerData data = make_data(o);
     IndexOutcome out;
     out.options = data.options;
     check_model(out.options.model, data.train.vocab, data.train.length);
-    if (router != "random" && router != "blind" && data.train.length % SegmentRouter::segments != 0)
+    if ((kind.by_segment || kind.type == RouterKind::bandit) && data.train.length % segment_count != 0)
         fail(Exit::usage, "--length {} must be a multiple of {} for --router {}, which looks at {} segments",
-             data.train.length, SegmentRouter::segments, router, SegmentRouter::segments);
+             data.train.length, segment_count, router, segment_count);
     out.data_hash = hash_of(data.train, data.test);
     if (progress) {
         progress->line(fmt::format("{}  router {}  L {}  {} training and {} test sequences", out.options.task.task,
@@ -226,17 +139,23 @@ IndexOutcome run_index(const Options& resolved, Progress* progress) {
     }
     Workers workers(out.options.run.threads);
     const std::optional<Dataset> final = final_test_set(out.options, workers);
-    if (router_kind(router) == RouterKind::bandit)
+    if (kind.type == RouterKind::bandit)
         run_bandit(std::move(data), final ? &*final : nullptr, out, progress);
     else {
-        const bool bloom = router == "bloom";
-        out.chance = chance_of(out.options, data, bloom ? data.test.length / SegmentRouter::segments : 1);
-        std::map<std::string, double> of_final; // shown of the test set
+        const Options& o = out.options;
+        out.chance = chance_of(o, data, kind.place_length(data.test.length));
         const auto counts = [&](const Dataset& test, std::map<std::string, double>& extra) {
-            return bloom                ? count_bloom(test, out.options, extra)
-                   : router == "random" ? count_random(test, out.options)
-                                        : count_blind(data.train, test, out.options);
+            const IndexHits hits = kind.choose(
+                {test, o.model.top_k, o.task.query_row == "marker", static_cast<uint64_t>(o.train.seed), [&] {
+                     const Chance fitted = fit_chance(o.task, data.train, test, o.model.top_k);
+                     return std::array{fitted.at_k, fitted.at_1};
+                 }});
+            extra = hits.extra;
+            Counts c;
+            c.queries = hits.queries, c.at_k = hits.at_k, c.at_1 = hits.at_1;
+            return c;
         };
+        std::map<std::string, double> of_final; // shown of the test set
         out.counts = counts(data.test, out.extra);
         if (final) out.final = counts(*final, of_final);
     }
@@ -249,10 +168,11 @@ Exit train_index(const Options& asked, const Given& given) {
     const SignalGuard guard;
     const Options o = options_to_train(asked, given);
     const std::string& router = o.model.router;
+    const bool bandit = router_kind(router).type == RouterKind::bandit, by_segment = router_kind(router).by_segment;
     for (const auto& [key, word] : given)
         if (key == "representation" && word != "raw")
             fail(Exit::usage, "--representation {}: --router {} looks at raw {}; leave the flag out", word, router,
-                 router_kind(router) == RouterKind::bandit ? "embeddings" : "tokens");
+                 bandit ? "embeddings" : "tokens");
     if (!o.run.out.empty() || o.run.checkpoint_every)
         fail(Exit::usage, "{}: --router {} saves nothing; leave the flag out",
              o.run.out.empty() ? "--checkpoint-every" : "--out " + o.run.out, router);
@@ -263,26 +183,25 @@ Exit train_index(const Options& asked, const Given& given) {
     const std::string at_1 = fmt::format("{:5.1f}% (chance {:.1f})", c.percent(c.at_1), chance.at_1);
     progress.line(
         fmt::format("done in {}: {}", duration(out.seconds),
-                    router_kind(router) == RouterKind::bandit
-                        ? fmt::format("routing@1 {} within the answer's segment", at_1)
-                        : fmt::format("routing@{} {:5.1f}% (chance {:.1f})  @1 {}{}", out.options.model.top_k,
-                                      c.percent(c.at_k), chance.at_k, at_1, router == "bloom" ? " by segments" : "")));
+                    bandit ? fmt::format("routing@1 {} within the answer's segment", at_1)
+                           : fmt::format("routing@{} {:5.1f}% (chance {:.1f})  @1 {}{}", out.options.model.top_k,
+                                         c.percent(c.at_k), chance.at_k, at_1, by_segment ? " by segments" : "")));
     if (const auto& f = out.final)
         progress.line(fmt::format("final test, {} queries:  routing@{} {:.1f}%  @1 {:.1f}%", f->queries,
-                                  router_kind(router) == RouterKind::bandit ? 1 : out.options.model.top_k,
-                                  f->percent(f->at_k), f->percent(f->at_1)));
+                                  bandit ? 1 : out.options.model.top_k, f->percent(f->at_k), f->percent(f->at_1)));
     for (const auto& [name, value] : out.extra) progress.line(fmt::format("  {:<26}{:6.2f}", name, value));
-    if (o.run.json) {
-        std::string extra;
-        if (const auto& f = out.final)
-            extra = fmt::format("\"final\":{{\"queries\":{},\"routing_at_k\":{},\"routing_at_1\":{}}},", f->queries,
-                                f->percent(f->at_k), f->percent(f->at_1));
-        for (const auto& [name, value] : out.extra) extra += fmt::format("{}:{},", json_quote(name), value);
-        fmt::print("{{\"routing_at_k\":{},\"routing_at_1\":{},\"chance\":{{\"routing_at_k\":{},\"routing_at_1\":{}}},{}"
-                   "\"seconds\":{:.3f},\"provenance\":{}}}\n",
-                   c.percent(c.at_k), c.percent(c.at_1), chance.at_k, chance.at_1, extra, out.seconds,
-                   provenance_json(out.options, out.data_hash));
-    }
+    if (!o.run.json) return Exit::ok;
+    const auto of = [](double at_k, double at_1) {
+        return Json::object().add("routing_at_k", at_k).add("routing_at_1", at_1);
+    };
+    Json j = of(c.percent(c.at_k), c.percent(c.at_1));
+    j.add("chance", of(chance.at_k, chance.at_1));
+    if (const auto& f = out.final)
+        j.add("final", Json::object().add("queries", f->queries).merge(of(f->percent(f->at_k), f->percent(f->at_1))));
+    for (const auto& [name, value] : out.extra) j.add(name, value);
+    j.add("seconds", Json::number("{:.3f}", out.seconds));
+    j.add("provenance", Json::raw(provenance_json(out.options, out.data_hash)));
+    fmt::print("{}\n", j.text());
     return Exit::ok;
 }
 

@@ -8,12 +8,11 @@
 // get the same for q, so the greedy choice cannot depend on q at all. What it learns is which tokens are answers more
 // often, not to compare.
 //
-// bloom (routing/bloom.h), a filter of 256 bits and 3 hashes a segment, made of its tokens. Candidates: the segments
-// that may hold the query's key, without the query's own, in random order. at_k, at_1: the answer's segment is among
-// the first k, is the first; too few are not filled up.
+// bloom (routing/bloom.h), a filter of 256 bits and 3 hashes a segment. at_k, at_1: the answer's segment is among the
+// first k, is the first.
 //
-// random, blind: k positions drawn without looking; the best content-blind rule that the training set shows, which
-// comes out at chance but for what the sets leave to luck.
+// random, blind (routing/index.cpp): k positions drawn without looking; the best content-blind rule that the training
+// set shows, which comes out at chance but for what the sets leave to luck.
 //
 // Chance: as in train/chance.h; of a bandit that of a rule that also knows the answer's segment, of bloom that of
 // segments.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "routing/router.h"
 #include "study/hotpot_rows.h"
 
 namespace fci {
@@ -117,10 +118,10 @@ std::vector<const Result*> seeds_in(const Case& c, const Results& results, int64
 
 std::vector<std::pair<std::string, std::string>> shown(const Row& row) {
     if (!row.paper.empty()) return row.paper;
-    if (learns_text(row)) return {{"routing", ""}, {"all", ""}, {"transition_epoch", ""}};
-    const std::string& router = row.settings.values.model.router; // a file of one's own: what its runs have
-    if (router == "none") return {{"accuracy", ""}};
-    if (router_kind(router) != RouterKind::in_model) return {{"routing", ""}};
+    if (row.measured == Measured::on_file_too) return {{"routing", ""}, {"all", ""}, {"transition_epoch", ""}};
+    const RouterKind& router = router_kind(row.settings.values.model.router); // a file of one's own: what its runs have
+    if (!router.routes()) return {{"accuracy", ""}};
+    if (router.type != RouterKind::in_model) return {{"routing", ""}};
     return {{"routing", ""}, {"accuracy", ""}, {"transition_epoch", ""}};
 }
 
@@ -156,9 +157,9 @@ std::vector<Line> lines_of(const std::vector<Case>& cases, const Results& own, c
             from_record = !results.empty();
         }
         const size_t first = lines.size();
-        const bool index = on_hotpot(c.row);
+        const bool index = c.row.measured == Measured::by_index;
         std::vector<MeasuredOn> files;
-        if (index || learns_text(c.row)) {
+        if (c.row.measured != Measured::here) {
             files = own.files(c.options);
             if (files.empty()) files = recorded.files(c.options);
         }

@@ -5,36 +5,15 @@
 #include <map>
 
 #include "core/files.h"
+#include "nn/representation.h"
+#include "routing/router.h"
 #include "study/hotpot_rows.h"
 
 namespace fci {
-namespace {
-
-// The length and vocabulary that a task takes by itself are written 0.
-void reset_task(TaskOptions& t) {
-    const TaskOptions start, given = t;
-    if (t.task == "der") {
-        t.queries = start.queries, t.pairs = start.pairs, t.random_non_queries = start.random_non_queries;
-        if (t.n_distractors == 0) t.distractor_key = start.distractor_key; // near_window still moves random numbers
-    } else if (t.task == "mqar") {
-        t.variant = start.variant, t.distractor_key = start.distractor_key, t.answer_side = start.answer_side;
-        t.query_at = start.query_at, t.filler_repeats_key = start.filler_repeats_key; // query_row is of mqar too
-        t.n_distractors = start.n_distractors, t.min_distance = start.min_distance, t.near_window = start.near_window;
-        if (t.queries == "one") t.random_non_queries = start.random_non_queries;
-    } else if (t.task == "hotpotqa") {
-        t = start, t.task = "hotpotqa", t.length = given.length, t.vocab = given.vocab;
-    } else
-        return;
-    TaskOptions own;
-    own.task = t.task, own.queries = t.queries;
-    own = resolve(own);
-    if (t.length == own.length) t.length = 0;
-    if (t.vocab == own.vocab) t.vocab = 0;
+bool learns(const Options& o) {
+    const RouterKind::Type type = router_kind(o.model.router).type;
+    return type == RouterKind::in_model || type == RouterKind::bandit;
 }
-
-} // namespace
-
-bool learns(const Options& o) { return router_kind(o.model.router) != RouterKind::index; }
 
 std::string rate_text(double rate) {
     const int e = static_cast<int>(std::floor(std::log10(rate) + 1e-9));
@@ -44,7 +23,7 @@ std::string rate_text(double rate) {
 Options canonical(Options o) {
     const Options start;
     o.run = start.run;
-    reset_task(o.task);
+    o.task = canonical(o.task);
     ModelOptions& m = o.model;
     TrainOptions& n = o.train;
     if (!learns(o)) {
@@ -54,16 +33,16 @@ Options canonical(Options o) {
         n.clip = start.train.clip, n.epochs = start.train.epochs, n.batch = start.train.batch;
         n.contrastive = start.train.contrastive;
     }
-    if (router_kind(m.router) == RouterKind::bandit) m.representation = "raw"; // the model that they look at
-    const RepresentationKind r = parse_representation(m.representation);
-    m.representation = r.text();
+    if (router_kind(m.router).type == RouterKind::bandit) m.representation = "raw"; // the model that they look at
+    const Mixing mixing(m.representation);
+    m.representation = mixing.text();
     m.positions = has_positions(m) ? "everywhere" : "none"; // in_mixer comes to one or the other
-    if (m.representation == "raw" && m.positions == "none" && router_kind(m.router) != RouterKind::bandit)
+    if (m.representation == "raw" && m.positions == "none" && router_kind(m.router).type != RouterKind::bandit)
         m.representation = "content-only"; // another name of the same model
     if (m.representation == "content-only") m.positions = start.model.positions;
-    if (r.kind != "global-mean") m.mean_residual = start.model.mean_residual;
-    if (m.router == "none") m.top_k = start.model.top_k, m.router_norm = start.model.router_norm;
-    if (router_kind(m.router) != RouterKind::bandit) n.bandit_context = start.train.bandit_context;
+    if (std::string_view(mixing.kind->name) != "global-mean") m.mean_residual = start.model.mean_residual;
+    if (!router_kind(m.router).routes()) m.top_k = start.model.top_k, m.router_norm = start.model.router_norm;
+    if (router_kind(m.router).type != RouterKind::bandit) n.bandit_context = start.train.bandit_context;
     if (n.contrastive == "none") n.contrastive_target = start.train.contrastive_target;
     return o;
 }
@@ -107,7 +86,7 @@ std::vector<Case> plan(const std::vector<Row>& rows, const Scale& scale) {
     std::vector<Case> cases;
     for (const Row& row : rows) {
         if (!row.needs.empty()) {
-            cases.push_back({row, on_hotpot(row) ? index_options(row) : Options(), {}});
+            cases.push_back({row, row.measured == Measured::by_index ? index_options(row) : Options(), {}});
             continue;
         }
         Options o;
@@ -164,7 +143,8 @@ std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, const std::vecto
 void stop_after(std::vector<PlannedRun>& runs, int epochs) {
     for (PlannedRun& r : runs)
         r.stop_after =
-            router_kind(r.options.model.router) == RouterKind::in_model && epochs < r.options.train.epochs ? epochs : 0;
+            router_kind(r.options.model.router).type == RouterKind::in_model && epochs < r.options.train.epochs ? epochs
+                                                                                                                : 0;
 }
 
 } // namespace fci

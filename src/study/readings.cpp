@@ -91,25 +91,21 @@ void Settings::apply(Options& to) const {
     Options from = values;
     const std::vector<Option> source = table(from), target = table(to);
     for (size_t i = 0; i < source.size(); ++i)
-        if (has(source[i].key))
-            std::visit([&](auto* p) { *p = *std::get<std::decay_t<decltype(p)>>(source[i].value); }, target[i].value);
+        if (has(source[i].key)) target[i].copy(source[i]);
 }
 
 std::string Settings::text(const std::string& key) const {
     Options o = values;
-    std::string word;
-    for (const Option& option : table(o))
-        if (option.key == key) word = option.text();
-    std::erase(word, '"');
-    return word;
+    const std::vector<Option> all = table(o);
+    const Option* option = find_option(all, key);
+    return option ? option->word() : "";
 }
 
 Settings Reading::of_task(const TaskOptions& task) const {
     Settings s = settings;
     TaskOptions of = task;
     if (s.has("task")) of.task = s.values.task.task;
-    for (const auto& [idle, owner] : idle_options(of))
-        std::erase_if(s.keys, [&](const std::string& key) { return flag_of(key) == "--" + idle; });
+    for (const auto& [idle, owner] : idle_options(of)) std::erase(s.keys, idle);
     return s;
 }
 

@@ -52,7 +52,8 @@ std::string oracle_text(const Line& line) {
 }
 
 std::string verdict_of(const Line& line, const std::string& scale) {
-    if (on_hotpot(line.of.row) && line.on && !line.paper.empty()) // at no scale: nothing of it is smaller
+    if (line.of.row.measured == Measured::by_index && line.on &&
+        !line.paper.empty()) // at no scale: nothing of it is smaller
         return is_official(*line.on) ? name(judge(line.quantity, *parse_paper(line.paper), line.ours)) : "a sample";
     if (line.on) return "-";
     if (!line.of.row.needs.empty() || !line.ran) return name(Verdict::not_run);
@@ -65,7 +66,7 @@ std::string verdict_of(const Line& line, const std::string& scale) {
 
 std::string command_text(const Line& line, const std::string& scale) {
     const Row& row = line.of.row;
-    if (line.on && on_hotpot(row)) return fmt::format("./fci reproduce {} --data FILE", row.id);
+    if (line.on && row.measured == Measured::by_index) return fmt::format("./fci reproduce {} --data FILE", row.id);
     if (!row.needs.empty()) return "needs " + row.needs;
     return fmt::format("./fci reproduce {}{} --scale {}{}", row.foreign ? row.file : row.base_id(),
                        row.under.empty() ? "" : " --reading " + row.under, scale, line.on ? " --data FILE" : "");
@@ -115,7 +116,7 @@ std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
     bool recorded = false, own = false, failing = false;
     std::map<std::string, std::string> files; // by hash
     for (const Line& l : lines) {
-        recorded |= l.recorded, own |= learns_text(l.of.row);
+        recorded |= l.recorded, own |= l.of.row.measured == Measured::on_file_too;
         if (l.on) files[l.on->hash] = file_text(*l.on);
         cells.push_back({l.of.row.label(), what_text(l), rate_of(l.of), l.paper, ours_text(l),
                          l.ours.chance ? fmt::format("{:.1f}", *l.ours.chance) : "-", oracle_text(l), beside_text(l),

@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "core/files.h"
+#include "core/json_read.h"
 #include "study/plan.h"
 #include "train/provenance.h"
 
@@ -18,59 +19,52 @@ namespace fci {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = simdjson::dom::element;
+using Element = simdjson::dom::element;
 
-// null: there is none. A number that is not finite is no result.
-std::string number(std::optional<double> x, std::string_view name) {
+// Null: there is none. A number that is not finite is no result.
+void add(Json& j, std::string_view name, std::optional<double> x) {
     if (x && !std::isfinite(*x)) fail(Exit::non_finite, "the result has a NaN or Inf: {}", name);
-    return x ? fmt::format("{}", *x) : "null";
+    j.add(name, x);
 }
 
-std::string metrics_text(const Metrics& m) {
-    return fmt::format("\"routing_at_k\":{},\"routing_at_1\":{},\"accuracy\":{}", number(m.at_k, "routing_at_k"),
-                       number(m.at_1, "routing_at_1"), number(m.accuracy, "accuracy"));
+Json to_json(const Metrics& m) {
+    Json j = Json::object();
+    add(j, "routing_at_k", m.at_k), add(j, "routing_at_1", m.at_1), add(j, "accuracy", m.accuracy);
+    return j;
 }
 
-std::optional<double> number_or_null(const Json& json, const char* key) {
-    const Json value = json[key];
+std::optional<double> number_or_null(const Element& json, const char* key) {
+    const Element value = json[key];
     return value.is_null() ? std::nullopt : std::optional(double(value));
 }
 
-Metrics metrics_in(const Json& json) {
+Metrics metrics_in(const Element& json) {
     return {number_or_null(json, "routing_at_k"), number_or_null(json, "routing_at_1"),
             number_or_null(json, "accuracy")};
 }
 
 // The recorded options by the option table; one that this version does not know belongs to another one.
-Options options_in(const Json& json) {
+Options options_in(const Element& json) {
     Options o;
     const std::vector<Option> all = table(o);
     for (const auto [key, value] : simdjson::dom::object(json)) {
-        const auto found = std::find_if(all.begin(), all.end(), [&](const Option& x) { return x.key == key; });
-        if (found == all.end()) fail(Exit::bad_data, "it has an option '{}', which this version does not", key);
-        std::visit(
-            [&](auto* p) {
-                using T = std::remove_pointer_t<decltype(p)>;
-                if constexpr (std::is_same_v<T, std::string>)
-                    *p = std::string(std::string_view(value));
-                else if constexpr (std::is_same_v<T, int> || std::is_same_v<T, int64_t>) {
-                    const int64_t x = value;
-                    *p = static_cast<T>(x);
-                    if (*p != x) fail(Exit::bad_data, "its option '{}' is {}, which is out of range", key, x);
-                } else
-                    *p = T(value);
-            },
-            found->value);
+        const Option* option = find_option(all, std::string(key));
+        if (!option) fail(Exit::bad_data, "it has an option '{}', which this version does not", key);
+        const OptionValue read = option_value(value); // words may be of another version, or bm25
+        if (option->fit(read) != Option::fits)
+            fail(Exit::bad_data, "its option '{}' is {}, where {} is wanted", key, simdjson::minify(value),
+                 option->wants());
+        option->assign(read);
     }
     return o;
 }
 
-FinalTest final_in(const Json& json) {
+FinalTest final_in(const Element& json) {
     return {metrics_in(json), number_or_null(json, "routing_neighbours"), number_or_null(json, "routing_strict"),
             number_or_null(json, "routing_ties"), int64_t(json["queries"])};
 }
 
-MeasuredOn measured_on(const Json& json) {
+MeasuredOn measured_on(const Element& json) {
     MeasuredOn on;
     on.name = std::string(std::string_view(json["name"])), on.hash = std::string(std::string_view(json["data_hash"]));
     on.examples = int64_t(json["examples"]), on.bytes = int64_t(json["bytes"]), on.generated = bool(json["generated"]);
@@ -86,33 +80,33 @@ bool computed_nothing(const Result& r) {
 std::string with_file(const std::string& hash, const std::string& on) { return on.empty() ? hash : hash + "@" + on; }
 std::string file_of(const Result& r) { return r.on ? r.on->hash : ""; }
 
-Result result_in(const Json& json, bool& renamed) {
+Result result_in(const Element& json, bool& renamed) {
     Result r;
     r.scale = std::string(std::string_view(json["scale"]));
     r.seed = int64_t(json["seed"]);
-    const Json metrics = json["metrics"];
+    const Element metrics = json["metrics"];
     r.metrics = metrics_in(metrics);
     r.queries = int64_t(metrics["queries"]);
     r.transition_epoch = static_cast<int>(number_or_null(metrics, "transition_epoch").value_or(0));
     r.chance = metrics_in(json["chance"]);
     for (const auto [key, value] : simdjson::dom::object(json["analysis"]))
         if (!value.is_null()) r.analysis[std::string(key)] = double(value);
-    for (const Json point : simdjson::dom::array(json["curve"])) {
+    for (const Element point : simdjson::dom::array(json["curve"])) {
         std::array<double, 4> values{};
         const simdjson::dom::array numbers = point;
         if (numbers.size() != values.size())
             fail(Exit::bad_data, "a point of its curve has {} numbers", numbers.size());
         for (size_t i = 0; i < values.size(); ++i) {
-            const Json x = numbers.at(i);
+            const Element x = numbers.at(i);
             values[i] = x.is_null() ? NAN : double(x);
         }
         r.curve.push_back(values);
     }
     r.seconds = double(json["seconds"]);
-    const Json provenance = json["provenance"];
-    if (Json final; json["final"].get(final) == simdjson::SUCCESS) r.final = final_in(final);
-    if (Json on; json["on"].get(on) == simdjson::SUCCESS) r.on = measured_on(on);
-    if (Json x; json["stopped_after"].get(x) == simdjson::SUCCESS) r.stopped_after = static_cast<int>(int64_t(x));
+    const Element provenance = json["provenance"];
+    if (Element final; json["final"].get(final) == simdjson::SUCCESS) r.final = final_in(final);
+    if (Element on; json["on"].get(on) == simdjson::SUCCESS) r.on = measured_on(on);
+    if (Element x; json["stopped_after"].get(x) == simdjson::SUCCESS) r.stopped_after = static_cast<int>(int64_t(x));
     r.provenance = simdjson::minify(provenance);
     r.options = options_in(provenance["options"]);
     if (r.options.train.seed != r.seed)
@@ -150,48 +144,50 @@ private:
 
 } // namespace
 
-std::string curve_json(const Result& r) {
-    std::string points;
+Json curve_json(const Result& r) {
+    Json points = Json::array();
     for (const auto& point : r.curve) {
-        std::string numbers;
-        for (const double x : point) { // NaN: it has none, e.g. router none no routing
-            if (!numbers.empty()) numbers += ",";
-            numbers += std::isnan(x) ? "null" : fmt::format("{}", x);
-        }
-        points += fmt::format("{}[{}]", points.empty() ? "" : ",", numbers);
+        Json numbers = Json::array();
+        for (const double x : point) numbers.push(x); // NaN: it has none, e.g. router none no routing
+        points.push(numbers);
     }
-    return "[" + points + "]";
+    return points;
+}
+
+Json transition_json(const Result& r) {
+    return r.transition_epoch ? Json::number("{}", r.transition_epoch) : Json::raw("null");
 }
 
 std::string to_json(const Result& r) {
-    std::string analysis, on, final, stopped;
-    if (r.stopped_after) stopped = fmt::format("\"stopped_after\":{},", r.stopped_after);
-    if (r.final) {
-        final = fmt::format("\"final\":{{{},\"queries\":{}", metrics_text(r.final->metrics), r.final->queries);
-        for (const auto& [name, x] : {std::pair("routing_neighbours", r.final->neighbours),
-                                      {"routing_strict", r.final->strict},
-                                      {"routing_ties", r.final->ties}})
-            final += fmt::format(",\"{}\":{}", name, number(x, name));
-        final += "},";
-    }
+    Json j = Json::object(), analysis = Json::object();
+    j.add("version", r.stopped_after ? -results_version : results_version).add("hash", r.hash);
+    j.add("scale", r.scale).add("seed", r.seed);
+    if (r.stopped_after) j.add("stopped_after", r.stopped_after);
     if (r.on)
-        on = fmt::format("\"on\":{{\"name\":{},\"data_hash\":\"{}\",\"examples\":{},\"bytes\":{},\"generated\":{}}},",
-                         json_quote(r.on->name), r.on->hash, r.on->examples, r.on->bytes, r.on->generated);
-    for (const auto& [key, value] : r.analysis)
-        analysis += fmt::format("{}{}:{}", analysis.empty() ? "" : ",", json_quote(key), number(value, key));
-    return fmt::format(
-        "{{\"version\":{},\"hash\":\"{}\",\"scale\":{},\"seed\":{},{}{}\"metrics\":{{{},\"queries\":{},"
-        "\"transition_epoch\":{}}},\"chance\":{{{}}},{}\"analysis\":{{{}}},\"curve\":{},\"seconds\":{:.3f},"
-        "\"provenance\":{}}}",
-        r.stopped_after ? -results_version : results_version, r.hash, json_quote(r.scale), r.seed, stopped, on,
-        metrics_text(r.metrics), r.queries, r.transition_epoch ? std::to_string(r.transition_epoch) : "null",
-        metrics_text(r.chance), final, analysis, curve_json(r), r.seconds, r.provenance);
+        j.add("on", Json::object()
+                        .add("name", r.on->name)
+                        .add("data_hash", r.on->hash)
+                        .add("examples", r.on->examples)
+                        .add("bytes", r.on->bytes)
+                        .add("generated", r.on->generated));
+    j.add("metrics", to_json(r.metrics).add("queries", r.queries).add("transition_epoch", transition_json(r)));
+    j.add("chance", to_json(r.chance));
+    if (const auto& f = r.final) {
+        Json final = to_json(f->metrics);
+        final.add("queries", f->queries);
+        add(final, "routing_neighbours", f->neighbours), add(final, "routing_strict", f->strict);
+        add(final, "routing_ties", f->ties);
+        j.add("final", final);
+    }
+    for (const auto& [key, value] : r.analysis) add(analysis, key, value);
+    j.add("analysis", analysis).add("curve", curve_json(r)).add("seconds", Json::number("{:.3f}", r.seconds));
+    return j.add("provenance", Json::raw(r.provenance)).text();
 }
 
 std::optional<Result> from_json(const std::string& line, const std::string& where, int64_t* version, bool* renamed) {
     try {
         simdjson::dom::parser parser;
-        const Json json = parser.parse(line);
+        const Element json = parser.parse(line);
         const int64_t v = json["version"];
         if (version) *version = v;
         if (v != results_version && v != -results_version) return std::nullopt;

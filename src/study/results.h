@@ -22,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include "core/json.h"
 #include "train/options.h"
 
 namespace fci {
@@ -63,8 +64,9 @@ struct Result {
     int stopped_after = 0;         // epochs; 0: a whole run
 };
 
-std::string to_json(const Result&);    // one line; Exit::non_finite for a NaN or Inf among its numbers
-std::string curve_json(const Result&); // [[1,15.4,4.4,0.8],...]
+std::string to_json(const Result&);  // one line; Exit::non_finite for a NaN or Inf among its numbers
+Json curve_json(const Result&);      // [[1,15.4,4.4,0.8],...]
+Json transition_json(const Result&); // the epoch, or null
 // Exit::bad_data, beginning with `where`, for a line that is not a result. Nothing: it is of another version, which
 // `version` gets. A result's hash is always made of its options; `renamed`: the line says another.
 std::optional<Result> from_json(const std::string& line, const std::string& where, int64_t* version = nullptr,

@@ -9,6 +9,7 @@
 #include "core/files.h"
 #include "core/nearest.h"
 #include "study/analysis.h"
+#include "study/hotpot_eval.h"
 #include "study/plan.h"
 #include "study/toml_file.h"
 #include "study/verdict.h"
@@ -29,6 +30,7 @@ void set_words(Row& row) {
     const Options& o = row.settings.values;
     row.task = o.task.task, row.router = o.model.router;
     row.representation = learns(o) ? o.model.representation : "-";
+    row.measured = task_of(o.task).is_text ? Measured::on_file_too : Measured::here;
 }
 
 // The file of some rows, or of the scales.
@@ -72,8 +74,10 @@ struct Reader : TomlFile {
                        fmt::join(word_keys, ", "));
         }
         set_words(row);
-        if (!row.needs.empty())
-            word("task", row.task), word("representation", row.representation), word("router", row.router);
+        if (row.needs.empty()) return row;
+        word("task", row.task), word("representation", row.representation), word("router", row.router);
+        const bool by_index = row.needs == row.task && contains(hotpot_methods, row.router);
+        row.measured = by_index ? Measured::by_index : Measured::here;
         return row;
     }
 
@@ -106,7 +110,7 @@ struct Reader : TomlFile {
     }
 
     std::vector<Scale> read_scales(const toml::table& doc) const {
-        const std::vector<std::string> tasks{"der", "mqar", "hotpotqa"};
+        const std::vector<std::string> tasks = task_names();
         std::vector<Scale> scales;
         for (const auto& [name, node] : doc) {
             Scale scale;

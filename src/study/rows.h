@@ -27,11 +27,16 @@
 
 namespace fci {
 
+// What a row's numbers are measured on: its task's own sequences; a HotpotQA file alone, by an index; or its own
+// sequences, and then the file too.
+enum class Measured { here, by_index, on_file_too };
+
 struct Row {
     std::string id, group, where, reading, note, needs, measure;
     std::string task, representation, router;               // as words, for lists
     std::vector<std::pair<std::string, std::string>> paper; // quantity, value
     Settings settings;
+    Measured measured = Measured::here;
     std::string file; // and line: where it stands
     int line = 0;
     bool foreign = false;    // not of the runs folder: known by its file only

@@ -44,9 +44,7 @@ struct TomlFile {
         const std::vector<Option> all = table(s.values);
         const Option& option = set_from_toml(all, key, node, file, Exit::usage, others);
         s.keys.push_back(option.key);
-        std::string word = option.text();
-        std::erase(word, '"');
-        return word;
+        return option.word();
     }
 };
 

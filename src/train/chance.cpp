@@ -5,8 +5,6 @@
 #include <map>
 #include <numeric>
 
-#include "tasks/distant_evidence.h"
-
 namespace fci {
 namespace {
 
@@ -154,18 +152,8 @@ Compared compare_given_q(const Dataset& train, const std::vector<size_t>& from, 
 } // namespace
 
 std::optional<AnswerLaw> answer_law(const TaskOptions& o) {
-    AnswerLaw law;
-    if (o.task == "der") {
-        const DistantEvidence task(o);
-        law.rows = task.rows();
-        for (const int q : law.rows) law.answers.push_back(task.answers(q));
-        return law;
-    }
-    if (o.task != "mqar" || o.queries != "one") return std::nullopt;
-    law.rows = {o.length - 1}; // the last
-    law.answers.emplace_back();
-    for (int pair = 0; pair < o.pairs; ++pair) law.answers[0].push_back(2 * pair);
-    return law;
+    const Task& task = task_of(o);
+    return task.law ? task.law(o) : std::nullopt;
 }
 
 namespace {
@@ -185,11 +173,6 @@ double mean_over_rows(const AnswerLaw& law, int place_length, const std::functio
     return percent(sum, law.answers.size());
 }
 
-double law_accuracy(const TaskOptions& o) {
-    if (o.task == "der") return 100.0 / (1 + o.n_distractors);
-    return 100.0 * (1 + (o.pairs - 1.0) / (o.vocab - o.vocab / 2)) / o.pairs;
-}
-
 } // namespace
 
 std::optional<Chance> law_chance(const TaskOptions& o, int k, int place_length) {
@@ -202,7 +185,7 @@ std::optional<Chance> law_chance(const TaskOptions& o, int k, int place_length) 
         });
     };
     Chance c;
-    c.at_k = at(k), c.at_1 = at(1), c.accuracy = law_accuracy(o);
+    c.at_k = at(k), c.at_1 = at(1), c.accuracy = task_of(o).law_accuracy(o);
     return c;
 }
 
@@ -258,16 +241,9 @@ Chance fit_chance(const TaskOptions& task, const Dataset& train, const Dataset& 
         c.at_1 = std::max(c.at_1, drawn_places(test, place_length, 1, true).some);
     }
     if (test.label.empty()) return c; // nothing is answered
-    if (task.task == "der")
-        c.accuracy = 100.0 / (1 + task.n_distractors);
-    else if (task.task == "mqar") {
-        double share = 0; // the pairs stand first: key, value, key, value, ...
-        for (size_t i = 0; i < test.label.size(); ++i) {
-            const int32_t* pairs = test.tokens.data() + static_cast<int64_t>(i / test.queries) * test.length;
-            for (int p = 0; p < task.pairs; ++p) share += pairs[2 * p + 1] == test.label[i];
-        }
-        c.accuracy = 100.0 * share / task.pairs / static_cast<double>(test.label.size());
-    } else
+    if (const auto accuracy = task_of(task).accuracy)
+        c.accuracy = accuracy(task, test);
+    else
         c.accuracy = hits_of_most_frequent(singly(train.label), singly(test.label), 1).some;
     return c;
 }

@@ -7,7 +7,7 @@
 #pragma once
 #include <optional>
 
-#include "tasks/dataset.h"
+#include "tasks/task.h"
 
 namespace fci {
 
@@ -21,17 +21,10 @@ struct Chance {
     double all = 0, drawn_starts = 0, drawn_positions = 0;
 };
 
-// Where the answer may be: the query's key stands in row rows[i], each row as likely as the others, and the answer at
-// one of answers[i] (ascending), each as likely. Nothing for hotpotqa, for data that were read, and for mqar with many
-// queries, whose rows tell of their key in a way that has no short formula.
-struct AnswerLaw {
-    std::vector<int> rows;
-    std::vector<std::vector<int>> answers;
-};
+// Nothing for data that were read, for hotpotqa, and for mqar with many queries.
 std::optional<AnswerLaw> answer_law(const TaskOptions& resolved);
 
-// A place is place_length positions: one, or a segment. Accuracy: der, one of the 1 + n_distractors values in pairs;
-// mqar, one of the N pairs' values, of which each other equals the label with probability 1/(V-H).
+// A place is place_length positions: one, or a segment.
 std::optional<Chance> law_chance(const TaskOptions& resolved, int k, int place_length = 1);
 // The same for the bandits, to whom the answer's segment, `width` positions, is given too, and k is 1.
 std::optional<Chance> law_chance_within(const TaskOptions& resolved, int width);
@@ -40,8 +33,8 @@ std::optional<Chance> law_chance_within(const TaskOptions& resolved, int width);
 // absolute or relative to the query row's, whichever hits more of the training set; or a rule for each q, if it does
 // better than that one on each half of the training set when fit on the other. It takes the places of the highest
 //   n(q,p) + 64 f(p)      n: answers at p of queries at q; f: the better rule's share of answers, absolute or relative
-// i.e. is smoothed as if 64 more queries stood at q. Measured on the test set. Accuracy: as above, of mqar the label's
-// share of the values that are there; of other data always the most frequent label.
+// i.e. is smoothed as if 64 more queries stood at q. Measured on the test set. Accuracy: the
+// task's, or of other data always the most frequent label.
 //
 // hotpotqa: a hit is any right place. In the third rule's stead is one that knows where sentences start and no more:
 // the k most frequent ordinals of supporting sentences (places with a start in them). And a fourth, which needs no

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/gemm.h"
+#include "nn/representation.h"
 #include "train/provenance.h"
 #include "train/safetensors.h"
 
@@ -51,7 +52,7 @@ std::string other_bits(const SafetensorsFile& file, const ModelOptions& model) {
             there, here);
     };
     if (const std::string build = of("build"); build != build_name()) return differ("build", build, build_name());
-    const bool by_lapack = parse_representation(model.representation).kind == "budgeted-attention";
+    const bool by_lapack = Mixing(model.representation).kind->needs_routing;
     if (const std::string core = of("blas_core"); by_lapack && core != blas_core())
         return differ("choice of OpenBLAS kernels", core, blas_core());
     return "";

@@ -6,6 +6,7 @@
 #include "core/files.h"
 #include "tasks/hotpot_text.h"
 #include "tasks/npy.h"
+#include "tasks/task.h"
 
 namespace fci {
 namespace {
@@ -118,13 +119,13 @@ Dataset load_text(const std::string& path, const TaskOptions& task, Workers& wor
 bool generates(const Options& o) { return o.train.data.empty() && o.train.test_data.empty(); }
 
 std::optional<Dataset> final_test_set(const Options& o, Workers& workers) {
-    if (!generates(o) || (o.task.task != "der" && o.task.task != "mqar")) return std::nullopt;
+    if (!generates(o) || !task_of(o.task).law) return std::nullopt;
     const int64_t count = std::min(int64_t{final_times} * o.train.test_sequences, int64_t{1} << 30);
     return generate(o.task, static_cast<int>(count), 0, Stream::final_test, workers);
 }
 
 TrainerData make_data(const Options& o) {
-    if (o.task.task == "hotpotqa") return text_data(o);
+    if (task_of(o.task).is_text) return text_data(o);
     if (o.train.data.empty()) {
         Workers workers(o.run.threads);
         // The test set is the same for all seeds.

@@ -15,8 +15,8 @@ struct TrainerData {
 // read from its file where one is named, else generated; a file without --test-data is split.
 TrainerData make_data(const Options& resolved);
 // The final test's: final_times as many sequences as the test set, 10,000 by default, of a stream of their own and the
-// same for all seeds. Of der and mqar where fci generates them, else nothing: read data have no more, and no number of
-// the paper's stands beside hotpotqa's.
+// same for all seeds. Of tasks with a law where fci generates them, else nothing: read data have no more, and no number
+// of the paper's stands beside hotpotqa's.
 constexpr int final_times = 10;
 std::optional<Dataset> final_test_set(const Options& resolved, Workers&);
 bool generates(const Options&);                              // both sets, by the law that the task's options state

@@ -6,6 +6,7 @@
 #pragma once
 #include <span>
 
+#include "model/fci.h"
 #include "train/options.h"
 
 namespace fci {

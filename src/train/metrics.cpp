@@ -3,23 +3,24 @@
 namespace fci {
 
 Meaning::Meaning(const Trainer& t)
-    : routes(t.options().model.router != "none"), answers(!t.train_set().label.empty()),
+    : routes(router_kind(t.options().model.router).routes()), answers(!t.train_set().label.empty()),
       several(!t.train_set().right.empty()), has_neighbours(routes && t.place_length() == 1) {}
 
-std::string metrics_json(const Counts& c, const Chance& chance, const Meaning& has) {
-    std::string ours, blind;
+Json metrics_json(const Counts& c, const Chance& chance, const Meaning& has) {
+    Json ours = Json::object(), blind = Json::object();
     const auto add = [&](bool there, const char* name, int64_t n, double by_chance) {
-        if (there) ours += fmt::format("\"{}\":{},", name, c.percent(n));
-        blind += fmt::format("{}\"{}\":{}", blind.empty() ? "" : ",", name, by_chance);
+        if (there) ours.add(name, c.percent(n));
+        blind.add(name, by_chance);
     };
     add(has.routes, "routing_at_k", c.at_k, chance.at_k), add(has.routes, "routing_at_1", c.at_1, chance.at_1);
     if (has.several) add(true, "routing_all", c.all, chance.all);
     if (has.answers) add(true, "accuracy", c.right, chance.accuracy);
-    return fmt::format("{}\"chance\":{{{}}}", ours, blind);
+    return ours.add("chance", blind);
 }
 
-std::string cut_json(const Dataset& d) {
-    return d.right.empty() ? "" : fmt::format("\"left_out\":{},\"right_cut\":{},", d.left_out, d.right_cut);
+Json cut_json(const Dataset& d) {
+    Json cut = Json::object();
+    return d.right.empty() ? cut : cut.add("left_out", d.left_out).add("right_cut", d.right_cut);
 }
 
 std::string metrics_text(const Counts& c, const Chance& chance, const Options& o, const Meaning& has) {
@@ -33,16 +34,16 @@ std::string metrics_text(const Counts& c, const Chance& chance, const Options& o
     return s;
 }
 
-std::string final_json(const Counts& c, const Meaning& has) {
-    std::string s = fmt::format("\"queries\":{}", c.queries);
-    const auto add = [&](bool there, const char* name, double x) {
-        if (there) s += fmt::format(",\"{}\":{}", name, x);
+Json final_json(const Counts& c, const Meaning& has) {
+    Json j = Json::object();
+    j.add("queries", c.queries);
+    const auto add = [&](bool there, const char* name, int64_t n) {
+        if (there) j.add(name, c.percent(n));
     };
-    add(has.routes, "routing_at_k", c.percent(c.at_k)), add(has.routes, "routing_at_1", c.percent(c.at_1));
-    add(has.answers, "accuracy", c.percent(c.right));
-    add(has.has_neighbours, "routing_neighbours", c.percent(c.neighbours));
-    add(c.compared > 0, "routing_strict", c.percent(c.strict)), add(c.compared > 0, "routing_ties", c.percent(c.tied));
-    return s;
+    add(has.routes, "routing_at_k", c.at_k), add(has.routes, "routing_at_1", c.at_1);
+    add(has.answers, "accuracy", c.right), add(has.has_neighbours, "routing_neighbours", c.neighbours);
+    add(c.compared > 0, "routing_strict", c.strict), add(c.compared > 0, "routing_ties", c.tied);
+    return j;
 }
 
 std::string final_text(const Counts& c, const Options& o, const Meaning& has) {

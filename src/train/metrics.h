@@ -2,6 +2,7 @@
 #pragma once
 #include <string>
 
+#include "core/json.h"
 #include "train/trainer.h"
 
 namespace fci {
@@ -14,15 +15,15 @@ struct Meaning {
     explicit Meaning(const Trainer&);
 };
 
-// "routing_at_k":99.3,...,"chance":{...}
-std::string metrics_json(const Counts&, const Chance&, const Meaning&);
+// {"routing_at_k":99.3,...,"chance":{...}}
+Json metrics_json(const Counts&, const Chance&, const Meaning&);
 // "routing@4 99.3% (chance 25.0)  @1 98.1% (6.2)  accuracy 51.9% (6.2)"
 std::string metrics_text(const Counts&, const Chance&, const Options&, const Meaning&);
-std::string cut_json(const Dataset&);
+Json cut_json(const Dataset&);
 
 // Of the final test.
-// "queries":10000,"routing_at_k":99.3,...,"routing_neighbours":...,"routing_strict":...,"routing_ties":...
-std::string final_json(const Counts&, const Meaning&);
+// {"queries":10000,"routing_at_k":99.3,...,"routing_neighbours":...,"routing_strict":...,"routing_ties":...}
+Json final_json(const Counts&, const Meaning&);
 std::string final_text(const Counts&, const Options&, const Meaning&);
 
 } // namespace fci

@@ -1,11 +1,7 @@
-// Options: everything that can be set, in one table. The same names are flags (--top-k), keys of a row or
-// config file (top_k) and what config.toml records; help, defaults, checks and comparison come from the table.
+// Options: everything that can be set, in one table (core/option.h).
 #pragma once
-#include <string>
-#include <variant>
-#include <vector>
-
-#include "model/fci.h"
+#include "core/option.h"
+#include "model/options.h"
 #include "tasks/dataset.h"
 
 namespace fci {
@@ -39,26 +35,8 @@ struct Options {
     RunOptions run;
 };
 
-struct Option {
-    std::string key;  // top_k; the flag is --top-k
-    std::string help; // one line
-    std::variant<int*, int64_t*, double*, bool*, std::string*> value;
-    std::vector<std::string> allowed = {}; // of a string; empty: anything
-    double low = -1e300, high = 1e300;     // of a number
-    enum Group { task, model, train, run } group = train;
-
-    std::string flag() const;
-    std::string text() const; // the value as TOML writes it
-};
-
-std::string flag_of(const std::string& key); // --top-k of top_k
-
-// The table, bound to `o`.
+// The whole table, bound to `o`: the tasks', the model's, and those above.
 std::vector<Option> table(Options& o);
-
-// Sets one option from a word of the command line. Exit::usage names the flag, what it takes and, for a word that
-// is not among the allowed ones, the nearest.
-void set_from_text(const Option&, const std::string& text);
 
 // Reads a TOML file of options (a config file). An unknown key or a wrong type is an error that names the
 // file, the line and the nearest key; `code` is its exit code.

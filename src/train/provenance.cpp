@@ -1,13 +1,13 @@
 #include "train/provenance.h"
 
 #include <fmt/format.h>
-#include <simdjson.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 
 #include <fstream>
 
 #include "build_info.h" // FCI_GIT, FCI_FLAGS: written by the Makefile
+#include "core/device.h"
 #include "core/gemm.h"
 #include "core/tile.h"
 
@@ -34,20 +34,6 @@ std::vector<std::pair<std::string, std::string>> provenance(const RunOptions& ru
             {"cpu", cpu},
             {"system", fmt::format("{} {} {}", system.sysname, system.release, system.machine)},
             {"device", device_name(run)}};
-}
-
-std::string json_quote(const std::string& s) {
-    std::string q = "\"";
-    const bool text = simdjson::validate_utf8(s); // a file name may be anything
-    for (const char c : s) {
-        if (c == '"' || c == '\\')
-            (q += '\\') += c;
-        else if (static_cast<unsigned char>(c) < 0x20)
-            q += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-        else
-            q += text || static_cast<unsigned char>(c) < 0x80 ? c : '?';
-    }
-    return q + '"';
 }
 
 double peak_rss_mb() {

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/json.h"
 #include "train/options.h"
 
 namespace fci {
@@ -17,8 +18,6 @@ std::string build_name();
 std::vector<std::pair<std::string, std::string>> provenance(const RunOptions& = {});
 
 std::string device_name(const RunOptions&); // of resolved ones: "cpu", or the GPU's name
-
-std::string json_quote(const std::string&); // "text" with what JSON wants escaped
 
 double peak_rss_mb(); // of this process so far
 

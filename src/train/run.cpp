@@ -52,6 +52,14 @@ Options resumed_options(const std::string& folder, const Options& now, const Giv
     return o;
 }
 
+// The rest of a run's object for --json, and out with it.
+void print(Json& j, const Trainer& trainer, const std::string& folder = "") {
+    j.add("peak_rss_mb", Json::number("{:.1f}", peak_rss_mb())).add("parameters", trainer.parameter_count());
+    if (!folder.empty()) j.add("folder", folder);
+    j.add("provenance", Json::raw(provenance_json(trainer.options(), trainer.data_hash())));
+    fmt::print("{}\n", j.text());
+}
+
 class Run {
 public:
     Run(const Options& o, Progress& progress) : progress_(progress), trainer_(make_data(o)), has_(trainer_) {
@@ -201,11 +209,11 @@ private:
     void log_step(const Step& s) {
         epoch_loss_ += s.loss;
         ++epoch_steps_;
-        log_->line(fmt::format(
-            "{{\"type\":\"step\",\"step\":{},\"epoch\":{},\"loss\":{},\"answer_loss\":{},\"routing_loss\":{},"
-            "\"grad_norm\":{},\"learning_rate\":{},\"ms\":{:.3f}}}",
-            s.number, s.epoch + 1, s.loss, s.answer_loss, s.routing_loss, s.grad_norm, s.learning_rate,
-            step_ms_.back()));
+        Json line = Json::object();
+        line.add("type", "step").add("step", s.number).add("epoch", s.epoch + 1).add("loss", s.loss);
+        line.add("answer_loss", s.answer_loss).add("routing_loss", s.routing_loss).add("grad_norm", s.grad_norm);
+        line.add("learning_rate", s.learning_rate).add("ms", Json::number("{:.3f}", step_ms_.back()));
+        log_->line(line.text());
     }
 
     void finish_epoch(const Step& s, int64_t end) {
@@ -215,9 +223,10 @@ private:
         const bool transition =
             has_.routes && !progressed_.transition_epoch && last_.percent(last_.at_k) >= (chance.at_k + 100) / 2;
         if (transition) progressed_.transition_epoch = epoch;
-        log_->line(
-            fmt::format("{{\"type\":\"epoch\",\"epoch\":{},\"step\":{},{},\"transition\":{},\"seconds\":{:.3f}}}",
-                        epoch, s.number, metrics_json(last_, chance, has_), transition, seconds_since(start_)));
+        Json line = Json::object();
+        line.add("type", "epoch").add("epoch", epoch).add("step", s.number);
+        line.merge(metrics_json(last_, chance, has_)).add("transition", transition);
+        log_->line(line.add("seconds", Json::number("{:.3f}", seconds_since(start_))).text());
         progress_.line(fmt::format("epoch {:3}/{}  loss {:.4f}  {}  ETA {}{}", epoch, trainer_.options().train.epochs,
                                    epoch_loss_ / static_cast<double>(epoch_steps_),
                                    metrics_text(last_, chance, trainer_.options(), has_), eta(end),
@@ -236,8 +245,9 @@ private:
         progress_.line(
             fmt::format("done in {}: {}", duration(seconds), metrics_text(last_, trainer_.chance(), o, has_)));
         if (final_) {
-            log_->line(
-                fmt::format("{{\"type\":\"final\",\"step\":{},{}}}", trainer_.steps_done(), final_json(*final_, has_)));
+            Json line = Json::object();
+            line.add("type", "final").add("step", trainer_.steps_done()).merge(final_json(*final_, has_));
+            log_->line(line.text());
             progress_.line(final_text(*final_, o, has_));
         }
         if (has_.routes)
@@ -248,15 +258,15 @@ private:
             progress_.line(fmt::format("stopped after epoch {} of {}, as asked; go on with  ./fci train --resume {}",
                                        epochs, o.train.epochs, folder_));
         progress_.line(fmt::format("look at what it chose:  ./fci show --checkpoint {}", checkpoint()));
-        if (o.run.json)
-            fmt::print("{{{},{}\"transition_epoch\":{},\"epochs\":{},\"steps\":{},\"seconds\":{:.3f},\"ms_per_step_"
-                       "median\":{:.3f},"
-                       "\"peak_rss_mb\":{:.1f},\"parameters\":{},\"folder\":{},\"provenance\":{}}}\n",
-                       metrics_json(last_, trainer_.chance(), has_),
-                       final_ ? fmt::format("\"final\":{{{}}},", final_json(*final_, has_)) : "",
-                       progressed_.transition_epoch ? std::to_string(progressed_.transition_epoch) : "null", epochs,
-                       trainer_.steps_done(), seconds, median(step_ms_), peak_rss_mb(), trainer_.parameter_count(),
-                       json_quote(folder_), provenance_json(o, trainer_.data_hash()));
+        if (!o.run.json) return;
+        Json j = metrics_json(last_, trainer_.chance(), has_);
+        if (final_) j.add("final", final_json(*final_, has_));
+        j.add("transition_epoch",
+              progressed_.transition_epoch ? Json::number("{}", progressed_.transition_epoch) : Json::raw("null"))
+            .add("epochs", epochs);
+        j.add("steps", trainer_.steps_done()).add("seconds", Json::number("{:.3f}", seconds));
+        j.add("ms_per_step_median", Json::number("{:.3f}", median(step_ms_)));
+        print(j, trainer_, folder_);
     }
 
     Progress& progress_;
@@ -278,22 +288,18 @@ private:
 } // namespace
 
 std::string provenance_json(const Options& options, uint64_t data_hash) {
-    std::string s = "{";
-    for (const auto& [key, value] : provenance(options.run)) s += json_quote(key) + ":" + json_quote(value) + ",";
-    s += fmt::format("\"seed\":{},\"data_hash\":\"{:016x}\",\"options\":{{", options.train.seed, data_hash);
+    Json j = Json::object(), recorded = Json::object();
+    for (const auto& [key, value] : provenance(options.run)) j.add(key, value);
     Options o = options;
-    bool first = true;
-    for (const Option& entry : table(o)) {
-        if (entry.group == Option::run) continue;
-        s += fmt::format("{}\"{}\":{}", first ? "" : ",", entry.key, entry.text()); // as TOML, so as JSON
-        first = false;
-    }
-    return s + "}}";
+    for (const Option& entry : table(o))
+        if (entry.group != Option::run) recorded.add(entry.key, Json::raw(entry.text())); // as TOML, so as JSON
+    j.add("seed", options.train.seed).add("data_hash", fmt::format("{:016x}", data_hash)).add("options", recorded);
+    return j.text();
 }
 
 Options options_to_train(const Options& asked, const Given& given) {
     Options o = asked;
-    if (!o.train.data.empty() && o.task.task != "hotpotqa") // a file of text can be cut at any length
+    if (!o.train.data.empty() && !task_of(o.task).is_text) // a file of text can be cut at any length
         for (const Option& entry : table(o))
             for (const auto& [key, word] : given)
                 if (key == entry.key && entry.group == Option::task)
@@ -345,7 +351,7 @@ Exit evaluate(const std::string& checkpoint, const std::string& data, const RunO
     load_checkpoint(checkpoint, trainer, &note);
     if (!data.empty()) {
         TaskOptions task = o.task;
-        Dataset other = task.task == "hotpotqa" ? load_text(data, task, trainer.workers()) : load_described(data, task);
+        Dataset other = task_of(task).is_text ? load_text(data, task, trainer.workers()) : load_described(data, task);
         trainer.set_test_set(std::move(other), task, data);
     }
     const auto start = std::chrono::steady_clock::now();
@@ -356,12 +362,11 @@ Exit evaluate(const std::string& checkpoint, const std::string& data, const RunO
                               data.empty() ? "" : " of " + data));
     if (const std::string text = cut_text(trainer.test_set()); !text.empty()) progress.line(text);
     progress.line(metrics_text(c, trainer.chance(), trainer.options(), has));
-    if (how.json)
-        fmt::print("{{{},{}\"epochs\":{},\"steps\":{},\"seconds\":{:.3f},\"peak_rss_mb\":{:.1f},\"parameters\":{},"
-                   "\"provenance\":{}}}\n",
-                   metrics_json(c, trainer.chance(), has), cut_json(trainer.test_set()),
-                   trainer.steps_done() / trainer.steps_per_epoch(), trainer.steps_done(), seconds_since(start),
-                   peak_rss_mb(), trainer.parameter_count(), provenance_json(trainer.options(), trainer.data_hash()));
+    if (!how.json) return Exit::ok;
+    Json j = metrics_json(c, trainer.chance(), has);
+    j.merge(cut_json(trainer.test_set())).add("epochs", trainer.steps_done() / trainer.steps_per_epoch());
+    j.add("steps", trainer.steps_done()).add("seconds", Json::number("{:.3f}", seconds_since(start)));
+    print(j, trainer);
     return Exit::ok;
 }
 

@@ -11,6 +11,7 @@
 
 #include "core/check.h"
 #include "core/files.h"
+#include "core/json.h"
 
 namespace fci {
 namespace {
@@ -164,18 +165,6 @@ private:
     simdjson::padded_string json_;
 };
 
-std::string json_string(std::string_view text) {
-    std::string s = "\"";
-    for (const char c : text)
-        if (c == '"' || c == '\\')
-            s += {'\\', c};
-        else if (static_cast<unsigned char>(c) < 0x20)
-            s += fmt::format("\\u{:04x}", c);
-        else
-            s += c;
-    return s + '"';
-}
-
 bool is_utf8(std::string_view s) { return simdjson::validate_utf8(s.data(), s.size()); }
 
 } // namespace
@@ -274,7 +263,7 @@ std::string safetensors_bytes(const std::vector<StoredTensor>& tensors, const Me
         check(key != checksum_key && !value.starts_with(checksum_kind), "safetensors: metadata {} is reserved",
               named(key));
         check(is_utf8(key) && is_utf8(value), "safetensors: metadata {} is not UTF-8", named(key));
-        header += fmt::format(",{}:{}", json_string(key), json_string(value));
+        header += fmt::format(",{}:{}", json_quote(key), json_quote(value));
     }
     header += '}';
     std::set<std::string_view> names;
@@ -286,8 +275,10 @@ std::string safetensors_bytes(const std::vector<StoredTensor>& tensors, const Me
         check(dtype_bytes(t.dtype) && size_of(t.shape, dtype_bytes(t.dtype), bytes) && bytes == t.bytes,
               "safetensors: tensor {} has {} bytes, {} ({}) takes {}", named(t.name), t.bytes, t.dtype,
               fmt::join(t.shape, ","), bytes);
-        header += fmt::format(R"(,{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})", json_string(t.name),
-                              t.dtype, fmt::join(t.shape, ","), end, end + bytes);
+        Json of = Json::object(), shape = Json::array();
+        for (const int64_t n : t.shape) shape.push(n);
+        of.add("dtype", t.dtype).add("shape", shape).add("data_offsets", Json::array().push(end).push(end + bytes));
+        header += "," + json_quote(t.name) + ":" + of.text();
         end += bytes;
     }
     header += '}';

@@ -30,7 +30,7 @@ Trainer::Trainer(TrainerData data)
       workers_(options_.run.threads) {
     use_one_blas_thread();
     check_model(options_.model, train_.vocab, train_.length);
-    if (router_kind(options_.model.router) != RouterKind::in_model)
+    if (router_kind(options_.model.router).type != RouterKind::in_model)
         fail(Exit::internal, "the router {} has nothing that a Trainer could train", options_.model.router);
     data_hash_ = hash_of(train_, test_);
     steps_per_epoch_ = train_.count / options_.train.batch; // a partial last batch is dropped

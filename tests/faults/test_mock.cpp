@@ -3,6 +3,8 @@
 #include <map>
 #include <sstream>
 
+#include "nn/representation.h"
+#include "routing/router.h"
 #include "study/results.h"
 #include "tests/catch.h"
 #include "tests/faults/program.h"
@@ -98,13 +100,10 @@ TEST_CASE("mock of CUDA: every representation, every router and wide models trai
         expect_clean(m);
         CHECK(m.of_graph.size() >= 2); // the step, and the test's batch
     };
-    for (const char* representation :
-         {"raw", "content-only", "transformer:2", "causal-transformer:1", "sparse-transformer:1", "linear-attention:1",
-          "rank1-attention:1", "perceiver:16", "fourier:1", "global-mean", "budgeted-attention:0.5", "flow:2",
-          "bidir-flow:1"})
-        trains({"--representation", representation});
-    for (const std::string& router : routers())
-        if (router_kind(router) == RouterKind::in_model && router != "none") trains({"--router", router});
+    for (const RepresentationKind* kind : representations()) trains({"--representation", kind->name});
+    for (const RouterKind* router : routers())
+        if (router->type == RouterKind::in_model && router->routes()) trains({"--router", router->name});
+    trains({"--representation", "transformer:2"});
     for (const char* representation : {"transformer:1", "sparse-transformer:1", "linear-attention:1", "perceiver:64",
                                        "budgeted-attention:0.25", "bidir-flow:1"})
         trains({"--representation", representation, "--d-model", "512", "--heads", "8", "--length", "512", "--batch",

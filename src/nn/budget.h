@@ -1,5 +1,6 @@
-// Budgeted attention, MF-OFUL: only a share of the tokens takes part in attention, and a linear bandit, whose features
-// are a token's embedding x, learns which; its equations are in ops/budget.h  [Basu 2026, Sec. 4.3]
+// Budgeted attention, MF-OFUL: one attention block in which only a share of the tokens takes part, as queries, keys and
+// values; the others pass through. A linear bandit, whose features are a token's embedding x, learns which; its
+// equations are in ops/budget.h  [Basu 2026, Sec. 4.3]
 // Its numbers stand among the model's parameters, not learned by gradient, so that a checkpoint holds them and every
 // gradient group reads the same. A starts as the identity (ridge 1).
 #pragma once

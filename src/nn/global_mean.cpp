@@ -1,12 +1,13 @@
 // Global mean: every position gets the same vector, W mean(x) + b: 'collapses all tokens into a single vector'
 // [Basu 2026, Sec. 4.6]. With `residual` a position also keeps its own: x_j + W mean(x) + b.
-#pragma once
 #include "nn/basic.h"
+#include "nn/representation.h"
 #include "ops/gather.h"
 #include "ops/indices.h"
 #include "ops/segment_pool.h"
 
 namespace fci {
+namespace {
 
 struct GlobalMean {
     bool residual_;
@@ -21,5 +22,14 @@ struct GlobalMean {
         return residual_ ? residual(tape, x, y) : y;
     }
 };
+
+} // namespace
+
+namespace representation_kinds {
+extern const RepresentationKind global_mean{
+    .name = "global-mean", .build = [](ParameterBinder& p, const std::string& name, const BlockShape& s) -> Block {
+        return {GlobalMean(p, name, s.d, s.mean_residual)};
+    }};
+} // namespace representation_kinds
 
 } // namespace fci

@@ -3,17 +3,18 @@
 //   mean, max   s[q,i] = scale (Wq x_q).(Wk pool_i),  pool_i the mean or maximum of x over segment i
 //   linear      s[q,i] = scale phi(Wq x_q).sum_(j in i) phi(Wk x_j),  phi = elu + 1: linear attention's scores, summed
 // with the Investigator's scale 1/(H sqrt(d/H)). The routing loss is the cross-entropy over the 16 segments.
-#pragma once
 #include "ops/dot_scores.h"
 #include "ops/indices.h"
 #include "ops/segment_pool.h"
-#include "routing/router.h"
+#include "routing/investigator.h"
 
 namespace fci {
+namespace {
+
+enum class Kind { mean, max, linear };
 
 struct SegmentRouter {
-    static constexpr int segments = 16;
-    enum class Kind { mean, max, linear } kind;
+    Kind kind;
     Investigator inner;
 
     SegmentRouter(ParameterBinder& p, const std::string& name, int d, int heads, Kind which)
@@ -23,17 +24,32 @@ struct SegmentRouter {
         const Tensor s =
             kind == Kind::linear
                 ? linear_scores(tape, x, xq)
-                : inner.scores(tape, xq, segment_pool(tape, x, segments, kind == Kind::mean ? Pool::mean : Pool::max));
+                : inner.scores(tape, xq,
+                               segment_pool(tape, x, segment_count, kind == Kind::mean ? Pool::mean : Pool::max));
         const IntTensor picked = top_k(tape, s, k);
-        return {s, picked, expand_places(tape, picked, x.shape[1] / segments)};
+        return {s, picked, expand_places(tape, picked, x.shape[1] / segment_count)};
     }
 
 private:
     Tensor linear_scores(Tape& tape, Tensor x, Tensor xq) const {
-        const RoutingShape shape{x.shape[0], segments, xq.shape[1], x.shape[2], inner.heads};
-        const Tensor key = segment_pool(tape, elu_plus_one(tape, linear(tape, x, inner.wk, {})), segments, Pool::sum);
+        const RoutingShape shape{x.shape[0], segment_count, xq.shape[1], x.shape[2], inner.heads};
+        const Tensor key =
+            segment_pool(tape, elu_plus_one(tape, linear(tape, x, inner.wk, {})), segment_count, Pool::sum);
         return dot_scores(tape, elu_plus_one(tape, linear(tape, xq, inner.wq, {})), key, shape.scale());
     }
 };
+
+template <Kind kind>
+Router build(ParameterBinder& p, const std::string& name, int d, int heads) {
+    return {SegmentRouter(p, name, d, heads, kind)};
+}
+
+} // namespace
+
+namespace router_kinds {
+extern const RouterKind segment_mean{.name = "segment-mean", .by_segment = true, .build = build<Kind::mean>};
+extern const RouterKind segment_max{.name = "segment-max", .by_segment = true, .build = build<Kind::max>};
+extern const RouterKind segment_linear{.name = "segment-linear", .by_segment = true, .build = build<Kind::linear>};
+} // namespace router_kinds
 
 } // namespace fci

@@ -1,10 +1,12 @@
 // Memory bank: 16 learned slots between the query and the positions. A position writes to the slots, the query reads
 // them, by softmax over dot products; see ops/memory_scores.h for p(j|q), its logarithm is the score.
-#pragma once
+#include "nn/basic.h"
 #include "ops/memory_scores.h"
+#include "ops/top_k.h"
 #include "routing/router.h"
 
 namespace fci {
+namespace {
 
 struct MemoryBank {
     static constexpr int slots = 16;
@@ -19,5 +21,14 @@ struct MemoryBank {
         return {s, best, best};
     }
 };
+
+} // namespace
+
+namespace router_kinds {
+extern const RouterKind memory_bank{.name = "memory-bank",
+                                    .build = [](ParameterBinder& p, const std::string& name, int d, int) -> Router {
+                                        return {MemoryBank(p, name, d)};
+                                    }};
+} // namespace router_kinds
 
 } // namespace fci

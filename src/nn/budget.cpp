@@ -1,7 +1,12 @@
-#include "routing/budget.h"
+#include "nn/budget.h"
 
 #include <algorithm>
 #include <cmath>
+
+#include "nn/representation.h"
+#include "nn/transformer.h"
+#include "ops/gather.h"
+#include "ops/replace_rows.h"
 
 namespace fci {
 
@@ -44,5 +49,31 @@ void Budget::expect_finite() const {
     if (!Tape::finite(inverse_.data, inverse_.size()))
         fail(Exit::non_finite, "budgeted attention: the bandit's A ({0},{0}) is not positive definite", d_);
 }
+
+namespace {
+
+Block build(ParameterBinder& p, const std::string& name, const BlockShape& s) {
+    const TransformerBlock block(p, name, s.d, s.heads, false);
+    const Budget budget(p, name + ".budget", s.d, s.number);
+    const auto mix = [block, budget](Tape& tape, Tensor x) {
+        Mixed out;
+        out.features = x;
+        out.taking_part = budget.choose(tape, x);
+        out.x = replace_rows(tape, x, out.taking_part, block(tape, gather(tape, x, out.taking_part)));
+        return out;
+    };
+    return {mix, budget};
+}
+
+} // namespace
+
+namespace representation_kinds {
+extern const RepresentationKind budgeted_attention{.name = "budgeted-attention",
+                                                   .number = {"the share of the tokens", 0.001, 1, 0.5, "0.5", false},
+                                                   .attends = true,
+                                                   .needs_routing = true,
+                                                   .widest = BudgetShape::widest,
+                                                   .build = build};
+} // namespace representation_kinds
 
 } // namespace fci

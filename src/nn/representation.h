@@ -1,0 +1,55 @@
+// What mixes the tokens before the router: blocks of one kind. A kind is one entry beside its code, in a .cpp file of
+// its own or next to its header, and one line in model/kinds.cpp; flags, help, messages, tests and twins iterate these.
+#pragma once
+#include <climits>
+#include <functional>
+#include <optional>
+
+#include "nn/budget.h"
+
+namespace fci {
+
+// What a block returns.
+struct Mixed {
+    Tensor x;              // (b,t,d)
+    Tensor features;       // budgeted attention: the embeddings (b,t,d) from which it chose
+    IntTensor taking_part; // these positions (b,m)
+
+    Mixed(Tensor mixed = {}) : x(mixed) {} // of every other kind
+};
+
+struct Block {
+    std::function<Mixed(Tape&, Tensor x)> mix; // (b,t,d) -> (b,t,d)
+    std::optional<Budget> budget = {};         // which the trainer teaches
+};
+
+struct BlockShape { // what a block may be made for
+    int d, heads, length;
+    double number; // N of KIND:N
+    bool mean_residual;
+    uint64_t seed; // the run's, by which patterns are drawn
+};
+
+// What may follow in KIND:N.
+struct KindNumber {
+    const char* what = nullptr; // null: nothing may
+    double low = 0, high = 0, preset = 0;
+    const char* example = "";
+    bool whole = true;
+};
+constexpr KindNumber layers{"the number of layers", 1, 64, 1, "2"};
+
+struct RepresentationKind {
+    const char* name;
+    KindNumber number = {};
+    bool attends = false;       // mixes by attention, and so does not tell positions apart by itself
+    bool has_positions = true;  // may have position embeddings
+    bool needs_routing = false; // learns from the routing loss
+    int longest = INT_MAX;      // sequence
+    int widest = INT_MAX;       // d_model
+    Block (*build)(ParameterBinder&, const std::string& name, const BlockShape&) = nullptr; // null: no block
+
+    bool counts_layers() const { return number.what == layers.what; } // else there is one block, or none
+};
+
+} // namespace fci
