@@ -4,6 +4,7 @@
 
 #include "core/json.h"
 #include "model/fci.h"
+#include "study/estimate.h"
 #include "tasks/task.h"
 #include "tests/catch.h"
 #include "tests/scratch.h"
@@ -37,6 +38,16 @@ double second_loss(const Options& o) {
 }
 
 } // namespace
+
+TEST_CASE("kinds: how long a run takes is estimated for every representation and router", "[kinds]") {
+    const Estimates estimates({}, 1);
+    for (const RepresentationKind* r : representations())
+        for (const RouterKind* k : routers()) {
+            if (k->type == RouterKind::text_index || (r->needs_routing && !k->routes())) continue;
+            INFO(r->name << ' ' << k->name);
+            CHECK(estimates.seconds(tiny(r->name, k->name)) > 0);
+        }
+}
 
 TEST_CASE("kinds: every representation trains with every router, and no two of them are the same", "[kinds]") {
     std::map<double, std::string> losses; // of different models
