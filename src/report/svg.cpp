@@ -20,7 +20,10 @@ Character first_character(std::string_view s) {
     const auto byte = [&](size_t i) { return static_cast<unsigned char>(s[i]); };
     const unsigned char lead = byte(0);
     if (lead < 0x80) return {lead, 1};
-    const size_t n = lead >= 0xF0 && lead < 0xF5 ? 4 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xC2 && lead < 0xE0 ? 2 : 0;
+    const size_t n = lead >= 0xF0 && lead < 0xF5   ? 4
+                     : lead >= 0xE0 && lead < 0xF0 ? 3
+                     : lead >= 0xC2 && lead < 0xE0 ? 2
+                                                   : 0;
     if (n == 0 || s.size() < n) return {};
     uint32_t code = lead & (0xFF >> (n + 1));
     for (size_t i = 1; i < n; ++i) {
@@ -91,8 +94,6 @@ Markup element(std::string_view name, const std::vector<Attribute>& attributes, 
     if (inner.empty() && is_empty_element(name)) return Markup::raw(s + "/>");
     return Markup::raw(fmt::format("{}>{}</{}>", s, inner.text(), name));
 }
-
-Markup element(std::string_view name, const Markup& inner) { return element(name, {}, inner); }
 
 std::string svg_file(double width, double height, const std::string& title, const Markup& inner) {
     const std::string box = fmt::format("0 0 {} {}", short_number(width), short_number(height));

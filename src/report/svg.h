@@ -7,6 +7,7 @@
 // Escaped: & < > " '. U+FFFD stands for what XML has no way to hold: control characters but tab and line feed, U+FFFE
 // and U+FFFF, and each byte that is not of a UTF-8 character.
 #pragma once
+#include <concepts>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,7 +44,10 @@ struct Attribute {
 };
 
 Markup element(std::string_view name, const std::vector<Attribute>& attributes, const Markup& inner = {});
-Markup element(std::string_view name, const Markup& inner);
+template <std::convertible_to<Markup> Inner> // a template, so that {{"a", "b"}} is attributes
+Markup element(std::string_view name, const Inner& inner) {
+    return element(name, std::vector<Attribute>{}, inner);
+}
 
 // A figure that is a file of its own, with the colours of the report and a background.
 std::string svg_file(double width, double height, const std::string& title, const Markup& inner);

@@ -189,7 +189,7 @@ RolledUp roll_up(const std::vector<std::pair<std::string, std::vector<Voice>>>& 
     if (does.size() == 2 && rank(does[0]) == 0 && rank(does[1]) == 1) parts = {at(does[0]) + " only"};
     const bool holds = !does.empty() && rank(does[0]) == 0, fails = !does.empty() && rank(does[0]) == 1;
     return {fmt::format("{}", fmt::join(parts, "; ")),
-            holds ? does.size() == 1 ? Holds::yes : Holds::in_part
+            holds   ? does.size() == 1 ? Holds::yes : Holds::in_part
             : fails ? Holds::no
                     : Holds::unknown,
             is_provisional};

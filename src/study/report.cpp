@@ -19,6 +19,8 @@ std::string beside_text(const Line& line) {
                        line.beside_chance ? fmt::format("{:.1f}", *line.beside_chance) : "-");
 }
 
+} // namespace
+
 int decimals(const std::string& quantity) { return quantity == "cosine_gap" ? 3 : 1; }
 
 std::string ours_text(const Line& line) {
@@ -44,12 +46,16 @@ std::string what_text(const Line& line) {
     return line.quantity == "routing" && !line.of.row.measure.empty() ? line.of.row.measure : line.quantity;
 }
 
+namespace {
+
 // "100.0"; of one that fails, what it should have been.
 std::string oracle_text(const Line& line) {
     if (!line.controls.oracle) return "-";
     const Control& c = *line.controls.oracle;
     return c.holds ? fmt::format("{:.1f}", c.got) : fmt::format("{:.1f}, not {:.1f}", c.got, c.expected);
 }
+
+} // namespace
 
 std::string verdict_of(const Line& line, const std::string& scale) {
     if (on_hotpot(line.of.row) && line.on && !line.paper.empty()) // at no scale: nothing of it is smaller
@@ -70,6 +76,8 @@ std::string command_text(const Line& line, const std::string& scale) {
     return fmt::format("./fci reproduce {}{} --scale {}{}", row.foreign ? row.file : row.base_id(),
                        row.under.empty() ? "" : " --reading " + row.under, scale, line.on ? " --data FILE" : "");
 }
+
+namespace {
 
 std::string csv(const std::vector<Line>& lines, const TableOptions& o) {
     std::string s = "id,reading,what,learning_rate,paper,ours,sd,seeds,half_width,chance,at_1,at_1_chance,verdict,"

@@ -12,6 +12,13 @@ struct TableOptions {
     bool colour = false;
 };
 
+// As the table has them: "99.8 ±0.1 (3)", "routing", "provisional: differs", "./fci reproduce f2.raw --scale paper".
+std::string ours_text(const Line&);
+std::string what_text(const Line&);
+std::string verdict_of(const Line&, const std::string& scale);
+std::string command_text(const Line&, const std::string& scale);
+int decimals(const std::string& quantity);
+
 std::string table_text(const std::vector<Line>&, const TableOptions&);
 
 // Readings down, rows across: of each its first quantity, beside chance. Rows that have no result go below.
