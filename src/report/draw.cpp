@@ -40,7 +40,7 @@ Markup dot(const Line& l, const std::string& css, double y, bool square) {
         return m + element("circle", {{"class", kind}, {"cx", at}, {"cy", y}, {"r", 3.6}, {"data-t", says(l)}});
     const Markup mark = // in an <svg> of its own: pixels cannot be taken from a percentage
         element("rect", {{"class", kind}, {"x", -3.4}, {"y", -3.4}, {"width", 6.8}, {"height", 6.8}});
-    return m + element("svg", {{"x", at}, {"y", y}, {"overflow", "visible"}, {"data-t", says(l)}}, mark);
+    return m + element("svg", {{"x", at}, {"y", y}, {"data-t", says(l)}}, mark);
 }
 
 Markup grid(double height) {
@@ -132,8 +132,7 @@ Markup strip(const Mechanism& m, double height) {
     if (m.quantity != "routing" && m.quantity != "accuracy")
         inner +=
             element("text", {{"class", "tick end right"}, {"x", "-5"}, {"y", height / 2 + 3.5}}, tick_text(axis.low)) +
-            element("svg", {{"x", "100%"}, {"overflow", "visible"}},
-                    text(5, height / 2 + 3.5, "tick end", tick_text(axis.high)));
+            element("svg", {{"x", "100%"}}, text(5, height / 2 + 3.5, "tick end", tick_text(axis.high)));
     return svg("strip", height, label + "paper " + (m.paper.empty() ? "nothing" : paper_text(m.paper)), inner);
 }
 
@@ -242,7 +241,12 @@ Markup chart(const Chart& c) {
         if (curve.dots || points.size() == 1)
             for (const auto& [x, y] : points)
                 m += element("circle", {{"class", "dot " + curve.css}, {"cx", x}, {"cy", y}, {"r", 2.0}});
-        if (!points.empty()) labels.push_back({points.back().second, "lab " + curve.css, curve.label});
+        if (points.empty()) continue;
+        const auto [x, y] = points.back(); // a line that ends early has its label there
+        if (x < right - 60)
+            m += text(x + 8, y - 3, "lab " + curve.css, curve.label);
+        else
+            labels.push_back({y, "lab " + curve.css, curve.label});
     }
     if (const auto p = parse_paper(c.paper)) {
         const double by = p->exact ? margin(c.quantity, p->low) : 0;

@@ -111,6 +111,8 @@ Markup claims(const Page& p) {
             if (i == 0) {
                 const std::string span = std::to_string(c.strips.size());
                 std::string words = verdict_words(c.judged, p);
+                for (size_t at = 0; (at = words.find("e-", at)) != std::string::npos; at += 4)
+                    words.replace(at + 1, 1, "‑"); // 3e-4 is one word, also where the line breaks
                 words[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(words[0])));
                 Markup verdict =
                     glyph(p.options.scale == "paper" ? c.judged.holds.holds : Holds::unknown) + element("span", words);
@@ -127,7 +129,9 @@ Markup claims(const Page& p) {
         bodies += element("tbody", rows);
     }
     const Markup table =
-        element("table", {{"class", "dots claims"}, {"style", fmt::format("--numbers:{}", rates.size() + read)}},
+        element("table",
+                {{"class", "dots claims"},
+                 {"style", fmt::format("--numbers:{};--cols:{}", rates.size() + read, rates.size() + read + 2)}},
                 element("colgroup", cols) + element("thead", element("tr", heads)) + bodies);
     return element(
         "section",
@@ -176,8 +180,9 @@ Markup strips(const std::vector<Group>& groups, const char* css, const std::vect
         }
         bodies += element("tbody", rows);
     }
-    return element("table", {{"class", fmt::format("dots {}", css)}},
-                   element("colgroup", cols) + element("thead", element("tr", heads)) + bodies);
+    return element(
+        "table", {{"class", fmt::format("dots {}", css)}, {"style", fmt::format("--cols:{}", rates.size() + read + 2)}},
+        element("colgroup", cols) + element("thead", element("tr", heads)) + bodies);
 }
 
 Markup readings(const Page& p) {

@@ -19,6 +19,11 @@ std::string range_of(const Mechanism& m) {
     return a == b ? a + "%" : a + " to " + b + "%";
 }
 
+std::string in_words(const std::string& paper) {
+    if (paper.starts_with("<=")) return "at most " + paper.substr(2);
+    return paper.starts_with(">") ? "more than " + paper.substr(1) : paper_text(paper);
+}
+
 const Row* row_of(const Page& p, const std::string& id) {
     for (const Row& r : p.study.rows)
         if (r.id == id &&
@@ -35,7 +40,7 @@ void add_sentence(Page& p, const char* before, const char* id, const char* quant
     if (range.empty()) return;
     p.lede.push_back({before, false}), p.lede.push_back({range, true});
     p.lede.push_back(
-        {after + std::string(m.paper.empty() ? "" : "; the paper has " + paper_text(m.paper)) + ". ", false});
+        {after + std::string(m.paper.empty() ? "" : "; the paper has " + in_words(m.paper)) + ". ", false});
 }
 
 } // namespace

@@ -142,7 +142,7 @@ void gather_claims(Page& p, Claims& claims, const std::vector<Row>& rows) {
             Mechanism m{row, mechanism_name(row, quantity), quantity, c.judged.paper_of(i), {}, nullptr, {}};
             for (const auto& at : c.judged.at_rates)
                 if (m.at.empty() || m.at[0] != at[i]) m.at.push_back(at[i]);
-            if (!c.judged.under.empty() && counts(c.judged.under[i])) m.under = c.judged.under[i];
+            if (row.needs.empty() && !c.judged.under.empty() && counts(c.judged.under[i])) m.under = c.judged.under[i];
             c.strips.push_back(m);
             strips.emplace_back(c.judged.claim.words, m);
         }
@@ -152,9 +152,9 @@ void gather_claims(Page& p, Claims& claims, const std::vector<Row>& rows) {
 }
 
 void gather_folds(Page& p, const std::vector<Row>& rows) {
-    std::vector<std::string> groups;
     for (const Row& row : rows) {
-        const std::string group = row.foreign ? row.file : row.where;
+        std::string group = row.foreign ? row.file : row.where;
+        if (group.starts_with("Fig.") && std::isalpha(static_cast<unsigned char>(group.back()))) group.pop_back(); // 3a
         auto at = std::find_if(p.folds.begin(), p.folds.end(), [&](const FoldGroup& g) { return g.name == group; });
         if (at == p.folds.end()) at = p.folds.insert(at, FoldGroup{group, {}});
         Fold fold{row, {}, {}, {}};
@@ -173,6 +173,12 @@ void gather_folds(Page& p, const std::vector<Row>& rows) {
             if (const auto s = series_of(p, c)) fold.series.push_back(*s);
         at->folds.push_back(std::move(fold));
     }
+    const auto rank = [](const FoldGroup& g) { // tables, figures, sections, others
+        return g.name.starts_with("Table") ? 0 : g.name.starts_with("Fig.") ? 1 : g.name.starts_with("Sec.") ? 2 : 3;
+    };
+    std::stable_sort(p.folds.begin(), p.folds.end(), [&](const FoldGroup& a, const FoldGroup& b) {
+        return std::pair(rank(a), a.name) < std::pair(rank(b), b.name);
+    });
 }
 
 void gather_controls(Page& p) {

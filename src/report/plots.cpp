@@ -35,7 +35,7 @@ Markup group(double x, double y, const Markup& inner) {
 
 std::string small_multiples(const Page& p) {
     constexpr double width = 320, height = 196;
-    constexpr int across = 3;
+    const int across = p.panels.size() == 4 ? 2 : static_cast<int>(std::clamp<size_t>(p.panels.size(), 2, 3));
     Markup m;
     int n = 0;
     for (const Panel& panel : p.panels) {
@@ -51,28 +51,28 @@ std::string small_multiples(const Page& p) {
 }
 
 std::string landscape(const Page& p, const Section& s) {
-    constexpr double name = 16, axis = 330, wide = 300, paper = 690, first = 770, step = 88;
+    constexpr double name = 16, axis = 330, wide = 280, paper = 690, first = 770, step = 88;
     const std::vector<double>& rates = p.scale->learning_rates;
     const double chance = first + step * static_cast<double>(rates.size());
-    double y = 26;
-    Markup m = text(name, y, "head", s.title);
+    double y = 54;
+    Markup m = text(name, 26, "head", s.title);
+    const bool percents = std::any_of(s.groups.begin(), s.groups.end(), [](const Group& g) {
+        return g.of[0].quantity == "routing" || g.of[0].quantity == "accuracy";
+    });
+    if (percents)
+        m += text(axis, y, "tick mid", "0") + text(axis + wide / 2, y, "tick mid", "50") +
+             text(axis + wide, y, "tick mid", "100%");
+    m += text(paper, y, "tick right", "paper") + text(chance, y, "tick right", "chance");
+    for (size_t i = 0; i < rates.size(); ++i)
+        m += text(first + step * static_cast<double>(i), y, "lab right " + rate_class(rates[i]), rate_text(rates[i]));
     for (const Group& g : s.groups) {
-        y += 38;
+        y += 28;
         m += text(name, y, "head", g.name);
-        const std::string& quantity = g.of[0].quantity;
-        if (quantity == "routing" || quantity == "accuracy")
-            m += text(axis, y, "tick mid", "0") + text(axis + wide / 2, y, "tick mid", "50") +
-                 text(axis + wide, y, "tick mid", "100%");
-        m += text(paper, y, "tick right", "paper") + text(chance, y, "tick right", "chance");
-        for (size_t i = 0; i < rates.size(); ++i)
-            m += text(first + step * static_cast<double>(i), y, "lab right " + rate_class(rates[i]),
-                      rate_text(rates[i]));
         y += 8;
         for (const Mechanism& of : g.of) {
             const double line = y + 18;
-            m += text(name, line, of.ran() ? "" : "mut", shortened(of.name, 44)) +
-                 element("svg", {{"x", axis}, {"y", y}, {"width", wide}, {"height", 27.0}, {"overflow", "visible"}},
-                         strip(of, 27)) +
+            m += text(name, line, of.ran() ? "" : "mut", shortened(of.name, 42)) +
+                 element("svg", {{"x", axis}, {"y", y}, {"width", wide}, {"height", 27.0}}, strip(of, 27)) +
                  text(paper, line, "right", paper_text(of.paper));
             const auto number = [&](const Line* l, double x) {
                 if (counts(l))
@@ -90,8 +90,8 @@ std::string landscape(const Page& p, const Section& s) {
         }
     }
     m += text(name, y + 26, "tick",
-              "box: the paper's number and its margin · dot: ours, with the 95% interval (±) · ring and ¹: one seed · "
-              "dashed: chance");
+              "box: the paper's number and its margin · dot: ours, with the 95% interval (±) · "
+              "ring and ¹: one seed · dashed: chance");
     return svg_file(chance + 24, y + 42, s.title, m);
 }
 

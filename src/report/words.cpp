@@ -39,7 +39,6 @@ std::string paper_text(const std::string& paper) {
 }
 
 std::string mechanism_name(const Row& row, const std::string& quantity) {
-    const Options& o = row.settings.values;
     std::vector<std::string> parts;
     if (row.representation != "-" && !row.representation.empty()) parts.push_back(row.representation);
     if (row.router != "investigator" && !row.router.empty())
@@ -53,8 +52,8 @@ std::string mechanism_name(const Row& row, const std::string& quantity) {
     }
     std::string name = fmt::format("{}", fmt::join(parts, " · "));
     if (!row.reading.empty()) name += fmt::format(" ({})", row.reading);
-    if (o.task.task == "mqar") name += ", MQAR";
-    if (o.task.task == "hotpotqa" || on_hotpot(row)) name += ", HotpotQA";
+    if (row.task == "mqar") name += ", MQAR";
+    if (row.task == "hotpotqa") name += ", HotpotQA";
     if (quantity == "routing") return row.measure.empty() ? name : name + ", random Wq and Wk";
     static const std::pair<const char*, const char*> of[] = {{"accuracy", "answers"},
                                                              {"transition_epoch", "epoch of the transition"},
