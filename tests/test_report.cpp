@@ -274,7 +274,7 @@ TEST_CASE("report and plot: what cannot be written is an error, and the earlier 
     write(out, "before"), write(report, "before");
     const Words scaling{"plot", "scaling", "--out", out}, one{"report", "t1.raw", "--out", report, "--scale", "smoke"};
     for (const Words& words : {scaling, one})
-        expect_refused(run(words, [] { limit_file_size(100); }), 1, "cannot be written");
+        expect_refused(run(words, [] { limit_file_size(2000); }), 1, "cannot be written");
     CHECK(read_file(out) == "before");
     CHECK(read_file(report) == "before");
     CHECK(s.names() == std::set<std::string>{"a.html", "a.svg"});

@@ -141,7 +141,6 @@ SRC
 # Nice to have, never installed here: one needs a GPU, the others are taste.
 optional() {
     absent=
-    have gnuplot || absent="$absent, gnuplot (plots)"
     have nvcc || [ -x /usr/local/cuda/bin/nvcc ] || absent="$absent, CUDA toolkit (GPU build)"
     have clang-format || absent="$absent, clang-format (style)"
     [ -z "$absent" ] || printf '%s' "${absent#, }"
