@@ -288,3 +288,23 @@ TEST_CASE("report and plot: what cannot be written is an error, and the earlier 
     expect_refused(run({"report", "--scale", "papper"}), 2, "paper");
     expect_refused(run({"report", "f2.rawr", "--out", report}), 2, "f2.raw");
 }
+
+TEST_CASE("tables: LaTeX, JSON and what fits a terminal", "[report][study]") {
+    const Cells cells{{"a", "b_c"}, {"1 & 2 % $x$ \\ ±", "<=2.5"}, {"\"q\"\n", ""}};
+    CHECK(latex(cells) == "\\begin{tabular}{ll}\n\\toprule\na & b\\_c \\\\\n\\midrule\n"
+                          "1 \\& 2 \\% \\$x\\$ \\textbackslash{} $\\pm$ & \\textless{}=2.5 \\\\\n\"q\"  &  \\\\\n"
+                          "\\bottomrule\n\\end{tabular}\n");
+    CHECK(json_lines(cells) ==
+          "[{\"a\":\"1 & 2 % $x$ \\\\ ±\",\"b_c\":\"<=2.5\"},\n{\"a\":\"\\\"q\\\"\\n\",\"b_c\":\"\"}]\n");
+    CHECK(json_lines({{"n"}, {"1.5"}, {""}}, {"n"}) == "[{\"n\":1.5},\n{\"n\":null}]\n");
+    Cells wide{{"one", "two", "three"}, {"1111", "22222222", "±"}};
+    CHECK(fit(wide, {"two", "one"}, 0).empty());
+    CHECK(fit(wide, {"two", "one"}, 21).empty()); // 4 + 2 + 8 + 2 + 5
+    CHECK(fit(wide, {"two", "one"}, 20) == std::vector<std::string>{"two"});
+    CHECK(wide == Cells{{"one", "three"}, {"1111", "±"}});
+    CHECK(fit(wide, {"one"}, 1).size() == 1);
+    CHECK(wrapped("aa bb cc\ndd", 5) == "aa bb\ncc\ndd");
+    CHECK(wrapped("abcdef gh", 3) == "abcdef\ngh");
+    CHECK(wrapped("a b", 0) == "a b");
+    CHECK(sentences_in("a\nb\n", "latex") == "% a\n% b\n");
+}

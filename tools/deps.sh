@@ -138,7 +138,7 @@ SRC
     done
 }
 
-# Nice to have, never installed here: one needs a GPU, the others are taste.
+# Nice to have, never installed here: one needs a GPU, the other is taste.
 optional() {
     absent=
     have nvcc || [ -x /usr/local/cuda/bin/nvcc ] || absent="$absent, CUDA toolkit (GPU build)"

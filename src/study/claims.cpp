@@ -263,17 +263,20 @@ std::string claims_text(const Claims& claims, const Study& study, const Scale& s
         for (const std::string& text : {fmt::format("{}", fmt::join(seeds, ", ")), holds, j.claim.why})
             cells.back().push_back(text);
     }
-    if (o.format == "csv") return csv_lines(cells);
+    if (is_data(o.format)) return in_format(cells, o.format);
     std::vector<std::string> rates;
     for (const double rate : scale.learning_rates) rates.push_back(rate_text(rate));
-    return (o.format == "md" ? markdown(cells) + "\n" : aligned(cells)) +
-           fmt::format("a / b: of the rows in their order; -: not run; none: no transition; seeds: at {}{}, the fewest "
-                       "and the most of the rows\n"
-                       "best reading: {}\n"
-                       "holds: all rows come out as the paper's, or both at chance; does not hold: a row differs; "
-                       "provisional: on fewer than 3 seeds (src/study/claims.h)\n",
-                       fmt::join(rates, ", "), read ? " and by the best reading" : "",
-                       read ? claims.reading + ", as " + claims.file + " names it" : "none is chosen");
+    return in_format(cells, o.format) +
+           sentences_in(
+               fmt::format(
+                   "a / b: of the rows in their order; -: not run; none: no transition; seeds: at {}{}, the fewest "
+                   "and the most of the rows\n"
+                   "best reading: {}\n"
+                   "holds: all rows come out as the paper's, or both at chance; does not hold: a row differs; "
+                   "provisional: on fewer than 3 seeds (src/study/claims.h)\n",
+                   fmt::join(rates, ", "), read ? " and by the best reading" : "",
+                   read ? claims.reading + ", as " + claims.file + " names it" : "none is chosen"),
+               o.format);
 }
 
 } // namespace fci

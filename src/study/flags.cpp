@@ -80,7 +80,13 @@ void add_study_commands(StudyFlags& f, const MakeCommand& command) {
     k->add_flag("--coverage", o.coverage, "how many of the paper's ids have run, by number of seeds")
         ->excludes(k->get_option("--by-reading"), k->get_option("--registered"), k->get_option("--score"),
                    k->get_option("--claims"));
-    k->add_option("--format", o.format, "text, md or csv")->check(CLI::IsMember({"text", "md", "csv"}));
+    for (CLI::App* sub : {r, k}) {
+        CLI::Option* format = sub->add_option("--format", o.format, "text, md, latex (booktabs), csv or json")
+                                  ->check(CLI::IsMember({"text", "md", "latex", "csv", "json"}));
+        sub->add_flag_callback(
+               "--json", [&o] { o.format = "json"; }, "as --format json")
+            ->excludes(format);
+    }
     f.rows = r, f.sweep = w, f.reproduce = p, f.table = k;
 }
 

@@ -223,7 +223,7 @@ std::string registered_text(const Registered& all, const std::vector<Cell>& cell
                 Count& count = cell.expected.seen == "unseen" ? unseen : seen;
                 ++count.ran, count.forecast += !open, count.right += right;
             }
-        } else if (o.format != "csv")
+        } else if (!is_data(o.format))
             continue;
         std::string name = cell.of.row.label();
         if (!cell.also.empty()) name += fmt::format(" and {} more", cell.also.size());
@@ -231,15 +231,17 @@ std::string registered_text(const Registered& all, const std::vector<Cell>& cell
                          outcome, cell.expected.why});
         if (o.format == "text") lines.back().pop_back();
     }
-    if (o.format == "csv") return csv_lines(lines);
-    std::string s = o.format == "md" ? markdown(lines) + "\n" : aligned(lines);
+    if (is_data(o.format)) return in_format(lines, o.format);
+    const std::string table = in_format(lines, o.format);
+    std::string s;
     const auto counted = [](const Count& c) {
         return fmt::format("{} ran, {} of {} forecasts right, {} open", c.ran, c.right, c.forecast, c.ran - c.forecast);
     };
     s += fmt::format("{} runs are registered in {}, at scale {}; {} of them recorded before, which forecast nothing\n"
                      "unseen: {}\nseen at some size: {}\n",
                      shown, all.file, all.scale, before, counted(unseen), counted(seen));
-    return s + "routes: 95 or more; fails: no more than 3 above chance; between: neither\n";
+    s += "routes: 95 or more; fails: no more than 3 above chance; between: neither\n";
+    return table + sentences_in(s, o.format);
 }
 
 } // namespace fci
