@@ -295,7 +295,7 @@ TEST_CASE("tables: LaTeX, JSON and what fits a terminal", "[report][study]") {
                           "1 \\& 2 \\% \\$x\\$ \\textbackslash{} $\\pm$ & \\textless{}=2.5 \\\\\n\"q\"  &  \\\\\n"
                           "\\bottomrule\n\\end{tabular}\n");
     CHECK(json_lines(cells) ==
-          "[{\"a\":\"1 & 2 % $x$ \\\\ ±\",\"b_c\":\"<=2.5\"},\n{\"a\":\"\\\"q\\\"\\n\",\"b_c\":\"\"}]\n");
+          "[{\"a\":\"1 & 2 % $x$ \\\\ ±\",\"b_c\":\"<=2.5\"},\n{\"a\":\"\\\"q\\\"\\u000a\",\"b_c\":\"\"}]\n");
     CHECK(json_lines({{"n"}, {"1.5"}, {""}}, {"n"}) == "[{\"n\":1.5},\n{\"n\":null}]\n");
     Cells wide{{"one", "two", "three"}, {"1111", "22222222", "±"}};
     CHECK(fit(wide, {"two", "one"}, 0).empty());

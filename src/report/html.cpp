@@ -251,8 +251,8 @@ std::string html_text(const Page& p) {
                                            strips(s.groups, "land", p.scale->learning_rates, 27));
     for (const auto& [word, meaning] : p.words) words += element("dt", word) + element("dd", meaning);
     const std::string date = p.newest.empty() ? "the results say no date" : "newest result " + p.newest;
-    const std::string over = fmt::format("fci report · commit {} · scale {} · {} runs, {:.1f} hours of training · {}",
-                                         p.commit, p.options.scale, p.runs, p.seconds / 3600, date);
+    const std::string over = fmt::format("fci report · commit {} · scale {} · {} runs, {:.1f} hours · {}", p.commit,
+                                         p.options.scale, p.runs, p.seconds / 3600, date);
     Markup header = p_of("over", over) + element("h1", "When does content-based routing work?") +
                     p_of("sub", "What holds of arXiv 2603.20997 (Basu 2026), run again from its text") +
                     p_of("lede", lede);

@@ -116,7 +116,11 @@ Markup folds(const Page& p) {
 }
 
 Markup checks(const Page& p) {
-    Markup all;
+    Markup all, part;
+    const auto end_section = [&] {
+        if (!part.empty()) all += element("section", part);
+        part = {};
+    };
     if (!p.controls.empty()) {
         Markup rows;
         for (const ControlsOf& c : p.controls) {
@@ -130,14 +134,15 @@ Markup checks(const Page& p) {
                                                   ? c.rows[0]
                                                   : fmt::format("{} and {} more", c.rows[0], c.rows.size() - 1)));
         }
-        all += h2("Controls") +
-               p_of("cap", "An oracle that knows the law of the data, and a blind rule, on the same test sequences: "
-                           "what each got, of what arithmetic says.") +
-               list({{"oracle", true}, {"blind rule", true}, {"controls", false}, {"rows", false}}, rows);
+        part += h2("Controls") +
+                p_of("cap", "An oracle that knows the law of the data, and a blind rule, on the same test sequences: "
+                            "what each got, of what arithmetic says.") +
+                list({{"oracle", true}, {"blind rule", true}, {"controls", false}, {"rows", false}}, rows);
         if (!p.untested.empty())
-            all += p_of("foot", fmt::format("Untested, since a control fails or the data are not those recorded: {}.",
-                                            fmt::join(p.untested, ", ")));
+            part += p_of("foot", fmt::format("Untested, since a control fails or the data are not those recorded: {}.",
+                                             fmt::join(p.untested, ", ")));
     }
+    end_section();
     if (p.forecasts) {
         const Forecasts& f = *p.forecasts;
         Markup rows;
@@ -146,27 +151,29 @@ Markup checks(const Page& p) {
                                       td(w.cell.expected.seen) + td(fmt::format("{:.1f}", w.came.ours), true) +
                                       td(fmt::format("{:.1f}", w.came.chance), true) + td(w.came.outcome) +
                                       td(w.cell.expected.why));
-        all += h2("Expectations that failed") +
-               p_of("cap", fmt::format("What each row should do under each reading was registered before it ran. {} "
-                                       "have run, {} of them with a forecast; {} came out otherwise.",
-                                       f.ran, f.forecast, f.wrong.size()));
+        part += h2("Expectations that failed") +
+                p_of("cap", fmt::format("What each row should do under each reading was registered before it ran. {} "
+                                        "have run, {} of them with a forecast; {} came out otherwise.",
+                                        f.ran, f.forecast, f.wrong.size()));
         if (!f.wrong.empty())
-            all += list({{"row under a reading", false},
-                         {"expected", false},
-                         {"seen", false},
-                         {"ours", true},
-                         {"chance", true},
-                         {"outcome", false},
-                         {"why it was expected", false}},
-                        rows);
+            part += list({{"row under a reading", false},
+                          {"expected", false},
+                          {"seen", false},
+                          {"ours", true},
+                          {"chance", true},
+                          {"outcome", false},
+                          {"why it was expected", false}},
+                         rows);
     }
+    end_section();
     if (!p.by_record) {
-        all += h2("Agreement with the record") +
-               p_of("cap", fmt::format("{} of the rows here are recorded too; {} numbers differ from the record.",
-                                       p.compared, p.differences.size()));
-        for (const std::string& words : p.differences) all += p_of("foot", words);
+        part += h2("Agreement with the record") +
+                p_of("cap", fmt::format("{} of the rows here are recorded too; {} numbers differ from the record.",
+                                        p.compared, p.differences.size()));
+        for (const std::string& words : p.differences) part += p_of("foot", words);
     }
-    return all.empty() ? all : element("section", all);
+    end_section();
+    return all;
 }
 
 } // namespace fci

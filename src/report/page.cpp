@@ -32,9 +32,8 @@ std::vector<const Result*> results_of(const Page& p, const Case& c, const std::s
     return found.empty() ? p.recorded.of_seeds(c.options, 0, on) : found;
 }
 
-// The lines of a plan, but of rows that nobody ran without looking at data.
-std::vector<Line> lines_of_rows(const Page& p, const std::vector<Row>& rows) {
-    return lines_of(plan(rows, *p.scale), p.own, p.recorded, 0);
+std::vector<Line> lines_of_rows(Page& p, const std::vector<Row>& rows) {
+    return lines_of(plan(rows, *p.scale), p.own, p.recorded, 0, &p.controls_of_rows);
 }
 
 // The readings under which a row ran: those of one option at a time, and joint ones.
@@ -204,9 +203,8 @@ void gather_forecasts(Page& p) {
     const Registered all = load_registered(p.study);
     if (p.options.scale != all.scale) return;
     p.forecasts.emplace();
-    ControlsOfRows controls;
     for (const Cell& cell : cells_of(all, p.study))
-        if (const auto came = came_of(all, cell, p.own, p.recorded, 0, controls); came && !came->before) {
+        if (const auto came = came_of(all, cell, p.own, p.recorded, 0, p.controls_of_rows); came && !came->before) {
             ++p.forecasts->ran, p.forecasts->forecast += cell.expected.expect != "open";
             if (is_wrong(cell, *came)) p.forecasts->wrong.push_back({cell, *came});
         }

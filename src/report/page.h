@@ -103,6 +103,7 @@ struct Page {
     const Scale* scale = nullptr;
     std::string reading; // joint; may be empty
     Results own, recorded;
+    ControlsOfRows controls_of_rows;        // made once for all lines
     bool by_record = false;                 // the results are the recorded ones
     std::vector<Line> lines, under, others; // as they are; under the reading; other readings
 

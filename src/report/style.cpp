@@ -116,7 +116,8 @@ align-items:center}
 .claims tbody{padding:14px 0 12px}.claims tbody tr>*,.claims tbody tr:first-child>*,.claims tbody tr:last-child>*
 {padding-top:0;padding-bottom:0}.claims td.n{padding-left:4px;padding-right:4px}
 .claims tbody tr .v{grid-column:1/-1;display:flex;gap:8px;align-items:center}.claims .v svg{margin:0}
-.claims .v small{display:inline}.claims tbody tr:first-child .c{grid-column:1/-1;padding:4px 0 8px}
+.claims .v small{display:inline}.claims td[colspan="2"]{grid-column:span 2}.claims td[colspan="3"]{grid-column:span 3}
+.claims .k{padding-top:2px;padding-bottom:2px}.claims tbody tr:first-child .c{grid-column:1/-1;padding:4px 0 8px}
 .claims .k{padding-left:0}
 .row>summary,.hd{grid-template-columns:144px minmax(64px,1fr) 80px 56px repeat(var(--rates),84px) 96px;gap:0 8px;
 font-size:13px}
@@ -131,7 +132,8 @@ section{margin-top:52px}.panels{grid-template-columns:1fr}.words{columns:1}.scor
 .dots tbody tr td.s{grid-column:1/-1;padding:0 8px}
 .dots td.n,.claims tbody tr>td.n{text-align:left;padding:3px 0 0;font-size:13.5px;white-space:normal}
 .dots td.n::before{content:attr(data-l);display:block;font-size:11px;color:var(--mu);line-height:1.2}
-.dots td.n:empty,.dots .w:empty{display:none}.dots tbody tr .w{padding:4px 0 0}
+.dots td.n:empty,.dots .w:empty{display:none}.dots td[colspan="2"]{grid-column:span 2}
+.dots td[colspan="3"]{grid-column:span 3}.dots tbody tr .w{padding:4px 0 0}
 .dots .fam th{grid-column:1/-1;padding:22px 0 6px;border-bottom:0}.land tbody tr.fam{border-top:0;padding:0}
 i.tail{width:auto}.hd{display:none}.row>summary{grid-template-columns:1fr 1fr 1fr;padding:8px 0;gap:2px 10px}
 .row>summary code:first-child{grid-column:1/-1}.r{grid-column:1/3}.sp{grid-column:3;justify-self:end}
