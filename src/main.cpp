@@ -8,9 +8,9 @@
 #include "bench/bench.h"
 #include "core/files.h"
 #include "core/nearest.h"
+#include "report/commands.h"
 #include "routing/router.h"
 #include "study/analysis.h"
-#include "study/flags.h"
 #include "study/hotpot_commands.h"
 #include "study/index_run.h"
 #include "study/plan.h"
@@ -272,6 +272,8 @@ int run(int argc, char** argv) {
 
     StudyFlags study;
     add_study_commands(study, command);
+    ReportFlags report;
+    add_report_commands(report, command);
 
     for (CLI::App* sub : app.get_subcommands(nullptr)) sub->allow_extras();
     if (argc == 1) {
@@ -328,6 +330,7 @@ int run(int argc, char** argv) {
     if (*g) make_dataset(options, given, split);
     if (*b) run_bench(bench);
     if (const auto exit = run_study_command(study)) return static_cast<int>(*exit);
+    if (const auto exit = run_report_command(report)) return static_cast<int>(*exit);
     return 0;
 }
 

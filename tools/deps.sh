@@ -138,10 +138,9 @@ SRC
     done
 }
 
-# Nice to have, never installed here: one needs a GPU, the others are taste.
+# Nice to have, never installed here: one needs a GPU, the other is taste.
 optional() {
     absent=
-    have gnuplot || absent="$absent, gnuplot (plots)"
     have nvcc || [ -x /usr/local/cuda/bin/nvcc ] || absent="$absent, CUDA toolkit (GPU build)"
     have clang-format || absent="$absent, clang-format (style)"
     [ -z "$absent" ] || printf '%s' "${absent#, }"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes the tables of README.md, FINDINGS.md and runs/tables/*.md anew from the recorded results; with --check only says
-# which are stale.
+# Writes the tables of README.md, FINDINGS.md and runs/tables/*.md, and the figures runs/figures/*.svg, anew from the
+# recorded results; with --check only says which are stale.
 # A table stands between two lines, and is what the command prints when it sees recorded results only:
 #   <!-- ./fci table table3 --scale small --format md -->
 #   <!-- end -->
@@ -8,6 +8,23 @@ set -eu
 cd "$(dirname "$0")/.."
 FCI=${FCI_BIN:-./fci}
 stale=0
+
+# Puts the new file in the old one's place, or with --check says how it differs. It is gone then.
+replace() {
+    if cmp -s "$1" "$2"; then
+        :
+    elif [ "$check" = --check ]; then
+        echo "tools/docs.sh: $1 is stale; run tools/docs.sh:" >&2
+        diff "$1" "$2" >&2 || true
+        stale=1
+    else
+        cat "$2" >"$1"
+        echo "tools/docs.sh: $1 written anew"
+    fi
+    rm "$2"
+}
+
+check=${1-}
 for doc in README.md FINDINGS.md runs/tables/*.md; do
     new=$(mktemp)
     while IFS= read -r line; do
@@ -25,17 +42,12 @@ for doc in README.md FINDINGS.md runs/tables/*.md; do
         esac
         printf '%s\n' "$line"
     done <"$doc" >"$new"
-    if cmp -s "$doc" "$new"; then
-        rm "$new"
-    elif [ "${1-}" = --check ]; then
-        echo "tools/docs.sh: $doc is stale; run tools/docs.sh:" >&2
-        diff "$doc" "$new" >&2 || true
-        rm "$new"
-        stale=1
-    else
-        cat "$new" >"$doc"
-        rm "$new"
-        echo "tools/docs.sh: $doc written anew"
-    fi
+    replace "$doc" "$new"
+done
+for figure in runs/figures/*.svg; do
+    new=$(mktemp -d)
+    $FCI plot "$(basename "$figure" .svg)" --scale paper --results runs/results --out "$new/figure.svg" >/dev/null </dev/null
+    replace "$figure" "$new/figure.svg"
+    rm -r "$new"
 done
 exit $stale

@@ -17,7 +17,7 @@ std::string cell_text(const Line& l) {
            (l.stopped_after ? fmt::format(" after {}", l.stopped_after) : "");
 }
 
-std::string csv(const std::vector<const Line*>& lines) {
+std::string data(const std::vector<const Line*>& lines, const std::string& format) {
     Cells cells{{"reading", "learning_rate", "row", "what", "ours", "seeds", "chance", "stopped_after"}};
     for (const Line* l : lines) {
         const auto number = [&](bool there, double x) { return there ? fmt::format("{:.6g}", x) : ""; };
@@ -28,7 +28,8 @@ std::string csv(const std::vector<const Line*>& lines) {
                          number(ours.chance.has_value(), ours.chance.value_or(0)),
                          l->stopped_after ? std::to_string(l->stopped_after) : ""});
     }
-    return csv_lines(cells);
+    return format == "csv" ? csv_lines(cells)
+                           : json_lines(cells, {"learning_rate", "ours", "seeds", "chance", "stopped_after"});
 }
 
 } // namespace
@@ -40,7 +41,7 @@ std::string by_reading_text(const std::vector<Line>& lines, const TableOptions& 
     };
     for (const Line& l : lines)
         if (l.of.row.needs.empty() && !l.on && (firsts.empty() || !same_case(*firsts.back(), l))) firsts.push_back(&l);
-    if (o.format == "csv") return csv(firsts);
+    if (is_data(o.format)) return data(firsts, o.format);
 
     std::vector<std::string> columns, empty;
     std::vector<std::pair<std::string, std::string>> heads; // reading, rate
@@ -67,13 +68,14 @@ std::string by_reading_text(const std::vector<Line>& lines, const TableOptions& 
         }
         cells.push_back(line);
     }
-    std::string s = o.format == "md" ? markdown(cells) + "\n" : aligned(cells);
+    const std::string table = in_format(cells, o.format);
+    std::string s;
     s +=
         fmt::format("routing, or what else the row is about, [chance] (seeds), at scale {}; empty: not run\n", o.scale);
     if (std::any_of(firsts.begin(), firsts.end(), [](const Line* l) { return l->stopped_after > 0; }))
         s += "after 15: of a run that was stopped after epoch 15, no number of the row\n";
     if (!empty.empty()) s += fmt::format("run under none of these readings: {}\n", fmt::join(empty, ", "));
-    return s;
+    return table + sentences_in(wrapped(s, o.width), o.format);
 }
 
 } // namespace fci

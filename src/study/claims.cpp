@@ -37,42 +37,15 @@ Claim read_claim(const TomlFile& reader, const toml::table& t) {
     return c;
 }
 
-// The rows that a claim rests on, in its order; of an id with two readings both.
-std::vector<Row> rows_of(const Claims& claims, const Claim& claim, const Study& study) {
-    std::vector<Row> rows;
-    try {
-        rows = study.select(claim.rows);
-    } catch (const Error& e) {
-        fail(e.exit, "{}:{}: claim {}: {}", claims.file, claim.line, claim.id, e.what());
-    }
-    for (const Row& row : rows) {
-        const bool has = std::any_of(row.paper.begin(), row.paper.end(), [&](const auto& value) {
-            return claim.quantity.empty() || value.first == claim.quantity;
-        });
-        if (!has)
-            fail(Exit::usage, "{}:{}: claim {}: the paper has no {} of the row {}", claims.file, claim.line, claim.id,
-                 claim.quantity.empty() ? "number" : claim.quantity, row.label());
-    }
-    return rows;
+// The line of a row at a rate. That of a row that learns nothing is found at every rate.
+const Line* find(const std::vector<Line>& lines, const Row& row, const std::string& quantity, const std::string& rate) {
+    for (const Line& l : lines)
+        if (l.of.row.base_label() == row.base_label() && !l.paper.empty() &&
+            (quantity.empty() || l.quantity == quantity) &&
+            (!l.of.learning_rate || rate.empty() || rate_of(l.of) == rate))
+            return &l;
+    return nullptr;
 }
-
-// The lines of many rows, found by row and rate. Those of a row that learns nothing are found at every rate.
-class Lines {
-public:
-    Lines(std::vector<Line> lines) : lines_(std::move(lines)) {}
-
-    const Line* find(const Row& row, const std::string& quantity, const std::string& rate) const {
-        for (const Line& l : lines_)
-            if (l.of.row.base_label() == row.base_label() && !l.paper.empty() &&
-                (quantity.empty() || l.quantity == quantity) &&
-                (!l.of.learning_rate || rate.empty() || rate_of(l.of) == rate))
-                return &l;
-        return nullptr;
-    }
-
-private:
-    std::vector<Line> lines_;
-};
 
 std::string number_text(const Line* l) {
     if (!l || l->ours.ran() == 0) return "-";
@@ -88,25 +61,28 @@ std::string cell_text(const std::vector<std::string>& of_rows) {
     return fmt::format("{}", fmt::join(of_rows, " / "));
 }
 
-// Some rows at one rate.
-struct At {
+std::vector<Voice> voices_of(const std::vector<const Line*>& lines) {
     std::vector<Voice> voices;
-    std::vector<std::string> numbers;
-    int fewest = 0, most = 0; // seeds
-    bool ran = false;
+    for (const Line* l : lines) voices.push_back(l ? voice_of(*l) : Voice{});
+    return voices;
+}
 
-    At(const std::vector<Row>& rows, const Lines& lines, const std::string& quantity, const std::string& rate) {
-        for (const Row& row : rows) {
-            const Line* l = lines.find(row, quantity, rate);
-            voices.push_back(l ? voice_of(*l) : Voice{});
-            numbers.push_back(number_text(l));
-            const int seeds = l ? l->ours.ran() : 0;
-            fewest = voices.size() == 1 ? seeds : std::min(fewest, seeds), most = std::max(most, seeds);
-            ran |= voices.back().ran;
-        }
+// "3", "0-3": the fewest and the most of the rows.
+std::string seeds_text(const std::vector<const Line*>& lines, size_t rows) {
+    int fewest = lines.size() < rows ? 0 : 1 << 30, most = 0;
+    for (const Line* l : lines) {
+        const int seeds = l ? l->ours.ran() : 0;
+        fewest = std::min(fewest, seeds), most = std::max(most, seeds);
     }
-    std::string seeds() const { return fewest == most ? fmt::format("{}", most) : fmt::format("{}-{}", fewest, most); }
-};
+    return fewest == most ? fmt::format("{}", most) : fmt::format("{}-{}", fewest, most);
+}
+
+std::vector<std::string> number_texts(const std::vector<const Line*>& lines, size_t rows) {
+    std::vector<std::string> texts;
+    for (const Line* l : lines) texts.push_back(number_text(l));
+    texts.resize(rows, "-");
+    return texts;
+}
 
 } // namespace
 
@@ -132,6 +108,33 @@ Claims read_claims(const std::string& toml, const std::string& file) {
     return claims;
 }
 
+std::vector<Row> rows_of(const Claims& claims, const Claim& claim, const Study& study) {
+    std::vector<Row> rows;
+    try {
+        rows = study.select(claim.rows);
+    } catch (const Error& e) {
+        fail(e.exit, "{}:{}: claim {}: {}", claims.file, claim.line, claim.id, e.what());
+    }
+    for (const Row& row : rows) {
+        const bool has = std::any_of(row.paper.begin(), row.paper.end(), [&](const auto& value) {
+            return claim.quantity.empty() || value.first == claim.quantity;
+        });
+        if (!has)
+            fail(Exit::usage, "{}:{}: claim {}: the paper has no {} of the row {}", claims.file, claim.line, claim.id,
+                 claim.quantity.empty() ? "number" : claim.quantity, row.label());
+    }
+    return rows;
+}
+
+std::vector<Row> rows_of(const Claims& claims, const Study& study) {
+    std::vector<Row> rows;
+    std::set<std::string> known;
+    for (const Claim& c : claims.all)
+        for (Row& r : rows_of(claims, c, study))
+            if (known.insert(r.label()).second) rows.push_back(std::move(r));
+    return rows;
+}
+
 Claims load_claims(const Study& study) {
     const std::string file = study.folder + "/claims.toml";
     if (!std::filesystem::exists(file)) fail(Exit::usage, "{}: there is no such file, so there are no claims", file);
@@ -153,7 +156,7 @@ Voice voice_of(const Line& line) {
     return v;
 }
 
-std::string rolled_up(const std::vector<std::pair<std::string, std::vector<Voice>>>& at_rates) {
+RolledUp roll_up(const std::vector<std::pair<std::string, std::vector<Voice>>>& at_rates) {
     std::vector<std::pair<std::string, std::vector<std::string>>> does; // what, and at which rates
     bool is_provisional = false;
     for (const auto& [rate, voices] : at_rates) {
@@ -184,68 +187,96 @@ std::string rolled_up(const std::vector<std::pair<std::string, std::vector<Voice
     std::vector<std::string> parts;
     for (const auto& d : does) parts.push_back(does.size() == 1 ? d.first : at(d));
     if (does.size() == 2 && rank(does[0]) == 0 && rank(does[1]) == 1) parts = {at(does[0]) + " only"};
-    return fmt::format("{}{}", is_provisional ? "provisional: " : "", fmt::join(parts, "; "));
+    const bool holds = !does.empty() && rank(does[0]) == 0, fails = !does.empty() && rank(does[0]) == 1;
+    return {fmt::format("{}", fmt::join(parts, "; ")),
+            holds   ? does.size() == 1 ? Holds::yes : Holds::in_part
+            : fails ? Holds::no
+                    : Holds::unknown,
+            is_provisional};
+}
+
+std::string Judged::paper_of(size_t row) const {
+    for (const auto& [quantity, value] : rows[row].paper)
+        if (claim.quantity.empty() || quantity == claim.quantity) return value;
+    return "";
+}
+
+std::vector<Judged> judge_claims(const Claims& claims, const Study& study, const Scale& scale,
+                                 const std::vector<Line>& lines, const std::vector<Line>& under) {
+    std::vector<Judged> judged;
+    for (const Claim& c : claims.all) {
+        Judged j{c, rows_of(claims, c, study), {}, {}, {}, {}, false};
+        const auto at = [&](const std::vector<Line>& of, const std::string& rate) {
+            std::vector<const Line*> found;
+            for (const Row& row : j.rows) found.push_back(find(of, row, c.quantity, rate));
+            return found;
+        };
+        std::vector<std::pair<std::string, std::vector<Voice>>> voices;
+        for (const double rate : scale.learning_rates) {
+            j.at_rates.push_back(at(lines, rate_text(rate)));
+            voices.emplace_back(rate_text(rate), voices_of(j.at_rates.back()));
+        }
+        j.holds = roll_up(voices);
+        if (!claims.reading.empty()) {
+            j.under = at(under, "");
+            const std::vector<Voice> voices_under = voices_of(j.under);
+            j.holds_under = roll_up({{"", voices_under}});
+            j.ran_under = std::any_of(voices_under.begin(), voices_under.end(), [](const Voice& v) { return v.ran; });
+        }
+        judged.push_back(std::move(j));
+    }
+    return judged;
 }
 
 std::string claims_text(const Claims& claims, const Study& study, const Scale& scale, const Results& own,
                         const Results& recorded, const TableOptions& o) {
-    std::vector<Row> rows;
-    std::set<std::string> known;
-    for (const Claim& c : claims.all)
-        for (Row& r : rows_of(claims, c, study))
-            if (known.insert(r.label()).second) rows.push_back(std::move(r));
-    const auto lines = [&](const std::vector<Row>& of) {
-        return Lines(lines_of(plan(of, scale), own, recorded, o.seeds));
-    };
+    const std::vector<Row> rows = rows_of(claims, study);
+    const auto lines = [&](const std::vector<Row>& of) { return lines_of(plan(of, scale), own, recorded, o.seeds); };
     const bool read = !claims.reading.empty();
-    const Lines defaults = lines(rows),
-                under_reading =
-                    lines(read ? under(rows, select_readings(study.joint, {claims.reading})) : std::vector<Row>{});
+    const std::vector<Line> defaults = lines(rows),
+                            under_reading = lines(read ? under(rows, select_readings(study.joint, {claims.reading}))
+                                                       : std::vector<Row>{});
 
     Cells cells{{"claim", "paper"}};
     for (const double rate : scale.learning_rates) cells[0].push_back("ours, " + rate_text(rate));
     for (const char* head : {"ours, best reading", "seeds", "holds?", "why"}) cells[0].push_back(head);
-    for (const Claim& c : claims.all) {
-        const std::vector<Row> its_rows = rows_of(claims, c, study);
+    for (const Judged& j : judge_claims(claims, study, scale, defaults, under_reading)) {
         std::vector<std::string> names, paper;
-        for (const Row& r : its_rows) {
+        for (size_t i = 0; i < j.rows.size(); ++i) {
             const char* quote = o.format == "md" ? "`" : "";
-            names.push_back(fmt::format("{0}{1}{0}", quote, r.label()));
-            for (const auto& [quantity, value] : r.paper)
-                if (quantity == c.quantity || (c.quantity.empty() && quantity == r.paper[0].first))
-                    paper.push_back(value);
+            names.push_back(fmt::format("{0}{1}{0}", quote, j.rows[i].label()));
+            paper.push_back(j.paper_of(i));
         }
-        cells.push_back({fmt::format("{} ({})", c.words, fmt::join(names, " / ")), cell_text(paper)});
-        std::vector<std::pair<std::string, std::vector<Voice>>> voices;
+        cells.push_back({fmt::format("{} ({})", j.claim.words, fmt::join(names, " / ")), cell_text(paper)});
         std::vector<std::string> seeds;
-        for (const double rate : scale.learning_rates) {
-            const At at(its_rows, defaults, c.quantity, rate_text(rate));
-            cells.back().push_back(cell_text(at.numbers));
-            seeds.push_back(at.seeds());
-            voices.emplace_back(rate_text(rate), at.voices);
+        for (const auto& at : j.at_rates) {
+            cells.back().push_back(cell_text(number_texts(at, j.rows.size())));
+            seeds.push_back(seeds_text(at, j.rows.size()));
         }
-        std::string holds = rolled_up(voices);
+        std::string holds = j.holds.text();
         if (read) {
-            const At at(its_rows, under_reading, c.quantity, "");
-            cells.back().push_back(cell_text(at.numbers));
-            seeds.push_back(at.seeds());
-            if (at.ran) holds += "; best reading: " + rolled_up({{"", at.voices}});
+            cells.back().push_back(cell_text(number_texts(j.under, j.rows.size())));
+            seeds.push_back(seeds_text(j.under, j.rows.size()));
+            if (j.ran_under) holds += "; best reading: " + j.holds_under.text();
         } else
             cells.back().push_back("none chosen");
-        for (const std::string& text : {fmt::format("{}", fmt::join(seeds, ", ")), holds, c.why})
+        for (const std::string& text : {fmt::format("{}", fmt::join(seeds, ", ")), holds, j.claim.why})
             cells.back().push_back(text);
     }
-    if (o.format == "csv") return csv_lines(cells);
+    if (is_data(o.format)) return in_format(cells, o.format);
     std::vector<std::string> rates;
     for (const double rate : scale.learning_rates) rates.push_back(rate_text(rate));
-    return (o.format == "md" ? markdown(cells) + "\n" : aligned(cells)) +
-           fmt::format("a / b: of the rows in their order; -: not run; none: no transition; seeds: at {}{}, the fewest "
-                       "and the most of the rows\n"
-                       "best reading: {}\n"
-                       "holds: all rows come out as the paper's, or both at chance; does not hold: a row differs; "
-                       "provisional: on fewer than 3 seeds (src/study/claims.h)\n",
-                       fmt::join(rates, ", "), read ? " and by the best reading" : "",
-                       read ? claims.reading + ", as " + claims.file + " names it" : "none is chosen");
+    return in_format(cells, o.format) +
+           sentences_in(
+               fmt::format(
+                   "a / b: of the rows in their order; -: not run; none: no transition; seeds: at {}{}, the fewest "
+                   "and the most of the rows\n"
+                   "best reading: {}\n"
+                   "holds: all rows come out as the paper's, or both at chance; does not hold: a row differs; "
+                   "provisional: on fewer than 3 seeds (src/study/claims.h)\n",
+                   fmt::join(rates, ", "), read ? " and by the best reading" : "",
+                   read ? claims.reading + ", as " + claims.file + " names it" : "none is chosen"),
+               o.format);
 }
 
 } // namespace fci

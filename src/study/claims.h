@@ -55,13 +55,49 @@ struct Voice {
 };
 Voice voice_of(const Line&);
 
-// What a claim does: its rows' voices at each rate, the rate's name first. "holds at 1e-3 only"
-std::string rolled_up(const std::vector<std::pair<std::string, std::vector<Voice>>>& at_rates);
+// What a claim does: its rows' voices at each rate, the rate's name first. {"holds at 1e-3 only", in_part, false}
+enum class Holds { yes, in_part, no, unknown }; // by a tie too; at some rates; at none that is known
+struct RolledUp {
+    std::string words;
+    Holds holds = Holds::unknown;
+    bool provisional = false;
+    std::string text() const { return (provisional ? "provisional: " : "") + words; }
+};
+RolledUp roll_up(const std::vector<std::pair<std::string, std::vector<Voice>>>& at_rates);
+inline std::string rolled_up(const std::vector<std::pair<std::string, std::vector<Voice>>>& at_rates) {
+    return roll_up(at_rates).text();
+}
+
+// A claim and the lines that it rests on, row by row, in the order of `rows`; null: there is none.
+struct Judged {
+    Claim claim;
+    std::vector<Row> rows;
+    std::vector<std::vector<const Line*>> at_rates; // of the rows as they are, at each rate of the scale
+    std::vector<const Line*> under;                 // under the reading; empty: none is chosen
+    RolledUp holds, holds_under;
+    bool ran_under = false; // a row counts under the reading
+
+    std::string paper_of(size_t row) const;
+};
+std::vector<Row> rows_of(const Claims&, const Claim&, const Study&); // of an id with two readings both
+// Those rows of all claims, each once.
+std::vector<Row> rows_of(const Claims&, const Study&);
+// `lines`: of the rows as they are; `under`: of them under the reading. Both must stay where they are.
+std::vector<Judged> judge_claims(const Claims&, const Study&, const Scale&, const std::vector<Line>& lines,
+                                 const std::vector<Line>& under);
 
 // claim | paper | ours at each rate | ours by the reading | seeds | holds? | why
 std::string claims_text(const Claims&, const Study&, const Scale&, const Results& own, const Results& recorded,
                         const TableOptions&);
 
+// Seeds of each of the paper's ids at each rate of the scale, in the order of its rows; of an id with two readings the
+// one with fewer. Negative: why it has none.
+constexpr int needs_more = -1, on_a_sample = -2;
+struct Covered {
+    std::string id;
+    std::vector<int> seeds;
+};
+std::vector<Covered> coverage_of(const std::vector<Line>&, const Scale&);
 // Of the paper's ids, how many have run with how many seeds, at each rate and at all of them.
 std::string coverage_text(const Study&, const Scale&, const Results& own, const Results& recorded, const TableOptions&);
 

@@ -8,6 +8,7 @@
 
 #include "study/claims.h"
 #include "study/hotpot_rows.h"
+#include "study/layout.h"
 #include "study/order.h"
 #include "study/report.h"
 #include "study/search.h"
@@ -61,7 +62,7 @@ SweepOptions sweep_options(const StudyOptions& o, int64_t seeds) {
 TableOptions table_options(const StudyOptions& o) {
     TableOptions t;
     t.scale = o.scale, t.results = o.results, t.seeds = o.seeds, t.format = o.format;
-    t.colour = use_colour(stdout);
+    t.colour = use_colour(stdout), t.width = terminal_width(stdout, 0);
     return t;
 }
 
@@ -116,7 +117,8 @@ Exit show_registered(const StudyOptions& o, const Loaded& l) {
     if (!o.words.empty())
         for (const Row& r : l.rows) rows.push_back(r.label());
     fmt::print("{}", registered_text(all, cells_of(all, l.study), rows, own, recorded, table_options(o)));
-    if (o.format != "csv") fmt::print("{}", survivors_text(stage1(all, l.study, own, recorded)));
+    if (!is_data(o.format))
+        fmt::print("{}", sentences_in(survivors_text(stage1(all, l.study, own, recorded)), o.format));
     return Exit::ok;
 }
 
@@ -150,15 +152,20 @@ Exit list_rows(const StudyOptions& o) {
     const Loaded l(o);
     Results known = read(o.results, o.scale);
     if (known.all().empty()) known = read(l.recorded(), o.scale);
-    fmt::print("{}", rows_text(l.rows, *l.scale, known, o.how.threads));
+    const TableOptions t = table_options(o);
+    fmt::print("{}", rows_text(l.rows, *l.scale, known, o.how.threads, t));
+    if (is_data(o.format)) return Exit::ok;
+    const auto say = [&](const std::string& text) {
+        fmt::print("{}", sentences_in(wrapped(text, o.format == "text" ? t.width : 0), o.format));
+    };
     if (o.words.empty())
-        fmt::print("and {} rows of readings, one open option at a time: ./fci rows readings\n",
-                   l.study.variants.size());
+        say(fmt::format("and {} rows of readings, one open option at a time: ./fci rows readings\n",
+                        l.study.variants.size()));
     if (o.words.empty() && o.readings.empty())
-        fmt::print("and {} joint readings, by name (runs/readings.toml): ./fci table ROWS --by-reading\n",
-                   l.study.joint.size());
+        say(fmt::format("and {} joint readings, by name (runs/readings.toml): ./fci table ROWS --by-reading\n",
+                        l.study.joint.size()));
     for (const Row& r : l.rows) // of the whole list they would be too many
-        if (!o.words.empty() && !r.note.empty()) fmt::print("{}: {}\n", r.label(), r.note);
+        if (!o.words.empty() && !r.note.empty()) say(fmt::format("{}: {}\n", r.label(), r.note));
     return Exit::ok;
 }
 
@@ -283,8 +290,9 @@ Exit show_table(const StudyOptions& o) {
     std::vector<Row> without = l.rows;
     for (const Line& line : lines)
         if (line.on) std::erase_if(without, [&](const Row& r) { return r.label() == line.of.row.label(); });
-    if (t.format != "csv")
-        if (const std::string text = not_run(without); !text.empty()) fmt::print("{}\n", text);
+    if (!is_data(t.format))
+        if (const std::string text = not_run(without); !text.empty())
+            fmt::print("{}", sentences_in(text + "\n", t.format));
     return Exit::ok;
 }
 

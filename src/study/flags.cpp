@@ -28,7 +28,6 @@ void add_shared(const std::vector<CLI::App*>& apps, StudyOptions& study) {
 
 void add_study_commands(StudyFlags& f, const MakeCommand& command) {
     StudyOptions& o = f.options;
-    PlotOptions& figure = f.plot;
     CLI::App* r = command("rows", "list the paper's rows, and how long they take here",
                           "  fci rows\n"
                           "  fci rows table1 f2.raw --scale paper\n");
@@ -81,19 +80,14 @@ void add_study_commands(StudyFlags& f, const MakeCommand& command) {
     k->add_flag("--coverage", o.coverage, "how many of the paper's ids have run, by number of seeds")
         ->excludes(k->get_option("--by-reading"), k->get_option("--registered"), k->get_option("--score"),
                    k->get_option("--claims"));
-    k->add_option("--format", o.format, "text, md or csv")->check(CLI::IsMember({"text", "md", "csv"}));
-
-    CLI::App* l = command("plot", "draw a figure from the results, with gnuplot",
-                          "  fci plot figure2 --out figure2.svg\n"
-                          "  fci plot figure4 --scale paper --out figure4.svg\n"
-                          "  fci plot scaling --data scaling.tsv --out scaling.svg\n");
-    l->add_option("figure", figure.figure, "figure2, figure3, figure4 or scaling")->required();
-    l->add_option("--out", figure.out, "the SVG to write");
-    l->add_option("--reading", figure.reading, "of the rows under this joint reading");
-    l->add_option("--scale", figure.scale, "paper, small or smoke")->capture_default_str();
-    l->add_option("--results", figure.results, "folder of results; the recorded ones fill in")->capture_default_str();
-    l->add_option("--data", figure.data, "scaling: what fci bench --scaling --out wrote")->capture_default_str();
-    f.rows = r, f.sweep = w, f.reproduce = p, f.table = k, f.figure = l;
+    for (CLI::App* sub : {r, k}) {
+        CLI::Option* format = sub->add_option("--format", o.format, "text, md, latex (booktabs), csv or json")
+                                  ->check(CLI::IsMember({"text", "md", "latex", "csv", "json"}));
+        sub->add_flag_callback(
+               "--json", [&o] { o.format = "json"; }, "as --format json")
+            ->excludes(format);
+    }
+    f.rows = r, f.sweep = w, f.reproduce = p, f.table = k;
 }
 
 std::optional<Exit> run_study_command(const StudyFlags& f) {
@@ -101,7 +95,6 @@ std::optional<Exit> run_study_command(const StudyFlags& f) {
     if (*f.sweep) return run_sweep(f.options);
     if (*f.reproduce) return reproduce(f.options);
     if (*f.table) return show_table(f.options);
-    if (*f.figure) return draw(f.plot);
     return std::nullopt;
 }
 

@@ -1,18 +1,16 @@
-// The flags of the commands about rows: rows, sweep, reproduce, table and plot.
+// The flags of the commands about rows: rows, sweep, reproduce and table.
 #pragma once
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <optional>
 
 #include "study/commands.h"
-#include "study/plot.h"
 
 namespace fci {
 
 struct StudyFlags {
     StudyOptions options;
-    PlotOptions plot;
-    CLI::App *rows = nullptr, *sweep = nullptr, *reproduce = nullptr, *table = nullptr, *figure = nullptr;
+    CLI::App *rows = nullptr, *sweep = nullptr, *reproduce = nullptr, *table = nullptr;
 };
 
 // Makes a subcommand: its name, its line in `fci --help`, and the examples of its own --help.

@@ -129,9 +129,10 @@ std::vector<std::pair<std::string, std::string>> shown(const Row& row) {
 
 std::string rate_of(const Case& c) { return c.learning_rate ? rate_text(*c.learning_rate) : "-"; }
 
-std::vector<Line> lines_of(const std::vector<Case>& cases, const Results& own, const Results& recorded, int64_t seeds) {
+std::vector<Line> lines_of(const std::vector<Case>& cases, const Results& own, const Results& recorded, int64_t seeds,
+                           ControlsOfRows* known) {
     std::vector<Line> lines;
-    ControlsOfRows controls;
+    ControlsOfRows fresh, &controls = known ? *known : fresh;
     for (const Case& c : cases) {
         const auto add = [&](const auto& quantities, const std::vector<const Result*>& results, bool from_record,
                              const std::optional<MeasuredOn>& on) {

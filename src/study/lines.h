@@ -24,7 +24,9 @@ struct Line {
     Ours stopped;                                // where there are none: of runs that were stopped,
     int stopped_after = 0;                       // after this epoch, the first of them
 };
-std::vector<Line> lines_of(const std::vector<Case>&, const Results& own, const Results& recorded, int64_t seeds);
+// known: controls of rows that were looked at before; null: none.
+std::vector<Line> lines_of(const std::vector<Case>&, const Results& own, const Results& recorded, int64_t seeds,
+                           ControlsOfRows* known = nullptr);
 
 std::string rate_of(const Case&); // its learning rate, 3e-4, or -
 

@@ -175,6 +175,29 @@ std::vector<Cell> cells_of(const Registered& all, const Study& study) {
     return cells;
 }
 
+std::optional<Came> came_of(const Registered& all, const Cell& cell, const Results& own, const Results& recorded,
+                            int64_t seeds, ControlsOfRows& controls) {
+    std::vector<const Result*> results = own.of_seeds(cell.of.options, seeds);
+    if (results.empty()) results = recorded.of_seeds(cell.of.options, seeds);
+    std::vector<double> values, chances;
+    Came came;
+    came.before = true;
+    for (const Result* r : results) {
+        came.before &= contains(all.before, r->hash);
+        if (!r->metrics.at_k || !r->chance.at_k) continue;
+        const std::optional<Chance>& exact = controls.chance(cell.of.options);
+        values.push_back(*r->metrics.at_k), chances.push_back(exact ? exact->at_k : *r->chance.at_k);
+    }
+    if (values.empty()) return std::nullopt;
+    came.ours = summarise(values, 0).mean, came.chance = summarise(chances, 0).mean;
+    came.seeds = static_cast<int>(values.size()), came.outcome = outcome_of(came.ours, came.chance);
+    return came;
+}
+
+bool is_wrong(const Cell& cell, const Came& came) {
+    return !came.before && cell.expected.expect != "open" && came.outcome != cell.expected.expect;
+}
+
 std::string registered_text(const Registered& all, const std::vector<Cell>& cells, const std::vector<std::string>& rows,
                             const Results& own, const Results& recorded, const TableOptions& o) {
     Cells lines{{"row under a reading", "expected", "seen", "ours (seeds)", "chance", "outcome", "why"}};
@@ -187,30 +210,20 @@ std::string registered_text(const Registered& all, const std::vector<Cell>& cell
     for (const Cell& cell : cells) {
         if (!rows.empty() && !contains(rows, cell.of.row.base_label())) continue;
         ++shown;
-        std::vector<const Result*> results = own.of_seeds(cell.of.options, o.seeds);
-        if (results.empty()) results = recorded.of_seeds(cell.of.options, o.seeds);
-        std::vector<double> values, chances;
-        bool was_before = !results.empty();
-        for (const Result* r : results) {
-            was_before &= contains(all.before, r->hash);
-            if (!r->metrics.at_k || !r->chance.at_k) continue;
-            const std::optional<Chance>& exact = controls.chance(cell.of.options);
-            values.push_back(*r->metrics.at_k), chances.push_back(exact ? exact->at_k : *r->chance.at_k);
-        }
+        const std::optional<Came> came = came_of(all, cell, own, recorded, o.seeds, controls);
         std::string ours = "not run", chance = "-", outcome = "-";
-        if (!values.empty()) {
-            const double mean = summarise(values, 0).mean, by_chance = summarise(chances, 0).mean;
-            const std::string came = outcome_of(mean, by_chance);
-            const bool right = came == cell.expected.expect, open = cell.expected.expect == "open";
-            ours = fmt::format("{:.1f} ({})", mean, values.size()), chance = fmt::format("{:.1f}", by_chance);
-            outcome = came + (open ? "" : right ? ", as expected" : ", NOT as expected");
+        const bool was_before = came && came->before;
+        if (came) {
+            const bool right = came->outcome == cell.expected.expect, open = cell.expected.expect == "open";
+            ours = fmt::format("{:.1f} ({})", came->ours, came->seeds), chance = fmt::format("{:.1f}", came->chance);
+            outcome = came->outcome + (open ? "" : right ? ", as expected" : ", NOT as expected");
             if (was_before) {
                 ++before;
             } else {
                 Count& count = cell.expected.seen == "unseen" ? unseen : seen;
                 ++count.ran, count.forecast += !open, count.right += right;
             }
-        } else if (o.format != "csv")
+        } else if (!is_data(o.format))
             continue;
         std::string name = cell.of.row.label();
         if (!cell.also.empty()) name += fmt::format(" and {} more", cell.also.size());
@@ -218,15 +231,17 @@ std::string registered_text(const Registered& all, const std::vector<Cell>& cell
                          outcome, cell.expected.why});
         if (o.format == "text") lines.back().pop_back();
     }
-    if (o.format == "csv") return csv_lines(lines);
-    std::string s = o.format == "md" ? markdown(lines) + "\n" : aligned(lines);
+    if (is_data(o.format)) return in_format(lines, o.format);
+    const std::string table = in_format(lines, o.format);
+    std::string s;
     const auto counted = [](const Count& c) {
         return fmt::format("{} ran, {} of {} forecasts right, {} open", c.ran, c.right, c.forecast, c.ran - c.forecast);
     };
     s += fmt::format("{} runs are registered in {}, at scale {}; {} of them recorded before, which forecast nothing\n"
                      "unseen: {}\nseen at some size: {}\n",
                      shown, all.file, all.scale, before, counted(unseen), counted(seen));
-    return s + "routes: 95 or more; fails: no more than 3 above chance; between: neither\n";
+    s += "routes: 95 or more; fails: no more than 3 above chance; between: neither\n";
+    return table + sentences_in(s, o.format);
 }
 
 } // namespace fci

@@ -66,6 +66,17 @@ struct Cell {
 };
 std::vector<Cell> cells_of(const Registered&, const Study&);
 
+// What the runs of a cell came to, on the epochs' test set; nothing: no result, or none with routing.
+struct Came {
+    double ours = 0, chance = 0; // means over seeds; chance: the exact one where there is one
+    int seeds = 0;
+    bool before = false; // all were begun before the file was there
+    std::string outcome; // outcome_of()
+};
+std::optional<Came> came_of(const Registered&, const Cell&, const Results& own, const Results& recorded, int64_t seeds,
+                            ControlsOfRows&);
+bool is_wrong(const Cell&, const Came&); // a forecast that did not come out
+
 // Expectation beside outcome of the cells that have results, among them of these rows (base labels; empty: all), then
 // how many came out as expected. csv: all cells.
 std::string registered_text(const Registered&, const std::vector<Cell>&, const std::vector<std::string>& rows,

@@ -19,6 +19,8 @@ std::string beside_text(const Line& line) {
                        line.beside_chance ? fmt::format("{:.1f}", *line.beside_chance) : "-");
 }
 
+} // namespace
+
 int decimals(const std::string& quantity) { return quantity == "cosine_gap" ? 3 : 1; }
 
 std::string ours_text(const Line& line) {
@@ -44,12 +46,16 @@ std::string what_text(const Line& line) {
     return line.quantity == "routing" && !line.of.row.measure.empty() ? line.of.row.measure : line.quantity;
 }
 
+namespace {
+
 // "100.0"; of one that fails, what it should have been.
 std::string oracle_text(const Line& line) {
     if (!line.controls.oracle) return "-";
     const Control& c = *line.controls.oracle;
     return c.holds ? fmt::format("{:.1f}", c.got) : fmt::format("{:.1f}, not {:.1f}", c.got, c.expected);
 }
+
+} // namespace
 
 std::string verdict_of(const Line& line, const std::string& scale) {
     if (line.of.row.measured == Measured::by_index && line.on &&
@@ -72,45 +78,50 @@ std::string command_text(const Line& line, const std::string& scale) {
                        row.under.empty() ? "" : " --reading " + row.under, scale, line.on ? " --data FILE" : "");
 }
 
-std::string csv(const std::vector<Line>& lines, const TableOptions& o) {
-    std::string s = "id,reading,what,learning_rate,paper,ours,sd,seeds,half_width,chance,at_1,at_1_chance,verdict,"
-                    "recorded,command,half_90,converged,neighbours,oracle,oracle_ceiling,blind\n";
+namespace {
+
+// All that is known of each line, as data.
+std::string data(const std::vector<Line>& lines, const TableOptions& o) {
+    Cells cells{{"id",      "reading",    "what",      "learning_rate", "paper",       "ours",           "sd",
+                 "seeds",   "half_width", "chance",    "at_1",          "at_1_chance", "verdict",        "recorded",
+                 "command", "half_90",    "converged", "neighbours",    "oracle",      "oracle_ceiling", "blind"}};
     for (const Line& l : lines) {
         const Ours& u = l.ours;
         const Controls& control = l.controls;
         const auto number = [&](double x) { return u.seeds ? fmt::format("{:.6g}", x) : ""; };
-        std::vector<std::string> fields{l.of.row.id,
-                                        l.of.row.reading,
-                                        what_text(l),
-                                        l.of.learning_rate ? fmt::format("{}", *l.of.learning_rate) : "",
-                                        l.paper,
-                                        number(u.mean),
-                                        u.seeds > 1 ? number(u.sd) : "",
-                                        std::to_string(u.seeds + u.without),
-                                        number(u.half_width),
-                                        u.chance ? fmt::format("{:.6g}", *u.chance) : "",
-                                        l.beside ? fmt::format("{:.6g}", *l.beside) : "",
-                                        l.beside_chance ? fmt::format("{:.6g}", *l.beside_chance) : "",
-                                        verdict_of(l, o.scale),
-                                        l.recorded ? "yes" : "no",
-                                        command_text(l, o.scale),
-                                        number(u.half_90),
-                                        u.converged ? std::to_string(*u.converged) : "",
-                                        l.neighbours ? fmt::format("{:.6g}", *l.neighbours) : "",
-                                        control.oracle ? fmt::format("{:.6g}", control.oracle->got) : "",
-                                        control.oracle ? fmt::format("{:.6g}", control.oracle->expected) : "",
-                                        control.blind ? fmt::format("{:.6g}", control.blind->got) : ""};
-        for (std::string& f : fields) f = csv_field(f);
-        s += fmt::format("{}\n", fmt::join(fields, ","));
+        cells.push_back({l.of.row.id,
+                         l.of.row.reading,
+                         what_text(l),
+                         l.of.learning_rate ? fmt::format("{}", *l.of.learning_rate) : "",
+                         l.paper,
+                         number(u.mean),
+                         u.seeds > 1 ? number(u.sd) : "",
+                         std::to_string(u.seeds + u.without),
+                         number(u.half_width),
+                         u.chance ? fmt::format("{:.6g}", *u.chance) : "",
+                         l.beside ? fmt::format("{:.6g}", *l.beside) : "",
+                         l.beside_chance ? fmt::format("{:.6g}", *l.beside_chance) : "",
+                         verdict_of(l, o.scale),
+                         l.recorded ? "yes" : "no",
+                         command_text(l, o.scale),
+                         number(u.half_90),
+                         u.converged ? std::to_string(*u.converged) : "",
+                         l.neighbours ? fmt::format("{:.6g}", *l.neighbours) : "",
+                         control.oracle ? fmt::format("{:.6g}", control.oracle->got) : "",
+                         control.oracle ? fmt::format("{:.6g}", control.oracle->expected) : "",
+                         control.blind ? fmt::format("{:.6g}", control.blind->got) : ""});
     }
-    return s;
+    if (o.format == "csv") return csv_lines(cells);
+    std::vector<std::string> numbers = cells[0];
+    for (const char* text : {"id", "reading", "what", "paper", "verdict", "recorded", "command"})
+        std::erase(numbers, text);
+    return json_lines(cells, numbers);
 }
 
 } // namespace
 
 std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
-    if (o.format == "csv") return csv(lines, o);
-    const size_t verdict = 9, command = 10;
+    if (is_data(o.format)) return data(lines, o);
     Cells cells{{"id", "what", "lr", "paper", "ours (seeds)", "chance", "oracle", "at 1 (chance)", "with neighbours",
                  "verdict", "command"}};
     bool recorded = false, own = false, failing = false;
@@ -124,13 +135,17 @@ std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
                          command_text(l, o.scale)});
         failing |= l.ran && !l.ours.tested;
     }
-    std::string s;
-    if (o.format == "md") {
+    if (o.format == "md")
         for (size_t i = 1; i < cells.size(); ++i)
-            if (cells[i][command].starts_with("./")) cells[i][command] = fmt::format("`{}`", cells[i][command]);
-        s = markdown(cells) + "\n";
-    } else
-        s = aligned(cells, [&](const std::string& text, size_t column) {
+            if (cells[i].back().starts_with("./")) cells[i].back() = fmt::format("`{}`", cells[i].back());
+    std::vector<std::string> gone;
+    if (o.format == "text")
+        gone = fit(cells, {"command", "with neighbours", "oracle", "at 1 (chance)", "chance"}, o.width);
+    const std::vector<std::string>& heads = cells[0];
+    const auto shown = [&](const char* head) { return std::find(heads.begin(), heads.end(), head) != heads.end(); };
+    const auto verdict = static_cast<size_t>(std::find(heads.begin(), heads.end(), "verdict") - heads.begin());
+    const std::string table =
+        o.format != "text" ? in_format(cells, o.format) : aligned(cells, [&](const std::string& text, size_t column) {
             if (!o.colour || column != verdict) return text;
             const char* colour = text == "reproduced"        ? "32"
                                  : text == "at chance, both" ? "36"
@@ -138,9 +153,16 @@ std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
                                                              : "2";
             return fmt::format("\x1b[{}m{}\x1b[0m", colour, text);
         });
-    s += "ours: mean ± standard deviation over seeds (their number); chance: the best rule that never looks at the "
-         "content; oracle: a router without learning that knows the law, by token and distance; at 1: routing by the "
-         "first choice alone (rank: that of Wq^T Wk); with neighbours: what stands right of a choice counts too\n";
+    std::string s = "ours: mean ± standard deviation over seeds (their number)";
+    for (const auto& [head, words] : {
+             std::pair("chance", "chance: the best rule that never looks at the content"),
+             {"oracle", "oracle: a router without learning that knows the law, by token and distance"},
+             {"at 1 (chance)", "at 1: routing by the first choice alone (rank: that of Wq^T Wk)"},
+             {"with neighbours", "with neighbours: what stands right of a choice counts too"},
+         })
+        if (shown(head)) s += fmt::format("; {}", words);
+    s += '\n';
+    if (!gone.empty()) s += fmt::format("left out, for want of room: {}\n", fmt::join(gone, ", "));
     if (failing)
         s += "untested: the oracle or a blind rule does not come out as the law says, or the data's hash is not the "
              "recorded one: check the data\n";
@@ -154,32 +176,39 @@ std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
         s +=
             fmt::format("scale {}: smaller than the paper's, so without verdicts; --scale paper gives them\n", o.scale);
     if (recorded) s += fmt::format("* recorded in {}, not run here\n", o.recorded);
-    return s;
+    return table + sentences_in(wrapped(s, o.format == "text" ? o.width : 0), o.format);
 }
 
-std::string rows_text(const std::vector<Row>& rows, const Scale& scale, const Results& known, int threads) {
+std::string rows_text(const std::vector<Row>& rows, const Scale& scale, const Results& known, int threads,
+                      const TableOptions& o) {
     const Estimates estimates(known, threads);
     double all = 0; // runs that rows share are made once
     for (const PlannedRun& r : runs_of(plan(rows, scale), 1)) all += estimates.seconds(r.options);
-    Cells cells{{"id", "where", "task", "representation", "router", "paper", "time"}};
+    Cells cells{{"id", "where", "task", "representation", "router", "paper", "time"}}, data = cells;
+    data[0].back() = "needs", data[0].push_back("seconds");
     for (const Row& row : rows) {
         std::vector<std::string> values;
         for (const auto& [quantity, value] : row.paper) values.push_back(quantity + " " + value);
         std::string time = "needs " + row.needs;
+        double seconds = 0;
         if (row.needs.empty()) {
-            double seconds = 0;
             for (const Case& c : plan({row}, scale)) seconds += estimates.seconds(c.options);
             time = fmt::format("~{}", duration(seconds));
         }
         const std::string variant = row.settings.has("variant") ? " " + row.settings.values.task.variant : "";
-        cells.push_back({row.label(), row.where, row.task + variant, row.representation, row.router,
-                         fmt::format("{}", fmt::join(values, ", ")), time});
+        const std::string paper = fmt::format("{}", fmt::join(values, ", "));
+        cells.push_back({row.label(), row.where, row.task + variant, row.representation, row.router, paper, time});
+        data.push_back(cells.back()), data.back().back() = row.needs;
+        data.back().push_back(row.needs.empty() ? fmt::format("{:.1f}", seconds) : "");
     }
-    return aligned(cells, [](const std::string& text, size_t) { return text; }) +
-           fmt::format(
-               "{} row{}; time: of one seed at each learning rate of scale {}, as long as recorded runs took, or "
-               "by this machine's speed; all together ~{}\n",
-               rows.size(), rows.size() == 1 ? "" : "s", scale.name, duration(all));
+    if (o.format == "json") return json_lines(data, {"seconds"});
+    if (o.format == "csv") return csv_lines(data);
+    if (o.format == "text") fit(cells, {"router", "where", "task", "representation"}, o.width);
+    const std::string s =
+        fmt::format("{} row{}; time: of one seed at each learning rate of scale {}, as long as recorded runs took, or "
+                    "by this machine's speed; all together ~{}\n",
+                    rows.size(), rows.size() == 1 ? "" : "s", scale.name, duration(all));
+    return in_format(cells, o.format) + sentences_in(wrapped(s, o.format == "text" ? o.width : 0), o.format);
 }
 
 } // namespace fci

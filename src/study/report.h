@@ -8,9 +8,17 @@ struct TableOptions {
     std::string scale = "small";
     std::string results = "runs/out/results", recorded; // folders; recorded: empty for none
     int64_t seeds = 0;                                  // 1 to this; 0: all there are
-    std::string format = "text";                        // text | md | csv
+    std::string format = "text";                        // text | md | latex | csv | json
     bool colour = false;
+    int width = 0; // letters of a terminal; 0: as wide as the text is
 };
+
+// As the table has them: "99.8 ±0.1 (3)", "routing", "provisional: differs", "./fci reproduce f2.raw --scale paper".
+std::string ours_text(const Line&);
+std::string what_text(const Line&);
+std::string verdict_of(const Line&, const std::string& scale);
+std::string command_text(const Line&, const std::string& scale);
+int decimals(const std::string& quantity);
 
 std::string table_text(const std::vector<Line>&, const TableOptions&);
 
@@ -18,6 +26,6 @@ std::string table_text(const std::vector<Line>&, const TableOptions&);
 std::string by_reading_text(const std::vector<Line>&, const TableOptions&);
 
 // id, where, task, representation, router, the paper's values and the time of one run.
-std::string rows_text(const std::vector<Row>&, const Scale&, const Results& known, int threads);
+std::string rows_text(const std::vector<Row>&, const Scale&, const Results& known, int threads, const TableOptions&);
 
 } // namespace fci

@@ -1,0 +1,131 @@
+// How the report words what it has: names of rows, numbers, verdicts.
+#include <algorithm>
+#include <cmath>
+
+#include "report/page.h"
+#include "study/hotpot_rows.h"
+
+namespace fci {
+
+bool counts(const Line* l) { return l && l->ours.ran() > 0; }
+
+bool Mechanism::ran() const { return std::any_of(at.begin(), at.end(), counts) || counts(under); }
+
+const Line* Mechanism::alone() const { return at.size() == 1 && at[0] && !at[0]->of.learning_rate ? at[0] : nullptr; }
+
+const Line* Mechanism::at_rate(double rate) const {
+    for (const Line* l : at)
+        if (l && (!l->of.learning_rate || *l->of.learning_rate == rate)) return l;
+    return nullptr;
+}
+
+std::optional<double> Mechanism::chance() const {
+    for (const Line* l : at)
+        if (l && l->ours.chance) return l->ours.chance;
+    return std::nullopt;
+}
+
+std::string minus(std::string s) {
+    for (size_t at = 0; (at = s.find('-', at)) != std::string::npos; at += 3) s.replace(at, 1, "−");
+    return s;
+}
+
+std::string paper_text(const std::string& paper) {
+    if (paper.starts_with("<=")) return "≤" + paper.substr(2);
+    if (paper.starts_with(">=")) return "≥" + paper.substr(2);
+    if (paper.starts_with("-")) return "−" + paper.substr(1);
+    const size_t dash = paper.find('-');
+    return dash == std::string::npos ? paper : paper.substr(0, dash) + "–" + paper.substr(dash + 1);
+}
+
+std::string mechanism_name(const Row& row, const std::string& quantity) {
+    std::vector<std::string> parts;
+    if (row.representation != "-" && !row.representation.empty()) parts.push_back(row.representation);
+    if (row.router != "investigator" && !row.router.empty())
+        parts.push_back(row.router == "none" ? "no router" : row.router);
+    for (const std::string& key : row.settings.keys) {
+        if (key == "task" || key == "representation" || key == "router") continue;
+        std::string word = key == "variant" || key == "embeddings" ? row.settings.text(key)
+                                                                   : fmt::format("{} {}", key, row.settings.text(key));
+        std::replace(word.begin(), word.end(), '_', ' ');
+        if (row.under.empty()) parts.push_back(word); // a reading's options are said by its name
+    }
+    std::string name = fmt::format("{}", fmt::join(parts, " · "));
+    if (!row.reading.empty()) name += fmt::format(" ({})", row.reading);
+    if (row.task == "mqar") name += ", MQAR";
+    if (row.task == "hotpotqa") name += ", HotpotQA";
+    if (quantity == "routing") return row.measure.empty() ? name : name + ", random Wq and Wk";
+    static const std::pair<const char*, const char*> of[] = {{"accuracy", "answers"},
+                                                             {"transition_epoch", "epoch of the transition"},
+                                                             {"rank", "effective rank"},
+                                                             {"cosine_gap", "cosine gap"},
+                                                             {"energy90_dims", "dimensions with 90% of the energy"}};
+    for (const auto& [key, words] : of)
+        if (quantity == key) return name + ", " + words;
+    return name;
+}
+
+std::string value_text(const Line& l) {
+    if (l.ours.seeds == 0) return "none";
+    return minus(fmt::format("{:.{}f}", l.ours.mean, decimals(l.quantity)));
+}
+
+std::string tail_text(const Line& l) {
+    if (l.on && !is_official(*l.on)) return fmt::format("±{:.1f}", l.ours.half_width);
+    if (l.ours.ran() == 1) return "¹";
+    if (l.ours.seeds < 2) return "";
+    return fmt::format("±{:.{}f}", l.ours.half_width, l.ours.half_width < 10 ? decimals(l.quantity) : 0);
+}
+
+std::string says(const Line& l) {
+    std::string s = fmt::format("{}{}: {} {}", l.of.row.label(), l.of.learning_rate ? ", " + rate_of(l.of) : "",
+                                what_text(l), value_text(l));
+    const Ours& o = l.ours;
+    const bool percent = l.quantity == "routing" || l.quantity == "accuracy";
+    if (o.half_width > 0)
+        s += minus(fmt::format("\n95% interval {1:.{0}f} to {2:.{0}f}", decimals(l.quantity),
+                               percent ? std::max(0.0, o.mean - o.half_width) : o.mean - o.half_width,
+                               percent ? std::min(100.0, o.mean + o.half_width) : o.mean + o.half_width));
+    s += fmt::format("\n{} seed{}", o.ran(), o.ran() == 1 ? "" : "s");
+    if (o.converged && 0 < *o.converged && *o.converged < o.ran()) s += fmt::format(", {} converge", *o.converged);
+    if (o.chance) s += fmt::format("; chance {:.1f}", *o.chance);
+    if (!l.paper.empty()) s += "; paper " + paper_text(l.paper);
+    if (l.recorded) s += "\nrecorded";
+    return s;
+}
+
+std::string verdict_words(const Judged& j, const Page& p) {
+    if (p.options.scale != "paper") return fmt::format("no verdict at scale {}", p.options.scale);
+    std::string words = j.holds.words;
+    if (j.ran_under) words += "; under the reading: " + j.holds_under.text();
+    return words;
+}
+
+Cover cover_of(const Covered& c) {
+    const auto [fewest, most] = std::minmax_element(c.seeds.begin(), c.seeds.end());
+    if (*fewest == needs_more) return Cover::needs;
+    if (*fewest == on_a_sample) return Cover::sample;
+    if (*fewest >= 3) return Cover::full;
+    return *fewest >= 1 ? Cover::one_seed : *most >= 1 ? Cover::one_rate : Cover::not_run;
+}
+
+const char* cover_text(Cover c, const Scale& scale) {
+    const bool one = scale.learning_rates.size() == 1;
+    switch (c) {
+    case Cover::full:
+        return one ? "with three seeds or more" : "with three seeds or more at every rate";
+    case Cover::one_seed:
+        return one ? "with one or two seeds" : "with one or two seeds at every rate";
+    case Cover::one_rate:
+        return "at some rates only";
+    case Cover::sample:
+        return "on a sample of the data";
+    case Cover::not_run:
+        return "not run";
+    case Cover::needs:
+        return "need what is not here";
+    }
+    return "";
+}
+
+} // namespace fci
