@@ -176,6 +176,7 @@ int run(int argc, char** argv) {
                  "  fci show --checkpoint runs/out/NAME/checkpoint.safetensors   where the router looked\n"
                  "  fci analyze runs/out/NAME/checkpoint.safetensors             ranks and cosines of what it learned\n"
                  "  fci reproduce table1 --scale smoke           rows of the paper, beside its numbers\n"
+                 "  fci report                                   what holds of the paper, on a page\n"
                  "  fci bench                                    the speed of each op and step on this machine\n\n"
                  "Exit codes: 0 ok, 1 internal or I/O, 2 usage or missing device, 3 bad data or checkpoint,\n"
                  "            4 differs from the record, 5 NaN or Inf, 75 interrupted (resume it)\n");

@@ -287,6 +287,7 @@ TEST_CASE("report and plot: what cannot be written is an error, and the earlier 
     expect_well_formed(read_file(report));
     expect_refused(run({"report", "--scale", "papper"}), 2, "paper");
     expect_refused(run({"report", "f2.rawr", "--out", report}), 2, "f2.raw");
+    expect_refused(run({"report", "f2.raw@search", "--out", report}), 2, "--reading key-uniform-same-everywhere");
 }
 
 TEST_CASE("tables: LaTeX, JSON and what fits a terminal", "[report][study]") {

@@ -36,18 +36,21 @@ std::vector<Line> lines_of_rows(Page& p, const std::vector<Row>& rows) {
     return lines_of(plan(rows, *p.scale), p.own, p.recorded, 0, &p.controls_of_rows);
 }
 
+// Whether a row may be put under a reading: it has no other value for one of its options itself.
+bool may_be_under(const Row& row, const Reading& reading) {
+    const Settings s = reading.of_task(row.settings.values.task);
+    return std::none_of(s.keys.begin(), s.keys.end(), [&](const std::string& key) {
+        return row.settings.has(key) && row.settings.text(key) != s.text(key);
+    });
+}
+
 // The readings under which a row ran: those of one option at a time, and joint ones.
 std::vector<Row> readings_of(const Page& p, const Row& row) {
     std::vector<Row> all;
     for (const Row& v : p.study.variants)
         if (v.id.starts_with(row.id + "@") && v.reading == row.reading && v.task == row.task) all.push_back(v);
-    for (const Reading& reading : p.study.joint) {
-        const Settings s = reading.of_task(row.settings.values.task);
-        if (std::none_of(s.keys.begin(), s.keys.end(), [&](const std::string& key) {
-                return row.settings.has(key) && row.settings.text(key) != s.text(key);
-            }))
-            all.push_back(under(row, reading));
-    }
+    for (const Reading& reading : p.study.joint)
+        if (may_be_under(row, reading)) all.push_back(under(row, reading));
     return all;
 }
 
@@ -180,11 +183,11 @@ void gather_folds(Page& p, const std::vector<Row>& rows) {
     });
 }
 
-void gather_controls(Page& p) {
+void gather_controls(Page& p, const std::vector<Row>& rows_shown) {
     std::map<std::string, size_t> known;
     for (const Line& l : p.lines) {
         const Controls& c = l.controls;
-        if (!l.ran || (!c.oracle && !c.blind)) continue;
+        if (!l.ran || (!c.oracle && !c.blind) || !selected(rows_shown, l.of.row)) continue;
         if (!l.ours.tested && !std::count(p.untested.begin(), p.untested.end(), l.of.row.label()))
             p.untested.push_back(l.of.row.label());
         const auto number = [](const std::optional<Control>& x) {
@@ -255,12 +258,20 @@ std::unique_ptr<Page> gather(const PageOptions& o, std::vector<std::string>& not
     if (!p.reading.empty()) claims.reading = p.reading;
     p.reading = claims.reading;
     const std::vector<Row> rows = p.study.select(o.words.empty() ? std::vector<std::string>{"all"} : o.words);
+    for (const Row& r : rows)
+        if (!r.under.empty())
+            fail(Exit::usage, "fci report {}: name the row as it is, {}, and the reading by --reading {}", r.label(),
+                 r.base_label(), r.under);
     std::vector<Row> all = rows;
     for (const Row& r : rows_of(claims, p.study))
         if (!selected(all, r)) all.push_back(r);
     p.lines = lines_of_rows(p, all);
-    if (!p.reading.empty()) p.under = lines_of_rows(p, under(all, select_readings(p.study.joint, {p.reading})));
-    std::set<const Result*> counted;
+    if (!p.reading.empty()) {
+        const std::vector<Reading> reading = select_readings(p.study.joint, {p.reading});
+        if (o.reading.empty()) // nobody asked for it: what it cannot be said of stays out
+            std::erase_if(all, [&](const Row& r) { return !may_be_under(r, reading[0]); });
+        p.under = lines_of_rows(p, under(all, reading));
+    }
     for (const Results* results : {&p.own, &p.recorded})
         for (const auto& [hash, r] : results->all())
             if (!(results == &p.recorded && p.own.find(r.hash, r.on ? r.on->hash : ""))) {
@@ -274,8 +285,8 @@ std::unique_ptr<Page> gather(const PageOptions& o, std::vector<std::string>& not
     gather_claims(p, claims, rows);
     gather_sections(p, rows);
     gather_folds(p, rows);
-    gather_controls(p);
-    gather_forecasts(p);
+    gather_controls(p, rows);
+    if (o.words.empty()) gather_forecasts(p);
     if (!p.by_record) p.differences = differences(plan(rows, *p.scale), p.own, p.recorded, 0, p.compared);
     write_words(p);
     return page;

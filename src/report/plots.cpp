@@ -41,13 +41,15 @@ std::string small_multiples(const Page& p) {
     for (const Panel& panel : p.panels) {
         Chart c = chart_of(panel);
         c.width = 310, c.height = 186, c.title = shortened(panel.of.name, 36);
-        m += group(n % across * width + 8, n / across * height + 34, chart(c)), ++n;
+        m += group(n % across * width + 8, n / across * height + 46, chart(c)), ++n;
     }
-    const double down = (n + across - 1) / across * height + 34;
-    const std::string none = p.no_panel.empty() ? "" : fmt::format("; not run: {}", fmt::join(p.no_panel, ", "));
-    m += text(16, 22, "tick",
-              shortened(fmt::format("Routing, %, by epoch; band: lowest to highest of the seeds{}", none), 150));
-    return svg_file(across * width + 16, down + 8, "Figure 2. Routing by epoch", m);
+    const double down = (n + across - 1) / across * height + 46, wide = across * width + 16;
+    m += text(16, 22, "tick", "Routing, %, by epoch; band: lowest to highest of the seeds");
+    if (!p.no_panel.empty()) {
+        const std::string none = fmt::format("not run: {}", fmt::join(p.no_panel, ", "));
+        m += text(16, 38, "tick", shortened(none, static_cast<size_t>(wide / 7)));
+    }
+    return svg_file(wide, down + 8, "Figure 2. Routing by epoch", m);
 }
 
 std::string landscape(const Page& p, const Section& s) {

@@ -122,7 +122,7 @@ Section section_of(const Page& p, const std::string& title, const std::string& c
 
 void gather_panels(Page& p, const std::vector<Row>& rows) {
     for (const Row& row : rows) {
-        if (row.group != "figure2" || !row.under.empty()) continue;
+        if (row.group != "figure2") continue;
         Panel panel{mechanism_of(p, row, "routing"), {}, ""};
         for (const Line* l : panel.of.at)
             if (const auto s = series_of(p, l->of)) panel.series.push_back(*s);
@@ -164,9 +164,9 @@ void gather_sections(Page& p, const std::vector<Row>& rows) {
         shown.insert(k.groups.begin(), k.groups.end());
         if (!its.empty()) p.sections.push_back(section_of(p, k.title, k.caption, its, k.by_family));
     }
-    std::vector<Row> others; // of the paper's sections the folds have all; rows of one's own, and readings, stand here
+    std::vector<Row> others; // the paper's other rows have folds only; rows of one's own stand here
     for (const Row& row : rows)
-        if (row.foreign || !row.under.empty() || row.paper.empty()) others.push_back(row);
+        if (row.foreign || row.paper.empty()) others.push_back(row);
     if (!others.empty()) p.sections.push_back(section_of(p, "Other rows", "Rows beside the paper's.", others, false));
 }
 
