@@ -13,6 +13,11 @@ WERROR   ?=
 SANITIZE ?=
 EMULATED_OPT ?= -O1
 
+# All processors, unless make is told how many (make -j1).
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+endif
+
 # -ffp-contract is stated: a*b+c may become one fused operation, so bits belong to a compiler and an ARCH.
 # -Wno-stringop-overflow: g++ 12 at -O3 raises a false alarm inside fmt::join.
 # No -ffast-math: sums keep their order except where a loop says "omp simd reduction".
@@ -145,7 +150,7 @@ gpu-test: $(BUILD)/tests/run_gpu
 
 # Without nvcc: what it compiles is not instrumented. [recorded]: the tables of all recorded results, which take long.
 asan:
-	$(MAKE) test BUILD=build/asan NVCC= OPT='-O1 -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined' ONLY='~[recorded]'
+	$(MAKE) test BUILD=build/asan NVCC= OPT='-O1 -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined' ONLY='$(or $(ONLY),~[recorded])'
 
 THREADED = $(wildcard tests/main.cpp tests/op_*.cpp tests/emulator/*.cpp cuda/ladder/ladder.cpp) \
              $(shell grep -lE '\[(threads|emulator|twin)\]' tests/test_*.cpp)
