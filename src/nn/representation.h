@@ -36,8 +36,9 @@ struct KindNumber {
     double low = 0, high = 0, preset = 0;
     const char* example = "";
     bool whole = true;
+    bool of_blocks = false; // N is how many blocks there are
 };
-constexpr KindNumber layers{"the number of layers", 1, 64, 1, "2"};
+constexpr KindNumber layers{"the number of layers", 1, 64, 1, "2", true, true};
 
 struct RepresentationKind {
     const char* name;
@@ -49,7 +50,7 @@ struct RepresentationKind {
     int widest = INT_MAX;       // d_model
     Block (*build)(ParameterBinder&, const std::string& name, const BlockShape&) = nullptr; // null: no block
 
-    bool counts_layers() const { return number.what == layers.what; } // else there is one block, or none
+    bool counts_layers() const { return number.of_blocks; } // else there is one block, or none
 };
 
 } // namespace fci
