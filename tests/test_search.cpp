@@ -96,7 +96,8 @@ TEST_CASE("search: a reading survives with raw and content-only at chance, and a
     put("s46.flow2", "marker-fixed-same-everywhere", 1.5);
     std::vector<std::string> notes;
     const Results own(scratch.path, "paper", notes);
-    const auto found = stage1(all, study(), own, {});
+    ControlsOfRows controls;
+    const auto found = stage1(all, study(), own, {}, controls);
     const auto of = [&](const std::string& name) {
         return *std::find_if(found.begin(), found.end(), [&](const Survival& s) { return s.reading.name == name; });
     };
@@ -111,7 +112,7 @@ TEST_CASE("search: a reading survives with raw and content-only at chance, and a
     CHECK(departures(of("key-uniform-same-everywhere").reading) == 0);
     CHECK(departures(of("marker-fixed-other-in_mixer").reading) == 4);
 
-    const std::vector<Scored> readings = scored(all, study(), own, {});
+    const std::vector<Scored> readings = scored(all, study(), own, {}, controls);
     REQUIRE(best(readings));
     CHECK(best(readings)->of.reading.name == "marker-fixed-same-everywhere"); // by a stopped run and a whole one
     CHECK((score(*best(readings), 'c').cells == 2 && score(*best(readings), 'c').mean == 0));

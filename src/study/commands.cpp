@@ -117,8 +117,9 @@ Exit show_registered(const StudyOptions& o, const Loaded& l) {
     if (!o.words.empty())
         for (const Row& r : l.rows) rows.push_back(r.label());
     fmt::print("{}", registered_text(all, cells_of(all, l.study), rows, own, recorded, table_options(o)));
+    ControlsOfRows controls;
     if (!is_data(o.format))
-        fmt::print("{}", sentences_in(survivors_text(stage1(all, l.study, own, recorded)), o.format));
+        fmt::print("{}", sentences_in(survivors_text(stage1(all, l.study, own, recorded, controls)), o.format));
     return Exit::ok;
 }
 
@@ -174,7 +175,8 @@ namespace {
 // The readings that survive stage 1 of the search, by what is known now.
 std::vector<Reading> survivors_now(const Study& study, const std::string& own, const std::string& recorded) {
     const Registered all = load_registered(study);
-    return survivors(stage1(all, study, read(own, all.scale), read(recorded, all.scale)));
+    ControlsOfRows controls;
+    return survivors(stage1(all, study, read(own, all.scale), read(recorded, all.scale), controls));
 }
 
 Exit sweep_order(const StudyOptions& o) {

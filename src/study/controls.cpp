@@ -49,6 +49,13 @@ std::vector<int> likeliest(std::span<const int> positions, int place_length, int
     return best;
 }
 
+// What an exact chance depends on.
+std::string law_key(const TaskOptions& resolved, const Choice& c) {
+    Options key;
+    key.task = resolved;
+    return fmt::format("{}{} {} {}", write_toml(key), c.k, c.place_length, c.within);
+}
+
 Control compare(int64_t hits, int64_t queries, double expected) {
     const double n = static_cast<double>(queries), p = std::min(1.0, expected / 100);
     const double off = std::abs(static_cast<double>(hits) - n * p), rounding = 1e-6;
@@ -118,10 +125,8 @@ const Controls& ControlsOfRows::of(const Options& asked, bool final) {
     if (!by_law(o)) return none;
     o.task = resolve(o.task);
     const Choice c = choice_of(o);
-    Options key; // what they depend on
-    key.task = o.task, key.train.test_sequences = o.train.test_sequences;
     const auto [known, is_new] =
-        known_.try_emplace(fmt::format("{}{} {} {} {}", write_toml(key), c.k, c.place_length, c.within, final));
+        known_.try_emplace(fmt::format("{} {} {}", law_key(o.task, c), o.train.test_sequences, final));
     if (is_new) {
         Workers workers(Workers::available());
         known->second = run_controls(o.task, c,
@@ -134,11 +139,10 @@ const Controls& ControlsOfRows::of(const Options& asked, bool final) {
 const std::optional<Chance>& ControlsOfRows::chance(const Options& asked) {
     static const std::optional<Chance> none;
     if (!by_law(asked)) return none;
-    Options o = asked, key;
-    key.task = o.task = resolve(o.task);
+    Options o = asked;
+    o.task = resolve(o.task);
     const Choice c = choice_of(o);
-    const auto [known, is_new] =
-        chances_.try_emplace(fmt::format("{}{} {} {}", write_toml(key), c.k, c.place_length, c.within));
+    const auto [known, is_new] = chances_.try_emplace(law_key(o.task, c));
     if (is_new) known->second = exact_chance(o.task, c);
     return known->second;
 }

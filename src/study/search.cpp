@@ -67,7 +67,7 @@ bool chosen_by_all(const Scored& s) {
 
 // Numbers of the paper on the search's runs that no reading, nor the rows as they are, comes near.
 std::string unexplained(const Registered& all, const Study& study, const Results& own, const Results& recorded,
-                        const TableOptions& o) {
+                        ControlsOfRows& controls, const TableOptions& o) {
     std::set<std::string> runs;
     for (const Cell& cell : cells_of(all, study)) runs.insert(family_hash(cell.of.options));
     std::vector<Row> rows;
@@ -83,7 +83,7 @@ std::string unexplained(const Registered& all, const Study& study, const Results
         int tried = 0;
     };
     std::vector<Near> found;
-    for (const Line& line : lines_of(plan(with, study.scale(all.scale)), own, recorded, o.seeds)) {
+    for (const Line& line : lines_of(plan(with, study.scale(all.scale)), own, recorded, o.seeds, &controls)) {
         const auto paper = parse_paper(line.paper);
         if (!paper || !line.ours.tested || line.ours.ran() == 0) continue;
         const std::string row = line.of.row.base_label();
@@ -108,14 +108,15 @@ std::string unexplained(const Registered& all, const Study& study, const Results
 
 } // namespace
 
-std::vector<Survival> stage1(const Registered& all, const Study& study, const Results& own, const Results& recorded) {
+std::vector<Survival> stage1(const Registered& all, const Study& study, const Results& own, const Results& recorded,
+                             ControlsOfRows& controls) {
     std::vector<Survival> found;
     for (const Reading& reading : all.readings) {
         Survival s;
         s.reading = reading;
         int low = 0, ran = 0;
         for (const std::string& row : stage1_rows) {
-            const std::vector<Line> lines = lines_of({case_of(all, study, row, reading)}, own, recorded, 1);
+            const std::vector<Line> lines = lines_of({case_of(all, study, row, reading)}, own, recorded, 1, &controls);
             const Ours& ours = lines.at(0).ours;
             if (ours.seeds == 0 || !ours.chance) continue;
             (row == stage1_rows[0] ? s.raw : s.content_only) = ours.mean;
@@ -150,9 +151,10 @@ double off_by(const PaperValue& paper, const std::string& quantity, double ours)
     return std::max({0.0, paper.low - m - ours, ours - paper.high - m});
 }
 
-std::vector<Scored> scored(const Registered& all, const Study& study, const Results& own, const Results& recorded) {
+std::vector<Scored> scored(const Registered& all, const Study& study, const Results& own, const Results& recorded,
+                           ControlsOfRows& controls) {
     std::vector<Scored> found;
-    for (const Survival& s : stage1(all, study, own, recorded)) {
+    for (const Survival& s : stage1(all, study, own, recorded, controls)) {
         Scored of{s, departures(s.reading), {}};
         for (const std::string& row : all.rows()) {
             if (contains(all.arithmetic, row)) continue;
@@ -165,9 +167,8 @@ std::vector<Scored> scored(const Registered& all, const Study& study, const Resu
             cell.chooses = contains(stage2_rows, row);
             cell.unseen = all.find(row, s.reading.name)->seen == "unseen";
             cell.early = early_of(c, own, recorded);
-            const Ours ours = lines_of({c}, own, recorded, 0).at(0).ours;
+            const Ours ours = lines_of({c}, own, recorded, 0, &controls).at(0).ours;
             if (ours.seeds && ours.tested) cell.ours = ours.mean;
-            ControlsOfRows controls;
             if (cell.counted())
                 if (const auto& chance = controls.chance(c.options)) cell.chance = chance->at_k;
             of.cells.push_back(cell);
@@ -244,7 +245,8 @@ std::string survivors_text(const std::vector<Survival>& all) {
 
 std::string search_text(const Registered& all, const Study& study, const Results& own, const Results& recorded,
                         const TableOptions& o) {
-    const std::vector<Scored> readings = scored(all, study, own, recorded);
+    ControlsOfRows controls;
+    const std::vector<Scored> readings = scored(all, study, own, recorded, controls);
     const Scored* chosen = best(readings);
     Cells cells{
         {"reading", "stage 1", "raw", "content-only", "chance", "chosen by", "judged by", "unseen", "departures"}};
@@ -288,7 +290,7 @@ std::string search_text(const Registered& all, const Study& study, const Results
                              static_cast<double>(luck->lowest.size()));
     } else
         s += "no reading ran half of the cells yet: there is no shuffle to compare with\n";
-    return table + sentences_in(s, o.format) + "\n" + unexplained(all, study, own, recorded, o);
+    return table + sentences_in(s, o.format) + "\n" + unexplained(all, study, own, recorded, controls, o);
 }
 
 } // namespace fci

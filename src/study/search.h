@@ -35,7 +35,8 @@ struct Survival {
     bool tie = false;                                // one of the two is 0.0 by ties
     std::optional<double> raw, content_only, chance; // percent; chance: the lower of the two
 };
-std::vector<Survival> stage1(const Registered&, const Study&, const Results& own, const Results& recorded);
+std::vector<Survival> stage1(const Registered&, const Study&, const Results& own, const Results& recorded,
+                             ControlsOfRows&);
 std::vector<Reading> survivors(const std::vector<Survival>&);
 
 // Options of a reading that are not at their default, the learning rate aside.
@@ -56,7 +57,8 @@ struct Scored {
     };
     std::vector<Cell> cells;
 };
-std::vector<Scored> scored(const Registered&, const Study&, const Results& own, const Results& recorded);
+std::vector<Scored> scored(const Registered&, const Study&, const Results& own, const Results& recorded,
+                           ControlsOfRows&);
 
 // The mean of d over cells that ran, and their number. part: 'c' chosen by, 'j' judged by, 'u' unseen, 'a' all.
 struct Score {
