@@ -152,48 +152,38 @@ void print_step(std::FILE* out, const StepRow& r) {
     std::fflush(out);
 }
 
-std::string joined(const std::vector<std::string>& words) {
-    std::string s;
-    for (const std::string& w : words) {
-        if (!s.empty()) s += ',';
-        s += w;
-    }
-    return s;
+Json json(const Spread& s) { return json(s, 4); }
+Json json(const Timed& t, const Cost& cost) {
+    if (t.us == 0) return Json::raw("null");
+    return Json::object()
+        .add("us", Json::number("{:.5g}", t.us))
+        .add("flops", Json::number("{:.0f}", cost.flops()))
+        .add("bytes", Json::number("{:.0f}", 4 * cost.floats))
+        .add("gflops", Json::number("{:.4g}", t.gflops))
+        .add("gbs", Json::number("{:.4g}", t.gbs))
+        .add("share_of_limit", Json::number("{:.4g}", t.share));
 }
-std::string json(const Spread& s) {
-    return fmt::format("{{\"min\":{:.4g},\"median\":{:.4g},\"max\":{:.4g}}}", s.low, s.median, s.high);
+Json json(const OpRow& r) {
+    Json in_step = Json::object();
+    for (int c = 0; c < 3; ++c) in_step.add(op_steps[c], Json::number("{:.4g}", r.step_ms[c]));
+    return Json::object()
+        .add("op", r.op->name)
+        .add("sizes", r.op->sizes)
+        .add("forward", json(r.forward, r.op->cost.forward))
+        .add("backward", json(r.backward, r.op->cost.backward))
+        .add("ms_in_step", in_step);
 }
-std::string json(const Timed& t, const Cost& cost) {
-    if (t.us == 0) return "null";
-    return fmt::format("{{\"us\":{:.5g},\"flops\":{:.0f},\"bytes\":{:.0f},\"gflops\":{:.4g},\"gbs\":{:.4g},\"share_of_"
-                       "limit\":{:.4g}}}",
-                       t.us, cost.flops(), 4 * cost.floats, t.gflops, t.gbs, t.share);
-}
-std::string json(const OpRow& r) {
-    std::string s = fmt::format("{{\"op\":{},\"sizes\":{},\"forward\":{},\"backward\":{},\"ms_in_step\":{{",
-                                json_quote(r.op->name), json_quote(r.op->sizes), json(r.forward, r.op->cost.forward),
-                                json(r.backward, r.op->cost.backward));
-    for (int c = 0; c < 3; ++c) s += fmt::format("{}\"{}\":{:.4g}", c ? "," : "", op_steps[c], r.step_ms[c]);
-    return s + "}}";
-}
-std::string json(const StepRow& r) {
+Json json(const StepRow& r) {
     const StepNumbers& n = r.n;
-    std::string s =
-        fmt::format("{{\"task\":{},\"representation\":{}", json_quote(r.task), json_quote(r.representation));
-    if (!r.error.empty()) return s + fmt::format(",\"error\":{}}}", json_quote(r.error));
-    s += fmt::format(",\"steps\":{},\"ms\":{},\"cpu_ms\":{},\"gflop\":{:.5g},\"gflops\":{:.4g},\"peak_gflops\":{},"
-                     "\"share_of_peak\":{:.4g},\"parameters\":{:.0f},\"peak_rss_mb\":{:.1f}",
-                     n.steps, json(n.ms), json(n.cpu_ms), n.gflop, r.gflops(), json(n.peak), r.share(), n.parameters,
-                     n.mb);
-    if (r.bound_ms > 0) s += fmt::format(",\"bound_ms\":{:.5g}", r.bound_ms);
-    if (!r.verdict().empty()) s += fmt::format(",\"verdict\":{}", json_quote(r.verdict()));
-    return s + '}';
-}
-template <class Row>
-std::string json(const std::vector<Row>& rows) {
-    std::vector<std::string> each;
-    for (const Row& r : rows) each.push_back(json(r));
-    return fmt::format("[{}]", joined(each));
+    Json j = Json::object().add("task", r.task).add("representation", r.representation);
+    if (!r.error.empty()) return j.add("error", r.error);
+    j.add("steps", n.steps).add("ms", json(n.ms)).add("cpu_ms", json(n.cpu_ms));
+    j.add("gflop", Json::number("{:.5g}", n.gflop)).add("gflops", Json::number("{:.4g}", r.gflops()));
+    j.add("peak_gflops", json(n.peak)).add("share_of_peak", Json::number("{:.4g}", r.share()));
+    j.add("parameters", Json::number("{:.0f}", n.parameters)).add("peak_rss_mb", Json::number("{:.1f}", n.mb));
+    if (r.bound_ms > 0) j.add("bound_ms", Json::number("{:.5g}", r.bound_ms));
+    if (!r.verdict().empty()) j.add("verdict", r.verdict());
+    return j;
 }
 
 } // namespace
@@ -244,13 +234,13 @@ void run_bench(const BenchOptions& b) {
         failed += !steps.back().error.empty();
     }
     if (b.json) {
-        std::vector<std::string> where;
-        for (const auto& [name, value] : source) where.push_back(json_quote(name) + ":" + json_quote(value));
-        fmt::print("{{\"threads\":{},\"peak_gflops\":{},\"product_gflops\":{},\"cached_copy_gbs\":{},\"copy_gbs\":{},"
-                   "\"ops\":{},\"steps\":{}"
-                   ",\"provenance\":{{{}}}}}\n",
-                   threads, json(limits.peak), json(limits.sgemm), json(limits.cached), json(limits.copy),
-                   json(op_rows), json(steps), joined(where));
+        Json all = Json::object(), where = Json::object(), ops_json = Json::array(), steps_json = Json::array();
+        for (const auto& [name, value] : source) where.add(name, value);
+        for (const OpRow& r : op_rows) ops_json.push(json(r));
+        for (const StepRow& r : steps) steps_json.push(json(r));
+        all.add("threads", threads).add("peak_gflops", json(limits.peak)).add("product_gflops", json(limits.sgemm));
+        all.add("cached_copy_gbs", json(limits.cached)).add("copy_gbs", json(limits.copy));
+        fmt::print("{}\n", all.add("ops", ops_json).add("steps", steps_json).add("provenance", where).text());
     }
     if (failed) fail(Exit::internal, "bench: {} of {} steps could not be measured", failed, steps.size());
 }

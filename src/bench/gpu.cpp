@@ -209,42 +209,39 @@ void print_step(std::FILE* out, const GpuStepRow& r) {
     std::fflush(out);
 }
 
-std::string json(const Spread& s) {
-    return fmt::format("{{\"min\":{:.5g},\"median\":{:.5g},\"max\":{:.5g}}}", s.low, s.median, s.high);
+Json json(const Spread& s) { return json(s, 5); }
+Json json(const Timed& t, const Cost& cost) {
+    if (t.ms == 0) return Json::raw("null");
+    return Json::object()
+        .add("us", Json::number("{:.5g}", 1e3 * t.ms))
+        .add("flops", Json::number("{:.0f}", cost.flops()))
+        .add("bytes", Json::number("{:.0f}", 4 * cost.floats))
+        .add("limit_us", Json::number("{:.5g}", 1e3 * t.limit_ms))
+        .add("share_of_limit", Json::number("{:.4g}", t.share()));
 }
-std::string json(const Timed& t, const Cost& cost) {
-    if (t.ms == 0) return "null";
-    return fmt::format(
-        "{{\"us\":{:.5g},\"flops\":{:.0f},\"bytes\":{:.0f},\"limit_us\":{:.5g},\"share_of_limit\":{:.4g}}}", 1e3 * t.ms,
-        cost.flops(), 4 * cost.floats, 1e3 * t.limit_ms, t.share());
-}
-std::string json(const OpRow& r) {
-    std::string calls;
+Json json(const OpRow& r) {
+    Json calls = Json::object();
     for (size_t c = 0; c < std::size(op_steps); ++c)
-        if (r.op.calls[c] > 0)
-            calls += fmt::format("{}{}:{:g}", calls.empty() ? "" : ",", json_quote(op_steps[c]), r.op.calls[c]);
-    return fmt::format("{{\"op\":{},\"sizes\":{},\"forward\":{},\"backward\":{},\"calls\":{{{}}}}}",
-                       json_quote(r.op.name), json_quote(r.op.sizes), json(r.forward, r.op.cost.forward),
-                       json(r.backward, r.op.cost.backward), calls);
+        if (r.op.calls[c] > 0) calls.add(op_steps[c], Json::number("{:g}", r.op.calls[c]));
+    return Json::object()
+        .add("op", r.op.name)
+        .add("sizes", r.op.sizes)
+        .add("forward", json(r.forward, r.op.cost.forward))
+        .add("backward", json(r.backward, r.op.cost.backward))
+        .add("calls", calls);
 }
-std::string json(const GpuStepRow& r) {
-    std::string s =
-        fmt::format("{{\"task\":{},\"representation\":{}", json_quote(r.task), json_quote(r.representation));
-    if (!r.error.empty()) return s + fmt::format(",\"error\":{}}}", json_quote(r.error));
-    s += fmt::format(",\"steps\":{},\"ms\":{},\"gflop\":{:.5g},\"parameters\":{:.0f},\"run_steps\":{:.0f},"
-                     "\"run_seconds_extrapolated\":{:.5g}",
-                     r.steps, json(r.ms), r.gflop, r.parameters, r.run_steps, r.extrapolated());
-    if (r.limit_ms > 0)
-        s += fmt::format(",\"ops_ms\":{:.5g},\"limit_ms\":{:.5g},\"share_of_limit\":{:.4g}", r.ops_ms, r.limit_ms,
-                         r.share());
-    if (r.run_seconds > 0) s += fmt::format(",\"run_seconds\":{:.5g}", r.run_seconds);
-    return s + "}";
-}
-template <class Row>
-std::string json(const std::vector<Row>& rows) {
-    std::vector<std::string> each;
-    for (const Row& r : rows) each.push_back(json(r));
-    return fmt::format("[{}]", fmt::join(each, ","));
+Json json(const GpuStepRow& r) {
+    Json j = Json::object().add("task", r.task).add("representation", r.representation);
+    if (!r.error.empty()) return j.add("error", r.error);
+    j.add("steps", r.steps).add("ms", json(r.ms)).add("gflop", Json::number("{:.5g}", r.gflop));
+    j.add("parameters", Json::number("{:.0f}", r.parameters)).add("run_steps", Json::number("{:.0f}", r.run_steps));
+    j.add("run_seconds_extrapolated", Json::number("{:.5g}", r.extrapolated()));
+    if (r.limit_ms > 0) {
+        j.add("ops_ms", Json::number("{:.5g}", r.ops_ms)).add("limit_ms", Json::number("{:.5g}", r.limit_ms));
+        j.add("share_of_limit", Json::number("{:.4g}", r.share()));
+    }
+    if (r.run_seconds > 0) j.add("run_seconds", Json::number("{:.5g}", r.run_seconds));
+    return j;
 }
 
 } // namespace
@@ -277,11 +274,14 @@ void run_gpu_bench(const BenchOptions& b) {
         failed += !steps.back().error.empty();
     }
     if (b.json) {
-        std::vector<std::string> where{json_quote("gpu") + ":" + json_quote(cuda::describe_gpu())};
-        for (const auto& [name, value] : provenance()) where.push_back(json_quote(name) + ":" + json_quote(value));
-        fmt::print("{{\"device\":\"cuda\",\"tf32\":{},\"copy_gbs\":{},\"product_gflops\":{},\"ops\":{},\"steps\":{},"
-                   "\"provenance\":{{{}}}}}\n",
-                   b.tf32, json(limits.copy), json(limits.products), json(ops), json(steps), fmt::join(where, ","));
+        Json all = Json::object(), where = Json::object(), ops_json = Json::array(), steps_json = Json::array();
+        where.add("gpu", cuda::describe_gpu());
+        for (const auto& [name, value] : provenance()) where.add(name, value);
+        for (const OpRow& r : ops) ops_json.push(json(r));
+        for (const GpuStepRow& r : steps) steps_json.push(json(r));
+        all.add("device", "cuda").add("tf32", b.tf32).add("copy_gbs", json(limits.copy));
+        all.add("product_gflops", json(limits.products));
+        fmt::print("{}\n", all.add("ops", ops_json).add("steps", steps_json).add("provenance", where).text());
     }
     if (failed) fail(Exit::internal, "bench: {} of {} steps could not be measured", failed, steps.size());
 }

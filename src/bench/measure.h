@@ -18,6 +18,7 @@
 #include "bench/rows.h"
 #include "core/arena.h"
 #include "core/gemm.h"
+#include "core/json.h"
 #include "core/rng.h"
 #include "core/tile.h"
 #include "core/workers.h"
@@ -31,6 +32,11 @@ inline Spread spread(std::vector<double> x) {
     if (x.empty()) return {};
     std::sort(x.begin(), x.end());
     return {x.front(), x[x.size() / 2], x.back()};
+}
+
+inline Json json(const Spread& s, int digits) {
+    const auto number = [&](double x) { return Json::number("{:.{}g}", x, digits); };
+    return Json::object().add("min", number(s.low)).add("median", number(s.median)).add("max", number(s.high));
 }
 
 inline double now_seconds() {
