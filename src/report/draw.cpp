@@ -14,10 +14,6 @@ Markup line(const std::string& css, const Attribute& x1, const Attribute& y1, co
     return element("line", {{"class", css}, x1, y1, x2, y2});
 }
 
-Markup text(double x, double y, const std::string& css, const std::string& words) {
-    return element("text", {{"x", x}, {"y", y}, {"class", css}}, words);
-}
-
 // The paper's box on an axis, from and to in 0 .. 1.
 std::optional<std::pair<double, double>> box_of(const std::string& paper, const std::string& quantity) {
     const auto p = parse_paper(paper);
@@ -62,6 +58,10 @@ std::string path_of(const std::vector<std::pair<double, double>>& points) {
 }
 
 } // namespace
+
+Markup text(double x, double y, const std::string& css, const std::string& words) {
+    return element("text", {{"x", x}, {"y", y}, {"class", css}}, words);
+}
 
 double Axis::at(double x) const {
     const auto place = [&](double v) { return log ? std::log(std::max(v, 1e-300)) : v; };

@@ -8,6 +8,8 @@
 
 namespace fci {
 
+Markup text(double x, double y, const std::string& css, const std::string& words);
+
 struct Axis {
     double low = 0, high = 100;
     bool log = false;

@@ -5,6 +5,7 @@
 namespace fci {
 
 std::unique_ptr<Page> load_page(const PageOptions&, std::vector<std::string>& notes); // rows and results, no more
+std::vector<Line> lines_of_rows(Page&, const std::vector<Row>&);
 std::optional<Series> series_of(const Page&, const Case&);
 
 // Of p.lines and p.under, which have these rows.

@@ -22,7 +22,7 @@ Markup number_cell(const Line* l, const std::string& label, size_t span = 1) {
 
 // The numbers of a mechanism: one cell a rate.
 Markup number_cells(const Mechanism& m, const std::vector<double>& rates) {
-    if (m.at.size() == 1 && (!m.at[0] || !m.at[0]->of.learning_rate)) return number_cell(m.at[0], "ours", rates.size());
+    if (m.one_number()) return number_cell(m.at[0], "ours", rates.size());
     Markup cells;
     for (const double rate : rates) cells += number_cell(m.at_rate(rate), rate_text(rate));
     return cells;

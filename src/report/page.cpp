@@ -3,6 +3,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <limits>
 #include <map>
@@ -16,11 +17,16 @@
 namespace fci {
 namespace {
 
-std::string provenance_word(const Result& r, const char* key) {
+// What the provenance says under each of these keys; "" where it says nothing.
+template <size_t n>
+std::array<std::string, n> provenance_words(const Result& r, const char* const (&keys)[n]) {
     simdjson::dom::parser parser;
+    const auto from = parser.parse(r.provenance);
+    std::array<std::string, n> words;
     std::string_view word;
-    if (parser.parse(r.provenance)[key].get(word) != simdjson::SUCCESS) return "";
-    return std::string(word);
+    for (size_t i = 0; i < n; ++i)
+        if (from[keys[i]].get(word) == simdjson::SUCCESS) words[i] = word;
+    return words;
 }
 
 bool selected(const std::vector<Row>& rows, const Row& row) {
@@ -30,10 +36,6 @@ bool selected(const std::vector<Row>& rows, const Row& row) {
 std::vector<const Result*> results_of(const Page& p, const Case& c, const std::string& on = "") {
     std::vector<const Result*> found = p.own.of_seeds(c.options, 0, on);
     return found.empty() ? p.recorded.of_seeds(c.options, 0, on) : found;
-}
-
-std::vector<Line> lines_of_rows(Page& p, const std::vector<Row>& rows) {
-    return lines_of(plan(rows, *p.scale), p.own, p.recorded, 0, &p.controls_of_rows);
 }
 
 // Whether a row may be put under a reading: it has no other value for one of its options itself.
@@ -166,10 +168,8 @@ void gather_folds(Page& p, const std::vector<Row>& rows) {
         for (const Line* l : fold.lines)
             for (const Result* r : results_of(p, l->of, l->on ? l->on->hash : ""))
                 if (seen.insert(r).second) {
-                    std::string device = provenance_word(*r, "device");
-                    if (device.empty()) device = "cpu";
-                    fold.runs.push_back(
-                        {r, rate_of(l->of), provenance_word(*r, "git"), provenance_word(*r, "data_hash"), device});
+                    const auto [git, data, device] = provenance_words(*r, {"git", "data_hash", "device"});
+                    fold.runs.push_back({r, rate_of(l->of), git, data, device.empty() ? "cpu" : device});
                 }
         for (const Case& c : plan({row}, *p.scale))
             if (const auto s = series_of(p, c)) fold.series.push_back(*s);
@@ -214,6 +214,10 @@ void gather_forecasts(Page& p) {
 }
 
 } // namespace
+
+std::vector<Line> lines_of_rows(Page& p, const std::vector<Row>& rows) {
+    return lines_of(plan(rows, *p.scale), p.own, p.recorded, 0, &p.controls_of_rows);
+}
 
 std::optional<Series> series_of(const Page& p, const Case& c) {
     Series s;
@@ -276,7 +280,7 @@ std::unique_ptr<Page> gather(const PageOptions& o, std::vector<std::string>& not
         for (const auto& [hash, r] : results->all())
             if (!(results == &p.recorded && p.own.find(r.hash, r.on ? r.on->hash : ""))) {
                 ++p.runs, p.seconds += r.seconds;
-                p.newest = std::max(p.newest, provenance_word(r, "date"));
+                p.newest = std::max(p.newest, provenance_words(r, {"date"})[0]);
             }
     p.coverage = coverage_of(p.lines, *p.scale);
     std::erase_if(p.coverage, [&](const Covered& c) {

@@ -23,7 +23,7 @@ struct Mechanism {
 
     bool ran() const;
     const Line* at_rate(double rate) const; // that of a row without a learning rate at any
-    const Line* alone() const;              // of a row without a learning rate
+    bool one_number() const;                // at no rate: of a row without a learning rate, or of none
     std::optional<double> chance() const;   // of the first that ran
 };
 bool counts(const Line*); // it has a number, or that there is none

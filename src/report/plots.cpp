@@ -17,10 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Markup text(double x, double y, const std::string& css, const std::string& words) {
-    return element("text", {{"x", x}, {"y", y}, {"class", css}}, words);
-}
-
 // The first n characters of a name.
 std::string shortened(const std::string& s, size_t n) {
     size_t characters = 0;
@@ -82,7 +78,7 @@ std::string landscape(const Page& p, const Section& s) {
                 else
                     m += text(x, line, "tick right", l && !l->of.row.needs.empty() ? "not here" : "not run");
             };
-            if (of.at.size() == 1 && (!of.at[0] || !of.at[0]->of.learning_rate))
+            if (of.one_number())
                 number(of.at[0], first + step * static_cast<double>(rates.size() - 1));
             else
                 for (size_t i = 0; i < rates.size(); ++i)
@@ -109,7 +105,7 @@ std::string figure(const PlotOptions& o) {
     const std::vector<Row> rows = p->study.select(words);
     const auto reading = o.reading.empty() ? std::vector<Reading>{} : select_readings(p->study.joint, {o.reading});
     // Under a reading its numbers stand at the rates: of each row the line goes by the row's own name.
-    p->lines = lines_of(plan(reading.empty() ? rows : under(rows, reading), *p->scale), p->own, p->recorded, 0);
+    p->lines = lines_of_rows(*p, reading.empty() ? rows : under(rows, reading));
     gather_sections(*p, rows);
     if (std::none_of(p->lines.begin(), p->lines.end(), [](const Line& l) { return counts(&l); }))
         fail(Exit::usage,

@@ -11,7 +11,7 @@ bool counts(const Line* l) { return l && l->ours.ran() > 0; }
 
 bool Mechanism::ran() const { return std::any_of(at.begin(), at.end(), counts) || counts(under); }
 
-const Line* Mechanism::alone() const { return at.size() == 1 && at[0] && !at[0]->of.learning_rate ? at[0] : nullptr; }
+bool Mechanism::one_number() const { return at.size() == 1 && (!at[0] || !at[0]->of.learning_rate); }
 
 const Line* Mechanism::at_rate(double rate) const {
     for (const Line* l : at)

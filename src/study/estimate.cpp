@@ -6,6 +6,7 @@
 #include "core/tile.h"
 #include "core/workers.h"
 #include "routing/router.h"
+#include "study/index_run.h"
 #include "study/plan.h"
 #include "train/losses.h"
 
@@ -46,8 +47,7 @@ double Estimates::seconds(const Options& o) const {
     constexpr double beside = 70e3; // flop a token, for what is no product: embedding, norms, optimiser
     Options resolved = o;
     resolved.task = resolve(o.task);
-    if (router_kind(o.model.router).type == RouterKind::bandit)
-        resolved.model.router = "investigator"; // of the model that is trained first (study/index_run.h)
+    if (router_kind(o.model.router).type == RouterKind::bandit) resolved = trained_first(resolved);
     const double passes = double(o.train.sequences) * o.train.epochs + o.train.test_sequences * o.train.epochs / 3.0;
     return passes * (1e9 * sequence_gflop(resolved) + beside * resolved.task.length) / (share * peak_);
 }

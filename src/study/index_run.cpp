@@ -77,7 +77,7 @@ void run_bandit(TrainerData data, const Dataset* final, IndexOutcome& out, Progr
     const Options& o = out.options;
     const int width = data.train.length / segment_count;
     out.chance = chance_within(o, data.train, data.test, width);
-    data.options.model.router = "investigator";
+    data.options = trained_first(data.options);
     Trainer trainer(std::move(data));
     train_raw(trainer, progress);
     const Counts raw = trainer.evaluate();

@@ -25,6 +25,12 @@
 
 namespace fci {
 
+// Of a bandit's run: the options of the raw model that is trained first.
+inline Options trained_first(Options bandit) {
+    bandit.model.router = "investigator";
+    return bandit;
+}
+
 struct IndexOutcome {
     Counts counts;
     std::optional<Counts> final; // of the final test, where there is one

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "train/provenance.h"
+#include "core/json.h"
 
 namespace fci {
 namespace {
@@ -91,16 +91,15 @@ std::string latex(const Cells& cells) {
 std::string json_lines(const Cells& cells, const std::vector<std::string>& numbers) {
     std::vector<std::string> objects;
     for (size_t i = 1; i < cells.size(); ++i) {
-        std::vector<std::string> fields;
+        Json object = Json::object();
         for (size_t c = 0; c < cells[0].size(); ++c) {
-            const std::string& head = cells[0][c];
-            const bool number = std::find(numbers.begin(), numbers.end(), head) != numbers.end();
-            fields.push_back(fmt::format("{}:{}", json_quote(head),
-                                         !number               ? json_quote(cells[i][c])
-                                         : cells[i][c].empty() ? "null"
-                                                               : cells[i][c]));
+            const std::string &head = cells[0][c], &text = cells[i][c];
+            if (std::find(numbers.begin(), numbers.end(), head) == numbers.end())
+                object.add(head, text);
+            else
+                object.add(head, Json::raw(text.empty() ? "null" : text));
         }
-        objects.push_back(fmt::format("{{{}}}", fmt::join(fields, ",")));
+        objects.push_back(object.text());
     }
     return fmt::format("[{}]\n", fmt::join(objects, ",\n"));
 }
