@@ -161,13 +161,14 @@ places() {
 # Sets libraries, for LD_LIBRARY_PATH: where the version is that fci was built with; else another, whose functions that
 # fci calls are the same, under its name. Nothing: fci will say what is missing.
 find_cublas() {
-    local place name version
+    local place name version found
     libraries=
+    found=$(places)
     while read -r place; do
         [ -e "$place/libcublas.so.$cublas" ] && [ -e "$place/libcublasLt.so.$cublas" ] || continue
         libraries=$place
         return
-    done < <(places)
+    done <<<"$found"
     while read -r place; do
         for name in "$place"/libcublas.so.1[2-9]; do
             version=${name##*.}
@@ -176,7 +177,7 @@ find_cublas() {
             libraries=$work/lib:$place
             return
         done
-    done < <(places)
+    done <<<"$found"
 }
 ours() { LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} "$@"; }
 
