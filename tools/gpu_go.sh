@@ -294,7 +294,8 @@ profile() {
     ncu=$(tool ncu) || return
     for what in transformer:1 bidir-flow:1; do
         rm -rf "$work/ncu"
-        ours "$ncu" --kernel-name-base demangled --kernel-name 'regex:AttentionShape|ScanShape|ScatterShape' \
+        ours "$ncu" --clock-control none \
+            --kernel-name-base demangled --kernel-name 'regex:AttentionShape|ScanShape|ScatterShape' \
             --launch-count 12 --section SpeedOfLight --section LaunchStats --section Occupancy \
             --section MemoryWorkloadAnalysis --section WarpStateStats \
             "$fci" train --device cuda --task der --representation "$what" --sequences 32 --test-sequences 8 \
