@@ -181,6 +181,10 @@ find_cublas() {
 }
 ours() { LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} "$@"; }
 
+# The kit's OpenBLAS has the kernels for AVX2 alone. A processor that is newer than it would be given others, which are
+# not there. Results do not depend on the choice.
+! grep -qw avx2 /proc/cpuinfo || export OPENBLAS_CORETYPE=${OPENBLAS_CORETYPE:-Haswell}
+
 # --- parts --------------------------------------------------------------------
 
 left() { echo $((part_ends - $(date +%s))); } # seconds of this part
