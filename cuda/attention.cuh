@@ -9,8 +9,8 @@
 //   dkv_kernel       owners are keys, others queries
 //
 // S and dP are made twice in the backward pass, 7 products in place of 5: with one kernel, owners of keys would have to
-// add to dq across blocks, in an order of their own. Bound by multiply-adds, on reading shared memory; the exponentials
-// cost a fifth of that. Columns of a result beyond 32 are another block's (blockIdx.y): its scores are made again.
+// add to dq across blocks, in an order of their own. Bound by multiply-adds, on reading shared memory. Columns of a
+// result beyond 32 are another block's (blockIdx.y): its scores are made again.
 //
 // A rule has
 //   own(slot)              the row (in its sequence) that an owner's slot stands for, -1 for none

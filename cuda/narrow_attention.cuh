@@ -1,22 +1,23 @@
-// attention's kernels for narrow heads, up to 32 columns wide, where everyone sees all others or (causal) those up to
-// itself; the mathematics is in src/ops/attention.h. Two lanes own a row, half of its columns each: their parts of q
-// and o, or of k, v, dk and dv, are in registers for the whole kernel, and the two halves of a product meet in one
-// shuffle. The others' rows come through shared memory, `chunk` at a time. All lanes of a half read the same numbers,
-// so that a read feeds a whole warp: 8 reads of four numbers for 32 (forward) to 64 (dk and dv) multiply-adds a lane.
-// There is no barrier but for the chunks, and no score in memory. Few registers (a row's half is 16 of them) leave room
-// for so many warps that they hide what each waits for. Bound by instructions: per score and half row about 50 forward,
-// 70 for dq and 90 for dk and dv.
+// attention's backward pass for narrow heads, up to 32 columns wide, where everyone sees all others or (causal) those
+// up to itself; the mathematics is in src/ops/attention.h. Two lanes own a row, half of its columns each: their parts
+// of q, dy and dq, or of k, v, dk and dv, are in registers for the whole kernel, and the two halves of a product meet
+// in one shuffle. The others' rows come through shared memory, `chunk` at a time. There is no barrier but for the
+// chunks, and no score in memory; the tiles of cuda/attention.cuh keep theirs there, and have room for fewer warps.
+//
+// Bound by reading shared memory, which gives a multiprocessor 32 numbers a clock, also where all lanes read the same
+// one: dq takes 32 of them for 48 multiply-adds of a lane, dk and dv 34 for 64. (In the forward pass it would be 32 for
+// 32, which was measured to be slower than tiles.) Instructions per score and half row: 80 and 95.
 //
 // Sums over others are finished by their owner, in the order of the others: no atomics, the same bits on every run. S
-// and dP are made twice in the backward pass, once for owners of queries and once for owners of keys. Wider heads and
-// other rules: cuda/attention.cuh, whose Head, scale and load_four are used here.
+// and dP are made twice, once for owners of queries and once for owners of keys. Head, attention_scale and load_four
+// are those of cuda/attention.cuh, which serves wider heads and other rules.
 #pragma once
 #include "cuda/attention.cuh"
 
 namespace fci::cuda::narrow {
 
 constexpr int width = 32, lanes = 2, part = width / lanes; // columns; lanes of a row; columns of a lane
-constexpr int warp_rows = 32 / lanes, warps = 4, chunk = 64, together = 4;
+constexpr int warp_rows = 32 / lanes, warps = 4, chunk = 64;
 constexpr int chunk_fours = chunk * width / 4;
 
 inline bool fits(const AttentionShape& s) { return s.d_head <= width && s.value_width() <= width; }
@@ -88,58 +89,7 @@ __device__ __forceinline__ void add(Part& sum, float factor, const Part& x) {
     for (int c = 0; c < part; ++c) sum[c] += factor * x[c];
 }
 
-// Owners are queries. Keys come in groups of four: the running maximum moves, and o shrinks, once a group [Milakov &
-// Gimelshein 2018; Dao et al. 2022].
-__global__ void __launch_bounds__(warps * 32)
-    forward_kernel(AttentionShape s, int blocks, const float* q, const float* k, const float* v, float* y, float* lse) {
-    FCI_SHARED(float4, K_fours, chunk_fours);
-    FCI_SHARED(float4, V_fours, chunk_fours);
-    float *K = reinterpret_cast<float*>(K_fours), *V = reinterpret_cast<float*>(V_fours);
-    const Owner own(blocks, true);
-    const Head at(s, own.head);
-    const int value = s.value_width(), seen = s.causal ? own.row + 1 : s.keys; // keys from `seen` on are not
-    const int end = s.causal ? min(own.mine + warp_rows, s.keys) : s.keys;
-    const int block_end = s.causal ? min(own.first + Owner::rows(), s.keys) : s.keys;
-    Part q_own, o = {};
-    read_own(q + at.q, s.q_stride, own, s.queries, s.d_head, attention_scale(s) * log2_e, q_own);
-    float highest = -FLT_MAX, total = 0;
-    for (int from = 0; from < block_end; from += chunk) {
-        __syncthreads(); // all warps are done with the last chunk
-        load_others(from, s.keys, k + at.k, s.kv_stride, s.d_head, 1.f, K);
-        load_others(from, s.keys, v + at.v, s.value_stride(), value, 1.f, V);
-        __syncthreads();
-        for (int j = from; j < min(from + chunk, end); j += together) {
-            const float *k_rows = K + (j - from) * width + own.column, *v_rows = V + (j - from) * width + own.column;
-            float score[together], most = highest;
-#pragma unroll
-            for (int m = 0; m < together; ++m) {
-                Part k_row;
-                read(k_rows + m * width, k_row);
-                score[m] = dot(q_own, k_row); // (1), base 2
-                if (j + m >= min(seen, s.keys)) score[m] = -INFINITY;
-                most = max(most, score[m]);
-            }
-            const float shrink = exp2(highest - most);
-            highest = most;
-            total *= shrink;
-#pragma unroll
-            for (int c = 0; c < part; ++c) o[c] *= shrink;
-#pragma unroll
-            for (int m = 0; m < together; ++m) {
-                Part v_row;
-                read(v_rows + m * width, v_row);
-                const float p = exp2(score[m] - most);
-                total += p;
-                add(o, p, v_row); // (3), to be divided by total
-            }
-        }
-    }
-    if (own.row < s.queries && own.column == 0) lse[at.lse + own.row] = highest + log2f(total); // (2)
-    const float factor = 1.f / total;
-    write_own(y + at.y, s.heads * value, own, s.queries, value, [&](float& to, int c) { to = factor * o[c]; });
-}
-
-// The same owners; P again from lse.
+// Owners are queries, others keys.
 __global__ void __launch_bounds__(warps * 32, 5)
     dq_kernel(AttentionShape s, int blocks, const float* q, const float* k, const float* v, const float* y,
               const float* lse, const float* dy, float* dq, float* delta) {
@@ -231,11 +181,6 @@ struct Plan {
         grid = static_cast<unsigned>(int64_t{s.batch} * s.heads * blocks);
     }
 };
-
-inline void forward(AttentionShape s, const float* q, const float* k, const float* v, float* y, float* lse) {
-    const Plan p(s, s.queries);
-    FCI_LAUNCH(forward_kernel, p.grid, p.threads, 0, s, p.blocks, q, k, v, y, lse);
-}
 
 inline void backward(AttentionShape s, const float* q, const float* k, const float* v, const float* y, const float* lse,
                      const float* dy, float* dq, float* dk, float* dv, float* delta) {

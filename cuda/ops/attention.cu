@@ -1,8 +1,8 @@
-// attention on the GPU; the mathematics is in src/ops/attention.h. Heads of up to 32 columns: two lanes own a row
-// (cuda/narrow_attention.cuh). Wider ones: a warp owns 32 query rows of a head and meets the keys 32 at a time
-// (cuda/attention.cuh). In both the backward pass does so once for owners of queries and once for owners of keys. Where
-// a sequence has only a few query rows (the Council's one row and 8 keys), a block takes a row (backward: a head), its
-// warps share the keys, and lanes are columns; that is bound by reading k and v.
+// attention on the GPU; the mathematics is in src/ops/attention.h. A warp owns 32 query rows of a head and meets the
+// keys 32 at a time (cuda/attention.cuh); the backward pass does so once for owners of queries and once for owners of
+// keys, but for heads of up to 32 columns, where two lanes own a row (cuda/narrow_attention.cuh). Where a sequence has
+// only a few query rows (the Council's one row and 8 keys), a block takes a row (backward: a head), its warps share the
+// keys, and lanes are columns; that is bound by reading k and v.
 #include "cuda/narrow_attention.cuh"
 
 namespace fci::cuda {
@@ -133,8 +133,6 @@ void attention_forward(AttentionShape s, const float* q, const float* k, const f
     if (few(s))
         FCI_LAUNCH(few_forward_kernel, heads * s.queries, warps_for(s) * 32, s.keys * sizeof(float), s, q, k, v, y,
                    lse);
-    else if (narrow::fits(s))
-        narrow::forward(s, q, k, v, y, lse);
     else
         tiles_forward(s, q, k, v, y, lse);
 }
