@@ -228,7 +228,7 @@ __global__ void __launch_bounds__(most_warps * 32, 3)
             Tile p = {}, ds = {};                            // rows are keys, columns queries
             add_product_abt(d, my_K, ld, Qs, ld, p);         // (1), base 2
             add_product_abt(width, my_V, ldv, dYs, ldv, ds); // dP
-#pragma unroll // else p and ds lie in memory
+#pragma unroll                                               // else p and ds lie in memory
             for (int i = 0; i < 8; ++i) {
                 const int own = rule.own(work.mine + row + 4 * i);
 #pragma unroll

@@ -375,7 +375,8 @@ TEST_CASE("cross_entropy and set_cross_entropy: a constant added to all logits c
 
 TEST_CASE("attention: equal scores are equal shares, however large, on each device and in each kernel", "[ops]") {
     const auto check = [](Device device, int queries, int keys, float score) {
-        INFO((device == Device::cpu ? "cpu" : "cuda") << ", " << queries << " queries, " << keys << " keys of " << score);
+        INFO((device == Device::cpu ? "cpu" : "cuda")
+             << ", " << queries << " queries, " << keys << " keys of " << score);
         const int d = 1;
         test::VisibleVector<float> q(queries * d, std::sqrt(score)), k(keys * d, std::sqrt(score)), v(keys * d, 2),
             y(queries * d), dy(queries * d, 1), dq(q.size()), dk(k.size()), dv(v.size());

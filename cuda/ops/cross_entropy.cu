@@ -15,7 +15,7 @@ __global__ void forward_kernel(CrossEntropyShape s, const float* z, const int32_
     const float* row = z + r * s.classes;
     const LogSum<float> all = block_log_sum_exp<threads>(s.classes, row, partial);
     if (threadIdx.x) return;
-    all.save(lse, r);                     // (1)
+    all.save(lse, r);                                          // (1)
     loss[r] = all.minus(LogSum<float>::of(row[target[r]], 0)); // (2)
 }
 

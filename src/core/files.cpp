@@ -198,7 +198,8 @@ int64_t LogFile::size() const {
 std::string LogFile::last_line() const {
     const int64_t end = size();
     std::string tail(static_cast<size_t>(std::min<int64_t>(end, 4096)), '\0');
-    if (!tail.empty() && retried([&] { return ::pread(fd_, tail.data(), tail.size(), end - int64_t(tail.size())); }) < 0)
+    if (!tail.empty() &&
+        retried([&] { return ::pread(fd_, tail.data(), tail.size(), end - int64_t(tail.size())); }) < 0)
         cannot("read", path_, errno);
     if (tail.ends_with('\n')) tail.pop_back();
     return tail.substr(tail.rfind('\n') + 1);

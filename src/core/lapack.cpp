@@ -20,15 +20,15 @@ namespace fci {
 namespace {
 
 #if defined(__GLIBC__)
-// OpenBLAS starts a thread for each processor as it is loaded, before main. Each wants 128 MiB of address space; where a
-// limit refuses them, it asks again for ever, and the end of the program waits for it. Only the environment stops that.
-// It is changed before the libraries' constructors run: nothing can be added to it then, so an entry is lent for it,
-// and is back before main.
+// OpenBLAS starts a thread for each processor as it is loaded, before main. Each wants 128 MiB of address space; where
+// a limit refuses them, it asks again for ever, and the end of the program waits for it. Only the environment stops
+// that. It is changed before the libraries' constructors run: nothing can be added to it then, so an entry is lent for
+// it, and is back before main.
 char one_thread[] = "OPENBLAS_NUM_THREADS=1";
 char **lent = nullptr, *owner = nullptr;
 void lend(int, char**, char** environment) {
     constexpr size_t name = sizeof one_thread - sizeof "1"; // with its '='
-    for (char** entry = environment; *entry; ++entry) { // its own, or the last
+    for (char** entry = environment; *entry; ++entry) {     // its own, or the last
         lent = entry;
         size_t same = 0;
         while (same < name && (*entry)[same] == one_thread[same]) ++same;

@@ -2,8 +2,8 @@
 // SIGUSR2 (a batch system's warning), SIGXCPU (a limit on processor time) and, unless it is ignored (nohup), SIGHUP.
 //
 // The first one is answered at once by "stopping ..." on standard error. Senders repeat themselves (`timeout -s INT`,
-// batch systems), so a second one within 2 seconds is taken as the same. A later SIGINT or SIGTERM, or a third, ends the
-// program there and then with exit code 128 + its number; the other signals never do.
+// batch systems), so a second one within 2 seconds is taken as the same. A later SIGINT or SIGTERM, or a third, ends
+// the program there and then with exit code 128 + its number; the other signals never do.
 #pragma once
 
 namespace fci {

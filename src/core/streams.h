@@ -7,8 +7,8 @@
 
 namespace fci {
 
-// First of all: takes the descriptors 0, 1 and 2 where they are closed, so that no file of ours becomes standard output.
-// What is written there fails, as it did.
+// First of all: takes the descriptors 0, 1 and 2 where they are closed, so that no file of ours becomes standard
+// output. What is written there fails, as it did.
 void hold_standard_streams();
 
 // For progress and messages: what cannot be written is lost, and that ends nothing.

@@ -50,27 +50,28 @@ private:
 
 Workers::Workers(int count) {
     const auto wait_for_jobs = [this](int w) {
-            try {
-                cpu::Scratch::reserve(); // not in the middle of its first job
-            } catch (const Error&) {
-            } // of which its first job will complain
-            uint64_t seen = 0;
-            std::unique_lock lock(mutex_);
-            for (;;) {
-                start_.wait(lock, [&] { return quit_ || round_ != seen; });
-                if (quit_) return;
-                seen = round_;
-                lock.unlock();
-                take(w);
-                lock.lock();
-                if (--busy_ == 0) done_.notify_one();
-            }
-        };
+        try {
+            cpu::Scratch::reserve(); // not in the middle of its first job
+        } catch (const Error&) {}    // of which its first job will complain
+        uint64_t seen = 0;
+        std::unique_lock lock(mutex_);
+        for (;;) {
+            start_.wait(lock, [&] { return quit_ || round_ != seen; });
+            if (quit_) return;
+            seen = round_;
+            lock.unlock();
+            take(w);
+            lock.lock();
+            if (--busy_ == 0) done_.notify_one();
+        }
+    };
     try {
         for (int w = 1; w < count; ++w) threads_.emplace_back(wait_for_jobs, w);
     } catch (const std::system_error& e) {
         end();
-        fail(Exit::internal, "thread {} of {} cannot be started: {}; take fewer --threads, or raise the limits (ulimit -u -v)", threads_.size() + 2, count, e.code().message());
+        fail(Exit::internal,
+             "thread {} of {} cannot be started: {}; take fewer --threads, or raise the limits (ulimit -u -v)",
+             threads_.size() + 2, count, e.code().message());
     }
 }
 

@@ -12,8 +12,8 @@
 //           dk[j] += scale sum_i dS[i,j] q[i]                                              (dk)
 //           dv[j] += sum_i P[i,j] dy[i]                                                    (dv)
 // Contract  every d* is ADDED to. Only lse is kept, in base 2 (log2(e) is folded into the scale) and in two parts
-//           (LogSum): S and P are made again in the backward pass, a block of rows against a tile of keys at a time, so that they live and die
-//           in cache and memory is O(queries + keys)  [Dao et al. 2022].
+//           (LogSum): S and P are made again in the backward pass, a block of rows against a tile of keys at a time, so
+//           that they live and die in cache and memory is O(queries + keys)  [Dao et al. 2022].
 // Cost      2 products forward, 5 backward, of 2 queries keys d_head flops a head each (d_value in 1 and 2 of them).
 #pragma once
 #include "core/tape.h"
@@ -37,7 +37,8 @@ constexpr OpCost attention_cost(AttentionShape s) {
                  pairs = queries * (s.causal ? (s.keys + 1) / 2. : s.keys), q = queries * s.d_head,
                  y = queries * s.value_width(), kv = keys * (s.d_head + s.value_width());
     const double scores = 2 * pairs * s.d_head, values = 2 * pairs * s.value_width();
-    return {{scores + values, 0, q + y + kv + 2 * queries}, {3 * scores + 2 * values, 0, 3 * q + 2 * y + 3 * kv + 2 * queries}};
+    return {{scores + values, 0, q + y + kv + 2 * queries},
+            {3 * scores + 2 * values, 0, 3 * q + 2 * y + 3 * kv + 2 * queries}};
 }
 
 template <class T>

@@ -15,7 +15,7 @@ void set_cross_entropy_forward(SetCrossEntropyShape s, const float* z, const int
         for (const int32_t* c = first; c < last; ++c) highest_held = std::max(highest_held, row[*c]);
         for (const int32_t* c = first; c < last; ++c) sum_held += exp(row[*c] - highest_held);
         const auto of_set = LogSum<float>::of(highest_held, std::log(sum_held)); // (2)
-        loss[r] = all.minus(of_set);                                            // (3)
+        loss[r] = all.minus(of_set);                                             // (3)
         all.save(lse, r);
         of_set.save(held, r);
     }

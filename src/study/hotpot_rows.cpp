@@ -143,10 +143,10 @@ void measure_text_runs(const std::vector<PlannedRun>& runs, const HotpotData& da
         const Result* trained = known.find(run.hash);
         if (!trained || !fs::exists(path)) {
             complain("{}: not measured on {}: {}\n", run.label, data.file.name,
-                       trained ? fmt::format("its result is known, but {} is not there; another --results trains it "
-                                             "again",
-                                             path)
-                               : "it has no result yet");
+                     trained ? fmt::format("its result is known, but {} is not there; another --results trains it "
+                                           "again",
+                                           path)
+                             : "it has no result yet");
             continue;
         }
         Options how = checkpoint_options(path);

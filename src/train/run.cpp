@@ -176,10 +176,9 @@ private:
 
     Exit stopped() {
         const int64_t steps = trainer_.steps_done();
-        progress_.line(fmt::format("stopped {}; go on with\n  ./fci train --resume {}",
-                                   steps ? fmt::format("at step {}: a checkpoint is written", steps)
-                                         : "before the first step",
-                                   folder_));
+        progress_.line(fmt::format(
+            "stopped {}; go on with\n  ./fci train --resume {}",
+            steps ? fmt::format("at step {}: a checkpoint is written", steps) : "before the first step", folder_));
         return Exit::interrupted;
     }
 

@@ -47,7 +47,8 @@ const std::vector<Fault> faults{{"write", "write", ENOSPC, {"No space left"}},
 struct Command {
     std::string name;
     std::function<std::unique_ptr<Child>(const std::function<void()>&)> start; // in a new place
-    std::function<void(const Ran&)> whole; // of the place: after exit 0, and after a fault (then also the command again)
+    std::function<void(const Ran&)>
+        whole; // of the place: after exit 0, and after a fault (then also the command again)
 };
 
 struct Tried {
@@ -146,7 +147,10 @@ void inject_all(int most, int most_allocations) {
              expect_ran((*place)({"sweep", "a.raw"}), 0);
              REQUIRE(place->numbers().size() == 1);
          }},
-        {"table", [&](const std::function<void()>& in_child) { return place->start({"table", "a.raw"}, in_child); },
+        {"table",
+         [&](const std::function<void()>& in_child) {
+             return place->start({"table", "a.raw"}, in_child);
+         },
          [](const Ran&) {}}};
     Tried all;
     for (const Command& c : commands) {

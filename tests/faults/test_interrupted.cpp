@@ -201,8 +201,7 @@ TEST_CASE("interrupted: on a full disk the run ends with a message, and what was
 }
 
 // All of six models: 1,000 kills and 500 signals, each run ends with the bits of one that nothing happened to.
-TEST_CASE("interrupted: killed and signalled at random moments, every model ends with the same bits",
-          "[.][campaign]") {
+TEST_CASE("interrupted: killed and signalled at random moments, every model ends with the same bits", "[.][campaign]") {
     const auto kills = GENERATE(true, false);
     std::mt19937 random(std::random_device{}());
     const std::vector<int> asking{SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP, SIGXCPU};

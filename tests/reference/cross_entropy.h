@@ -32,8 +32,8 @@ void cross_entropy_backward(CrossEntropyShape s, const T* z, const int32_t* targ
     using std::exp;
     for (int r = 0; r < s.rows; ++r)
         for (int c = 0; c < s.classes; ++c)
-            dz[r * s.classes + c] +=
-                dloss[r] * (exp(LogSum<T>::load(lse, r).share(z[r * s.classes + c])) - (c == target[r] ? T(1) : T(0))); // (dz)
+            dz[r * s.classes + c] += dloss[r] * (exp(LogSum<T>::load(lse, r).share(z[r * s.classes + c])) -
+                                                 (c == target[r] ? T(1) : T(0))); // (dz)
 }
 
 } // namespace fci::reference

@@ -34,7 +34,8 @@ void set_cross_entropy_backward(SetCrossEntropyShape s, const T* z, const int32_
             const T x = z[r * s.classes + c];
             bool in_set = false;
             for (int i = begin[r]; i < begin[r + 1]; ++i) in_set |= target[i] == c;
-            dz[r * s.classes + c] += dloss[r] * (exp(LogSum<T>::load(lse, r).share(x)) - (in_set ? exp(LogSum<T>::load(held, r).share(x)) : T(0))); // (dz)
+            dz[r * s.classes + c] += dloss[r] * (exp(LogSum<T>::load(lse, r).share(x)) -
+                                                 (in_set ? exp(LogSum<T>::load(held, r).share(x)) : T(0))); // (dz)
         }
 }
 

@@ -104,9 +104,7 @@ int __cxa_thread_atexit_impl(void (*destroy)(void*), void* object, void* library
 void* malloc(size_t n) { return fails(malloc_call) ? nullptr : __libc_malloc(n); }
 void* calloc(size_t n, size_t size) { return fails(malloc_call) ? nullptr : __libc_calloc(n, size); }
 void* realloc(void* p, size_t n) { return fails(malloc_call) ? nullptr : __libc_realloc(p, n); }
-void* aligned_alloc(size_t alignment, size_t n) {
-    return fails(malloc_call) ? nullptr : __libc_memalign(alignment, n);
-}
+void* aligned_alloc(size_t alignment, size_t n) { return fails(malloc_call) ? nullptr : __libc_memalign(alignment, n); }
 int posix_memalign(void** p, size_t alignment, size_t n) {
     if (fails(malloc_call)) return ENOMEM;
     *p = __libc_memalign(alignment, n);
