@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(most_warps * 32, 4)
         const float sum = row_sum(total[i]);
         const int own = rule.own(work.mine + row + 4 * i);
         if (own < 0) continue;
-        if (column == 0 && work.column == 0) lse[at.lse + own] = highest[i] + log2f(sum); // (2)
+        if (column == 0 && work.column == 0) LogSum<float>::of(highest[i], log2f(sum)).save(lse, at.lse + own); // (2)
         for (int c = 0; c < 4; ++c)
             if (4 * column + c < w)
                 y[at.y + int64_t{own} * s.heads * width + work.column + 4 * column + c] = o[i][c] / sum;
@@ -143,14 +143,15 @@ __global__ void __launch_bounds__(most_warps * 32, 3)
     load_rows(work.rows, d, q + at.q, s.q_stride, attention_scale(s) * log2_e, Q, ld, query_of);
     load_rows(work.rows, width, dy + at.y, y_stride, 1.f, dY, ldv, query_of);
 
-    float l[8], dl[8];
+    LogSum<float> l[8];
+    float dl[8];
     for (int i = 0; i < 8; ++i) {
         const int own = rule.own(work.mine + row + 4 * i);
         const int64_t from = at.y + int64_t{own} * y_stride;
         float sum = 0;
         for (int c = column; c < width && own >= 0; c += 8) sum += y[from + c] * dy[from + c];
         dl[i] = row_sum(sum); // (delta)
-        l[i] = own >= 0 ? lse[at.lse + own] : INFINITY;
+        l[i] = own >= 0 ? LogSum<float>::load(lse, at.lse + own) : LogSum<float>{0, INFINITY};
         if (own >= 0 && column == 0 && work.column == 0) delta[at.lse + own] = dl[i];
     }
     Tile acc = {};
@@ -171,7 +172,7 @@ __global__ void __launch_bounds__(most_warps * 32, 3)
                 for (int j = 0; j < 4; ++j) {
                     const int slot = step + column + 8 * j, other = rule.other(work.first, slot);
                     const bool seen = other >= 0 && rule.sees(own, slot, other);
-                    const float probability = seen ? exp2(p[i][j] - l[i]) : 0.f;                         // (2)
+                    const float probability = seen ? exp2(l[i].share(p[i][j])) : 0.f;                    // (2)
                     my_dS[(row + 4 * i) * P_stride + column + 8 * j] = probability * (ds[i][j] - dl[i]); // (dS)
                 }
             }
@@ -200,7 +201,7 @@ __global__ void __launch_bounds__(most_warps * 32, 3)
     const int wk = min(tile, d - work.column), wv = min(tile, width - work.column); // one may have no columns here
     const int ld = row_stride(d), ldv = row_stride(width), row = tile_row(), column = tile_column();
     float *K = shared, *V = K + work.rows * ld, *P = V + work.rows * ldv; // P: then dS
-    float *Q = P + work.rows * P_stride, *dY = Q + chunk * ld, *l = dY + chunk * ldv, *dl = l + chunk;
+    float *Q = P + work.rows * P_stride, *dY = Q + chunk * ld, *l = dY + chunk * ldv, *dl = l + 2 * chunk;
     const int my_rows = work.mine - work.first;
     const float *my_K = K + my_rows * ld, *my_V = V + my_rows * ldv;
     float* my_P = P + my_rows * P_stride;
@@ -218,7 +219,7 @@ __global__ void __launch_bounds__(most_warps * 32, 3)
         load_rows(n, width, dy + at.y, y_stride, 1.f, dY, ldv, query_of);
         for (int r = threadIdx.x; r < n; r += work.rows) {
             const int query = query_of(r);
-            l[r] = query >= 0 ? lse[at.lse + query] : INFINITY;
+            (query >= 0 ? LogSum<float>::load(lse, at.lse + query) : LogSum<float>{0, INFINITY}).save(l, r);
             dl[r] = query >= 0 ? delta[at.lse + query] : 0.f;
         }
         __syncthreads();
@@ -227,12 +228,14 @@ __global__ void __launch_bounds__(most_warps * 32, 3)
             Tile p = {}, ds = {};                            // rows are keys, columns queries
             add_product_abt(d, my_K, ld, Qs, ld, p);         // (1), base 2
             add_product_abt(width, my_V, ldv, dYs, ldv, ds); // dP
+#pragma unroll                                               // else p and ds lie in memory
             for (int i = 0; i < 8; ++i) {
                 const int own = rule.own(work.mine + row + 4 * i);
+#pragma unroll
                 for (int j = 0; j < 4; ++j) {
                     const int slot = step + column + 8 * j, other = rule.other(work.first, slot), r = slot - from;
                     const bool seen = other >= 0 && rule.sees(own, slot, other);
-                    p[i][j] = seen ? exp2(p[i][j] - l[r]) : 0.f; // (2)
+                    p[i][j] = seen ? exp2(LogSum<float>::load(l, r).share(p[i][j])) : 0.f; // (2)
                     ds[i][j] = p[i][j] * (ds[i][j] - dl[r]);     // (dS)
                     my_P[(row + 4 * i) * P_stride + column + 8 * j] = p[i][j];
                 }
@@ -308,7 +311,7 @@ template <class Rule>
 void launch_dkv(AttentionShape s, Rule rule, int owners, int others, int warps, const float* q, const float* k,
                 const float* v, const float* lse, const float* delta, const float* dy, float* dk, float* dv) {
     const int ld = row_stride(s.d_head), ldv = row_stride(s.value_width());
-    const Plan p = plan(owners, others, warps, 12, ld + ldv + P_stride, ld + ldv + 2);
+    const Plan p = plan(owners, others, warps, 12, ld + ldv + P_stride, ld + ldv + 3);
     const int tiles = static_cast<int>(blocks_for(owners, p.warps * tile));
     const dim3 grid(static_cast<unsigned>(int64_t{s.batch} * s.heads * tiles),
                     blocks_for(max(s.d_head, s.value_width()), tile));

@@ -5,7 +5,7 @@
 // chunks, and no score in memory; the tiles of cuda/attention.cuh keep theirs there, and have room for fewer warps.
 //
 // Bound by reading shared memory, which gives a multiprocessor 32 numbers a clock, also where all lanes read the same
-// one: dq takes 32 of them for 48 multiply-adds of a lane, dk and dv 34 for 64. (In the forward pass it would be 32 for
+// one: dq takes 32 of them for 48 multiply-adds of a lane, dk and dv 36 for 64. (In the forward pass it would be 32 for
 // 32, which was measured to be slower than tiles.) Instructions per score and half row: 80 and 95.
 //
 // Sums over others are finished by their owner, in the order of the others: no atomics, the same bits on every run. S
@@ -105,7 +105,8 @@ __global__ void __launch_bounds__(warps * 32, 5)
     Part q_own, dy_own, sum = {};
     read_own(y + at.y, y_stride, own, s.queries, value, 1.f, q_own); // y, for delta alone
     read_own(dy + at.y, y_stride, own, s.queries, value, 1.f, dy_own);
-    const float dl = dot(q_own, dy_own), l = inside ? lse[at.lse + own.row] : INFINITY; // (delta)
+    const float dl = dot(q_own, dy_own); // (delta)
+    const auto l = inside ? LogSum<float>::load(lse, at.lse + own.row) : LogSum<float>{0, INFINITY};
     if (inside && own.column == 0) delta[at.lse + own.row] = dl;
     read_own(q + at.q, s.q_stride, own, s.queries, s.d_head, attention_scale(s) * log2_e, q_own);
     for (int from = 0; from < block_end; from += chunk) {
@@ -118,9 +119,9 @@ __global__ void __launch_bounds__(warps * 32, 5)
             Part k_row, v_row;
             read(K + (j - from) * width + own.column, k_row);
             read(V + (j - from) * width + own.column, v_row);
-            const float p = exp2(dot(q_own, k_row) - l), dp = dot(dy_own, v_row); // (2)
-            const float ds = j < seen ? p * (dp - dl) : 0.f;                      // (dS)
-            add(sum, ds, k_row);                                                  // (dq), without scale
+            const float p = exp2(l.share(dot(q_own, k_row))), dp = dot(dy_own, v_row); // (2)
+            const float ds = j < seen ? p * (dp - dl) : 0.f;                           // (dS)
+            add(sum, ds, k_row);                                                       // (dq), without scale
         }
     }
     write_own(dq + at.q, s.q_stride, own, s.queries, s.d_head,
@@ -133,7 +134,7 @@ __global__ void __launch_bounds__(warps * 32, 4)
                const float* delta, const float* dy, float* dk, float* dv) {
     FCI_SHARED(float4, Q_fours, chunk_fours);
     FCI_SHARED(float4, dY_fours, chunk_fours);
-    FCI_SHARED(float2, lse_delta, chunk);
+    FCI_SHARED(float4, row_numbers, chunk); // the two parts of lse, delta
     float *Q = reinterpret_cast<float*>(Q_fours), *dY = reinterpret_cast<float*>(dY_fours);
     const Owner own(blocks, false);
     const Head at(s, own.head);
@@ -148,8 +149,8 @@ __global__ void __launch_bounds__(warps * 32, 4)
         load_others(from, s.queries, dy + at.y, y_stride, value, 1.f, dY);
         for (int r = static_cast<int>(threadIdx.x); r < chunk; r += static_cast<int>(blockDim.x)) {
             const bool is_there = from + r < s.queries;
-            lse_delta[r] =
-                make_float2(is_there ? lse[at.lse + from + r] : INFINITY, is_there ? delta[at.lse + from + r] : 0.f);
+            const auto l = is_there ? LogSum<float>::load(lse, at.lse + from + r) : LogSum<float>{0, INFINITY};
+            row_numbers[r] = make_float4(l.shift, l.rest, is_there ? delta[at.lse + from + r] : 0.f, 0.f);
         }
         __syncthreads();
 #pragma unroll 1
@@ -157,11 +158,11 @@ __global__ void __launch_bounds__(warps * 32, 4)
             Part q_row, dy_row;
             read(Q + (i - from) * width + own.column, q_row);
             read(dY + (i - from) * width + own.column, dy_row);
-            const float2 of = lse_delta[i - from];
+            const float4 of = row_numbers[i - from];
             const float dp = dot(v_own, dy_row);
-            float p = exp2(dot(k_own, q_row) - of.x); // (2)
+            float p = exp2(LogSum<float>{of.x, of.y}.share(dot(k_own, q_row))); // (2)
             if (s.causal && i < own.row) p = 0;
-            const float ds = p * (dp - of.y); // (dS)
+            const float ds = p * (dp - of.z); // (dS)
             add(sum_v, p, dy_row);            // (dv)
             add(sum_k, ds, q_row);            // (dk), times log2(e)
         }

@@ -38,12 +38,12 @@ __device__ __forceinline__ void warp_softmax_backward(int n, const float* p, con
 
 // ln sum_c exp(row[c]), in every thread. partial: 32 floats of shared memory.
 template <int threads>
-__device__ __forceinline__ float block_log_sum_exp(int n, const float* row, float* partial) {
+__device__ __forceinline__ LogSum<float> block_log_sum_exp(int n, const float* row, float* partial) {
     float highest = row[0], sum = 0;
     for (int c = threadIdx.x; c < n; c += threads) highest = row[c] > highest ? row[c] : highest;
     highest = block_max(highest, partial);
     for (int c = threadIdx.x; c < n; c += threads) sum += exp(row[c] - highest);
-    return highest + logf(block_sum(sum, partial));
+    return LogSum<float>::of(highest, logf(block_sum(sum, partial)));
 }
 
 } // namespace fci::cuda

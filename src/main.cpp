@@ -1,13 +1,17 @@
 // fci: subcommands and their flags, nothing else.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 
 #include "bench/bench.h"
 #include "core/files.h"
 #include "core/nearest.h"
+#include "core/streams.h"
 #include "report/commands.h"
 #include "routing/router.h"
 #include "study/analysis.h"
@@ -278,7 +282,7 @@ int run(int argc, char** argv) {
 
     for (CLI::App* sub : app.get_subcommands(nullptr)) sub->allow_extras();
     if (argc == 1) {
-        fmt::print(stderr, "{}", app.help());
+        complain("{}", app.help());
         return static_cast<int>(Exit::usage);
     }
     try {
@@ -335,23 +339,39 @@ int run(int argc, char** argv) {
     return 0;
 }
 
+// Says what is being thrown, in pieces: there may be no memory to put them together. Returns the exit code.
+int complain_of_exception() {
+    const auto say = [](Exit code, const char* message) {
+        for (const char* part : {"fci: ", message, "\n"}) put(stderr, part);
+        return static_cast<int>(code);
+    };
+    try {
+        throw;
+    } catch (const Error& e) {
+        return say(e.exit, e.what());
+    } catch (const std::bad_alloc&) {
+        return say(Exit::internal,
+                   "out of memory; try a smaller --batch, --length or --sequences, or raise the limit (ulimit -v)");
+    } catch (const std::exception& e) {
+        return say(Exit::internal, e.what());
+    }
+}
+
 } // namespace
 } // namespace fci
 
 int main(int argc, char** argv) {
+    fci::hold_standard_streams();
     std::signal(SIGXFSZ, SIG_IGN); // a write beyond `ulimit -f` then fails with a message, as on a full disk
+    // A library's noexcept function may throw when there is no memory.
+    std::set_terminate([] { ::_exit(std::current_exception() ? fci::complain_of_exception() : 1); });
     try {
         const int code = fci::run(argc, argv);
-        if (std::fflush(stdout) != 0 || std::ferror(stdout)) // e.g. a full disk: results must not vanish silently
-            fci::fail(fci::Exit::internal, "standard output cannot be written: {}", std::strerror(errno));
-        return code;
-    } catch (const fci::Error& e) {
-        fmt::print(stderr, "fci: {}\n", e.what());
-        return static_cast<int>(e.exit);
-    } catch (const std::bad_alloc&) {
-        fmt::print(stderr, "fci: out of memory; try a smaller --batch, --length or --sequences\n");
-    } catch (const std::exception& e) {
-        fmt::print(stderr, "fci: {}\n", e.what());
+        if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;
+        const int error = errno; // e.g. a full disk: results must not vanish silently
+        if (code != 0) return code;
+        fci::fail(fci::Exit::internal, "standard output cannot be written: {}", std::strerror(error));
+    } catch (...) {
+        return fci::complain_of_exception();
     }
-    return static_cast<int>(fci::Exit::internal);
 }

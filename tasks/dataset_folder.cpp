@@ -77,8 +77,9 @@ Description read_description(const std::string& path, TaskOptions* options) {
     simdjson::dom::parser parser;
     simdjson::dom::element root;
     const std::string text = read_file(path);
-    if (const auto error = parser.parse(text).get(root))
-        fail(Exit::bad_data, "{}: not JSON: {}", path, simdjson::error_message(error));
+    const auto error = parser.parse(text).get(root);
+    expect_memory(error);
+    if (error) fail(Exit::bad_data, "{}: not JSON: {}", path, simdjson::error_message(error));
     simdjson::dom::object object;
     if (root.get(object)) fail(Exit::bad_data, "{}: not a JSON object", path);
     Description d;

@@ -11,6 +11,7 @@
 
 #include "core/check.h"
 #include "core/files.h"
+#include "core/json_read.h"
 #include "tasks/hotpot_split.h"
 #include "tasks/hotpotqa.h"
 
@@ -203,6 +204,7 @@ void parse_piece(dom::parser& parser, std::string_view file, const HotpotSplit::
     const bool room = file.size() - piece.offset - piece.size >= simdjson::SIMDJSON_PADDING;
     dom::element element;
     if (const auto error = parser.parse(raw.data(), raw.size(), !room).get(element)) {
+        expect_memory(error);
         out.json = false, out.id = visible_id(raw);
         if (error == simdjson::UTF8_ERROR) {
             out.offset += first_invalid_utf8(raw);

@@ -102,7 +102,7 @@ std::vector<OpCase> make_table() {
     for (const GatherShape& s : {GatherShape{1, 1, 1, 1}, {2, 5, 3, 7}, {3, 4, 9, 5}, {1, 33, 2, 17}, {2, 3, 260, 3}})
         table.push_back(gather_op<OpCase>(s));
     for (const CrossEntropyShape& s : {CrossEntropyShape{1, 1}, {3, 2}, {5, 17}, {2, 129}})
-        for (float range : {2.f, 100.f}) table.push_back(cross_entropy_op<OpCase>(s, range));
+        for (const auto& [range, offset] : logits_to_try) table.push_back(cross_entropy_op<OpCase>(s, range, offset));
     add_routing_cases(table);
     return table;
 }

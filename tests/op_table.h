@@ -24,6 +24,11 @@ inline const Fill with_nan = [](Rng& rng) {
     return rng.below(3) ? rng.uniform(-1, 1) : std::numeric_limits<float>::quiet_NaN();
 };
 
+// (range, offset) of logits: a constant added to all of a row must change nothing, not even where float32 has only
+// every eighth number.
+constexpr std::pair<float, float> logits_to_try[] = {{2, 0},     {100, 0},   {2, 300},    {2, -300},
+                                                     {50, 1e4f}, {50, 1e6f}, {100, 1e8f}, {100, -1e8f}};
+
 template <class T>
 class Memory;
 

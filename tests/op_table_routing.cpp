@@ -49,7 +49,8 @@ void add_routing_cases(std::vector<OpCase>& table) {
     for (const BudgetLesson& s : {BudgetLesson{1, 1, 1}, {4, 3, 5}, {2, 1, 16}, {3, 2, 17}, {1, 5, 33}})
         for (int before : {0, 7}) table.push_back(budget_learn_op<OpCase>(s, before));
     for (const auto& [rows, classes, most] : {std::array{1, 1, 1}, {3, 2, 2}, {5, 17, 4}, {9, 17, 17}, {2, 129, 2}})
-        for (float range : {2.f, 100.f}) table.push_back(set_cross_entropy_op<OpCase>({rows, classes}, most, range));
+        for (const auto& [range, offset] : logits_to_try)
+            table.push_back(set_cross_entropy_op<OpCase>({rows, classes}, most, range, offset));
 }
 
 } // namespace fci::test

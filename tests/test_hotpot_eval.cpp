@@ -151,6 +151,22 @@ TEST_CASE("hotpotqa: chance is the mean over all choices", "[hotpot]") {
             }
 }
 
+TEST_CASE("hotpotqa: chance is a number where the choices are more than a double can count", "[hotpot]") {
+    HotpotExample x;
+    const uint32_t n = 46500;
+    x.question = "q", x.sentences.assign(n, "s"), x.paragraphs = {{"t", 0, n}}, x.facts = {{"t", 7}, {"t", 40000}};
+    x.settle();
+    HotpotFound found;
+    for (uint32_t i = 0; i <= n; ++i) found.begins.push_back(i);
+    for (int i = 0; i < 100; ++i) found.chosen.push_back(i);
+    found.right = {7, 40000};
+    const auto chance = measure_hotpot(x, found).chance;
+    const double one = 100. / n, both = one * 99 / (n - 1);
+    CHECK(chance[0] == Approx(2 * one - both)); // any
+    CHECK(chance[1] == Approx(both));           // all
+    CHECK(chance[4] == Approx(one));            // fact_recall
+}
+
 TEST_CASE("hotpotqa: measures as the official evaluation has them", "[hotpot]") {
     // Facts: sentences 1, 3, 5 and one that is not there. Paragraphs 0 and 2 chosen: sentences 0 1 2 4 5, two of them
     // right.

@@ -16,6 +16,7 @@
 #include "ops/pointwise.h"
 #include "ops/selective_scan.h"
 #include "ops/set_cross_entropy.h"
+#include "ops/sparse_attention.h"
 #include "ops/top_k.h"
 #include "tests/catch.h"
 #include "tests/op_table.h"
@@ -340,6 +341,70 @@ TEST_CASE("cross_entropy is a root of the tape: weight times the sum of its rows
     for (int c = 0; c < 3; ++c) {
         CHECK(dz[c] == Approx(0.5 * (std::exp(c + 1.) / sum - (c == 2))));
         CHECK(dz[3 + c] == Approx(0.5 * (1 / 3. - (c == 0))));
+    }
+}
+
+TEST_CASE("cross_entropy and set_cross_entropy: a constant added to all logits changes nothing", "[ops]") {
+    for (const float v : {0.f, 100.f, 1e3f, 1e4f, 1e6f, 1e8f, -1e8f, 3e38f}) {
+        INFO(v);
+        float z[] = {v, v}, dz[] = {0, 0}, w[] = {v, v, v, v}, dw[] = {0, 0, 0, 0};
+        const int32_t target = 0, begin[] = {0, 2}, set[] = {0, 1};
+        Arena arena;
+        Tape tape(arena);
+        const Tensor loss = cross_entropy(tape, {z, dz, {1, 2}}, {&target, {1}}, 1.f);
+        const Tensor of_set = set_cross_entropy(tape, {w, dw, {1, 4}}, {begin, {2}}, {set, {2}}, 1.f);
+        tape.backward();
+        CHECK(loss.data[0] == Approx(std::log(2.)).epsilon(4e-6));
+        CHECK(of_set.data[0] == Approx(std::log(2.)).epsilon(4e-6));
+        CHECK(dz[0] == Approx(-0.5).epsilon(4e-6));
+        CHECK(dz[1] == Approx(0.5).epsilon(4e-6));
+        for (int c = 0; c < 4; ++c) CHECK(dw[c] == Approx(c < 2 ? -0.25 : 0.25).epsilon(8e-6));
+    }
+    // The set far below all else: its own shares are still whole.
+    float z[] = {1e8f, 0, 0}, dz[] = {0, 0, 0};
+    const int32_t begin[] = {0, 2}, set[] = {1, 2};
+    Arena arena;
+    Tape tape(arena);
+    const Tensor loss = set_cross_entropy(tape, {z, dz, {1, 3}}, {begin, {2}}, {set, {2}}, 1.f);
+    tape.backward();
+    CHECK(loss.data[0] == 1e8f);
+    CHECK(dz[0] == 1);
+    CHECK(dz[1] == Approx(-0.5));
+    CHECK(dz[2] == Approx(-0.5));
+}
+
+TEST_CASE("attention: equal scores are equal shares, however large, on each device and in each kernel", "[ops]") {
+    const auto check = [](Device device, int queries, int keys, float score) {
+        INFO((device == Device::cpu ? "cpu" : "cuda")
+             << ", " << queries << " queries, " << keys << " keys of " << score);
+        const int d = 1;
+        test::VisibleVector<float> q(queries * d, std::sqrt(score)), k(keys * d, std::sqrt(score)), v(keys * d, 2),
+            y(queries * d), dy(queries * d, 1), dq(q.size()), dk(k.size()), dv(v.size());
+        const AttentionShape s{1, queries, keys, 1, d, d, d, false};
+        test::VisibleVector<float> lse(s.lse_size());
+        FCI_ON(device, attention_forward)(s, q.data(), k.data(), v.data(), y.data(), lse.data());
+        FCI_ON(device, attention_backward)
+        (s, q.data(), k.data(), v.data(), y.data(), lse.data(), dy.data(), dq.data(), dk.data(), dv.data());
+        if (device == Device::cuda) cuda::synchronize();
+        for (const float x : y) CHECK(x == Approx(2));
+        for (const float x : dv) CHECK(x == Approx(static_cast<double>(queries) / keys).epsilon(1e-5));
+    };
+    for (const float score : {1.f, 1e4f, 1e8f})
+        for (const Device device : {Device::cpu, Device::cuda})
+            for (const auto& [queries, keys] : {std::pair(1, 8), {3, 65}, {50, 65}, {130, 7}})
+                check(device, queries, keys, score);
+    // In sparse attention row i sees the 32 keys of its window, fewer at the ends.
+    const int time = 64;
+    const SparseShape s{1, time, 1, 1, 0};
+    for (const Device device : {Device::cpu, Device::cuda}) {
+        test::VisibleVector<float> qkv(3 * time, 1e4f), y(time), dy(time), dqkv(3 * time), lse(s.lse_size());
+        dy[32] = 1;
+        FCI_ON(device, sparse_attention_forward)(s, qkv.data(), nullptr, y.data(), lse.data());
+        FCI_ON(device, sparse_attention_backward)
+        (s, qkv.data(), nullptr, y.data(), lse.data(), dy.data(), dqkv.data());
+        if (device == Device::cuda) cuda::synchronize();
+        for (int j = 0; j < time; ++j)
+            CHECK(dqkv[3 * j + 2] == Approx(j >= 16 && j < 48 ? 1 / 32. : 0).epsilon(1e-5).margin(0));
     }
 }
 

@@ -30,7 +30,7 @@ void naive_forward(AttentionShape s, const float* q, const float* k, const float
         for (int j = 0; j < m; ++j) most = max(most, P[j]);
         for (int j = 0; j < m; ++j) sum += exp2(P[j] - most);
         for (int j = 0; j < m; ++j) P[j] = exp2(P[j] - most) / sum;
-        lse[row] = most + log2f(sum);
+        LogSum<float>::of(most, log2f(sum)).save(lse, row);
     });
     each(heads * n * D, [=] __device__(int64_t e) { // (3)
         const int64_t row = e / D, i = row % n, c = e % D;
@@ -49,7 +49,7 @@ void naive_backward(AttentionShape s, const float* q, const float* k, const floa
         const Head at(s, e / (n * m));
         const float *q_row = q + at.q + i * s.q_stride, *k_row = k + at.k + j * s.kv_stride;
         const float *y_row = y + at.y + i * y_stride, *dy_row = dy + at.y + i * y_stride;
-        P[e] = exp2(attention_scale(s) * log2_e * dot(q_row, k_row) - lse[at.lse + i]); // (2)
+        P[e] = exp2(LogSum<float>::load(lse, at.lse + i).share(attention_scale(s) * log2_e * dot(q_row, k_row))); // (2)
         dS[e] = P[e] * (dot(dy_row, v + at.v + j * s.kv_stride) - dot(y_row, dy_row));  // (delta) (dS)
     });
     each(heads * n * D, [=] __device__(int64_t e) { // (dq)
@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(row_threads)
             for (int c = 0; c < D; ++c) o[c] = o[c] * shrink + p * V[j][c]; // (3), to be divided by total
         }
         for (int c = 0; c < D; ++c) y[at.y + int64_t{i} * s.heads * D + c] = o[c] / total;
-        lse[at.lse + i] = highest + log2f(total); // (2)
+        LogSum<float>::of(highest, log2f(total)).save(lse, at.lse + i); // (2)
     }
 }
 
@@ -128,10 +128,11 @@ __global__ void __launch_bounds__(row_threads)
         float q_row[D], dy_row[D], sum[D] = {};
         copy(q + at.q + int64_t{i} * s.q_stride, attention_scale(s) * log2_e, q_row);
         copy(dy + row, 1.f, dy_row);
-        const float dl = dot(dy_row, y + row), l = lse[at.lse + i]; // (delta)
+        const float dl = dot(dy_row, y + row); // (delta)
+        const auto l = LogSum<float>::load(lse, at.lse + i);
         delta[at.lse + i] = dl;
         for (int j = 0; j < s.keys; ++j) {
-            const float ds = exp2(dot(q_row, K[j]) - l) * (dot(dy_row, V[j]) - dl); // (2) (dS)
+            const float ds = exp2(l.share(dot(q_row, K[j]))) * (dot(dy_row, V[j]) - dl); // (2) (dS)
             for (int c = 0; c < D; ++c) sum[c] += ds * K[j][c];
         }
         for (int c = 0; c < D; ++c) dq[at.q + int64_t{i} * s.q_stride + c] += attention_scale(s) * sum[c]; // (dq)
@@ -152,7 +153,7 @@ __global__ void __launch_bounds__(row_threads)
         copy(k + at.k + int64_t{j} * s.kv_stride, attention_scale(s) * log2_e, k_row);
         copy(v + at.v + int64_t{j} * s.kv_stride, 1.f, v_row);
         for (int i = 0; i < s.queries; ++i) {
-            const float p = exp2(dot(k_row, Q[i]) - lse[at.lse + i]);     // (2)
+            const float p = exp2(LogSum<float>::load(lse, at.lse + i).share(dot(k_row, Q[i]))); // (2)
             const float ds = p * (dot(v_row, dY[i]) - delta[at.lse + i]); // (dS)
             for (int c = 0; c < D; ++c) sum_k[c] += ds * Q[i][c], sum_v[c] += p * dY[i][c];
         }
@@ -209,7 +210,7 @@ void add_attention_forward(std::deque<Ladder>& ladders, bool tiny) {
     cpu::attention_forward(s, x.data(), x.data() + d, x.data() + 2 * d, expected_y.data(), expected_lse.data());
     const float *q = ladder.input(x), *k = q + d, *v = k + d;
     float *y = ladder.result("y", expected_y, s.keys), *lse = ladder.result("lse", expected_lse, s.keys);
-    float* S = ladder.scratch(s.lse_size() * s.keys);
+    float* S = ladder.scratch(s.rows_of_heads() * s.keys);
     ladder.step("naive", naive_adds, [=] { naive_forward(s, q, k, v, y, lse, S); });
     ladder.step("rows", rows_adds, [=] { row_forward<false>(s, q, k, v, y, lse); });
     if (head_bytes(s) <= static_cast<size_t>(shared_limit()))
@@ -230,8 +231,8 @@ void add_attention_backward(std::deque<Ladder>& ladders, bool tiny) {
     const float *q = ladder.input(x), *k = q + d, *v = k + d, *y = ladder.input(host_y), *lse = ladder.input(host_lse),
                 *dy = ladder.input(g);
     float *dq = ladder.result("dqkv", expected, s.keys, true), *dk = dq + d, *dv = dk + d;
-    float *P = ladder.scratch(s.lse_size() * s.keys), *dS = ladder.scratch(s.lse_size() * s.keys),
-          *delta = ladder.scratch(s.lse_size());
+    float *P = ladder.scratch(s.rows_of_heads() * s.keys), *dS = ladder.scratch(s.rows_of_heads() * s.keys),
+          *delta = ladder.scratch(s.rows_of_heads());
     ladder.step("naive", naive_adds, [=] { naive_backward(s, q, k, v, y, lse, dy, dq, dk, dv, P, dS); });
     ladder.step("rows", rows_adds, [=] { row_backward<false>(s, q, k, v, y, lse, dy, dq, dk, dv, delta); });
     if (head_bytes(s) <= static_cast<size_t>(shared_limit()))

@@ -84,7 +84,7 @@ __global__ void few_forward_kernel(AttentionShape s, const float* q, const float
         sum += P[j];
     }
     const float total = block_sum(sum, partial);
-    if (threadIdx.x == 0) lse[at.lse + i] = most + log2f(total); // (2)
+    if (threadIdx.x == 0) LogSum<float>::of(most, log2f(total)).save(lse, at.lse + i); // (2)
     __syncthreads();
     float* y_row = y + at.y + int64_t{i} * s.heads * width;
     weighted_rows(keys, P, v + at.v, s.value_stride(), width, partial,
@@ -104,15 +104,16 @@ __global__ void __launch_bounds__(few_warps * 32, 3)
         const int keys = s.causal ? i + 1 : s.keys;
         const float* q_row = q + at.q + int64_t{i} * s.q_stride;
         const int64_t row = at.y + int64_t{i} * s.heads * width;
-        const float delta = dot(width, y + row, dy + row), l = lse[at.lse + i]; // (delta)
+        const float delta = dot(width, y + row, dy + row); // (delta)
+        const auto l = LogSum<float>::load(lse, at.lse + i);
         for (int j = threadIdx.x / 32 * at_once; j < keys; j += warps * at_once) {
             const int64_t to_k = at.k + int64_t{j} * s.kv_stride, to_v = at.v + int64_t{j} * s.value_stride();
             float p[at_once], ds[at_once];
             dots(s.d_head, q_row, k + to_k, s.kv_stride, keys - j, p);       // (1)
             dots(width, dy + row, v + to_v, s.value_stride(), keys - j, ds); // dP
             for (int u = 0; u < at_once; ++u) {
-                p[u] = exp2(scale * log2_e * p[u] - l); // (2)
-                ds[u] = p[u] * (ds[u] - delta);         // (dS)
+                p[u] = exp2(l.share(scale * log2_e * p[u])); // (2)
+                ds[u] = p[u] * (ds[u] - delta);              // (dS)
                 if (lane == 0 && j + u < keys) dS[j + u] = ds[u];
             }
             add_to_rows(s.d_head, scale, ds, q_row, keys - j, dk + to_k, s.kv_stride);   // (dk)
@@ -147,7 +148,7 @@ void attention_backward(AttentionShape s, const float* q, const float* k, const 
         return;
     }
     Scratch scratch;
-    float* delta = scratch.floats(s.lse_size());
+    float* delta = scratch.floats(s.rows_of_heads());
     const auto backward = narrow::fits(s) ? narrow::backward : tiles_backward;
     backward(s, q, k, v, y, lse, dy, dq, dk, dv, delta);
 }

@@ -13,20 +13,21 @@ __global__ void forward_kernel(CrossEntropyShape s, const float* z, const int32_
     FCI_SHARED(float, partial, 32);
     const int64_t r = blockIdx.x;
     const float* row = z + r * s.classes;
-    const float all = block_log_sum_exp<threads>(s.classes, row, partial);
+    const LogSum<float> all = block_log_sum_exp<threads>(s.classes, row, partial);
     if (threadIdx.x) return;
-    lse[r] = all;                      // (1)
-    loss[r] = lse[r] - row[target[r]]; // (2)
+    all.save(lse, r);                                          // (1)
+    loss[r] = all.minus(LogSum<float>::of(row[target[r]], 0)); // (2)
 }
 
 __global__ void backward_kernel(CrossEntropyShape s, const float* z, const int32_t* target, const float* lse,
                                 const float* dloss, float* dz) {
     const int64_t r = blockIdx.x;
-    const float *row = z + r * s.classes, l = lse[r], weight = dloss[r];
+    const float *row = z + r * s.classes, weight = dloss[r];
+    const auto l = LogSum<float>::load(lse, r);
     float* drow = dz + r * s.classes;
     const int at = target[r];
     for (int c = threadIdx.x; c < s.classes; c += threads)
-        drow[c] += weight * (exp(row[c] - l) - (c == at ? 1.f : 0.f)); // (dz)
+        drow[c] += weight * (exp(l.share(row[c])) - (c == at ? 1.f : 0.f)); // (dz)
 }
 
 } // namespace

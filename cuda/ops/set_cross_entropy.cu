@@ -14,26 +14,28 @@ __global__ void forward_kernel(SetCrossEntropyShape s, const float* z, const int
     FCI_SHARED(float, partial, 32);
     const int64_t r = blockIdx.x;
     const float* row = z + r * s.classes;
-    const float all = block_log_sum_exp<threads>(s.classes, row, partial);
+    const LogSum<float> all = block_log_sum_exp<threads>(s.classes, row, partial);
     if (threadIdx.x) return;
-    lse[r] = all; // (1)
+    all.save(lse, r); // (1)
     const int32_t *first = target + begin[r], *last = target + begin[r + 1];
     float highest_held = row[*first], sum_held = 0; // its own: the set may lie far below the highest of all
     for (const int32_t* c = first; c < last; ++c) highest_held = row[*c] > highest_held ? row[*c] : highest_held;
     for (const int32_t* c = first; c < last; ++c) sum_held += exp(row[*c] - highest_held);
-    held[r] = highest_held + logf(sum_held); // (2)
-    loss[r] = lse[r] - held[r];              // (3)
+    const auto of_set = LogSum<float>::of(highest_held, logf(sum_held)); // (2)
+    of_set.save(held, r);
+    loss[r] = all.minus(of_set); // (3)
 }
 
 __global__ void backward_kernel(SetCrossEntropyShape s, const float* z, const int32_t* begin, const int32_t* target,
                                 const float* lse, const float* held, const float* dloss, float* dz) {
     const int64_t r = blockIdx.x;
-    const float *row = z + r * s.classes, l = lse[r], weight = dloss[r];
+    const float *row = z + r * s.classes, weight = dloss[r];
+    const auto all = LogSum<float>::load(lse, r), of_set = LogSum<float>::load(held, r);
     float* drow = dz + r * s.classes;
-    for (int c = threadIdx.x; c < s.classes; c += threads) drow[c] += weight * exp(row[c] - l); // (dz)
+    for (int c = threadIdx.x; c < s.classes; c += threads) drow[c] += weight * exp(all.share(row[c])); // (dz)
     __syncthreads();
     for (int i = begin[r] + threadIdx.x; i < begin[r + 1]; i += threads)
-        drow[target[i]] -= weight * exp(row[target[i]] - held[r]);
+        drow[target[i]] -= weight * exp(of_set.share(row[target[i]]));
 }
 
 } // namespace

@@ -61,7 +61,7 @@ void sparse_attention_backward(SparseShape s, const float* qkv, const int32_t* g
     const float *k = qkv + s.d(), *v = k + s.d();
     float *dk = dqkv + s.d(), *dv = dk + s.d();
     Scratch scratch;
-    float* delta = scratch.floats(s.lse_size());
+    float* delta = scratch.floats(s.rows_of_heads());
     launch_dq(shape(s), KeysOfRows{s.time, s.globals, global}, s.time, near + s.globals, 1, qkv, k, v, y, lse, dy, dqkv,
               delta);
     launch_dkv(shape(s), RowsOfKeys{s.time}, s.time, near, 1, qkv, k, v, lse, delta, dy, dk, dv);

@@ -279,12 +279,14 @@ Op gather_op(GatherShape s) {
     return op;
 }
 
+// Logits of `offset`, give or take `range`.
 template <class Op>
-Op cross_entropy_op(CrossEntropyShape s, float range) { // its node sets dloss itself
+Op cross_entropy_op(CrossEntropyShape s, float range, float offset = 0) { // its node sets dloss itself
     Op op{fmt::format("cross_entropy rows={} classes={} range={}", s.rows, s.classes, range)};
+    if (offset != 0) op.name += fmt::format(" offset={}", offset);
     const IndexBuffer target = op.index_input("target", s.rows, s.classes);
-    const Buffer z = op.input("z", s.rows * s.classes, uniform(-range, range)), loss = op.output("loss", s.rows),
-                 lse = op.saved("lse", s.rows);
+    const Buffer z = op.input("z", s.rows * s.classes, uniform(offset - range, offset + range)),
+                 loss = op.output("loss", s.rows), lse = op.saved("lse", 2 * s.rows);
     op.cost = cross_entropy_cost(s);
     op.forward =
         Op::calls_of(FCI_TWIN(cross_entropy_forward), [=](auto& m, auto f) { f(s, m[z], m[target], m[loss], m[lse]); });

@@ -30,8 +30,9 @@ Op segment_pool_op(SegmentShape s, Pool pool, const char* pool_name) {
 
 // The sets are of 1, 2, ... `most` classes and then of 1 again, spread over all.
 template <class Op>
-Op set_cross_entropy_op(SetCrossEntropyShape s, int most, float range) { // its node sets dloss itself
+Op set_cross_entropy_op(SetCrossEntropyShape s, int most, float range, float offset = 0) { // its node sets dloss itself
     Op op{fmt::format("set_cross_entropy rows={} classes={} most={} range={}", s.rows, s.classes, most, range)};
+    if (offset != 0) op.name += fmt::format(" offset={}", offset);
     std::vector<int32_t> begins{0}, targets;
     for (int r = 0; r < s.rows; ++r) {
         const int size = 1 + r % most;
@@ -39,8 +40,9 @@ Op set_cross_entropy_op(SetCrossEntropyShape s, int most, float range) { // its 
         begins.push_back(static_cast<int32_t>(targets.size()));
     }
     const IndexBuffer begin = op.index_input("begin", begins), target = op.index_input("target", targets);
-    const Buffer z = op.input("z", s.rows * s.classes, uniform(-range, range)), loss = op.output("loss", s.rows),
-                 lse = op.saved("lse", s.rows), held = op.saved("held", s.rows);
+    const Buffer z = op.input("z", s.rows * s.classes, uniform(offset - range, offset + range)),
+                 loss = op.output("loss", s.rows), lse = op.saved("lse", 2 * s.rows),
+                 held = op.saved("held", 2 * s.rows);
     op.cost = set_cross_entropy_cost(s);
     op.forward = Op::calls_of(FCI_TWIN(set_cross_entropy_forward),
                               [=](auto& m, auto f) { f(s, m[z], m[begin], m[target], m[loss], m[lse], m[held]); });

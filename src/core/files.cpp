@@ -28,6 +28,11 @@ const char* advice(int error) {
         return "the disk is full: free some space, or choose another --out";
     case EFBIG:
         return "a limit on file sizes was reached: see `ulimit -f`";
+    case EMFILE:
+    case ENFILE:
+        return "too many files are open: see `ulimit -n`";
+    case ENOMEM:
+        return "there is too little memory";
     case EIO:
         return "the disk failed: check it before going on";
     default:
@@ -112,6 +117,8 @@ std::string read_file(const std::string& path) {
     };
     Descriptor d{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
     struct stat info {};
+    if (d.fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == EIO))
+        cannot("read", path, errno); // no fault of the name
     if (d.fd < 0 || ::fstat(d.fd, &info) < 0) refuse(std::generic_category().message(errno));
     if (!S_ISREG(info.st_mode) && !S_ISFIFO(info.st_mode)) refuse("it is a folder or a device, not a file");
 
@@ -186,6 +193,16 @@ int64_t LogFile::size() const {
     struct stat info {};
     if (::fstat(fd_, &info) < 0) cannot("read", path_, errno);
     return info.st_size;
+}
+
+std::string LogFile::last_line() const {
+    const int64_t end = size();
+    std::string tail(static_cast<size_t>(std::min<int64_t>(end, 4096)), '\0');
+    if (!tail.empty() &&
+        retried([&] { return ::pread(fd_, tail.data(), tail.size(), end - int64_t(tail.size())); }) < 0)
+        cannot("read", path_, errno);
+    if (tail.ends_with('\n')) tail.pop_back();
+    return tail.substr(tail.rfind('\n') + 1);
 }
 
 void LogFile::sync() {

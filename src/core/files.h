@@ -36,6 +36,7 @@ public:
     void line(std::string_view text); // text and '\n' in one write(2); on failure nothing of it stays in the file
     void truncate_to(int64_t offset); // Exit::bad_data unless a line of this log ends at `offset`
     int64_t size() const;
+    std::string last_line() const; // "" where there is none; of one longer than 4096 bytes its end
     void sync(); // on the disk when it returns
     const std::string& path() const { return path_; }
 

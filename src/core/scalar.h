@@ -79,6 +79,27 @@ FCI_HD float log1p_unit(float e) {
     return p * e * e + e;
 }
 
+// The log of a sum of exponentials of scores z_j, in base e or 2, in two parts that no rounding may mix:
+//   shift + rest,  rest = log sum_j exp(z_j - shift)
+// shift is the highest score. In one float32 a large one would swallow the log of the sum, and adding a constant to all
+// scores would change the result. As long as float32 keeps the sum to 8e-6, |highest| <= 128, it is 0.
+template <class T>
+struct LogSum {
+    T shift, rest;
+
+    // log_sum: of exp(z_j - highest)
+    FCI_HD static LogSum of(T highest, T log_sum) {
+        const T shift = highest > T(128) || highest < T(-128) ? highest : T(0);
+        return {shift, (highest - shift) + log_sum};
+    }
+    FCI_HD T share(T z) const { return z - shift - rest; } // the log of exp(z) / sum_j exp(z_j)
+    FCI_HD T minus(LogSum other) const { return (shift - other.shift) + (rest - other.rest); }
+
+    // Saved by an op for its backward pass: two numbers a row.
+    FCI_HD static LogSum load(const T* saved, int64_t row) { return {saved[2 * row], saved[2 * row + 1]}; }
+    FCI_HD void save(T* saved, int64_t row) const { saved[2 * row] = shift, saved[2 * row + 1] = rest; }
+};
+
 // erf(x) = x P(x^2) for |x| < 1, else sign(x) (1 - 2^Q(|x|)); 1 to float precision from |x| = 4 on.
 FCI_HD float erf(float x) {
     const float m = x < 0.f ? -x : x, c = m > 4.f ? 4.f : m, s = c * c;

@@ -1,5 +1,6 @@
 #include "core/workers.h"
 
+#include "core/check.h"
 #include "core/scratch.h"
 
 #ifdef __linux__
@@ -11,6 +12,11 @@
 #endif
 
 #include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <system_error>
 #include <utility>
 
 namespace fci {
@@ -43,24 +49,35 @@ private:
 } // namespace
 
 Workers::Workers(int count) {
-    for (int w = 1; w < count; ++w)
-        threads_.emplace_back([this, w] {
+    const auto wait_for_jobs = [this](int w) {
+        try {
             cpu::Scratch::reserve(); // not in the middle of its first job
-            uint64_t seen = 0;
-            std::unique_lock lock(mutex_);
-            for (;;) {
-                start_.wait(lock, [&] { return quit_ || round_ != seen; });
-                if (quit_) return;
-                seen = round_;
-                lock.unlock();
-                take(w);
-                lock.lock();
-                if (--busy_ == 0) done_.notify_one();
-            }
-        });
+        } catch (const Error&) {}    // of which its first job will complain
+        uint64_t seen = 0;
+        std::unique_lock lock(mutex_);
+        for (;;) {
+            start_.wait(lock, [&] { return quit_ || round_ != seen; });
+            if (quit_) return;
+            seen = round_;
+            lock.unlock();
+            take(w);
+            lock.lock();
+            if (--busy_ == 0) done_.notify_one();
+        }
+    };
+    try {
+        for (int w = 1; w < count; ++w) threads_.emplace_back(wait_for_jobs, w);
+    } catch (const std::system_error& e) {
+        end();
+        fail(Exit::internal,
+             "thread {} of {} cannot be started: {}; take fewer --threads, or raise the limits (ulimit -u -v)",
+             threads_.size() + 2, count, e.code().message());
+    }
 }
 
-Workers::~Workers() {
+Workers::~Workers() { end(); }
+
+void Workers::end() {
     {
         std::lock_guard lock(mutex_);
         quit_ = true;
@@ -95,12 +112,54 @@ void Workers::take(int worker) {
         }
 }
 
+namespace {
+
+// Processors' worth of time that one control group may use, rounded up; 0: as much as it likes.
+int quota_of(const std::string& folder, bool v2) {
+    double quota = 0, period = 0;
+    if (v2) // "max 100000" or "150000 100000"
+        std::ifstream(folder + "/cpu.max") >> quota >> period;
+    else { // -1: no quota
+        std::ifstream(folder + "/cpu.cfs_quota_us") >> quota;
+        std::ifstream(folder + "/cpu.cfs_period_us") >> period;
+    }
+    return quota > 0 && period > 0 ? static_cast<int>(std::min(std::ceil(quota / period), 1e6)) : 0;
+}
+
+} // namespace
+
+int Workers::quota(const std::string& proc, const std::string& mounted) {
+    int least = 0;
+    std::ifstream groups(proc);
+    for (std::string line; std::getline(groups, line);) { // "0::/a/b" of v2, "4:cpu,cpuacct:/a/b" of v1
+        const size_t first = line.find(':'), second = line.find(':', first + 1);
+        if (first == std::string::npos || second == std::string::npos) continue;
+        std::istringstream controllers(line.substr(first + 1, second - first - 1));
+        const bool v2 = second == first + 1;
+        bool of_cpu = v2;
+        for (std::string name; std::getline(controllers, name, ',');) of_cpu |= name == "cpu";
+        if (!of_cpu) continue;
+        // The group and all above it, up to the mount: within a container that is its own group.
+        std::string path = line.substr(second + 1);
+        for (;;) {
+            while (path.ends_with('/')) path.pop_back();
+            const int n = quota_of(mounted + (v2 ? "" : "/cpu") + path, v2);
+            if (n && (!least || n < least)) least = n;
+            if (path.empty()) break;
+            path.resize(path.find_last_of('/') == std::string::npos ? 0 : path.find_last_of('/'));
+        }
+    }
+    return least;
+}
+
 int Workers::available() {
+    int n = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 #ifdef __linux__
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+    if (sched_getaffinity(0, sizeof set, &set) == 0) n = std::max(1, CPU_COUNT(&set));
+    if (const int most = quota("/proc/self/cgroup", "/sys/fs/cgroup")) n = std::min(n, most);
 #endif
-    return std::max(1u, std::thread::hardware_concurrency());
+    return n;
 }
 
 } // namespace fci

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -27,12 +28,17 @@ public:
             n, [](const void* f, int i, int worker) { (*static_cast<const F*>(f))(i, worker); }, &job);
     }
 
-    static int available(); // processors that this process may use
+    static int available(); // processors that this process may use: its affinity and its control groups' quota
+
+    // The quota by the control groups listed in the file `proc`, whose hierarchies are mounted (v2) in `mounted` or
+    // (v1) in mounted/cpu: processors, rounded up, the least of a group and those above it; 0: no limit.
+    static int quota(const std::string& proc, const std::string& mounted);
 
 private:
     using Call = void (*)(const void*, int, int);
     void run_erased(int n, Call call, const void* job);
     void take(int worker);
+    void end(); // of the threads
 
     std::vector<std::thread> threads_;
     std::mutex mutex_;

@@ -106,7 +106,7 @@ void attention_forward(AttentionShape s, const float* q, const float* k, const f
                 }
                 std::fill(row + n, row + keys, 0.f);
                 total[r] = sum;
-                lse[at.lse + first + r] = highest + std::log2(sum);
+                LogSum<float>::of(highest, std::log2(sum)).save(lse, at.lse + first + r); // (2)
             }
             weighted_rows(rows, keys, S, S_stride, 1, V, w, false, O); // (3), still to be divided by total
             for (int r = 0; r < rows; ++r)
@@ -148,11 +148,12 @@ void attention_backward(AttentionShape s, const float* q, const float* k, const 
                 scores(rows, keys, width, w, dY + first * w, Vt + t * J * w, dS, J);  // dP
                 for (int r = 0; r < rows; ++r) {
                     float *p = P + r * J, *ds = dS + r * J;
-                    const float lr = lse[at.lse + first + r], dr = delta[first + r];
+                    const auto l = LogSum<float>::load(lse, at.lse + first + r);
+                    const float dr = delta[first + r];
                     const int n = std::clamp(seen(s, first + r) - t * J, 0, keys);
 #pragma omp simd
                     for (int j = 0; j < keys; ++j) {
-                        p[j] = exp2(p[j] - lr);      // (2)
+                        p[j] = exp2(l.share(p[j]));  // (2)
                         ds[j] = p[j] * (ds[j] - dr); // (dS)
                     }
                     std::fill(p + n, p + keys, 0.f);

@@ -2,7 +2,7 @@
 //   S[i,j] = scale q[i].k[j],  scale = 1/sqrt(d_head)     (causal: j <= i only)            (1)
 //   P[i,j] = exp(S[i,j] - lse[i]),  lse[i] = ln sum_j exp(S[i,j])                          (2)
 //   y[i]   = sum_j P[i,j] v[j]                                                             (3)
-// Shapes    q (batch,queries,heads,d_head)   k (batch,keys,heads,d_head)   lse (batch,heads,queries), saved
+// Shapes    q (batch,queries,heads,d_head)   k (batch,keys,heads,d_head)   lse (batch,heads,queries,2), saved
 //           v (batch,keys,heads,d_value)   y (batch,queries,heads,d_value); d_value is d_head unless said otherwise.
 //           q_stride, kv_stride and v_stride are the floats from one position to the next, so that q, k and v may
 //           be columns of one joint projection; y is dense.
@@ -11,9 +11,9 @@
 //           dq[i] += scale sum_j dS[i,j] k[j]                                              (dq)
 //           dk[j] += scale sum_i dS[i,j] q[i]                                              (dk)
 //           dv[j] += sum_i P[i,j] dy[i]                                                    (dv)
-// Contract  every d* is ADDED to. Only lse is kept, in base 2 (log2(e) is folded into the scale): S and P are made
-//           again in the backward pass, a block of rows against a tile of keys at a time, so that they live and die
-//           in cache and memory is O(queries + keys)  [Dao et al. 2022].
+// Contract  every d* is ADDED to. Only lse is kept, in base 2 (log2(e) is folded into the scale) and in two parts
+//           (LogSum): S and P are made again in the backward pass, a block of rows against a tile of keys at a time, so
+//           that they live and die in cache and memory is O(queries + keys)  [Dao et al. 2022].
 // Cost      2 products forward, 5 backward, of 2 queries keys d_head flops a head each (d_value in 1 and 2 of them).
 #pragma once
 #include "core/tape.h"
@@ -28,7 +28,8 @@ struct AttentionShape {
     static constexpr int rows = 48, tile = 64; // query rows in a block, keys in a tile
     constexpr int value_width() const { return d_value ? d_value : d_head; }
     constexpr int value_stride() const { return v_stride ? v_stride : kv_stride; }
-    int64_t lse_size() const { return int64_t{batch} * heads * queries; }
+    int64_t rows_of_heads() const { return int64_t{batch} * heads * queries; }
+    int64_t lse_size() const { return 2 * rows_of_heads(); }
 };
 
 constexpr OpCost attention_cost(AttentionShape s) {
@@ -36,7 +37,8 @@ constexpr OpCost attention_cost(AttentionShape s) {
                  pairs = queries * (s.causal ? (s.keys + 1) / 2. : s.keys), q = queries * s.d_head,
                  y = queries * s.value_width(), kv = keys * (s.d_head + s.value_width());
     const double scores = 2 * pairs * s.d_head, values = 2 * pairs * s.value_width();
-    return {{scores + values, 0, q + y + kv + queries}, {3 * scores + 2 * values, 0, 3 * q + 2 * y + 3 * kv + queries}};
+    return {{scores + values, 0, q + y + kv + 2 * queries},
+            {3 * scores + 2 * values, 0, 3 * q + 2 * y + 3 * kv + 2 * queries}};
 }
 
 template <class T>

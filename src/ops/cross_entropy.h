@@ -1,11 +1,12 @@
 // cross_entropy: minus the log of the softmax at the target; for answer logits and for rows of scores
 //   lse[r] = ln sum_c exp(z[r,c])                                                          (1)
 //   loss[r] = lse[r] - z[r,target[r]]                                                      (2)
-// Shapes    z (rows,classes)   target (rows) in [0,classes)   loss lse (rows)
+// Shapes    z (rows,classes)   target (rows) in [0,classes)   loss (rows)   lse (rows,2)
 // Backward  dz[r,c] += dloss[r] (exp(z[r,c] - lse[r]) - [c = target[r]])                   (dz)
-// Contract  dz is ADDED to. lse is saved.
+// Contract  dz is ADDED to. lse is saved, in two parts (LogSum), so that a constant added to a row changes nothing.
 // Cost      O(rows classes), one exp2 each way.
 #pragma once
+#include "core/scalar.h"
 #include "core/tape.h"
 
 namespace fci {
@@ -28,7 +29,7 @@ using CrossEntropyBackward = void(CrossEntropyShape, const T* z, const int32_t* 
 using FillForward = void(int rows, float weight, const float* factor, float* dloss);
 
 namespace cpu {
-float log_sum_exp(int n, const float* row); // ln sum_c exp(row[c])
+LogSum<float> log_sum_exp(int n, const float* row); // ln sum_c exp(row[c])
 }
 FCI_TWINS(FillForward, fill_forward)
 FCI_TWINS(CrossEntropyForward<float>, cross_entropy_forward)

@@ -3,9 +3,9 @@
 //   held[r] = ln sum_{c in A_r} exp(z[r,c])                                                (2)
 //   loss[r] = lse[r] - held[r]                                                             (3)
 // A_r = {target[begin[r]], ..., target[begin[r+1]-1]}, at least one class, each once. Of one class it is cross_entropy.
-// Shapes    z (rows,classes)   begin (rows+1)   target (begin[rows]) in [0,classes)   loss lse held (rows)
+// Shapes    z (rows,classes)   begin (rows+1)   target (begin[rows]) in [0,classes)   loss (rows)   lse held (rows,2)
 // Backward  dz[r,c] += dloss[r] (exp(z[r,c] - lse[r]) - [c in A_r] exp(z[r,c] - held[r]))   (dz)
-// Contract  dz is ADDED to. lse and held are saved.
+// Contract  dz is ADDED to. lse and held are saved, each in two parts (LogSum).
 // Cost      O(rows classes + begin[rows]), one exp2 each way.
 #pragma once
 #include "ops/cross_entropy.h"

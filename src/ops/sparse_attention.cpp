@@ -114,10 +114,10 @@ void sparse_attention_forward(SparseShape s, const float* qkv, const int32_t* gl
                     total[r] += p;
                 }
             weighted(s, band, v, at.Vg + head * d, at.S, at.Yt); // (3), still to be divided by total
-            float* l = lse + (int64_t{b} * s.heads + head) * s.time + band.first;
+            const int64_t row = (int64_t{b} * s.heads + head) * s.time + band.first;
             float* to = y + (int64_t{b} * s.time + band.first) * s.d() + head * d;
             for (int r = 0; r < band.rows; ++r) {
-                l[r] = highest[r] + std::log2(total[r]); // (2)
+                LogSum<float>::of(highest[r], std::log2(total[r])).save(lse, row + r); // (2)
                 for (int c = 0; c < d; ++c) to[r * s.d() + c] = at.Yt[c * R + r] / total[r];
             }
         });
@@ -140,14 +140,15 @@ void sparse_attention_backward(SparseShape s, const float* qkv, const int32_t* g
             const int64_t out = (int64_t{b} * s.time + band.first) * D + head * d, rows = int64_t{band.first} * stride;
             const float *k = x + D + head * d, *v = k + D, *q_rows = x + rows + head * d, *dy_rows = dy + out;
             float *dk = dx + D + head * d, *dv = dk + D, *dq_rows = dx + rows + head * d;
-            const float* saved = lse + (int64_t{b} * s.heads + head) * s.time + band.first;
-            float l[R], delta[R];
+            const int64_t row = (int64_t{b} * s.heads + head) * s.time + band.first;
+            float shift[R], rest[R], delta[R];
             for (int r = 0; r < R; ++r) {
                 const bool is_row = r < band.rows;
                 float sum = 0;
                 for (int c = 0; c < d && is_row; ++c) sum += y[out + r * D + c] * dy_rows[r * D + c];
                 delta[r] = sum; // (delta)
-                l[r] = is_row ? saved[r] : INFINITY;
+                const auto l = is_row ? LogSum<float>::load(lse, row + r) : LogSum<float>{0, INFINITY};
+                shift[r] = l.shift, rest[r] = l.rest;
             }
             to_lanes(q_rows, band.rows, stride, d, scale(s) * log2_e, at.Qt);
             to_lanes(dy_rows, band.rows, D, d, 1.f, at.Yt);
@@ -157,7 +158,7 @@ void sparse_attention_backward(SparseShape s, const float* qkv, const int32_t* g
             for (int a = 0; a < band.keys + s.globals; ++a)
                 for (int r = 0; r < R; ++r) {
                     float &p = at.S[a * R + r], &ds = at.dS[a * R + r];
-                    p = exp2(p - l[r]);       // (2)
+                    p = exp2(LogSum<float>{shift[r], rest[r]}.share(p)); // (2)
                     ds = p * (ds - delta[r]); // (dS)
                 }
             weighted(s, band, k, at.Kg + head * d, at.dS, at.dQt); // (dq), without scale

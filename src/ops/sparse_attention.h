@@ -25,11 +25,12 @@ struct SparseShape {
     int batch, time, heads, d_head, globals;
     static constexpr int reach = 16, rows = 16, most_globals = 16; // the window is [i - reach, i + reach)
     constexpr int d() const { return heads * d_head; }
-    int64_t lse_size() const { return int64_t{batch} * heads * time; }
+    int64_t rows_of_heads() const { return int64_t{batch} * heads * time; }
+    int64_t lse_size() const { return 2 * rows_of_heads(); }
 };
 
 constexpr OpCost sparse_attention_cost(SparseShape s) {
-    const double rows = 1. * s.batch * s.time, n = rows * s.d(), lse = rows * s.heads,
+    const double rows = 1. * s.batch * s.time, n = rows * s.d(), lse = 2 * rows * s.heads,
                  product = 2 * n * (SparseShape::rows + 2 * SparseShape::reach - 1 + s.globals);
     return {{2 * product, 0, 4 * n + lse}, {5 * product, 0, 11 * n + lse}};
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/files.h"
+#include "core/streams.h"
 
 namespace fci {
 namespace {
@@ -19,7 +20,7 @@ Exit report(PageOptions o) {
     const std::unique_ptr<Page> page = gather(o, notes);
     std::sort(notes.begin(), notes.end()); // the record may be the results
     notes.erase(std::unique(notes.begin(), notes.end()), notes.end());
-    for (const std::string& note : notes) fmt::print(stderr, "fci report: {}\n", note);
+    for (const std::string& note : notes) complain("fci report: {}\n", note);
     write_out(o.out, o.format == "md" ? markdown_text(*page) : html_text(*page));
     return Exit::ok;
 }

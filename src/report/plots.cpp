@@ -7,6 +7,7 @@
 
 #include "core/files.h"
 #include "core/nearest.h"
+#include "core/streams.h"
 #include "report/commands.h"
 #include "report/draw.h"
 #include "report/gather.h"
@@ -98,7 +99,7 @@ std::string figure(const PlotOptions& o) {
     page.scale = o.scale, page.results = o.results, page.reading = o.reading;
     std::vector<std::string> notes;
     const std::unique_ptr<Page> p = load_page(page, notes);
-    for (const std::string& note : notes) fmt::print(stderr, "fci plot: {}\n", note);
+    for (const std::string& note : notes) complain("fci plot: {}\n", note);
     const std::vector<std::string> words = o.figure == "figure4"   ? std::vector<std::string>{"figure4", "table3"}
                                            : o.figure == "figure6" ? std::vector<std::string>{"table1"}
                                                                    : std::vector<std::string>{o.figure};

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "core/streams.h"
 #include "study/claims.h"
 #include "study/hotpot_rows.h"
 #include "study/layout.h"
@@ -41,7 +42,7 @@ struct Loaded {
 Results read(const std::string& folder, const std::string& scale) {
     std::vector<std::string> notes;
     Results results(folder, scale, notes);
-    for (const std::string& note : notes) fmt::print(stderr, "note: {}\n", note);
+    for (const std::string& note : notes) complain("note: {}\n", note);
     return results;
 }
 
@@ -269,7 +270,7 @@ Exit reproduce(const StudyOptions& o) {
                    cases.size() == 1 ? "" : "s");
     if (swept != Exit::ok || found.empty()) return swept;
     std::fflush(stdout);
-    for (const std::string& text : found) fmt::print(stderr, "differs: {}\n", text);
+    for (const std::string& text : found) complain("differs: {}\n", text);
     fail(Exit::differs, "{} number{} not what {} has", found.size(), found.size() == 1 ? " is" : "s are", l.recorded());
 }
 

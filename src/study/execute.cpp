@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "core/files.h"
+#include "core/json_read.h"
 #include "study/analysis.h"
 #include "study/index_run.h"
 #include "train/options_toml.h"
@@ -37,7 +38,9 @@ void read_log(const std::string& path, Result& r) {
     const std::string text = read_file(path);
     for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
         simdjson::dom::element json;
-        if (parser.parse(text.data() + begin, end - begin).get(json) != simdjson::SUCCESS)
+        const auto error = parser.parse(text.data() + begin, end - begin).get(json);
+        expect_memory(error);
+        if (error)
             fail(Exit::bad_data,
                  "{}: a line is not JSON: the run cannot be measured; remove its folder to start it anew", path);
         const auto number = [&](const char* key) {

@@ -49,10 +49,15 @@ std::array<double, measures> blind_score(const std::vector<Unit>& units, int k, 
     const auto at = [&](int c, int s, int h) { return (size_t(c) * (most + 1) + s) * (all_hits + 1) + h; };
     std::vector<double> ways(at(k, most, all_hits) + 1, 0);
     ways[0] = 1;
-    for (const Unit& u : units)
+    for (size_t i = 0; i < units.size(); ++i) {
+        const Unit& u = units[i];
         for (int c = k; c > 0; --c) // from above: each unit is taken once
             for (int s = u.size; s <= most; ++s)
                 for (int h = u.hits; h <= all_hits; ++h) ways[at(c, s, h)] += ways[at(c - 1, s - u.size, h - u.hits)];
+        // Only shares matter, and C(46500,100) is beyond a double. A unit doubles a count at most.
+        if (i % 200 == 199 && *std::max_element(ways.begin(), ways.end()) > 0x1p800)
+            for (double& w : ways) w *= 0x1p-800;
+    }
     double total = 0;
     std::array<double, measures> mean{};
     for (int s = 0; s <= most; ++s)

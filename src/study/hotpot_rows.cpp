@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <set>
 
+#include "core/streams.h"
 #include "study/execute.h"
 #include "study/hotpot_commands.h"
 #include "study/verdict.h"
@@ -141,11 +142,11 @@ void measure_text_runs(const std::vector<PlannedRun>& runs, const HotpotData& da
         const std::string path = run_folder(run, o) + "/checkpoint.safetensors";
         const Result* trained = known.find(run.hash);
         if (!trained || !fs::exists(path)) {
-            fmt::print(stderr, "{}: not measured on {}: {}\n", run.label, data.file.name,
-                       trained ? fmt::format("its result is known, but {} is not there; another --results trains it "
-                                             "again",
-                                             path)
-                               : "it has no result yet");
+            complain("{}: not measured on {}: {}\n", run.label, data.file.name,
+                     trained ? fmt::format("its result is known, but {} is not there; another --results trains it "
+                                           "again",
+                                           path)
+                             : "it has no result yet");
             continue;
         }
         Options how = checkpoint_options(path);

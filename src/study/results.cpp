@@ -119,20 +119,24 @@ Result result_in(const Element& json, bool& renamed) {
 // A last line without its '\n': JSON all the same, as an editor leaves it, or cut short?
 bool whole_line(const std::string& text) {
     simdjson::dom::parser parser;
-    return parser.parse(text).error() == simdjson::SUCCESS;
+    const auto error = parser.parse(text).error();
+    expect_memory(error);
+    return error == simdjson::SUCCESS;
 }
 
 // While it lives, no other process adds to the file.
 class Lock {
 public:
     Lock(const std::string& path, int flags, int how) {
+        std::error_code unmade; // what is wrong shows when the file is opened
+        if (how == LOCK_EX) fs::create_directories(fs::path(path).parent_path(), unmade);
         fd_ = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
         int error = fd_ < 0 ? errno : 0;
         while (!error && ::flock(fd_, how) != 0)
             if (errno != EINTR) error = errno; // a signal asks for a stop, not for the loss of a result
         if (error)
             fail(Exit::internal, "{}: cannot be {}: {}; check the folder, or choose another --results", path,
-                 how == LOCK_EX ? "written" : "read", std::strerror(error));
+                 how == LOCK_EX ? "written" : "read", unmade ? unmade.message() : std::strerror(error));
     }
     ~Lock() { ::close(fd_); }
     Lock(const Lock&) = delete;
@@ -196,6 +200,7 @@ std::optional<Result> from_json(const std::string& line, const std::string& wher
         if ((r.stopped_after > 0) != (v < 0)) fail(Exit::bad_data, "a stopped run's version is {}", -results_version);
         return r;
     } catch (const simdjson::simdjson_error& e) {
+        expect_memory(e.error());
         fail(Exit::bad_data, "{}: not a result: {}; remove the line, or take the file from its origin again", where,
              e.what());
     } catch (const Error& e) {
@@ -309,14 +314,10 @@ const Result* Results::find(const std::string& hash, const std::string& on) cons
 }
 
 void require_writable(const std::string& folder, const std::string& scale) {
-    std::error_code error;
-    fs::create_directories(folder, error); // what is wrong shows when the file is opened
     const Lock lock(results_file(folder, scale), O_RDWR | O_CREAT, LOCK_EX);
 }
 
 void append_result(const std::string& folder, const Result& r) {
-    std::error_code error;
-    fs::create_directories(folder, error); // what is wrong shows when the file is opened
     const std::string path = results_file(folder, r.scale);
     const Lock lock(path, O_RDWR | O_CREAT, LOCK_EX);
     const std::string text = read_file(path);

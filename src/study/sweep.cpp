@@ -8,10 +8,12 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <system_error>
 #include <thread>
 
 #include "core/files.h"
 #include "core/signals.h"
+#include "core/streams.h"
 #include "core/workers.h"
 #include "study/estimate.h"
 #include "study/execute.h"
@@ -147,7 +149,6 @@ public:
     }
 
     Exit all() {
-        const SignalGuard guard;
         if (!left_.empty()) require_writable(options_.results, options_.scale);
         std::vector<std::exception_ptr> errors(options_.jobs);
         std::vector<std::thread> others;
@@ -159,8 +160,15 @@ public:
                 halted_ = true;
             }
         };
-        for (int j = 1; j < options_.jobs; ++j) others.emplace_back(job, j);
-        job(0);
+        try {
+            for (int j = 1; j < options_.jobs; ++j) others.emplace_back(job, j);
+            job(0);
+        } catch (const std::system_error& e) {
+            errors[0] = std::make_exception_ptr(
+                Error(Exit::internal, fmt::format("--jobs {}: a thread cannot be started: {}; take fewer jobs",
+                                                  options_.jobs, e.code().message())));
+            halted_ = true;
+        }
         for (std::thread& t : others) t.join();
         for (const std::exception_ptr& e : errors)
             if (e) std::rethrow_exception(e);
@@ -240,7 +248,7 @@ private:
             const std::string remedy = e.exit == Exit::bad_data
                                            ? fmt::format("; remove {} to start the run anew", run_folder(r, options_))
                                            : "";
-            fmt::print(stderr, "{}  failed: {}{}\n", r.label, e.what(), remedy);
+            complain("{}  failed: {}{}\n", r.label, e.what(), remedy);
             return "failed";
         }
     }
@@ -265,6 +273,7 @@ private:
 } // namespace
 
 Exit sweep(const std::vector<PlannedRun>& all, const SweepOptions& asked) {
+    const SignalGuard guard;
     SweepOptions o = asked;
     o.shard.of = static_cast<int64_t>(all.size());
     const std::vector<PlannedRun> mine = part(all, o.shard);

@@ -102,6 +102,9 @@ Progressed load_checkpoint(const std::string& path, Trainer& t, std::string* not
         for (const ParameterInfo& p : t.infos()) {
             const StoredTensor& from = file.require(prefix + p.name, "F32", sizes(p.shape));
             std::memcpy(block.data() + p.offset, from.data, from.bytes);
+            if (!Tape::finite(block.data() + p.offset, p.shape.size()))
+                fail(Exit::non_finite, "{}: {} has a NaN or Inf; take an earlier checkpoint, or train anew", path,
+                     prefix + p.name);
         }
     };
     if (file.tensors().size() != 3 * t.infos().size())

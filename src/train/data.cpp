@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "core/files.h"
+#include "core/streams.h"
 #include "tasks/hotpot_text.h"
 #include "tasks/npy.h"
 #include "tasks/task.h"
@@ -99,16 +100,16 @@ Dataset load_described(const std::string& folder, TaskOptions& task) {
 HotpotFile load_reported(const std::string& path, Workers& workers) {
     HotpotFile file = load_hotpot(path, workers);
     for (const HotpotProblem& p : file.problems)
-        fmt::print(stderr, "{}: example {}{}, at byte {}: {}\n", path, p.index,
-                   p.id.empty() ? "" : fmt::format(" (id {})", p.id), p.offset, p.what);
+        complain("{}: example {}{}, at byte {}: {}\n", path, p.index, p.id.empty() ? "" : fmt::format(" (id {})", p.id),
+                 p.offset, p.what);
     if (file.malformed > static_cast<int64_t>(file.problems.size()))
-        fmt::print(stderr, "{}: and {} more\n", path, file.malformed - static_cast<int64_t>(file.problems.size()));
+        complain("{}: and {} more\n", path, file.malformed - static_cast<int64_t>(file.problems.size()));
     if (file.malformed)
-        fmt::print(stderr, "{}: {} malformed example{} skipped, {} read\n", path, file.malformed,
-                   file.malformed == 1 ? "" : "s", file.examples.size());
+        complain("{}: {} malformed example{} skipped, {} read\n", path, file.malformed, file.malformed == 1 ? "" : "s",
+                 file.examples.size());
     if (file.lost_facts)
-        fmt::print(stderr, "{}: {} supporting fact{} no sentence\n", path, file.lost_facts,
-                   file.lost_facts == 1 ? " names" : "s name");
+        complain("{}: {} supporting fact{} no sentence\n", path, file.lost_facts,
+                 file.lost_facts == 1 ? " names" : "s name");
     return file;
 }
 

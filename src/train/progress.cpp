@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "core/streams.h"
+
 namespace fci {
 
 namespace {
@@ -46,22 +48,20 @@ void Progress::status(const std::string& text) {
     if (!due()) return;
     last_ = std::chrono::steady_clock::now();
     const auto width = static_cast<size_t>(terminal_width(out_) - 1); // a full line would wrap
-    fmt::print(out_, "\r\x1b[K{}", (prefix_ + text).substr(0, width));
-    std::fflush(out_);
+    put(out_, "\r\x1b[K" + (prefix_ + text).substr(0, width));
     drawn_ = true;
 }
 
 void Progress::line(const std::string& text) {
     if (quiet_ || !lines_) return;
     clear();
-    fmt::print(out_, "{}\n", text);
-    std::fflush(out_);
+    put(out_, text + "\n");
 }
 
 std::string Progress::bold(const std::string& text) const { return colour_ ? "\x1b[1;32m" + text + "\x1b[0m" : text; }
 
 void Progress::clear() {
-    if (drawn_) fmt::print(out_, "\r\x1b[K");
+    if (drawn_) put(out_, "\r\x1b[K");
     drawn_ = false;
 }
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <span>
+#include <string_view>
 
 #include "core/files.h"
 #include "core/signals.h"
@@ -113,9 +114,34 @@ public:
         } else
             progress_.line(fmt::format("{} has no checkpoint yet: starting over", folder_));
         log_->truncate_to(progressed_.log_bytes);
+        // Stopped amid the evaluation that ends an epoch: it is still to be made.
+        owes_epoch_ = trainer_.steps_done() > 0 && trainer_.steps_done() % trainer_.steps_per_epoch() == 0 &&
+                      log_->last_line().starts_with(step_line);
     }
 
+    // Exit::interrupted after a signal, with a checkpoint of all steps made.
     Exit loop() {
+        const SignalGuard guard;
+        try {
+            return steps_to_end();
+        } catch (const Error& e) {
+            if (e.exit != Exit::interrupted || trainer_.steps_done() == 0) throw;
+        }
+        save(); // stopped amid an evaluation
+        return stopped();
+    }
+
+    const Counts& last() const { return last_; }
+    const std::optional<Counts>& final_test() const { return final_; }
+    const Progressed& progressed() const { return progressed_; }
+    Trainer& trainer() { return trainer_; }
+
+private:
+    static constexpr std::string_view step_line = R"({"type":"step",)";
+
+    std::string checkpoint() const { return folder_ + "/checkpoint.safetensors"; }
+
+    Exit steps_to_end() {
         const Options& o = trainer_.options();
         const int64_t per_epoch = trainer_.steps_per_epoch();
         const int64_t begun = (trainer_.steps_done() + per_epoch - 1) / per_epoch; // epochs: it stops at the end of one
@@ -124,10 +150,11 @@ public:
                              : trainer_.steps_total();
         const int64_t every = o.run.checkpoint_every ? o.run.checkpoint_every : per_epoch;
         announce(end);
-        const SignalGuard guard;
         first_step_ = trainer_.steps_done();
         start_ = std::chrono::steady_clock::now();
+        if (owes_epoch_) finish_epoch(end);
         while (trainer_.steps_done() < end) {
+            if (stop_asked()) return stopped(); // before the first step; later the step's end has seen to it
             const auto step_start = std::chrono::steady_clock::now();
             const int64_t done = trainer_.steps_done();
             const std::span<const Step> made = advance(std::min(end, (done / every + 1) * every));
@@ -138,27 +165,22 @@ public:
             }
             const Step s = made.back();
             if (progress_.due()) progress_.status(status(s, end));
-            if (s.number % per_epoch == 0) finish_epoch(s, end);
+            if (s.number % per_epoch == 0) finish_epoch(end);
             const bool stop = stop_asked();
             if (s.number % every == 0 || s.number == end || stop) save();
-            if (stop && s.number < end) {
-                progress_.line(
-                    fmt::format("stopped at step {}: a checkpoint is written; go on with\n  ./fci train --resume {}",
-                                s.number, folder_));
-                return Exit::interrupted;
-            }
+            if (stop && s.number < end) return stopped();
         }
         finish();
         return Exit::ok;
     }
 
-    const Counts& last() const { return last_; }
-    const std::optional<Counts>& final_test() const { return final_; }
-    const Progressed& progressed() const { return progressed_; }
-    Trainer& trainer() { return trainer_; }
-
-private:
-    std::string checkpoint() const { return folder_ + "/checkpoint.safetensors"; }
+    Exit stopped() {
+        const int64_t steps = trainer_.steps_done();
+        progress_.line(fmt::format(
+            "stopped {}; go on with\n  ./fci train --resume {}",
+            steps ? fmt::format("at step {}: a checkpoint is written", steps) : "before the first step", folder_));
+        return Exit::interrupted;
+    }
 
     std::span<const Step> advance(int64_t until) {
         try {
@@ -216,19 +238,20 @@ private:
         log_->line(line.text());
     }
 
-    void finish_epoch(const Step& s, int64_t end) {
+    void finish_epoch(int64_t end) {
         last_ = trainer_.evaluate();
         const Chance& chance = trainer_.chance();
-        const int epoch = s.epoch + 1;
+        const int64_t epoch = trainer_.steps_done() / trainer_.steps_per_epoch();
         const bool transition =
             has_.routes && !progressed_.transition_epoch && last_.percent(last_.at_k) >= (chance.at_k + 100) / 2;
-        if (transition) progressed_.transition_epoch = epoch;
+        if (transition) progressed_.transition_epoch = static_cast<int>(epoch);
         Json line = Json::object();
-        line.add("type", "epoch").add("epoch", epoch).add("step", s.number);
+        line.add("type", "epoch").add("epoch", epoch).add("step", trainer_.steps_done());
         line.merge(metrics_json(last_, chance, has_)).add("transition", transition);
         log_->line(line.add("seconds", Json::number("{:.3f}", seconds_since(start_))).text());
-        progress_.line(fmt::format("epoch {:3}/{}  loss {:.4f}  {}  ETA {}{}", epoch, trainer_.options().train.epochs,
-                                   epoch_loss_ / static_cast<double>(epoch_steps_),
+        const std::string loss =
+            epoch_steps_ ? fmt::format("  loss {:.4f}", epoch_loss_ / static_cast<double>(epoch_steps_)) : "";
+        progress_.line(fmt::format("epoch {:3}/{}{}  {}  ETA {}{}", epoch, trainer_.options().train.epochs, loss,
                                    metrics_text(last_, chance, trainer_.options(), has_), eta(end),
                                    transition ? progress_.bold("  <- the transition") : ""));
         epoch_loss_ = 0;
@@ -280,6 +303,7 @@ private:
     std::optional<Counts> final_;
     double epoch_loss_ = 0; // of the epoch, or of its part since this process resumed it
     int64_t epoch_steps_ = 0;
+    bool owes_epoch_ = false; // its evaluation
     std::vector<float> step_ms_;
     int64_t first_step_ = 0;
     std::chrono::steady_clock::time_point start_;
@@ -310,6 +334,7 @@ Options options_to_train(const Options& asked, const Given& given) {
 }
 
 Exit train(const Options& asked, const Given& given) {
+    const SignalGuard guard; // before data are made, which may take long
     if (!asked.run.resume.empty()) {
         if (!asked.run.out.empty())
             fail(Exit::usage, "--out and --resume: a resumed run stays in its folder; leave --out out");

@@ -12,6 +12,7 @@
 #include "core/check.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "core/json_read.h"
 
 namespace fci {
 namespace {
@@ -47,11 +48,14 @@ struct Entry {
 // The JSON of the header. Every value is visited, as simdjson's ondemand checks only what is.
 class Header {
 public:
-    Header(const std::string& path, std::string_view text) : path_(path), json_(text) {}
+    Header(const std::string& path, std::string_view text) : path_(path), json_(text) {
+        if (!json_.data()) throw std::bad_alloc();
+    }
 
     void read() {
         simdjson::ondemand::parser parser;
         auto document = parser.iterate(json_);
+        expect_memory(document.error());
         try {
             read_all(document.value());
         } catch (const simdjson::simdjson_error& error) {

@@ -356,11 +356,16 @@ Counts Trainer::evaluate(const Dataset& d, bool closely) {
     const int per_tape = sequences_per_tape(d.length);
     evaluation_.assign((d.count + per_tape - 1) / per_tape, {});
     workers_.run(static_cast<int>(evaluation_.size()), [&](int i, int worker) {
+        if (stop_asked()) fail(Exit::interrupted, "stopped amid an evaluation");
         Lane& lane = *lanes_[worker];
         const int begin = i * per_tape, n = std::min(per_tape, d.count - begin);
         lane.forward_only.reset();
         const Batch b = gather_sequences(lane.arena, d, n, [&](int j) { return begin + j; });
-        evaluation_[i] = count((*forward_model_)(lane.forward_only, b.tokens, b.query), b, k, closely);
+        const Model::Output out = (*forward_model_)(lane.forward_only, b.tokens, b.query);
+        for (const Tensor& t : {out.scores, out.logits})
+            if (!Tape::finite(t.data, t.size()))
+                fail(Exit::non_finite, "test sequences from {}: what the model makes of them has a NaN or Inf", begin);
+        evaluation_[i] = count(out, b, k, closely);
     });
     for (const Counts& c : evaluation_) sum.add(c);
     return sum;

@@ -199,3 +199,44 @@ TEST_CASE("interrupted: on a full disk the run ends with a message, and what was
     CHECK(read_file(third + "/log.jsonl").back() == '\n');
     expect_resumes_to_the_end(third);
 }
+
+// All of six models: 1,000 kills and 500 signals, each run ends with the bits of one that nothing happened to.
+TEST_CASE("interrupted: killed and signalled at random moments, every model ends with the same bits", "[.][campaign]") {
+    const auto kills = GENERATE(true, false);
+    std::mt19937 random(std::random_device{}());
+    const std::vector<int> asking{SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP, SIGXCPU};
+    for (const std::string model :
+         {"raw", "transformer:1", "flow:1", "bidir-flow:1", "perceiver:4", "budgeted-attention:0.5"}) {
+        const auto words = [&](const std::string& out) {
+            return tiny_run(out) + Words{"--representation", model, "--epochs", "12", "--checkpoint-every", "5"};
+        };
+        const Scratch scratch;
+        const auto start = std::chrono::steady_clock::now();
+        expect_ran(run(words(scratch / "whole")), 0);
+        const auto whole = std::chrono::duration<double>(std::chrono::steady_clock::now() - start);
+        int done = 0;
+        for (int trial = 0; done < (kills ? 167 : 84); ++trial) {
+            const std::string folder = scratch / std::to_string(trial);
+            std::string story;
+            for (int code = -1; code != 0;) {
+                const bool begun = fs::exists(folder + "/config.toml");
+                if (!begun) fs::remove_all(folder);
+                Child child(begun ? Words{"train", "--resume", folder, "--quiet"} : words(folder) + Words{"--quiet"});
+                const int signal = kills ? SIGKILL : asking[random() % asking.size()];
+                std::this_thread::sleep_for(whole * std::uniform_real_distribution<>(0.02, 1.1)(random));
+                done += child.running();
+                child.kill(signal);
+                const Ran r = child.wait();
+                code = r.code;
+                story += fmt::format(" {}{} -> {} {}", begun ? "resumed, " : "started, ", signal, code, r.err);
+                INFO(model << ":" << story);
+                // A signal before the program listens ends it as any.
+                REQUIRE((code == 0 || code == 75 || code == 128 + signal));
+                REQUIRE((code != 128 + signal || kills || !fs::exists(folder + "/log.jsonl") || begun));
+            }
+            INFO(model << ":" << story);
+            REQUIRE(same_tensors(folder, scratch / "whole"));
+            fs::remove_all(folder);
+        }
+    }
+}

@@ -8,20 +8,21 @@ namespace fci::reference {
 
 // ln sum_c exp(row[c]); the highest is taken out before exp, which would overflow
 template <class T>
-T log_sum_exp(int n, const T* row) {
+LogSum<T> log_sum_exp(int n, const T* row) {
     using std::exp, std::log;
     T highest = row[0], sum = 0;
     for (int c = 1; c < n; ++c) highest = row[c] > highest ? row[c] : highest;
     for (int c = 0; c < n; ++c) sum += exp(row[c] - highest);
-    return highest + log(sum);
+    return LogSum<T>::of(highest, log(sum));
 }
 
 template <class T>
 void cross_entropy_forward(CrossEntropyShape s, const T* z, const int32_t* target, T* loss, T* lse) {
     for (int r = 0; r < s.rows; ++r) {
         const T* row = z + r * s.classes;
-        lse[r] = log_sum_exp(s.classes, row); // (1)
-        loss[r] = lse[r] - row[target[r]];    // (2)
+        const LogSum<T> l = log_sum_exp(s.classes, row); // (1)
+        l.save(lse, r);
+        loss[r] = l.minus(LogSum<T>::of(row[target[r]], 0)); // (2)
     }
 }
 
@@ -31,8 +32,8 @@ void cross_entropy_backward(CrossEntropyShape s, const T* z, const int32_t* targ
     using std::exp;
     for (int r = 0; r < s.rows; ++r)
         for (int c = 0; c < s.classes; ++c)
-            dz[r * s.classes + c] +=
-                dloss[r] * (exp(z[r * s.classes + c] - lse[r]) - (c == target[r] ? T(1) : T(0))); // (dz)
+            dz[r * s.classes + c] += dloss[r] * (exp(LogSum<T>::load(lse, r).share(z[r * s.classes + c])) -
+                                                 (c == target[r] ? T(1) : T(0))); // (dz)
 }
 
 } // namespace fci::reference

@@ -13,13 +13,15 @@ void set_cross_entropy_forward(SetCrossEntropyShape s, const T* z, const int32_t
     using std::exp, std::log;
     for (int r = 0; r < s.rows; ++r) {
         const T* row = z + r * s.classes;
-        lse[r] = log_sum_exp(s.classes, row); // (1)
+        const LogSum<T> all = log_sum_exp(s.classes, row); // (1)
         T highest_held = row[target[begin[r]]], sum_held = 0;
         for (int i = begin[r]; i < begin[r + 1]; ++i)
             highest_held = row[target[i]] > highest_held ? row[target[i]] : highest_held;
         for (int i = begin[r]; i < begin[r + 1]; ++i) sum_held += exp(row[target[i]] - highest_held);
-        held[r] = highest_held + log(sum_held); // (2)
-        loss[r] = lse[r] - held[r];             // (3)
+        const auto of_set = LogSum<T>::of(highest_held, log(sum_held)); // (2)
+        loss[r] = all.minus(of_set);                                    // (3)
+        all.save(lse, r);
+        of_set.save(held, r);
     }
 }
 
@@ -32,7 +34,8 @@ void set_cross_entropy_backward(SetCrossEntropyShape s, const T* z, const int32_
             const T x = z[r * s.classes + c];
             bool in_set = false;
             for (int i = begin[r]; i < begin[r + 1]; ++i) in_set |= target[i] == c;
-            dz[r * s.classes + c] += dloss[r] * (exp(x - lse[r]) - (in_set ? exp(x - held[r]) : T(0))); // (dz)
+            dz[r * s.classes + c] += dloss[r] * (exp(LogSum<T>::load(lse, r).share(x)) -
+                                                 (in_set ? exp(LogSum<T>::load(held, r).share(x)) : T(0))); // (dz)
         }
 }
 
