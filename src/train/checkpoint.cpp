@@ -107,7 +107,7 @@ Progressed load_checkpoint(const std::string& path, Trainer& t, std::string* not
     if (file.tensors().size() != 3 * t.infos().size())
         fail(Exit::bad_data, "{}: it has {} tensors, this model needs {}", path, file.tensors().size(),
              3 * t.infos().size());
-    const Trainer::Numbers into = t.edit();
+    Numbers& into = t.edit();
     fill("", into.parameters);
     fill("adamw.m/", into.optimiser.m);
     fill("adamw.v/", into.optimiser.v);

@@ -1,6 +1,7 @@
 #include "train/losses.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "ops/cross_entropy.h"
 #include "ops/set_cross_entropy.h"
@@ -11,6 +12,12 @@ namespace {
 Tensor routing_loss(Tape& tape, Tensor scores, const Batch& b, float weight, const float* factor) {
     return b.bounds.data ? set_cross_entropy(tape, scores, b.bounds, b.place, weight, factor)
                          : cross_entropy(tape, scores, b.place, weight, factor);
+}
+
+int most_right(const Dataset& d) { // of a query
+    int most = 1;
+    for (size_t i = 1; i < d.right.begin.size(); ++i) most = std::max(most, d.right.begin[i] - d.right.begin[i - 1]);
+    return most;
 }
 
 // Of one query's n scores, the last place chosen being picked[k-1].
@@ -25,6 +32,35 @@ void look_closely(Counts& c, const float* scores, int n, const int32_t* picked, 
 }
 
 } // namespace
+
+Batch gather_batch(Arena& arena, const Dataset& d, int place_length, int first, int n, const int* order) {
+    const auto index_of = [&](int i) { return int64_t{order ? order[first + i] : first + i}; };
+    const auto rows = [&](const std::vector<int32_t>& from, int width) {
+        int32_t* to = arena.array<int32_t>(int64_t{n} * width);
+        for (int i = 0; i < n; ++i)
+            std::memcpy(to + int64_t{i} * width, from.data() + index_of(i) * width, width * sizeof(int32_t));
+        return IntTensor{to, {n, width}};
+    };
+    Batch b{rows(d.tokens, d.length), rows(d.query, d.queries), {}, {}, {}};
+    if (!d.label.empty()) b.label = rows(d.label, d.queries);
+    const int queries = n * d.queries;
+    int32_t* place = arena.array<int32_t>(int64_t{queries} * most_right(d));
+    if (d.right.empty()) {
+        const IntTensor answer = rows(d.answer, d.queries);
+        for (int64_t i = 0; i < queries; ++i) place[i] = answer.data[i] / place_length;
+        b.place = {place, answer.shape};
+        return b;
+    }
+    int32_t *bounds = arena.array<int32_t>(queries + 1), *to = place;
+    for (int i = 0; i < queries; ++i) {
+        bounds[i] = static_cast<int32_t>(to - place);
+        for (const int32_t p : d.right[index_of(i / d.queries) * d.queries + i % d.queries])
+            if (to == place + bounds[i] || to[-1] != p / place_length) *to++ = p / place_length; // each once
+    }
+    bounds[queries] = static_cast<int32_t>(to - place);
+    b.place = {place, {bounds[queries]}}, b.bounds = {bounds, {queries + 1}};
+    return b;
+}
 
 Counts count(const Model::Output& out, const Batch& batch, int k, bool closely) {
     Counts c;

@@ -22,6 +22,10 @@ struct Batch { // a few sequences, gathered
     }
 };
 
+// The sequences first to first + n - 1, or those that `order` has there; a router's place is so many positions. What it
+// takes from the arena does not depend on which they are.
+Batch gather_batch(Arena&, const Dataset&, int place_length, int first, int n, const int* order = nullptr);
+
 // Sums over queries.
 struct Counts {
     int64_t queries = 0, at_k = 0, at_1 = 0, right = 0;
