@@ -105,9 +105,7 @@ void show(const GivenOptions& now, const std::string& checkpoint, int count, con
              flag_of(now.given[0].first));
     if (checkpoint.empty())
         return show_examples(stdout, resolve(now.options.task), now.options.train.seed, count, style);
-    Options o = checkpoint_options(checkpoint);
-    o.run = now.options.run;
-    resolve(o);
+    const Options o = checkpoint_options(checkpoint, now.options.run);
     Trainer trainer(make_data(o));
     load_checkpoint(checkpoint, trainer);
     if (task_of(o.task).is_text) return show_text(trainer, count, style);
@@ -121,13 +119,13 @@ void show(const GivenOptions& now, const std::string& checkpoint, int count, con
         const Trainer::Look look = trainer.look(test, i);
         std::vector<Looked> looked(test.queries);
         const int k = o.model.top_k, places = test.length / look.place_length;
-        for (int n = 0; n < static_cast<int>(look.picked.size()); ++n) { // of a segment, its first position
-            looked[n / k].positions.push_back(look.picked[n] * look.place_length);
-            if (!look.scores.empty()) looked[n / k].scores.push_back(look.scores[n / k * places + look.picked[n]]);
+        for (int n = 0; n < static_cast<int>(look.chosen.size()); ++n) { // of a segment, its first position
+            looked[n / k].positions.push_back(look.chosen[n] * look.place_length);
+            if (!look.scores.empty()) looked[n / k].scores.push_back(look.scores[n / k * places + look.chosen[n]]);
         }
         fmt::print("{}test example {}\n", i ? "\n" : "", i + 1);
         show_example(stdout, test, i, notes.empty() ? nullptr : &notes[i], style,
-                     look.picked.empty() ? nullptr : &looked);
+                     look.chosen.empty() ? nullptr : &looked);
         if (look.place_length > 1)
             fmt::print(
                 "This router chooses segments of {} positions: #1 stands at the first position of the best one.\n",

@@ -81,7 +81,12 @@ void save_checkpoint(const std::string& path, Trainer& t, const Progressed& prog
                        {"blas_core", blas_core()}});
 }
 
-Options checkpoint_options(const std::string& path) { return options_in(SafetensorsFile(path), path); }
+Options checkpoint_options(const std::string& path, const RunOptions& how) {
+    Options o = options_in(SafetensorsFile(path), path);
+    o.run = how;
+    resolve(o);
+    return o;
+}
 
 Progressed load_checkpoint(const std::string& path, Trainer& t, std::string* note) {
     const SafetensorsFile file(path);

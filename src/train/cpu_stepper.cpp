@@ -30,9 +30,9 @@ CpuStepper::CpuStepper(const Options& o, const Dataset& train, const std::vector
         groups_.push_back({grad_blocks_.back(), bind(grad_blocks_.back()), {}});
     }
     if (forward_model_->budget()) {
-        const BudgetLesson lesson{o.train.batch, train.queries, o.model.d_model};
-        experience_.emplace(budget_memory_, lesson);
-        budget_losses_.resize(int64_t{lesson.batch} * lesson.rows);
+        const BudgetLearnShape shape{o.train.batch, train.queries, o.model.d_model};
+        observed_.emplace(budget_memory_, shape);
+        budget_losses_.resize(int64_t{shape.batch} * shape.rows);
     }
     for (int w = 0; w < workers.count(); ++w) workspaces_.push_back(std::make_unique<Workspace>());
     partial_.resize(slices(size));
@@ -46,9 +46,9 @@ void CpuStepper::train_on(const Batch& b, int first, float routing_weight, Group
     for (int round = 0; round < l.rounds; ++round)
         for (int64_t i = 0; i < l.routing[round].size(); ++i)
             counts.routing_loss += l.routing[round].data[i] / l.rounds;
-    if (experience_) {
+    if (observed_) {
         const Tensor last = l.routing[l.rounds - 1];
-        experience_->set(first, out.mixed.features, out.mixed.taking_part);
+        observed_->set(first, out.mixed.features, out.mixed.taking_part);
         std::copy_n(last.data, last.size(), budget_losses_.begin() + int64_t{first} * train_.queries);
     }
     group.counts.add(counts);
@@ -105,8 +105,8 @@ std::span<const Stepper::Shown> CpuStepper::run(const Phase& phase, int64_t firs
     for (const Group& g : groups_) shown_.counts.add(g.counts);
     if (!std::isfinite(shown_.counts.answer_loss + shown_.counts.routing_loss)) return {&shown_, 1};
     shown_.grad_norm = update(phase, first);
-    if (std::isfinite(shown_.grad_norm) && experience_ && phase.objective == Objective::training)
-        forward_model_->budget()->learn(*experience_, budget_losses_.data());
+    if (std::isfinite(shown_.grad_norm) && observed_ && phase.objective == Objective::training)
+        forward_model_->budget()->learn(*observed_, budget_losses_.data());
     return {&shown_, 1};
 }
 

@@ -56,7 +56,7 @@ private:
     std::vector<std::unique_ptr<Workspace>> workspaces_;
     std::vector<Group> groups_;
     Arena budget_memory_;
-    std::optional<Budget::Experience> experience_; // of budgeted attention
+    std::optional<Budget::Observations> observed_; // of budgeted attention
     std::vector<float> budget_losses_;
     std::vector<Counts> evaluation_;
     Shown shown_{};

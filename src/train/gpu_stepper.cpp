@@ -40,14 +40,14 @@ GpuSequences GpuStepper::upload(const Dataset& d, Arena& arena) {
     expect_below(d.label, "label", d.vocab);
     GpuSequences s{};
     s.tokens = upload(d.tokens, arena), s.query = upload(d.query, arena), s.label = upload(d.label, arena);
-    if (d.right.empty()) {
+    if (d.correct.empty()) {
         s.answer = upload(d.answer, arena);
     } else {
-        expect_below(d.right.at, "right position", d.length);
-        for (size_t i = 1; i < d.right.begin.size(); ++i)
-            if (d.right.begin[i] <= d.right.begin[i - 1])
+        expect_below(d.correct.at, "right position", d.length);
+        for (size_t i = 1; i < d.correct.begin.size(); ++i)
+            if (d.correct.begin[i] <= d.correct.begin[i - 1])
                 fail(Exit::bad_data, "query {} of the data has no right position", i - 1);
-        s.begin = upload(d.right.begin, arena), s.right = upload(d.right.at, arena);
+        s.begin = upload(d.correct.begin, arena), s.correct = upload(d.correct.at, arena);
     }
     s.count = d.count, s.length = d.length, s.queries = d.queries, s.place_length = place_length_;
     return s;
@@ -70,10 +70,10 @@ GpuStepper::GpuStepper(const Options& o, const Dataset& train, Numbers& numbers,
     batch_ = {memory_.array<int32_t>(int64_t{o.train.batch} * train.length),
               memory_.array<int32_t>(queries),
               train_.label ? memory_.array<int32_t>(queries) : nullptr,
-              memory_.array<int32_t>(train.right.empty() ? queries : queries * train.length),
-              train.right.empty() ? nullptr : memory_.array<int32_t>(queries + 1),
+              memory_.array<int32_t>(train.correct.empty() ? queries : queries * train.length),
+              train.correct.empty() ? nullptr : memory_.array<int32_t>(queries + 1),
               o.train.batch};
-    if (model_->budget()) experience_.emplace(memory_, BudgetLesson{o.train.batch, train.queries, o.model.d_model});
+    if (model_->budget()) observed_.emplace(memory_, BudgetLearnShape{o.train.batch, train.queries, o.model.d_model});
     hits_ = memory_.array<int32_t>(4 * queries);
     set_zero(Device::cuda, hits_, 4 * queries * sizeof(int32_t));
     routing_weight_ = memory_.floats(1);
@@ -140,7 +140,7 @@ GpuCount GpuStepper::count_of(const Model::Output& out, const Batch& b) const {
     return {static_cast<int>(b.query.shape.size()),
             options_.model.top_k,
             out.logits.cols(),
-            out.picked.data,
+            out.chosen.data,
             b.place.data,
             b.bounds.data,
             b.label.data,
@@ -164,7 +164,7 @@ void GpuStepper::step(Objective objective) {
         for (int r = 0; r < l.rounds; ++r) minimised.routing[r] = l.routing[r].data;
         minimised.rounds = l.rounds;
         cuda::count_hits(count = count_of(out, b));
-        if (experience_) experience_->set(0, out.mixed.features, out.mixed.taking_part);
+        if (observed_) observed_->set(0, out.mixed.features, out.mixed.taking_part);
     } else {
         minimised.routing[0] = contrastive_loss(tape_, *model_, b, weight).data;
         minimised.rounds = 1;
@@ -173,8 +173,8 @@ void GpuStepper::step(Objective objective) {
     const Prepared& p = prepared_[static_cast<int>(objective)];
     const GpuUpdate update{size_, parameters_, grad_, m_, v_, p.frozen, options_.train.clip, p.schedule};
     cuda::finish_step(update, minimised, count, at_, log_, most_steps);
-    if (experience_ && objective == Objective::training)
-        model_->budget()->learn(*experience_, minimised.routing[minimised.rounds - 1], &at_->stopped);
+    if (observed_ && objective == Objective::training)
+        model_->budget()->learn(*observed_, minimised.routing[minimised.rounds - 1], &at_->stopped);
 }
 
 std::span<const Stepper::Shown> GpuStepper::run(const Phase& phase, int64_t first, int64_t n) {
@@ -196,12 +196,12 @@ std::span<const Stepper::Shown> GpuStepper::run(const Phase& phase, int64_t firs
                unbroken = std::min(shown, most_steps - begin); // the log is a ring
     copy_out(gpu, seen_.data(), log_ + begin, unbroken * sizeof(GpuLog));
     if (shown > unbroken) copy_out(gpu, seen_.data() + unbroken, log_, (shown - unbroken) * sizeof(GpuLog));
-    if (experience_) numbers(), on_host_.model().budget()->expect_finite();
+    if (observed_) numbers(), on_host_.model().budget()->expect_finite();
     shown_.clear();
     const int64_t queries = int64_t{options_.train.batch} * train_.queries;
     for (const GpuLog& log : std::span(seen_.data(), shown))
         shown_.push_back(
-            {{queries, log.at_k, log.at_1, log.right, log.all, log.answer_loss, log.routing_loss}, log.grad_norm});
+            {{queries, log.at_k, log.at_1, log.correct, log.all, log.answer_loss, log.routing_loss}, log.grad_norm});
     return shown_;
 }
 
@@ -246,13 +246,13 @@ Counts GpuStepper::evaluate(const Dataset& test, bool closely) {
     GpuTest counted{};
     copy_out(Device::cuda, &counted, test_at_, sizeof counted);
     sum.queries = int64_t{test.count} * test.queries;
-    sum.at_k = counted.at_k, sum.at_1 = counted.at_1, sum.right = counted.right, sum.all = counted.all;
+    sum.at_k = counted.at_k, sum.at_1 = counted.at_1, sum.correct = counted.correct, sum.all = counted.all;
     return sum;
 }
 
 Counts GpuStepper::look_closely(const Dataset& test, int first, int n) const {
     std::vector<float> scores, logits;
-    std::vector<int32_t> picked;
+    std::vector<int32_t> chosen;
     const auto on_host = [&](auto from, auto& to) { // the first n sequences' part
         if (!from.data) return from;
         from.shape.n[0] = from.shape.n[0] / batch_.batch * n;
@@ -262,7 +262,7 @@ Counts GpuStepper::look_closely(const Dataset& test, int first, int n) const {
         return from;
     };
     Model::Output seen;
-    seen.scores = on_host(test_output_.scores, scores), seen.picked = on_host(test_output_.picked, picked);
+    seen.scores = on_host(test_output_.scores, scores), seen.chosen = on_host(test_output_.chosen, chosen);
     seen.logits = on_host(test_output_.logits, logits);
     Arena arena;
     return count(seen, gather_batch(arena, test, place_length_, first, n), options_.model.top_k, true);

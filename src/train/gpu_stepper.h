@@ -64,7 +64,7 @@ private:
     Arena activations_{Device::cuda}, gradients_{Device::cuda};
     Tape tape_{activations_, true, &gradients_}, forward_only_{activations_, false};
     std::unique_ptr<Model> model_, forward_model_;
-    std::optional<Budget::Experience> experience_; // of budgeted attention
+    std::optional<Budget::Observations> observed_; // of budgeted attention
     int place_length_;
     // On the device:
     float *parameters_, *grad_, *m_, *v_, *routing_weight_;

@@ -57,7 +57,7 @@ Tensor Trainer::parameter(const std::string& name) {
 }
 
 void Trainer::set_test_set(Dataset test, const TaskOptions& task, const std::string& name) {
-    check(test.right.empty() == train_.right.empty(), "{}: not of the task that the model is for", name);
+    check(test.correct.empty() == train_.correct.empty(), "{}: not of the task that the model is for", name);
     if (test.length != train_.length || test.queries != train_.queries || test.vocab > train_.vocab)
         fail(Exit::bad_data, "{}: length {}, {} queries and a vocabulary of {}; the model is made for {}, {} and {}",
              name, test.length, test.queries, test.vocab, train_.length, train_.queries, train_.vocab);
@@ -166,8 +166,8 @@ Trainer::Look Trainer::look(const Dataset& d, int sequence) {
     const Model::Output out = cpu_->forward(d, sequence);
     Look look;
     const int k = options_.model.top_k;
-    for (int r = 0; r < d.queries && out.picked.data; ++r)
-        look.picked.insert(look.picked.end(), out.picked.data + r * 2 * k, out.picked.data + r * 2 * k + k);
+    for (int r = 0; r < d.queries && out.chosen.data; ++r)
+        look.chosen.insert(look.chosen.end(), out.chosen.data + r * 2 * k, out.chosen.data + r * 2 * k + k);
     look.place_length = place_length();
     if (out.scores) look.scores.assign(out.scores.data, out.scores.data + out.scores.size());
     return look;

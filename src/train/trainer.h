@@ -58,7 +58,7 @@ public:
     // The places that the router picks in one sequence, (queries, k), and, where there are any, its scores
     // (queries, places). A place is place_length positions.
     struct Look {
-        std::vector<int32_t> picked;
+        std::vector<int32_t> chosen;
         std::vector<float> scores;
         int place_length = 1;
     };
