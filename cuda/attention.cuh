@@ -316,4 +316,32 @@ void launch_dkv(AttentionShape s, Rule rule, int owners, int others, int warps, 
                dv);
 }
 
+// Everyone sees all others, or (causal) those up to itself.
+struct AllKeys {
+    int queries, keys;
+    bool causal;
+    __device__ int own(int slot) const { return slot < queries ? slot : -1; }
+    __device__ Range others(int first, int count) const { return {0, causal ? min(first + count, keys) : keys}; }
+    __device__ int other(int, int slot) const { return slot < keys ? slot : -1; }
+    __device__ bool sees(int query, int, int key) const { return !causal || key <= query; }
+};
+struct AllQueries {
+    int queries, keys;
+    bool causal;
+    __device__ int own(int slot) const { return slot < keys ? slot : -1; }
+    __device__ Range others(int first, int) const { return {causal ? first : 0, queries}; }
+    __device__ int other(int, int slot) const { return slot < queries ? slot : -1; }
+    __device__ bool sees(int key, int, int query) const { return !causal || key <= query; }
+};
+
+inline void tiles_forward(AttentionShape s, const float* q, const float* k, const float* v, float* y, float* lse) {
+    launch_forward(s, AllKeys{s.queries, s.keys, s.causal}, s.queries, s.keys, most_warps, q, k, v, y, lse);
+}
+inline void tiles_backward(AttentionShape s, const float* q, const float* k, const float* v, const float* y,
+                           const float* lse, const float* dy, float* dq, float* dk, float* dv, float* delta) {
+    launch_dq(s, AllKeys{s.queries, s.keys, s.causal}, s.queries, s.keys, most_warps, q, k, v, y, lse, dy, dq, delta);
+    launch_dkv(s, AllQueries{s.queries, s.keys, s.causal}, s.keys, s.queries, most_warps, q, k, v, lse, delta, dy, dk,
+               dv);
+}
+
 } // namespace fci::cuda

@@ -89,6 +89,8 @@ std::vector<OpCase> make_table() {
         for (int time : {block - 1, block, block + 1, tile - 1, tile, tile + 1, 2 * tile + 1})
             table.push_back(self_attention_op<OpCase>(1, time, 1, 4, causal));
         for (int d_head : {1, 15, 16, 17, 33}) table.push_back(self_attention_op<OpCase>(1, 7, 2, d_head, causal));
+        for (int d_head : {32, 33}) // on a GPU: narrow heads and wide ones have kernels of their own
+            table.push_back(self_attention_op<OpCase>(1, 2 * tile + 7, 2, d_head, causal));
     }
     for (int keys : {1, 2, 7, tile + 1}) table.push_back(query_attention_op<OpCase>(2, 1, keys, 2, 5));
     table.push_back(query_attention_op<OpCase>(1, 3, 5, 3, 2));

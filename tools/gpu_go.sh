@@ -181,6 +181,10 @@ find_cublas() {
 }
 ours() { LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} "$@"; }
 
+# The kit's OpenBLAS has the kernels for AVX2 alone. A processor that is newer than it would be given others, which are
+# not there. Results do not depend on the choice.
+! grep -qw avx2 /proc/cpuinfo || export OPENBLAS_CORETYPE=${OPENBLAS_CORETYPE:-Haswell}
+
 # --- parts --------------------------------------------------------------------
 
 left() { echo $((part_ends - $(date +%s))); } # seconds of this part
@@ -294,7 +298,8 @@ profile() {
     ncu=$(tool ncu) || return
     for what in transformer:1 bidir-flow:1; do
         rm -rf "$work/ncu"
-        ours "$ncu" --kernel-name-base demangled --kernel-name 'regex:AttentionShape|ScanShape|ScatterShape' \
+        ours "$ncu" --clock-control none \
+            --kernel-name-base demangled --kernel-name 'regex:AttentionShape|ScanShape|ScatterShape' \
             --launch-count 12 --section SpeedOfLight --section LaunchStats --section Occupancy \
             --section MemoryWorkloadAnalysis --section WarpStateStats \
             "$fci" train --device cuda --task der --representation "$what" --sequences 32 --test-sequences 8 \

@@ -182,12 +182,16 @@ void row_backward(AttentionShape s, const float* q, const float* k, const float*
     FCI_LAUNCH(row_dkv_kernel<on_chip>, row_grid<on_chip>(s), row_threads, bytes, s, q, k, v, lse, delta, dy, dk, dv);
 }
 
-// Step 4 is the shipped one, attention_forward and attention_backward: see cuda/attention.cuh.
+// Step 4, tiles: cuda/attention.cuh. Its reads from shared memory are of 16 bytes by lanes that want different rows,
+// four passes each, and its buffers and registers leave room for 12 warps on a multiprocessor. It serves wide heads.
+// Step 5 is the shipped one for heads of up to 32 columns, a thread a row again, but two of them: see
+// cuda/narrow_attention.cuh.
 
 constexpr const char* naive_adds = "the equations, a thread a number; n x n matrices in memory";
 constexpr const char* rows_adds = "a thread a row: scores live in registers, made again in the backward pass";
 constexpr const char* on_chip_adds = "the other side in shared memory, fetched once a head";
 constexpr const char* tiles_adds = "32 x 32 products by a warp: a number read feeds 10 multiply-adds, not 1";
+constexpr const char* halves_adds = "two lanes a row, half of it each in registers: more warps, one read for all";
 
 AttentionShape shape(bool tiny) {
     const int batch = tiny ? 1 : 32, time = tiny ? 37 : 512, heads = tiny ? 2 : 4, stride = 3 * heads * D;
@@ -211,7 +215,8 @@ void add_attention_forward(std::deque<Ladder>& ladders, bool tiny) {
     ladder.step("rows", rows_adds, [=] { row_forward<false>(s, q, k, v, y, lse); });
     if (head_bytes(s) <= static_cast<size_t>(shared_limit()))
         ladder.step("on chip", on_chip_adds, [=] { row_forward<true>(s, q, k, v, y, lse); });
-    ladder.step("tiles (shipped)", tiles_adds, [=] { attention_forward(s, q, k, v, y, lse); });
+    ladder.step("tiles", tiles_adds, [=] { tiles_forward(s, q, k, v, y, lse); });
+    ladder.step("halves (shipped)", halves_adds, [=] { attention_forward(s, q, k, v, y, lse); });
 }
 
 void add_attention_backward(std::deque<Ladder>& ladders, bool tiny) {
@@ -233,7 +238,8 @@ void add_attention_backward(std::deque<Ladder>& ladders, bool tiny) {
     ladder.step("rows", rows_adds, [=] { row_backward<false>(s, q, k, v, y, lse, dy, dq, dk, dv, delta); });
     if (head_bytes(s) <= static_cast<size_t>(shared_limit()))
         ladder.step("on chip", on_chip_adds, [=] { row_backward<true>(s, q, k, v, y, lse, dy, dq, dk, dv, delta); });
-    ladder.step("tiles (shipped)", tiles_adds, [=] { attention_backward(s, q, k, v, y, lse, dy, dq, dk, dv); });
+    ladder.step("tiles", tiles_adds, [=] { tiles_backward(s, q, k, v, y, lse, dy, dq, dk, dv, delta); });
+    ladder.step("halves (shipped)", halves_adds, [=] { attention_backward(s, q, k, v, y, lse, dy, dq, dk, dv); });
 }
 
 } // namespace fci::cuda

@@ -1,28 +1,12 @@
-// attention on the GPU; the mathematics is in src/ops/attention.h. A warp owns 32 query rows of a head and meets the
-// keys 32 at a time; the backward pass does so once for owners of queries and once for owners of keys
-// (cuda/attention.cuh). Where a sequence has only a few query rows (the Council's one row and 8 keys), a block takes a
-// row (backward: a head), its warps share the keys, and lanes are columns; that is bound by reading k and v.
-#include "cuda/attention.cuh"
+// attention on the GPU; the mathematics is in src/ops/attention.h. Heads of up to 32 columns: two lanes own a row
+// (cuda/narrow_attention.cuh). Wider ones: a warp owns 32 query rows of a head and meets the keys 32 at a time
+// (cuda/attention.cuh). In both the backward pass does so once for owners of queries and once for owners of keys. Where
+// a sequence has only a few query rows (the Council's one row and 8 keys), a block takes a row (backward: a head), its
+// warps share the keys, and lanes are columns; that is bound by reading k and v.
+#include "cuda/narrow_attention.cuh"
 
 namespace fci::cuda {
 namespace {
-
-struct AllKeys {
-    int queries, keys;
-    bool causal;
-    __device__ int own(int slot) const { return slot < queries ? slot : -1; }
-    __device__ Range others(int first, int count) const { return {0, causal ? min(first + count, keys) : keys}; }
-    __device__ int other(int, int slot) const { return slot < keys ? slot : -1; }
-    __device__ bool sees(int query, int, int key) const { return !causal || key <= query; }
-};
-struct AllQueries {
-    int queries, keys;
-    bool causal;
-    __device__ int own(int slot) const { return slot < keys ? slot : -1; }
-    __device__ Range others(int first, int) const { return {causal ? first : 0, queries}; }
-    __device__ int other(int, int slot) const { return slot < queries ? slot : -1; }
-    __device__ bool sees(int key, int, int query) const { return !causal || key <= query; }
-};
 
 // Few queries
 constexpr int few_queries = 4, few_warps = 8, few_keys = 4096;
@@ -149,8 +133,10 @@ void attention_forward(AttentionShape s, const float* q, const float* k, const f
     if (few(s))
         FCI_LAUNCH(few_forward_kernel, heads * s.queries, warps_for(s) * 32, s.keys * sizeof(float), s, q, k, v, y,
                    lse);
+    else if (narrow::fits(s))
+        narrow::forward(s, q, k, v, y, lse);
     else
-        launch_forward(s, AllKeys{s.queries, s.keys, s.causal}, s.queries, s.keys, most_warps, q, k, v, y, lse);
+        tiles_forward(s, q, k, v, y, lse);
 }
 
 void attention_backward(AttentionShape s, const float* q, const float* k, const float* v, const float* y,
@@ -164,9 +150,8 @@ void attention_backward(AttentionShape s, const float* q, const float* k, const 
     }
     Scratch scratch;
     float* delta = scratch.floats(s.lse_size());
-    launch_dq(s, AllKeys{s.queries, s.keys, s.causal}, s.queries, s.keys, most_warps, q, k, v, y, lse, dy, dq, delta);
-    launch_dkv(s, AllQueries{s.queries, s.keys, s.causal}, s.keys, s.queries, most_warps, q, k, v, lse, delta, dy, dk,
-               dv);
+    const auto backward = narrow::fits(s) ? narrow::backward : tiles_backward;
+    backward(s, q, k, v, y, lse, dy, dq, dk, dv, delta);
 }
 
 } // namespace fci::cuda

@@ -5,10 +5,24 @@
 #include "cuda/parts.cuh"
 
 namespace fci::cuda {
+namespace {
+
+// Every row of y is b: 32 columns by 8 rows at a time.
+__global__ void spread_kernel(int64_t rows, int columns, const float* b, float* y) {
+    const int c = blockIdx.x * 32 + threadIdx.x;
+    if (c >= columns) return;
+    const float value = b[c];
+    for (int64_t r = int64_t{blockIdx.y} * 8 + threadIdx.y; r < rows; r += int64_t{gridDim.y} * 8)
+        y[r * columns + c] = value;
+}
+constexpr unsigned most_strips = 256; // of rows: with 4 or more blocks of columns all a GPU can hold at once
+
+} // namespace
 
 void linear_forward(LinearShape s, const float* x, const float* w, const float* b, float* y) {
-    const int out = s.out;
-    if (b) each(int64_t{s.rows} * out, [=] __device__(int64_t i) { y[i] = b[i % out]; });
+    if (b && s.rows && s.out)
+        FCI_LAUNCH(spread_kernel, dim3(blocks_for(s.out, 32), min(blocks_for(s.rows, 8), most_strips)), dim3(32, 8), 0,
+                   s.rows, s.out, b, y);
     device_gemm(Transpose::no, Transpose::yes, s.rows, s.out, s.in, 1.f, x, s.in, w, s.in, b ? 1.f : 0.f, y,
                 s.out); // (1)
 }
