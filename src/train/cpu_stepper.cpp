@@ -7,7 +7,6 @@
 namespace fci {
 namespace {
 
-constexpr int gradient_groups = 8;   // at most; more than that many threads do not help a step
 constexpr int tokens_per_tape = 512; // few enough that an op's operands stay in cache, enough for efficient products
 
 int sequences_per_tape(int length) { return std::max(1, tokens_per_tape / length); }
@@ -18,7 +17,7 @@ CpuStepper::CpuStepper(const Options& o, const Dataset& train, const std::vector
                        Numbers& numbers, Workers& workers)
     : options_(o), train_(train), infos_(infos), numbers_(numbers), workers_(workers) {
     const auto size = static_cast<int64_t>(numbers.parameters.size());
-    const int groups = std::min(gradient_groups, o.train.batch);
+    const int groups = std::min(most_groups, o.train.batch);
     grads_.assign(size * groups, 0.f);
     const auto bind = [&](float* grad) {
         ParameterBinder binder(numbers.parameters.data(), grad);

@@ -14,6 +14,8 @@ namespace fci {
 
 class CpuStepper final : public Stepper {
 public:
+    static constexpr int most_groups = 8; // of gradients; more than that many threads do not help a step
+
     // All stay where they are.
     CpuStepper(const Options&, const Dataset& train, const std::vector<ParameterInfo>&, Numbers&, Workers&);
 
