@@ -41,7 +41,7 @@ __global__ void gather_kernel(GpuSequences from, Place place_of, GpuBatch to) {
     }
 }
 
-// Several right positions a query: their places, each once, one query after the other. One block; a thread a query
+// Several correct positions a query: their places, each once, one query after the other. One block; a thread a query
 // counts, the counts are added up, then each fills in its own.
 template <class Place>
 __global__ void gather_right_kernel(GpuSequences from, Place place_of, GpuBatch to) {
@@ -55,7 +55,7 @@ __global__ void gather_right_kernel(GpuSequences from, Place place_of, GpuBatch 
         const auto each_place = [&](auto f) {
             int last = -1;
             for (int r = from.begin[source]; q < queries && r < from.begin[source + 1]; ++r) {
-                const int place = from.right[r] / from.place_length;
+                const int place = from.correct[r] / from.place_length;
                 if (place != last) f(last = place);
             }
         };
@@ -95,19 +95,19 @@ __global__ void count_kernel(GpuCount c) {
     }
     if (lane) return;
     int at_1 = 0, found = 0, wanted = 0;
-    if (c.picked) {
-        const int32_t* picked = c.picked + int64_t{q} * 2 * c.k;
+    if (c.chosen) {
+        const int32_t* chosen = c.chosen + int64_t{q} * 2 * c.k;
         const int begin = c.bounds ? c.bounds[q] : q, end = c.bounds ? c.bounds[q + 1] : q + 1;
         for (int r = begin; r < end; ++r) {
-            bool is_picked = false;
-            for (int i = 0; i < c.k; ++i) is_picked |= picked[i] == c.place[r];
-            ++wanted, found += is_picked, at_1 |= picked[0] == c.place[r];
+            bool is_chosen = false;
+            for (int i = 0; i < c.k; ++i) is_chosen |= chosen[i] == c.place[r];
+            ++wanted, found += is_chosen, at_1 |= chosen[0] == c.place[r];
         }
     }
     c.hits[q] = found > 0;
     c.hits[c.queries + q] = at_1;
     c.hits[2 * c.queries + q] = c.label && best == c.label[q];
-    c.hits[3 * c.queries + q] = c.picked && found == wanted;
+    c.hits[3 * c.queries + q] = c.chosen && found == wanted;
 }
 
 // The sum over a block, by halves: thread 0 gets it.
@@ -136,7 +136,7 @@ __global__ void tally_kernel(GpuSequences of, GpuCount c, int batch, GpuTest* te
     int sum[4];
     for (int kind = 0; kind < 4; ++kind) sum[kind] = sum_of_hits(c, kind, n, &counted[0]);
     if (threadIdx.x) return;
-    test->at_k += sum[0], test->at_1 += sum[1], test->right += sum[2], test->all += sum[3];
+    test->at_k += sum[0], test->at_1 += sum[1], test->correct += sum[2], test->all += sum[3];
     test->first += batch;
 }
 
@@ -167,7 +167,7 @@ __global__ void judge_kernel(GpuUpdate u, GpuLosses losses, GpuCount c, GpuStep*
     double squares = 0;
     for (int i = threadIdx.x; i < partials; i += threads) squares += partial[i];
     seen.grad_norm = sqrt(add_up(squares, &shared[0]));
-    seen.at_k = hits(0), seen.at_1 = hits(1), seen.right = hits(2), seen.all = hits(3);
+    seen.at_k = hits(0), seen.at_1 = hits(1), seen.correct = hits(2), seen.all = hits(3);
     if (threadIdx.x || step->stopped) return;
     log[step->next % log_size] = seen;
     if (!isfinite(seen.answer_loss + seen.routing_loss) || !isfinite(seen.grad_norm)) {

@@ -1,5 +1,5 @@
 // Dataset: what every task makes and the trainer eats. A sequence has `queries` query rows; each has one
-// right position (the router's target) and one right token (the answer); or, as hotpotqa, several right positions
+// correct position (the router's target) and one correct token (the answer); or, as hotpotqa, several correct positions
 // and no token.
 #pragma once
 #include <cstdint>
@@ -52,12 +52,12 @@ struct Dataset {
     std::vector<int32_t> answer; // (count, queries): the position that the router must choose
     std::vector<int32_t> label;  // (count, queries): the token to answer with; empty: there is none
 
-    // Of hotpotqa, else empty: every right position (`answer` is the first), and where sentences start.
-    PositionLists right = {}, starts = {};
-    int64_t left_out = 0, right_cut = 0; // examples, and right positions of the others, that the cut took away
+    // Of hotpotqa, else empty: every correct position (`answer` is the first), and where sentences start.
+    PositionLists correct = {}, starts = {};
+    int64_t left_out = 0, correct_cut = 0; // examples, and correct positions of the others, that the cut took away
 
     std::span<const int32_t> right_of(size_t query) const {
-        return right.empty() ? std::span(&answer[query], 1) : right[query];
+        return correct.empty() ? std::span(&answer[query], 1) : correct[query];
     }
 };
 

@@ -123,7 +123,7 @@ Description read_description(const std::string& path, TaskOptions* options) {
 } // namespace
 
 void save_dataset(const std::string& dir, const Dataset& data, const TaskOptions& options, uint64_t seed) {
-    check(data.right.empty(), "save_dataset: a folder holds one right position a query, and these data several");
+    check(data.correct.empty(), "save_dataset: a folder holds one right position a query, and these data several");
     std::error_code error;
     fs::create_directories(dir, error);
     if (error) fail(Exit::internal, "{}: the folder cannot be made: {}", dir, error.message());

@@ -15,7 +15,7 @@ constexpr int batch = 256; // sequences that are made before they are put togeth
 Dataset empty_dataset(const TaskOptions& o) {
     Dataset d;
     d.length = o.length, d.vocab = o.vocab;
-    d.right.begin = d.starts.begin = {0};
+    d.correct.begin = d.starts.begin = {0};
     return d;
 }
 
@@ -30,9 +30,9 @@ void append(Dataset& d, const HotpotSequence& s) {
         return;
     }
     d.tokens.insert(d.tokens.end(), s.tokens.begin(), s.tokens.end());
-    d.query.push_back(s.query), d.answer.push_back(s.right[0]);
-    append(d.right, s.right), append(d.starts, s.starts);
-    d.right_cut += s.right_cut;
+    d.query.push_back(s.query), d.answer.push_back(s.correct[0]);
+    append(d.correct, s.correct), append(d.starts, s.starts);
+    d.correct_cut += s.correct_cut;
     ++d.count;
 }
 
@@ -66,9 +66,9 @@ HotpotSequence hotpot_sequence(const HotpotExample& x, const TaskOptions& o) {
         const auto start = static_cast<int32_t>(s.tokens.size());
         if (add_words(x.sentences[i])) {
             s.starts.push_back(start), s.sentence.push_back(static_cast<int32_t>(i));
-            if (supporting) s.right.push_back(start);
+            if (supporting) s.correct.push_back(start);
         } else
-            s.right_cut += supporting && s.tokens.size() == length && has_words(x.sentences[i]);
+            s.correct_cut += supporting && s.tokens.size() == length && has_words(x.sentences[i]);
     }
     s.tokens.resize(length, text_pad);
     return s;

@@ -5,8 +5,8 @@
 //   position    0    1    2  ...  10   11   12   13    14  ...   31    32   ...           212            L-1
 //   token       in which town ... born? SEP the  grey marsh ...  1931. it   ...           oda   ...      PAD PAD
 //   role                                 q  start                      start            * start
-//                                                                                       right
-//   tokens (L)    query = q, the row of SEP       right = where supporting sentences start (*), `answer` the first
+//                                                                                       correct
+//   tokens (L)    query = q, the row of SEP       correct = where supporting sentences start (*), `answer` the first
 //
 // Law. Words: what stands between white space, lower-cased (core/words.h), punctuation and all: that a sentence has
 // ended can be read off its last word. Token of a word: 2 + FNV-1a(its UTF-8) mod (V-2), so two words may share one;
@@ -15,7 +15,7 @@
 // There is no answer token: a router is all that can learn here.
 //
 // What the cut takes away: a supporting sentence that starts at L or later cannot be found, and is counted in
-// Dataset::right_cut. An example of which none is left (or none was there) is left out, and counted in left_out.
+// Dataset::correct_cut. An example of which none is left (or none was there) is left out, and counted in left_out.
 // Generated examples (tasks/hotpot_world.h): sequence n is the n-th example of its stream that is not left out.
 #pragma once
 #include <span>
@@ -31,10 +31,10 @@ struct HotpotSequence {
     std::vector<int32_t> tokens;           // (L)
     int query = 0;                         // the row of SEP
     std::vector<int32_t> starts, sentence; // where sentences start, ascending; which each is
-    std::vector<int32_t> right;            // those of supporting ones
-    int right_cut = 0;                     // supporting sentences that start behind the cut
+    std::vector<int32_t> correct;          // those of supporting ones
+    int correct_cut = 0;                   // supporting sentences that start behind the cut
 
-    bool usable() const { return !right.empty(); }
+    bool usable() const { return !correct.empty(); }
 };
 
 // Options as resolve() has left them.

@@ -18,11 +18,11 @@ struct AnswerLaw {
 
 struct Task {
     const char* name;
-    const char* about;                 // in the help
+    const char* about;                         // in the help
     std::array<std::string_view, 12> own = {}; // keys of its options, besides task, length and vocab
-    int length = 0;                    // its own
+    int length = 0;                            // its own
     int (*vocab)(const TaskOptions&) = nullptr;
-    bool is_text = false; // kept as a file of examples; several places are right and nothing is answered
+    bool is_text = false; // kept as a file of examples; several places are correct and nothing is answered
 
     void (*require)(const TaskOptions&) = nullptr; // Exit::usage where no example can be made, saying what would fit
     Dataset (*generate)(const TaskOptions&, int count, uint64_t seed, Stream, Workers&,
@@ -31,7 +31,7 @@ struct Task {
     std::vector<std::pair<std::string, std::string>> (*idle)(const TaskOptions&) = nullptr;
     void (*simplify)(TaskOptions&) = nullptr; // what makes no difference gets its default; also if resolve() takes it
 
-    // Its law, where what fci generates has one in closed form. law_accuracy: percent right of one who draws a value
+    // Its law, where what fci generates has one in closed form. law_accuracy: percent correct of one who draws a value
     // from those in the context; accuracy: the same on a test set, of which no more than the options is known.
     std::optional<AnswerLaw> (*law)(const TaskOptions&) = nullptr; // nothing: these options have none
     double (*law_accuracy)(const TaskOptions&) = nullptr;

@@ -40,6 +40,11 @@ FCI_REFERENCES(cross_entropy)
 
 namespace {
 
+std::vector<void (*)(std::vector<OpCase>&)>& more() {
+    static std::vector<void (*)(std::vector<OpCase>&)> all;
+    return all;
+}
+
 std::vector<OpCase> make_table() {
     std::vector<OpCase> table;
     for (const LinearShape& s :
@@ -91,7 +96,6 @@ std::vector<OpCase> make_table() {
     table.push_back(query_attention_op<OpCase>(1, 3, 5, 3, 2));
     table.push_back(query_attention_op<OpCase>(2, block + 1, tile + 1, 2, 5));
     table.push_back(query_attention_op<OpCase>(1, 2 * block + 1, 3, 1, 2));
-    add_mixers(table);
     for (const RoutingShape& s :
          {RoutingShape{1, 1, 1, 1, 1}, {2, 7, 1, 6, 3}, {3, 5, 2, 8, 4}, {1, 9, 5, 4, 2}, {2, 17, 9, 6, 1}})
         table.push_back(routing_scores_op<OpCase>(s));
@@ -103,11 +107,13 @@ std::vector<OpCase> make_table() {
         table.push_back(gather_op<OpCase>(s));
     for (const CrossEntropyShape& s : {CrossEntropyShape{1, 1}, {3, 2}, {5, 17}, {2, 129}})
         for (const auto& [range, offset] : logits_to_try) table.push_back(cross_entropy_op<OpCase>(s, range, offset));
-    add_routing_cases(table);
+    for (const auto add : more()) add(table);
     return table;
 }
 
 } // namespace
+
+MoreRows::MoreRows(void (*add)(std::vector<OpCase>&)) { more().push_back(add); }
 
 const std::vector<OpCase>& op_table() {
     static const std::vector<OpCase> table = make_table();

@@ -166,8 +166,11 @@ std::string check_twin(const OpCase&);
 std::string check_node(const OpCase&, Device);
 
 const std::vector<OpCase>& op_table();
-void add_routing_cases(std::vector<OpCase>&);       // op_table_routing.cpp
-void add_mixers(std::vector<OpCase>& table);        // op_table_mixers.cpp
+// The rows of another file, which nothing else names: static const MoreRows rows([](std::vector<OpCase>& table) { ..
+// });
+struct MoreRows {
+    explicit MoreRows(void (*add)(std::vector<OpCase>&));
+};
 const OpCase& row_of(const std::string& beginning); // the first row whose name begins so, for tests that change a row
 
 } // namespace fci::test

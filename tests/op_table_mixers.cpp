@@ -20,7 +20,7 @@ FCI_REFERENCES(fourier)
 FCI_REFERENCES(causal_conv1d)
 FCI_REFERENCES(gated_scan)
 
-void add_mixers(std::vector<OpCase>& table) {
+static const MoreRows rows_of_this_file([](std::vector<OpCase>& table) {
     const int tile = AttentionShape::tile, reach = SparseShape::reach, rows = SparseShape::rows;
     for (const auto& [batch, time, heads, d_head] :
          {std::array{1, 1, 1, 1}, {2, 5, 3, 4}, {1, AttentionShape::rows + 1, 1, 17}, {1, tile + 1, 2, 5}})
@@ -60,6 +60,6 @@ void add_mixers(std::vector<OpCase>& table) {
                                     {2, chunk + 1, 5, 33, 2}})
         for (const Reversed& r : one) table.push_back(gated_scan_op<OpCase>(s, r));
     table.push_back(gated_scan_op<OpCase>({2, chunk + 3, 34, 16, 4}, {false, true}));
-}
+});
 
 } // namespace fci::test

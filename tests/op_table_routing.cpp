@@ -25,7 +25,7 @@ FCI_REFERENCE(budget_choose)
 FCI_REFERENCE(budget_gram)
 FCI_REFERENCE(budget_learn)
 
-void add_routing_cases(std::vector<OpCase>& table) {
+static const MoreRows rows_of_this_file([](std::vector<OpCase>& table) {
     for (const SegmentShape& s : {SegmentShape{1, 1, 1, 1}, {2, 12, 4, 3}, {3, 7, 1, 5}, {1, 5, 5, 2}, {2, 64, 16, 17}})
         for (const auto& [pool, name] : {std::pair{Pool::mean, "mean"}, {Pool::sum, "sum"}, {Pool::max, "max"}})
             table.push_back(segment_pool_op<OpCase>(s, pool, name));
@@ -46,11 +46,11 @@ void add_routing_cases(std::vector<OpCase>& table) {
             table.push_back(budget_choose_op<OpCase>(s, kind, fill));
     for (const BudgetShape& s : {BudgetShape{1, 1, 1, 1}, {3, 9, 4, 5}, {2, 40, 33, 17}, {1, 7, 7, 34}})
         table.push_back(budget_gram_op<OpCase>(s));
-    for (const BudgetLesson& s : {BudgetLesson{1, 1, 1}, {4, 3, 5}, {2, 1, 16}, {3, 2, 17}, {1, 5, 33}})
+    for (const BudgetLearnShape& s : {BudgetLearnShape{1, 1, 1}, {4, 3, 5}, {2, 1, 16}, {3, 2, 17}, {1, 5, 33}})
         for (int before : {0, 7}) table.push_back(budget_learn_op<OpCase>(s, before));
     for (const auto& [rows, classes, most] : {std::array{1, 1, 1}, {3, 2, 2}, {5, 17, 4}, {9, 17, 17}, {2, 129, 2}})
         for (const auto& [range, offset] : logits_to_try)
             table.push_back(set_cross_entropy_op<OpCase>({rows, classes}, most, range, offset));
-}
+});
 
 } // namespace fci::test

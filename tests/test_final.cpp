@@ -23,15 +23,15 @@ Options tiny(const std::string& representation, const std::string& router = "inv
 
 TEST_CASE("final test: strict hits, ties across the cut and neighbours, by hand", "[final]") {
     // Two chosen of five; the answer's place; scores
-    const auto look = [](std::vector<float> scores, std::vector<int32_t> picked, std::vector<int32_t> right) {
+    const auto look = [](std::vector<float> scores, std::vector<int32_t> chosen, std::vector<int32_t> correct) {
         std::vector<float> logits{1, 0};
-        const auto places = static_cast<int32_t>(right.size());
+        const auto places = static_cast<int32_t>(correct.size());
         std::vector<int32_t> bounds{0, places};
         Model::Output out;
-        out.scores = {scores.data(), nullptr, {1, 1, 5}}, out.picked = {picked.data(), {1, 1, 4}};
+        out.scores = {scores.data(), nullptr, {1, 1, 5}}, out.chosen = {chosen.data(), {1, 1, 4}};
         out.logits = {logits.data(), nullptr, {1, 2}};
         Batch b;
-        b.query.shape = {1, 1}, b.place = {right.data(), {places}};
+        b.query.shape = {1, 1}, b.place = {correct.data(), {places}};
         if (places > 1) b.bounds = {bounds.data(), {2}};
         const Counts c = count(out, b, 2, true), plain = count(out, b, 2);
         CHECK(plain.compared + plain.neighbours + plain.strict + plain.tied == 0);
@@ -50,7 +50,7 @@ TEST_CASE("final test: strict hits, ties across the cut and neighbours, by hand"
     CHECK(look({4, 4, 3, 2, 1}, {0, 1, 1, 2}, {1}) == "110 1");    // a tie within the chosen decides nothing
     CHECK(look({5, 4, 3, 3, 1}, {0, 1, 1, 2}, {2}) == "000 1");    // nor one below the cut
     CHECK(look({1, 1, 1, 1, 1}, {0, 1, 1, 2}, {4}) == "001 0");    // a mean's
-    CHECK(look({5, 4, 4, 2, 1}, {0, 1, 1, 2}, {0, 2}) == "110 1"); // of several right ones the best counts
+    CHECK(look({5, 4, 4, 2, 1}, {0, 1, 1, 2}, {0, 2}) == "110 1"); // of several correct ones the best counts
     CHECK(look({5, 4, 4, 2, 1}, {0, 1, 1, 2}, {2, 3}) == "001 1");
 }
 
@@ -93,7 +93,7 @@ TEST_CASE("final test: it counts as an evaluation does, and leaves the model as 
         }
         trainer.set_test_set(*final_test_set(o, trainer.workers()), o.task, "final");
         const Counts same = trainer.evaluate();
-        CHECK((same.at_k == closely.at_k && same.at_1 == closely.at_1 && same.right == closely.right));
+        CHECK((same.at_k == closely.at_k && same.at_1 == closely.at_1 && same.correct == closely.correct));
     }
 }
 

@@ -171,12 +171,12 @@ std::string council_differences(const std::string& router, const SafetensorsFile
     const auto route = [&](Tape& on) {
         return parts.router.route(on, h.tensor, gather(on, h.tensor, rows), rows, top_k_of_golden);
     };
-    const auto [scores, picked, chosen] = route(tape);
+    const auto [scores, chosen, seen] = route(tape);
     std::string wrong;
-    if (!std::equal(expected.begin(), expected.end(), chosen.data)) wrong += "output/chosen differs\n";
-    if (!std::equal(expected.begin(), expected.end(), route(forward_only).chosen.data)) // of rank1 without scores
+    if (!std::equal(expected.begin(), expected.end(), seen.data)) wrong += "output/chosen differs\n";
+    if (!std::equal(expected.begin(), expected.end(), route(forward_only).seen.data)) // of rank1 without scores
         wrong += "output/chosen at inference differs\n";
-    const Tensor u_q = parts.council(tape, h.tensor, gather(tape, h.tensor, rows), chosen);
+    const Tensor u_q = parts.council(tape, h.tensor, gather(tape, h.tensor, rows), seen);
     const Tensor logits = parts.head(tape, parts.head_norm(tape, u_q));
     const std::vector<float> loss = losses_and_backward(tape, logits, scores, {label.data(), {2}}, {answer.data(), {2}},
                                                         numbers<float>(file, "input/routing_weight")[0]);

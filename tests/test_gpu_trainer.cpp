@@ -116,7 +116,7 @@ TEST_CASE("on the GPU the final test counts what its evaluation counts", "[gpu]"
         trainer.set_test_set(*final_test_set(o, trainer.workers()), o.task, "final");
         const Counts counted = trainer.evaluate(); // by the kernel
         CHECK(counted.queries == final.queries);
-        CHECK((counted.at_k == final.at_k && counted.at_1 == final.at_1 && counted.right == final.right));
+        CHECK((counted.at_k == final.at_k && counted.at_1 == final.at_1 && counted.correct == final.correct));
     }
 }
 

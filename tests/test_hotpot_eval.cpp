@@ -124,7 +124,7 @@ TEST_CASE("hotpotqa: chance is the mean over all choices", "[hotpot]") {
                 const int N = static_cast<int>(f.begins.size()) - 1, chosen = static_cast<int>(f.chosen.size());
                 REQUIRE(chosen == std::min(k, N));
                 const HotpotMeasure m = measure_hotpot(x, f);
-                const int G = static_cast<int>(f.right.size());
+                const int G = static_cast<int>(f.correct.size());
                 INFO(unit << " " << N << " units, " << G << " right, k " << k);
                 CHECK(m.chance[0] == Approx(1 - choose(N - G, chosen) / choose(N, chosen)));
                 CHECK(m.chance[1] == Approx(choose(N - G, chosen - G) / choose(N, chosen)).margin(1e-12));
@@ -169,13 +169,13 @@ TEST_CASE("hotpotqa: chance is a number where the choices are more than a double
 
 TEST_CASE("hotpotqa: measures as the official evaluation has them", "[hotpot]") {
     // Facts: sentences 1, 3, 5 and one that is not there. Paragraphs 0 and 2 chosen: sentences 0 1 2 4 5, two of them
-    // right.
+    // correct.
     const HotpotFile file = parsed("[" +
                                    example(R"([["T",["a","b","c"]],["U",["d"]],["V",["e","f"]]])",
                                            R"([["T",1],["T",1],["U",0],["V",1],["V",7]])") +
                                    "]");
     HotpotFound f;
-    f.begins = {0, 3, 4, 6}, f.chosen = {0, 2}, f.right = {0, 1, 2};
+    f.begins = {0, 3, 4, 6}, f.chosen = {0, 2}, f.correct = {0, 1, 2};
     const std::array<double, 7> v = measure_hotpot(file.examples[0], f).value;
     CHECK(v[0] == 1);
     CHECK(v[1] == 0);

@@ -36,8 +36,8 @@ Dataset made_text(const TaskOptions& o, int count, int threads = 2, uint64_t see
 
 bool equal(const Dataset& a, const Dataset& b) {
     return a.count == b.count && a.tokens == b.tokens && a.query == b.query && a.answer == b.answer &&
-           a.right.begin == b.right.begin && a.right.at == b.right.at && a.starts.begin == b.starts.begin &&
-           a.starts.at == b.starts.at && a.left_out == b.left_out && a.right_cut == b.right_cut;
+           a.correct.begin == b.correct.begin && a.correct.at == b.correct.at && a.starts.begin == b.starts.begin &&
+           a.starts.at == b.starts.at && a.left_out == b.left_out && a.correct_cut == b.correct_cut;
 }
 
 Options tiny_text(int length = 64) {
@@ -67,8 +67,8 @@ TEST_CASE("hotpot text: the layout by hand; words have the same tokens on every 
     CHECK(s.query == 3);
     CHECK(s.starts == std::vector<int32_t>{4, 6, 9, 11});
     CHECK(s.sentence == std::vector<int32_t>{0, 1, 2, 4}); // sentence 3 has no words
-    CHECK(s.right == std::vector<int32_t>{6, 9, 11});
-    CHECK(s.right_cut == 0);
+    CHECK(s.correct == std::vector<int32_t>{6, 9, 11});
+    CHECK(s.correct_cut == 0);
     CHECK(hotpot_sequence(x, text_options(20, 100)).tokens[3] == text_separator);
     CHECK(hotpot_sequence(x, text_options(20, 100)).tokens[5] == 19); // "river."
 }
@@ -82,24 +82,24 @@ TEST_CASE("hotpot text: what the cut takes away is counted", "[hotpot][tasks]") 
         REQUIRE(s.tokens.size() == static_cast<size_t>(length));
         CHECK(std::equal(s.tokens.begin(), s.tokens.end(), whole.tokens.begin()));
         std::vector<int32_t> left;
-        for (const int32_t p : whole.right)
+        for (const int32_t p : whole.correct)
             if (p < length) left.push_back(p);
-        CHECK(s.right == left);
-        CHECK(s.right_cut == static_cast<int>(whole.right.size() - left.size()));
+        CHECK(s.correct == left);
+        CHECK(s.correct_cut == static_cast<int>(whole.correct.size() - left.size()));
         CHECK(s.usable() == (length > 6));
     }
     Workers one(1);
     const std::vector<HotpotExample> examples = made(60);
     const TaskOptions o = text_options(100);
     const Dataset d = hotpot_dataset(examples, o, "test", one);
-    int64_t right = 0;
+    int64_t correct = 0;
     for (const HotpotExample& e : examples) {
         const HotpotSequence s = hotpot_sequence(e, o);
-        if (s.usable()) right += static_cast<int64_t>(e.supporting.size());
+        if (s.usable()) correct += static_cast<int64_t>(e.supporting.size());
     }
     CHECK(d.left_out > 0);
     CHECK(d.count + d.left_out == 60);
-    CHECK(static_cast<int64_t>(d.right.at.size()) + d.right_cut == right);
+    CHECK(static_cast<int64_t>(d.correct.at.size()) + d.correct_cut == correct);
     expect_error(error_of([&] { hotpot_dataset(examples, text_options(3), "test", one); }), Exit::bad_data,
                  "test: none of its 60 examples has a supporting sentence that starts before --length 3");
     expect_error(error_of([&] { made_text(text_options(3), 4); }), Exit::usage, "--length 3: of ");
@@ -119,16 +119,16 @@ TEST_CASE("hotpot text: every right position starts a supporting sentence, and o
         CHECK(s.query == at++);
         CHECK(s.tokens[s.query] == text_separator);
         CHECK(std::count(s.tokens.begin(), s.tokens.end(), text_separator) == 1);
-        std::vector<int32_t> starts, right;
+        std::vector<int32_t> starts, correct;
         for (uint32_t i = 0; i < x.sentences.size(); ++i) {
             if (at < o.length) {
                 starts.push_back(at);
-                if (std::binary_search(x.supporting.begin(), x.supporting.end(), i)) right.push_back(at);
+                if (std::binary_search(x.supporting.begin(), x.supporting.end(), i)) correct.push_back(at);
             }
             at += words(x.sentences[i]);
         }
         CHECK(s.starts == starts);
-        CHECK(s.right == right);
+        CHECK(s.correct == correct);
         CHECK(std::count(s.tokens.begin(), s.tokens.end(), text_pad) == std::max(0, o.length - at));
     }
 }
@@ -143,7 +143,7 @@ TEST_CASE("hotpot text: generated data are the same for any number of threads, a
     CHECK(equal(d, made_text(o, 300, 1)));
     CHECK(equal(d, made_text(o, 300, 4)));
     CHECK_FALSE(equal(d, made_text(o, 300, 2, 2)));
-    for (size_t i = 0; i < 300; ++i) CHECK(d.answer[i] == d.right[i][0]);
+    for (size_t i = 0; i < 300; ++i) CHECK(d.answer[i] == d.correct[i][0]);
 
     const Scratch scratch; // the examples that it took, by way of a file
     Workers workers(2);
@@ -165,7 +165,7 @@ TEST_CASE("hotpot text: generated data are the same for any number of threads, a
 TEST_CASE("hotpot text: chance is what enumeration gives", "[hotpot][trainer]") {
     Dataset d; // 3 queries of 12 positions
     d.count = 3, d.length = 12, d.vocab = 8, d.tokens.resize(36), d.query = {0, 1, 2};
-    d.right = {{0, 2, 3, 6}, {3, 7, 5, 2, 4, 9}}, d.starts = {{0, 5, 9, 12}, {1, 3, 5, 7, 9, 3, 5, 8, 10, 2, 4, 9}};
+    d.correct = {{0, 2, 3, 6}, {3, 7, 5, 2, 4, 9}}, d.starts = {{0, 5, 9, 12}, {1, 3, 5, 7, 9, 3, 5, 8, 10, 2, 4, 9}};
     d.answer = {3, 5, 2};
     const TaskOptions o = text_options(12);
     for (const int place_length : {1, 3})
@@ -173,14 +173,14 @@ TEST_CASE("hotpot text: chance is what enumeration gives", "[hotpot][trainer]") 
             INFO("k " << k << " places of " << place_length);
             double some = 0, all = 0, anywhere = 0;
             for (int q = 0; q < 3; ++q) {
-                unsigned starts = 0, right = 0;
+                unsigned starts = 0, correct = 0;
                 for (const int p : d.starts[q]) starts |= 1u << p / place_length;
-                for (const int p : d.right[q]) right |= 1u << p / place_length;
+                for (const int p : d.correct[q]) correct |= 1u << p / place_length;
                 double ways = 0, hits = 0, whole = 0, all_ways = 0, all_hits = 0;
                 for (unsigned chosen = 0; chosen < 1u << 12 / place_length; ++chosen) {
-                    if (std::popcount(chosen) == k) ++all_ways, all_hits += (chosen & right) != 0;
+                    if (std::popcount(chosen) == k) ++all_ways, all_hits += (chosen & correct) != 0;
                     if (std::popcount(chosen) != std::min(k, std::popcount(starts)) || (chosen & ~starts)) continue;
-                    ++ways, hits += (chosen & right) != 0, whole += (chosen & right) == right;
+                    ++ways, hits += (chosen & correct) != 0, whole += (chosen & correct) == correct;
                 }
                 some += hits / ways / 3, all += whole / ways / 3, anywhere += all_hits / all_ways / 3;
             }
@@ -192,14 +192,14 @@ TEST_CASE("hotpot text: chance is what enumeration gives", "[hotpot][trainer]") 
             CHECK(c.accuracy == 0);
         }
 
-    // Fitted rules. Sentence number 1 is right in all three; no position, from the start or the query, in more than
+    // Fitted rules. Sentence number 1 is correct in all three; no position, from the start or the query, in more than
     // one.
-    d.right = {{0, 1, 2, 3}, {3, 5, 4}}, d.answer = {3, 5, 4}, d.query = {0, 1, 3};
+    d.correct = {{0, 1, 2, 3}, {3, 5, 4}}, d.answer = {3, 5, 4}, d.query = {0, 1, 3};
     CHECK(fit_chance(o, d, d, 1).at_k == 100);
     CHECK(fit_chance(o, d, d, 1).all == 100);
     // Where that does not hold, to draw a sentence's start is better: the highest counts.
     Dataset other = d;
-    other.right.at = {9, 10, 9}, other.answer = other.right.at;
+    other.correct.at = {9, 10, 9}, other.answer = other.correct.at;
     const Chance c = fit_chance(o, d, other, 1);
     CHECK(c.at_k == Approx(100 * (1 / 5. + 1 / 4. + 1 / 3.) / 3));
     CHECK(c.at_k == c.at_1);
@@ -227,7 +227,7 @@ TEST_CASE("hotpot text: a router learns a small batch by heart, and the answer l
         CHECK(c.at_k == 16);
         CHECK(c.at_1 == 16);
         CHECK(c.all <= c.at_k);
-        CHECK(c.right == 0);
+        CHECK(c.correct == 0);
         CHECK(s.routing_loss < 0.05);
     }
 }
@@ -242,14 +242,15 @@ TEST_CASE("hotpot text: all right positions are asked for, not one of them", "[h
     int64_t some = 0, first = 0, all = 0, longest = 0;
     for (int i = 0; i < test.count; ++i) {
         const Trainer::Look look = trainer.look(test, i);
-        REQUIRE(look.picked.size() == 4);
-        const auto picked = [&](int32_t p) {
-            return std::find(look.picked.begin(), look.picked.end(), p) != look.picked.end();
+        REQUIRE(look.chosen.size() == 4);
+        const auto is_chosen = [&](int32_t p) {
+            return std::find(look.chosen.begin(), look.chosen.end(), p) != look.chosen.end();
         };
-        const auto right = test.right[i];
-        some += std::any_of(right.begin(), right.end(), picked), all += std::all_of(right.begin(), right.end(), picked);
-        first += std::find(right.begin(), right.end(), look.picked[0]) != right.end();
-        longest = std::max<int64_t>(longest, static_cast<int64_t>(right.size()));
+        const auto correct = test.correct[i];
+        some += std::any_of(correct.begin(), correct.end(), is_chosen),
+            all += std::all_of(correct.begin(), correct.end(), is_chosen);
+        first += std::find(correct.begin(), correct.end(), look.chosen[0]) != correct.end();
+        longest = std::max<int64_t>(longest, static_cast<int64_t>(correct.size()));
     }
     CHECK(longest > 1);
     CHECK(c.at_k == some);
@@ -278,15 +279,15 @@ TEST_CASE("hotpot text: training and test sets from files", "[hotpot][trainer]")
     CHECK(equal(of_test.test, of_both.test));
     // Held out: the last of the file.
     for (int i = 0; i < 6; ++i) {
-        const auto a = of_split.test.right[i], b = of_both.train.right[24 + i];
+        const auto a = of_split.test.correct[i], b = of_both.train.correct[24 + i];
         CHECK(std::equal(a.begin(), a.end(), b.begin(), b.end()));
         const auto c = of_split.test.starts[i], d = of_both.train.starts[24 + i];
         CHECK(std::equal(c.begin(), c.end(), d.begin(), d.end()));
     }
-    CHECK(of_split.train.right.begin.size() == 25);
+    CHECK(of_split.train.correct.begin.size() == 25);
     CHECK(hash_of(of_split.train, of_split.test) != hash_of(of_both.train, of_both.test));
     Dataset moved = of_both.train;
-    moved.right.at.back() += 1; // what is right counts in the hash
+    moved.correct.at.back() += 1; // what is correct counts in the hash
     CHECK(hash_of(moved, of_both.test) != hash_of(of_both.train, of_both.test));
 
     Options few = both;

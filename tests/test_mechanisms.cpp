@@ -111,9 +111,9 @@ TEST_CASE("segment router: 16 places, the council sees all of the chosen ones", 
         const auto out = (*b.model)(b.tape, {tokens.data(), {2, 32}}, {rows.data(), {2, 1}});
         CHECK(b.model->place_length() == 2);
         REQUIRE(out.scores.shape == Shape{2, 1, 16});
-        REQUIRE(out.chosen.shape == Shape{2, 1, 4});
+        REQUIRE(out.seen.shape == Shape{2, 1, 4});
         for (int s = 0; s < 2; ++s)
-            for (int i = 0; i < 4; ++i) CHECK(out.chosen.data[s * 4 + i] == out.picked.data[s * 4 + i / 2] * 2 + i % 2);
+            for (int i = 0; i < 4; ++i) CHECK(out.seen.data[s * 4 + i] == out.chosen.data[s * 4 + i / 2] * 2 + i % 2);
     }
 }
 
@@ -303,7 +303,7 @@ TEST_CASE("budgeted attention: the bandit is ridge regression on the drop of the
     const Tensor features{x.data(), nullptr, {1, 4, d}};
     const std::vector<int32_t> first{0, 2}, second{1, 3};
     Arena arena;
-    Budget::Experience seen(arena, {2, 1, d});
+    Budget::Observations seen(arena, {2, 1, d});
     seen.set(0, features, {first.data(), {1, 2}});
     seen.set(1, features, {second.data(), {1, 2}});
     const float loss[] = {5, 2}; // the first has nothing to compare with: reward 0; the second is 3 below the mean
@@ -340,7 +340,7 @@ TEST_CASE("global mean: all positions alike, unless each keeps its own", "[repre
         const auto same = std::all_of(out.scores.data, out.scores.data + 32,
                                       [&](float s) { return std::abs(s - out.scores.data[0]) < 1e-7; });
         CHECK(same == !residual);
-        if (!residual) CHECK(out.picked.data[0] == 0); // a tie goes to the lowest
+        if (!residual) CHECK(out.chosen.data[0] == 0); // a tie goes to the lowest
     }
 }
 

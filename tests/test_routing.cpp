@@ -225,7 +225,7 @@ TEST_CASE("index: the same bits for any number of threads, and LinUCB is OFUL", 
         CHECK((one.chance.at_k == two.chance.at_k && one.chance.at_1 == two.chance.at_1));
         CHECK(one.extra == two.extra);
         CHECK(one.data_hash == two.data_hash);
-        CHECK(one.counts.right == 0);
+        CHECK(one.counts.correct == 0);
     }
     const IndexOutcome linucb = run_index(tiny("linucb")), oful = run_index(tiny("oful"));
     CHECK(linucb.counts.at_1 == oful.counts.at_1);

@@ -63,7 +63,7 @@ Options tiny(const std::string& representation, const std::string& router = "inv
     return o;
 }
 
-// The same on text, with several right positions of a number that differs.
+// The same on text, with several correct positions of a number that differs.
 Options tiny_text(const std::string& representation, const std::string& router = "investigator") {
     Options o = tiny(representation, router);
     o.task = {};
@@ -153,7 +153,7 @@ TEST_CASE("trainer: the same bits on every run and for any number of threads", "
             CHECK(after(again, 4) == expected);
             const Counts c = again.evaluate();
             CHECK((c.queries == counts.queries && c.at_k == counts.at_k && c.at_1 == counts.at_1 &&
-                   c.right == counts.right));
+                   c.correct == counts.correct));
         }
     }
 }
@@ -226,7 +226,7 @@ TEST_CASE("trainer: every representation learns one batch by heart", "[trainer]"
         while (trainer.steps_done() < trainer.steps_total()) last = trainer.step();
         CHECK(last.loss < 0.1);
         CHECK(last.counts.at_k == (router == "none" ? 0 : 8));
-        CHECK(last.counts.right == 8);
+        CHECK(last.counts.correct == 8);
     };
     const std::vector<const char*> mixing{"transformer:1",
                                           "causal-transformer:1",

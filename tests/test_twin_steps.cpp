@@ -49,7 +49,7 @@ struct Side {
 struct Step {
     std::vector<ParameterInfo> infos;
     std::vector<float> scores, logits, losses, grad;
-    std::vector<int32_t> picked, chosen;
+    std::vector<int32_t> chosen, seen;
 };
 
 constexpr int vocab = 40, length = 32, batch = 2, queries = 2;
@@ -92,7 +92,7 @@ Step step_on(Device device, const ModelOptions& o, Loss loss = Loss::routing_and
         const Model::Output out = model(tape, tokens, query);
         if (out.scores) {
             add_loss(out.scores);
-            step.scores = side.out(out.scores), step.picked = side.out(out.picked), step.chosen = side.out(out.chosen);
+            step.scores = side.out(out.scores), step.chosen = side.out(out.chosen), step.seen = side.out(out.seen);
         }
         add_loss(out.logits);
         step.logits = side.out(out.logits);
@@ -125,8 +125,8 @@ void compare(const ModelOptions& o, Loss loss = Loss::routing_and_answer) {
     CHECK(close(cpu.scores, gpu.scores));
     CHECK(close(cpu.logits, gpu.logits));
     CHECK(close(cpu.losses, gpu.losses));
-    CHECK(cpu.picked == gpu.picked);
     CHECK(cpu.chosen == gpu.chosen);
+    CHECK(cpu.seen == gpu.seen);
     for (const ParameterInfo& p : cpu.infos) {
         INFO(p.name);
         const float* expected = cpu.grad.data() + p.offset;
@@ -153,16 +153,16 @@ TEST_CASE("twins: arrays of positions", "[twin]") {
         CHECK(gpu.out(cycle(gpu.tape, {n}, period)) == cpu.out(cycle(cpu.tape, {n}, period)));
     }
     for (const auto& [rows, k, size] : {std::array{1, 1, 1}, {3, 2, 5}, {40, 3, 4}}) {
-        std::vector<int32_t> picked(2 * rows * 2 * k);
-        for (size_t i = 0; i < picked.size(); ++i) picked[i] = static_cast<int32_t>(i * 5 % 16);
+        std::vector<int32_t> chosen(2 * rows * 2 * k);
+        for (size_t i = 0; i < chosen.size(); ++i) chosen[i] = static_cast<int32_t>(i * 5 % 16);
         std::vector<int32_t> places[2];
         for (const Device device : {Device::cpu, Device::cuda}) {
             Side side(device);
-            const IntTensor of{side.in(picked), {2, rows, 2 * k}};
+            const IntTensor of{side.in(chosen), {2, rows, 2 * k}};
             places[device == Device::cuda] = side.out(expand_places(side.tape, of, size));
         }
         CHECK(places[0] == places[1]);
-        CHECK(places[0][size - 1] == picked[0] * size + size - 1);
+        CHECK(places[0][size - 1] == chosen[0] * size + size - 1);
     }
 }
 
@@ -192,23 +192,23 @@ TEST_CASE("twins: the root of the tape, with and without a factor on the device"
 
 TEST_CASE("twins: the right places of a batch, each once, for more queries than threads", "[twin]") {
     const int count = 3, queries = 200, length = 12, place_length = 3, first = 1, batch = 3; // one more than there are
-    std::vector<int32_t> begin{0}, right, places, bounds{0};
+    std::vector<int32_t> begin{0}, correct, places, bounds{0};
     for (int q = 0; q < count * queries; ++q) {
-        for (int at = q % 5; at < length; at += 1 + q % 7) right.push_back(at);
-        begin.push_back(static_cast<int32_t>(right.size()));
+        for (int at = q % 5; at < length; at += 1 + q % 7) correct.push_back(at);
+        begin.push_back(static_cast<int32_t>(correct.size()));
     }
     for (int i = first; i < first + batch; ++i)
         for (int q = std::min(i, count - 1) * queries, end = q + queries; q < end; ++q) {
             for (int r = begin[q]; r < begin[q + 1]; ++r)
-                if (r == begin[q] || right[r] / place_length != places.back())
-                    places.push_back(right[r] / place_length);
+                if (r == begin[q] || correct[r] / place_length != places.back())
+                    places.push_back(correct[r] / place_length);
             bounds.push_back(static_cast<int32_t>(places.size()));
         }
     Side gpu(Device::cuda);
     GpuSequences from{};
     from.tokens = gpu.in(std::vector<int32_t>(count * length)),
     from.query = gpu.in(std::vector<int32_t>(count * queries));
-    from.begin = gpu.in(begin), from.right = gpu.in(right);
+    from.begin = gpu.in(begin), from.correct = gpu.in(correct);
     from.count = count, from.length = length, from.queries = queries, from.place_length = place_length;
     GpuBatch to{};
     to.tokens = gpu.arena.array<int32_t>(batch * length), to.query = gpu.arena.array<int32_t>(batch * queries);
@@ -242,7 +242,7 @@ TEST_CASE("twins: a test counts each sequence once, also where its last batch is
         const GpuTest t = gpu.out(test, 1)[0];
         INFO(count << " sequences");
         CHECK(t.first == first);
-        CHECK((t.at_k == expected[0] && t.at_1 == expected[1] && t.right == expected[2] && t.all == expected[3]));
+        CHECK((t.at_k == expected[0] && t.at_1 == expected[1] && t.correct == expected[2] && t.all == expected[3]));
     }
 }
 

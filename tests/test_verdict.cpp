@@ -29,14 +29,14 @@ TEST_CASE("verdicts: the paper's notation", "[study]") {
 }
 
 TEST_CASE("verdicts: mean, standard deviation and interval over seeds", "[study]") {
-    const Ours three = summarise({90, 92, 94}, 1000);
+    const Summary three = summarise({90, 92, 94}, 1000);
     CHECK(three.seeds == 3);
     CHECK(three.mean == Approx(92));
     CHECK(three.sd == Approx(2));
     const double p = 922.0 / 1004, sampling = 196 * 196 * p * (1 - p) / 1000;
     CHECK(three.half_width == Approx(std::sqrt(4.303 * 4.303 * 4 / 3 + sampling)));
     CHECK(three.half_90 == Approx(std::sqrt(2.920 * 2.920 * 4 / 3 + sampling * 1.645 * 1.645 / (1.96 * 1.96))));
-    const Ours one = summarise({100}, 1000);
+    const Summary one = summarise({100}, 1000);
     CHECK(one.sd == 0);
     CHECK(one.half_width == Approx(196 * std::sqrt(1002.0 / 1004 * (2.0 / 1004) / 1000)));
     CHECK(summarise({5, 7}, 0).half_width == Approx(12.706 * std::sqrt(2) / std::sqrt(2)));
@@ -50,14 +50,14 @@ TEST_CASE("verdicts: mean, standard deviation and interval over seeds", "[study]
 TEST_CASE("verdicts: each of their rules on both sides", "[study]") {
     // half: of the 90% interval; that of 95% is a fifth wider
     const auto of = [](double mean, double half, std::optional<double> chance = {}, std::optional<double> papers = {}) {
-        Ours o;
+        Summary o;
         o.seeds = 3, o.mean = mean, o.half_90 = half, o.half_width = 1.2 * half;
         o.chance = chance, o.paper_chance = papers;
         return o;
     };
     const struct {
         std::string quantity, paper;
-        Ours ours;
+        Summary ours;
         Verdict verdict;
     } cases[] = {
         {"routing", "99.1", of(97.1, 0), Verdict::reproduced}, // within 2 points, exactly
@@ -72,7 +72,7 @@ TEST_CASE("verdicts: each of their rules on both sides", "[study]") {
         {"accuracy", "50", of(54, 1.1), Verdict::inconclusive},
         {"accuracy", "50", of(56, 0.8), Verdict::differs},
         {"routing", "99.9", of(96, 0.1), Verdict::differs}, // both high is not the same
-        // Ours at our chance, the paper's at its own, however far these are from each other.
+        // Summary at our chance, the paper's at its own, however far these are from each other.
         {"routing", "1.2", of(7, 0.5, 6.75, 1.6), Verdict::at_chance},
         {"routing", "1.2", of(9, 0.7, 6.75, 1.6), Verdict::at_chance},    // up to 3 points, interval included
         {"routing", "1.2", of(9, 0.8, 6.75, 1.6), Verdict::differs},      // beyond
@@ -114,9 +114,9 @@ TEST_CASE("verdicts: each of their rules on both sides", "[study]") {
     }
 
     const PaperValue high = *parse_paper("99");
-    const auto verdict = [&](const Ours& o) { return verdict_text(judge("routing", high, o), o); };
+    const auto verdict = [&](const Summary& o) { return verdict_text(judge("routing", high, o), o); };
     SECTION("fewer than 3 seeds are provisional") {
-        Ours o = of(99, 0.5);
+        Summary o = of(99, 0.5);
         CHECK(verdict(o) == "reproduced");
         o.seeds = 2;
         CHECK(verdict(o) == "provisional: reproduced");
@@ -127,7 +127,7 @@ TEST_CASE("verdicts: each of their rules on both sides", "[study]") {
         CHECK(verdict({}) == "not run");
     }
     SECTION("no transition in any seed, or in some") {
-        Ours o = of(0, 0);
+        Summary o = of(0, 0);
         o.seeds = 0, o.without = 3, o.converged = 0;
         CHECK(judge("transition_epoch", *parse_paper("5"), o) == Verdict::differs);
         o = of(5, 0);
@@ -135,7 +135,7 @@ TEST_CASE("verdicts: each of their rules on both sides", "[study]") {
         CHECK(judge("transition_epoch", *parse_paper("5"), o) == Verdict::some_seeds);
     }
     SECTION("where some seeds converge, five are wanted") {
-        Ours o = of(60, 40);
+        Summary o = of(60, 40);
         for (const int converged : {0, 3}) { // none and all of three: the ordinary rules
             o.converged = converged;
             CHECK(verdict(o) == "inconclusive");
@@ -148,7 +148,7 @@ TEST_CASE("verdicts: each of their rules on both sides", "[study]") {
         CHECK(verdict(o) == "tie");
     }
     SECTION("a score made by ties alone, and controls that fail, come before what the score is") {
-        Ours o = of(99, 0.5, 98, 98);
+        Summary o = of(99, 0.5, 98, 98);
         o.tie = true;
         CHECK(verdict(o) == "tie");
         o.tested = false;

@@ -15,7 +15,7 @@
 namespace fci::cuda {
 namespace {
 
-constexpr int threads = 256, warps = threads / 32, tile = BudgetLesson::tile;
+constexpr int threads = 256, warps = threads / 32, tile = BudgetLearnShape::tile;
 
 __global__ void bounds_kernel(int64_t rows, int d, const float* x, const float* z, const float* theta, float* bound) {
     const int64_t r = int64_t{blockIdx.x} * warps + threadIdx.x / 32;
@@ -64,7 +64,7 @@ __global__ void choose_kernel(BudgetShape s, const float* bound, int32_t* chosen
 }
 
 // A thread a number of A. Beyond d `a` is the identity, which the inverse leaves alone.
-__global__ void add_grams_kernel(BudgetLesson s, const float* gram, float* A, double* a, const int* skip) {
+__global__ void add_grams_kernel(BudgetLearnShape s, const float* gram, float* A, double* a, const int* skip) {
     const int64_t i = int64_t{blockIdx.x} * threads + threadIdx.x, n = s.padded(), squares = int64_t{s.d} * s.d;
     if (i >= n * n) return;
     const int64_t r = i / n, k = i % n, at = r * s.d + k;
@@ -78,7 +78,7 @@ __global__ void add_grams_kernel(BudgetLesson s, const float* gram, float* A, do
 }
 
 // One block. reward: first the sequences' losses, then l' - l.
-__global__ void add_rewards_kernel(BudgetLesson s, const float* sum, const float* loss, BudgetNumbers<float> to,
+__global__ void add_rewards_kernel(BudgetLearnShape s, const float* sum, const float* loss, BudgetNumbers<float> to,
                                    double* c, double* reward, const int* skip) {
     const bool learns = !skip || !*skip;
     for (int b = threadIdx.x; b < s.batch; b += threads) {
@@ -141,7 +141,7 @@ __global__ void eliminate_kernel(int n, int k, const double* in, double* out) {
 }
 
 // A warp a row.
-__global__ void theta_kernel(BudgetLesson s, const double* a, const double* c, BudgetNumbers<float> to,
+__global__ void theta_kernel(BudgetLearnShape s, const double* a, const double* c, BudgetNumbers<float> to,
                              const int* skip) {
     const int64_t r = int64_t{blockIdx.x} * warps + threadIdx.x / 32;
     if (r >= s.d || (skip && *skip)) return;
@@ -180,7 +180,7 @@ void budget_gram(BudgetShape s, const float* x, const int32_t* chosen, float* gr
                         of_sequence, 0.f, gram, d, int64_t{d} * d); // (3)
 }
 
-void budget_learn(BudgetLesson s, const float* gram, const float* sum, const float* loss, BudgetNumbers<float> to,
+void budget_learn(BudgetLearnShape s, const float* gram, const float* sum, const float* loss, BudgetNumbers<float> to,
                   const int* skip) {
     const int n = s.padded();
     const int64_t squares = int64_t{n} * n;

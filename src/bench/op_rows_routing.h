@@ -152,7 +152,7 @@ Op budget_gram_op(BudgetShape s) {
 
 // From `before` losses with the mean 1/2, A = I and the sums of squares of three tokens a sequence.
 template <class Op>
-Op budget_learn_op(BudgetLesson s, int before) {
+Op budget_learn_op(BudgetLearnShape s, int before) {
     Op op{fmt::format("budget_learn batch={} rows={} d={} before={}", s.batch, s.rows, s.d, before)};
     constexpr int tokens = 3;
     const Buffer x = op.input("x", s.batch * tokens * s.d), c = op.input("c", s.d),

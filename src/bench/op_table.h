@@ -3,7 +3,8 @@
 // of it: op_rows.h, op_rows_mixing.h, op_rows_routing.h. Columns are
 //   perf   time, against what the op's cost allows: fci bench
 //   grad cpu node twin    tests/op_table.h, with references
-// To add an op: its files, tests/reference/NAME.h, one description, and its sizes in tests/op_table*.cpp and ops.cpp.
+// To add an op: its files, tests/reference/NAME.h, one description, its sizes in tests/op_table*.cpp or in a file of its
+// own (tests/op_NAME.cpp, which nothing else names), and those that ops.cpp times.
 #pragma once
 #include <functional>
 #include <limits>

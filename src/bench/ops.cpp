@@ -6,14 +6,14 @@
 #include "bench/op_rows.h"
 #include "bench/op_rows_mixing.h"
 #include "nn/mamba.h"
+#include "train/cpu_stepper.h"
 #include "train/gpu.h"
-#include "train/losses.h"
 
 namespace fci {
 namespace {
 
 constexpr int parameters = 560000; // about those of transformer:1 and bidir-flow:1
-constexpr int groups = 8;          // of gradients on the CPU
+constexpr int groups = CpuStepper::most_groups;
 
 // Buffers that only the time of their use matters for.
 float* zeros(Arena& arena, int64_t n) {

@@ -29,8 +29,6 @@ struct Bound {
 constexpr Bound bounds[] = {{"transformer:1", 34.8, 0}, {"bidir-flow:1", 45, 0}, {"raw", 0, 25}};
 constexpr double budget_share = 0.6, budget_mb = 500;
 
-constexpr int most_groups = 8; // the trainer's gradient groups
-
 double cpu_seconds() { // of all threads
     timespec t{};
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
@@ -42,7 +40,7 @@ StepNumbers time_steps(const Options& options, int steps, const std::string& nam
     Team team(options.run.threads);
     Rates rates(team);
     Trainer trainer(make_data(options));
-    const int groups = std::min(most_groups, options.train.batch);
+    const int groups = std::min(CpuStepper::most_groups, options.train.batch);
     const double share = (groups + options.run.threads - 1) / options.run.threads / static_cast<double>(groups);
     std::vector<double> peak{rates.peak()}, ms, cpu_ms;
     const auto step = [&] {

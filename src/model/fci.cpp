@@ -51,17 +51,17 @@ Model::Output Model::operator()(Tape& tape, IntTensor tokens, IntTensor query) c
     Tensor u = gather(tape, x, query); // the query rows
     const auto route = [&](Tensor xq) {
         const Routed r = router_.route(tape, seen, for_router(tape, xq), query, top_k_);
-        out.scores = r.scores, out.picked = r.picked, out.chosen = r.chosen;
+        out.scores = r.scores, out.chosen = r.chosen, out.seen = r.seen;
     };
     if (feedback_) // x_q += W_f council(x_q), then the same question again  [Basu 2026, Sec. 4.3, DOL]
         for (Tensor& scores : out.earlier) {
             route(u);
             scores = out.scores;
-            u = residual(tape, u, (*feedback_)(tape, (*council_)(tape, x, u, out.chosen)));
+            u = residual(tape, u, (*feedback_)(tape, (*council_)(tape, x, u, out.seen)));
         }
     if (council_) {
         route(u);
-        u = (*council_)(tape, x, u, out.chosen);
+        u = (*council_)(tape, x, u, out.seen);
     }
     out.logits = head_(tape, head_norm_(tape, u));
     return out;

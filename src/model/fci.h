@@ -29,8 +29,8 @@ class Model {
 public:
     struct Output {
         Tensor scores;    // (b,r,places); empty with router none, and at inference with rank1
-        IntTensor picked; // (b,r,2k): the k places, best first, then their neighbours; empty with router none
-        IntTensor chosen; // (b,r,m): the positions that the Council saw
+        IntTensor chosen; // (b,r,2k): the k places, best first, then their neighbours; empty with router none
+        IntTensor seen;   // (b,r,m): the positions that the Council saw
         Tensor logits;    // (b,r,vocab)
         std::array<Tensor, 2> earlier; // closed-loop: scores of the rounds before
         Mixed mixed;

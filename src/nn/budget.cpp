@@ -30,17 +30,17 @@ IntTensor Budget::choose(Tape& tape, Tensor x) const {
     return {chosen, {batch, s.chosen}};
 }
 
-Budget::Experience::Experience(Arena& arena, BudgetLesson s)
+Budget::Observations::Observations(Arena& arena, BudgetLearnShape s)
     : shape(s), device(arena.device()), gram(arena.floats(int64_t{s.batch} * s.d * s.d)),
       sum(arena.floats(int64_t{s.batch} * s.d)) {}
 
-void Budget::Experience::set(int first, Tensor x, IntTensor chosen) {
+void Budget::Observations::set(int first, Tensor x, IntTensor chosen) {
     const int64_t d = shape.d;
     FCI_ON(device, budget_gram)
     ({x.shape[0], x.shape[1], chosen.shape[1], shape.d}, x.data, chosen.data, gram + first * d * d, sum + first * d);
 }
 
-void Budget::learn(const Experience& e, const float* loss, const int* skip) const {
+void Budget::learn(const Observations& e, const float* loss, const int* skip) const {
     FCI_ON(e.device, budget_learn)
     (e.shape, e.gram, e.sum, loss, {a_.data, inverse_.data, c_.data, theta_.data, losses_.data}, skip);
 }

@@ -18,16 +18,16 @@ public:
     IntTensor choose(Tape&, Tensor x) const;
 
     // What a batch showed, on the arena's device; room is taken once.
-    struct Experience {
-        BudgetLesson shape;
+    struct Observations {
+        BudgetLearnShape shape;
         Device device;
         float *gram, *sum; // (b,d,d) (b,d)
 
-        Experience(Arena&, BudgetLesson);
+        Observations(Arena&, BudgetLearnShape);
         void set(int first, Tensor x, IntTensor chosen); // sequences first, first + 1, .. : x (n,t,d), chosen (n,m)
     };
     // loss: of the batch's routing (b,r); skip: see ops/budget.h
-    void learn(const Experience&, const float* loss, const int* skip = nullptr) const;
+    void learn(const Observations&, const float* loss, const int* skip = nullptr) const;
     void expect_finite() const; // on the host: Exit::non_finite where the GPU could not invert A
 
 private:

@@ -60,7 +60,7 @@ void budget_gram(BudgetShape s, const float* x, const int32_t* chosen, float* gr
         }
 }
 
-void budget_learn(BudgetLesson s, const float* gram, const float* sum, const float* loss, BudgetNumbers<float> to,
+void budget_learn(BudgetLearnShape s, const float* gram, const float* sum, const float* loss, BudgetNumbers<float> to,
                   const int* skip) {
     if (skip && *skip) return;
     const int d = s.d;

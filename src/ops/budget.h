@@ -27,7 +27,7 @@ constexpr OpCost budget_cost(BudgetShape s) { // (1) and (3)
     return {{2 * (x + taken) * s.d, 0, 2 * x + taken + s.d * (s.d + 1.) * (1. + s.batch)}, {}};
 }
 
-struct BudgetLesson {
+struct BudgetLearnShape {
     static constexpr int tile = 16; // of the inverse on the GPU
     int batch, rows, d;             // sequences, losses of each, features
     constexpr int padded() const { return (d + tile - 1) / tile * tile; }
@@ -47,7 +47,8 @@ template <class T>
 using BudgetGram = void(BudgetShape, const T* x, const int32_t* chosen, T* gram, T* sum);
 // skip: if not null and not 0, nothing is learned (a step that was not made; it lies on the device)
 template <class T>
-using BudgetLearn = void(BudgetLesson, const T* gram, const T* sum, const T* loss, BudgetNumbers<T>, const int* skip);
+using BudgetLearn = void(BudgetLearnShape, const T* gram, const T* sum, const T* loss, BudgetNumbers<T>,
+                         const int* skip);
 
 FCI_TWINS(BudgetBounds<float>, budget_bounds)
 FCI_TWINS(BudgetChoose<float>, budget_choose)

@@ -7,10 +7,10 @@ void cycle_forward(int n, int period, int32_t* y) {
     for (int i = 0; i < n; ++i) y[i] = i % period;
 }
 
-void expand_places_forward(int rows, int k, int length, const int32_t* picked, int32_t* y) {
+void expand_places_forward(int rows, int k, int length, const int32_t* chosen, int32_t* y) {
     for (int i = 0; i < rows; ++i)
         for (int s = 0; s < k; ++s)
-            for (int j = 0; j < length; ++j) *y++ = picked[i * 2 * k + s] * length + j;
+            for (int j = 0; j < length; ++j) *y++ = chosen[i * 2 * k + s] * length + j;
 }
 
 } // namespace cpu
@@ -21,10 +21,10 @@ IntTensor cycle(Tape& tape, Shape shape, int period) {
     return {y, shape};
 }
 
-IntTensor expand_places(Tape& tape, IntTensor picked, int length) {
-    const int b = picked.shape[0], r = picked.shape[1], k = picked.shape[2] / 2;
+IntTensor expand_places(Tape& tape, IntTensor chosen, int length) {
+    const int b = chosen.shape[0], r = chosen.shape[1], k = chosen.shape[2] / 2;
     int32_t* y = tape.arena().array<int32_t>(int64_t{b} * r * k * length);
-    FCI_ON(tape.device(), expand_places_forward)(b * r, k, length, picked.data, y);
+    FCI_ON(tape.device(), expand_places_forward)(b * r, k, length, chosen.data, y);
     return {y, {b, r, k * length}};
 }
 

@@ -1,4 +1,4 @@
-// set_cross_entropy: minus the log of the softmax's sum over a set; for rows of scores of which several are right
+// set_cross_entropy: minus the log of the softmax's sum over a set; for rows of scores of which several are correct
 //   lse[r]  = ln sum_c exp(z[r,c])                                                         (1)
 //   held[r] = ln sum_{c in A_r} exp(z[r,c])                                                (2)
 //   loss[r] = lse[r] - held[r]                                                             (3)

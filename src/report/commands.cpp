@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cli/command.h"
 #include "core/files.h"
 #include "core/streams.h"
 
@@ -25,48 +26,55 @@ Exit report(PageOptions o) {
     return Exit::ok;
 }
 
+std::function<Exit()> add_report(CLI::App& app) {
+    const auto page = std::make_shared<PageOptions>();
+    app.add_option("rows", page->words, "ids, groups (table1), FILE.toml, or all (default)");
+    app.add_option("--reading", page->reading,
+                   "the joint reading beside the defaults (default: that of runs/claims.toml)")
+        ->check(not_empty());
+    app.add_option("--scale", page->scale, "paper (default), small or smoke: only paper has verdicts");
+    app.add_option("--results", page->results,
+                   "folder of results (default runs/out/results); the recorded ones fill in")
+        ->check(not_empty());
+    app.add_option("--format", page->format, "html (default) or md")->check(CLI::IsMember({"html", "md"}));
+    app.add_option("--out", page->out, "the file to write (default report.html, report.md)")->check(not_empty());
+    return [page] { return report(*page); };
+}
+
+std::function<Exit()> add_plot(CLI::App& app) {
+    const auto plot = std::make_shared<PlotOptions>();
+    app.add_option("figure", plot->figure, "figure2 to figure6, scaling or curves")->required();
+    app.add_option("runs", plot->runs, "curves: run folders, or their log.jsonl");
+    app.add_option("--out", plot->out, "the SVG to write");
+    app.add_option("--reading", plot->reading, "of the rows under this joint reading")->check(not_empty());
+    app.add_option("--scale", plot->scale, "paper, small or smoke")->capture_default_str();
+    app.add_option("--results", plot->results, "folder of results; the recorded ones fill in")->capture_default_str();
+    app.add_option("--data", plot->data, "scaling: what fci bench --scaling --out wrote")->capture_default_str();
+    return [plot] {
+        const std::string svg = plot_svg(*plot);
+        if (!plot->out.ends_with(".svg")) fail(Exit::usage, "fci plot {}: --out FILE.svg is needed", plot->figure);
+        write_out(plot->out, svg);
+        return Exit::ok;
+    };
+}
+
 } // namespace
 
-void add_report_commands(ReportFlags& f, const MakeCommand& command) {
-    PageOptions& page = f.page;
-    PlotOptions& plot = f.plot;
-    const CLI::Validator not_empty([](std::string& s) { return s.empty() ? "a value is wanted here" : ""; }, "");
-    CLI::App* r = command("report", "what holds of the paper: claims, figures and rows on one page",
-                          "  fci report\n"
-                          "  fci report --out report.html\n"
-                          "  fci report figure4 table3 --scale small --out small.html\n"
-                          "  fci report --format md --out report.md\n");
-    r->add_option("rows", page.words, "ids, groups (table1), FILE.toml, or all (default)");
-    r->add_option("--reading", page.reading,
-                  "the joint reading beside the defaults (default: that of runs/claims.toml)")
-        ->check(not_empty);
-    r->add_option("--scale", page.scale, "paper (default), small or smoke: only paper has verdicts");
-    r->add_option("--results", page.results, "folder of results (default runs/out/results); the recorded ones fill in")
-        ->check(not_empty);
-    r->add_option("--format", page.format, "html (default) or md")->check(CLI::IsMember({"html", "md"}));
-    r->add_option("--out", page.out, "the file to write (default report.html, report.md)")->check(not_empty);
+namespace command_entries {
 
-    CLI::App* l = command("plot", "draw a figure as SVG",
+extern const Command report{"report", "what holds of the paper: claims, figures and rows on one page",
+                            "  fci report\n"
+                            "  fci report --out report.html\n"
+                            "  fci report figure4 table3 --scale small --out small.html\n"
+                            "  fci report --format md --out report.md\n",
+                            add_report};
+
+extern const Command plot{"plot", "draw a figure as SVG",
                           "  fci plot figure2 --scale paper --out figure2.svg\n"
                           "  fci plot scaling --data scaling.tsv --out scaling.svg\n"
-                          "  fci plot curves runs/out/NAME runs/out/OTHER --out curves.svg\n");
-    l->add_option("figure", plot.figure, "figure2 to figure6, scaling or curves")->required();
-    l->add_option("runs", plot.runs, "curves: run folders, or their log.jsonl");
-    l->add_option("--out", plot.out, "the SVG to write");
-    l->add_option("--reading", plot.reading, "of the rows under this joint reading")->check(not_empty);
-    l->add_option("--scale", plot.scale, "paper, small or smoke")->capture_default_str();
-    l->add_option("--results", plot.results, "folder of results; the recorded ones fill in")->capture_default_str();
-    l->add_option("--data", plot.data, "scaling: what fci bench --scaling --out wrote")->capture_default_str();
-    f.report = r, f.figure = l;
-}
+                          "  fci plot curves runs/out/NAME runs/out/OTHER --out curves.svg\n",
+                          add_plot};
 
-std::optional<Exit> run_report_command(const ReportFlags& f) {
-    if (*f.report) return report(f.page);
-    if (!*f.figure) return std::nullopt;
-    const std::string svg = plot_svg(f.plot);
-    if (!f.plot.out.ends_with(".svg")) fail(Exit::usage, "fci plot {}: --out FILE.svg is needed", f.plot.figure);
-    write_out(f.plot.out, svg);
-    return Exit::ok;
-}
+} // namespace command_entries
 
 } // namespace fci

@@ -3,7 +3,6 @@
 //   plot     figure2 to figure6 of the paper, scaling, and curves of any runs, each an SVG (plots.cpp)
 #pragma once
 #include "report/page.h"
-#include "study/flags.h"
 
 namespace fci {
 
@@ -12,15 +11,6 @@ struct PlotOptions {
     std::string data = "runs/results/scaling.tsv"; // scaling: what `fci bench --scaling --out` wrote
     std::vector<std::string> runs;                 // curves: run folders, or their log.jsonl
 };
-
-struct ReportFlags {
-    PageOptions page;
-    PlotOptions plot;
-    CLI::App *report = nullptr, *figure = nullptr;
-};
-
-void add_report_commands(ReportFlags&, const MakeCommand&); // `ReportFlags` must stay where it is
-std::optional<Exit> run_report_command(const ReportFlags&); // nothing: none of them was asked for
 
 // An SVG. Exit::usage: an unknown figure (nearest named), or no results to draw. Exit::bad_data: a file that is not
 // what it should be, with its line.

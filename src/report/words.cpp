@@ -80,7 +80,7 @@ std::string tail_text(const Line& l) {
 std::string says(const Line& l) {
     std::string s = fmt::format("{}{}: {} {}", l.of.row.label(), l.of.learning_rate ? ", " + rate_of(l.of) : "",
                                 what_text(l), value_text(l));
-    const Ours& o = l.ours;
+    const Summary& o = l.ours;
     const bool percent = l.quantity == "routing" || l.quantity == "accuracy";
     if (o.half_width > 0)
         s += minus(fmt::format("\n95% interval {1:.{0}f} to {2:.{0}f}", decimals(l.quantity),

@@ -8,10 +8,10 @@
 
 namespace fci {
 
-void IndexHits::count(const std::vector<int>& chosen, int right) {
+void IndexHits::count(const std::vector<int>& chosen, int correct) {
     ++queries;
-    at_k += std::find(chosen.begin(), chosen.end(), right) != chosen.end();
-    at_1 += !chosen.empty() && chosen[0] == right;
+    at_k += std::find(chosen.begin(), chosen.end(), correct) != chosen.end();
+    at_1 += !chosen.empty() && chosen[0] == correct;
 }
 
 void shuffle_first(std::vector<int>& values, int k, Rng rng) {

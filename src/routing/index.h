@@ -22,8 +22,8 @@ struct IndexTask {
 
 struct IndexHits {
     int64_t queries = 0, at_k = 0, at_1 = 0;
-    std::map<std::string, double> extra = {};              // shown beside
-    void count(const std::vector<int>& chosen, int right); // of one query, best first
+    std::map<std::string, double> extra = {};                // shown beside
+    void count(const std::vector<int>& chosen, int correct); // of one query, best first
 };
 
 // The first k of a random order of `values`  [Fisher & Yates].

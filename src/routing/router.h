@@ -17,8 +17,8 @@ constexpr int segment_count = 16; // that a sequence is cut into, by those that 
 // What a router of a model answers.
 struct Routed {
     Tensor scores;    // (b,r,places); empty at inference with rank1
-    IntTensor picked; // (b,r,2k): the k places, best first, then their right neighbours
-    IntTensor chosen; // (b,r,m): positions for the Council
+    IntTensor chosen; // (b,r,2k): the k places, best first, then their right neighbours
+    IntTensor seen;   // (b,r,m): positions for the Council
 };
 
 struct Router {

@@ -26,8 +26,8 @@ struct SegmentRouter {
                 ? linear_scores(tape, x, xq)
                 : inner.scores(tape, xq,
                                segment_pool(tape, x, segment_count, kind == Kind::mean ? Pool::mean : Pool::max));
-        const IntTensor picked = top_k(tape, s, k);
-        return {s, picked, expand_places(tape, picked, x.shape[1] / segment_count)};
+        const IntTensor chosen = top_k(tape, s, k);
+        return {s, chosen, expand_places(tape, chosen, x.shape[1] / segment_count)};
     }
 
 private:

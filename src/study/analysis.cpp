@@ -24,7 +24,7 @@ constexpr int pairs_per_query = 16;
 void add_cosines(Trainer& trainer, std::map<std::string, double>& numbers) {
     const Dataset& d = trainer.test_set();
     struct Sums {
-        double right = 0, random = 0;
+        double correct = 0, random = 0;
     };
     std::vector<Sums> sums(d.count);
     const auto seed = static_cast<uint64_t>(trainer.options().train.seed);
@@ -34,7 +34,7 @@ void add_cosines(Trainer& trainer, std::map<std::string, double>& numbers) {
         Rng rng(seed, Stream::analysis, s);
         for (int r = 0; r < d.queries; ++r) {
             const int64_t i = int64_t{s} * d.queries + r;
-            sums[s].right += cosine(row(d.query[i]), row(d.answer[i]));
+            sums[s].correct += cosine(row(d.query[i]), row(d.answer[i]));
             for (int p = 0; p < pairs_per_query && d.length > 1; ++p) {
                 const int one = rng.between(0, d.length), other = rng.between(0, d.length - 1);
                 sums[s].random += cosine(row(one), row(other + (other >= one)));
@@ -42,9 +42,9 @@ void add_cosines(Trainer& trainer, std::map<std::string, double>& numbers) {
         }
     });
     Sums all;
-    for (const Sums& s : sums) all.right += s.right, all.random += s.random;
+    for (const Sums& s : sums) all.correct += s.correct, all.random += s.random;
     const double n = static_cast<double>(d.count) * d.queries;
-    numbers["cosine_qa"] = all.right / n;
+    numbers["cosine_qa"] = all.correct / n;
     numbers["cosine_random"] = all.random / (n * pairs_per_query);
     numbers["cosine_gap"] = numbers["cosine_qa"] - numbers["cosine_random"];
 }
@@ -188,9 +188,7 @@ const std::vector<std::string>& analysis_names() {
 }
 
 Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how) {
-    Options o = checkpoint_options(checkpoint);
-    o.run = how;
-    resolve(o);
+    const Options o = checkpoint_options(checkpoint, how);
     Progress progress(how.json ? stderr : stdout, how.quiet);
     Trainer trainer(make_data(o));
     const bool has_spectrum = o.model.router == "investigator";

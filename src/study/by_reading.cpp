@@ -10,7 +10,7 @@ std::string reading_of(const Row& row) { return row.under.empty() ? "(none)" : r
 
 // "99.8 [6.1] (3)": ours, chance, seeds.
 std::string cell_text(const Line& l) {
-    const Ours& o = l.stopped_after ? l.stopped : l.ours;
+    const Summary& o = l.stopped_after ? l.stopped : l.ours;
     if (o.seeds + o.without == 0) return l.ran || l.stopped_after ? "no value" : "";
     const std::string number = o.seeds ? fmt::format("{:.{}f}", o.mean, l.quantity == "cosine_gap" ? 3 : 1) : "none";
     return fmt::format("{}{} ({})", number, o.chance ? fmt::format(" [{:.1f}]", *o.chance) : "", o.seeds + o.without) +
@@ -21,7 +21,7 @@ std::string data(const std::vector<const Line*>& lines, const std::string& forma
     Cells cells{{"reading", "learning_rate", "row", "what", "ours", "seeds", "chance", "stopped_after"}};
     for (const Line* l : lines) {
         const auto number = [&](bool there, double x) { return there ? fmt::format("{:.6g}", x) : ""; };
-        const Ours& ours = l->stopped_after ? l->stopped : l->ours;
+        const Summary& ours = l->stopped_after ? l->stopped : l->ours;
         cells.push_back({reading_of(l->of.row), l->of.learning_rate ? fmt::format("{}", *l->of.learning_rate) : "",
                          l->of.row.base_label(), l->quantity, number(ours.seeds > 0, ours.mean),
                          std::to_string(ours.seeds + ours.without),

@@ -64,13 +64,13 @@ void set_numbers(Result& r, const Trainer& trainer, const Counts& c) {
         r.metrics.at_k = c.percent(c.at_k), r.metrics.at_1 = c.percent(c.at_1);
         r.chance.at_k = chance.at_k, r.chance.at_1 = chance.at_1;
     }
-    if (!test.label.empty()) r.metrics.accuracy = c.percent(c.right), r.chance.accuracy = chance.accuracy;
-    if (!test.right.empty()) {
+    if (!test.label.empty()) r.metrics.accuracy = c.percent(c.correct), r.chance.accuracy = chance.accuracy;
+    if (!test.correct.empty()) {
         r.analysis["routing_all"] = c.percent(c.all), r.analysis["chance_all"] = chance.all;
         r.analysis["chance_drawn_starts"] = chance.drawn_starts;
         r.analysis["chance_drawn_positions"] = chance.drawn_positions;
         r.analysis["left_out"] = static_cast<double>(test.left_out); // examples, of the test set
-        r.analysis["right_cut"] = static_cast<double>(test.right_cut);
+        r.analysis["right_cut"] = static_cast<double>(test.correct_cut);
     }
     r.queries = c.queries;
     r.provenance = provenance_json(trainer.options(), trainer.data_hash());
@@ -82,7 +82,7 @@ FinalTest final_of(const Counts& c, const Trainer& trainer) {
     FinalTest f;
     f.queries = c.queries;
     if (routes) f.metrics.at_k = c.percent(c.at_k), f.metrics.at_1 = c.percent(c.at_1);
-    if (!trainer.test_set().label.empty()) f.metrics.accuracy = c.percent(c.right);
+    if (!trainer.test_set().label.empty()) f.metrics.accuracy = c.percent(c.correct);
     if (routes && trainer.place_length() == 1) f.neighbours = c.percent(c.neighbours);
     if (c.compared) f.strict = c.percent(c.strict), f.ties = c.percent(c.tied);
     return f;

@@ -39,10 +39,10 @@ void write_per_example(const std::string& path, const std::vector<HotpotExample>
     for (size_t i = 0; i < examples.size(); ++i) {
         const HotpotFound& f = r.found[i];
         if (f.begins.empty()) continue;
-        const auto is_right = [&](int u) { return std::binary_search(f.right.begin(), f.right.end(), u); };
-        const auto hits = std::count_if(f.chosen.begin(), f.chosen.end(), is_right);
-        text += fmt::format("{}\t{}\t{}\t{:d}\t{:d}\n", examples[i].id, numbers(f.chosen), numbers(f.right), hits > 0,
-                            hits == static_cast<std::ptrdiff_t>(f.right.size()));
+        const auto is_correct = [&](int u) { return std::binary_search(f.correct.begin(), f.correct.end(), u); };
+        const auto hits = std::count_if(f.chosen.begin(), f.chosen.end(), is_correct);
+        text += fmt::format("{}\t{}\t{}\t{:d}\t{:d}\n", examples[i].id, numbers(f.chosen), numbers(f.correct), hits > 0,
+                            hits == static_cast<std::ptrdiff_t>(f.correct.size()));
     }
     write_file_atomically(path, text);
 }
@@ -62,7 +62,7 @@ void print_json(const HotpotCommand& c, const HotpotFile& file, const HotpotResu
     skipped.add("malformed", file.malformed).add("too_few_sentences", r.too_short);
     skipped.add("no_supporting_sentence", r.without_support);
     j.add("task", "hotpotqa").merge(options_json(c.options)).add("n", r.examples).add("skipped", skipped);
-    j.add("lost_facts", file.lost_facts).add("right_units", r.right_units);
+    j.add("lost_facts", file.lost_facts).add("right_units", r.correct_units);
     for (size_t m = 0; m < r.numbers.size(); ++m) {
         const HotpotResult::Number& x = r.numbers[m];
         Json number = Json::object();
@@ -87,7 +87,7 @@ void print_table(const HotpotCommand& c, const HotpotResult& r) {
         fmt::print("{:<16}{:7.1f}   {:<15}{:7.1f}\n", HotpotMeasure::names[m], x.value,
                    fmt::format("{:.1f} - {:.1f}", x.low, x.high), x.chance);
     }
-    fmt::print("{} hold a supporting sentence: {:.2f} an example; {:.2f} s\n", o.unit, r.right_units, r.seconds);
+    fmt::print("{} hold a supporting sentence: {:.2f} an example; {:.2f} s\n", o.unit, r.correct_units, r.seconds);
 }
 
 std::string inked(const ShowStyle& style, const std::string& text, const char* code) {
@@ -136,9 +136,9 @@ void show_one(const HotpotExample& x, int64_t index, const std::string& title, c
             print_sentence(x, s, left, chosen, style);
         }
     }
-    const auto hit = [&](int u) { return std::binary_search(f.right.begin(), f.right.end(), u); };
+    const auto hit = [&](int u) { return std::binary_search(f.correct.begin(), f.correct.end(), u); };
     fmt::print("{} chose {} {}; supporting sentences are in {}: {} of {} found\n", o.method, o.unit, numbers(f.chosen),
-               numbers(f.right), std::count_if(f.chosen.begin(), f.chosen.end(), hit), f.right.size());
+               numbers(f.correct), std::count_if(f.chosen.begin(), f.chosen.end(), hit), f.correct.size());
 }
 
 } // namespace
@@ -184,21 +184,21 @@ void show_routed(const HotpotExample& x, const HotpotSequence& s, const Trainer:
                   end = n + 1 < s.starts.size() ? s.starts[n + 1] : static_cast<int>(s.tokens.size());
         const auto place = static_cast<size_t>(begin / look.place_length);
         std::string choice;
-        for (size_t c = 0; c < look.picked.size(); ++c)
-            if (look.picked[c] == static_cast<int>(place))
+        for (size_t c = 0; c < look.chosen.size(); ++c)
+            if (look.chosen[c] == static_cast<int>(place))
                 choice += fmt::format("#{}", c + 1);
-            else if (const int at = look.picked[c] * look.place_length; begin < at && at < end)
+            else if (const int at = look.chosen[c] * look.place_length; begin < at && at < end)
                 choice += fmt::format("({})", c + 1);
         const std::string score = look.scores.empty() ? "" : fmt::format("{:.2f}", look.scores[place]);
         print_sentence(x, s.sentence[n], fmt::format("{:>9} {:>7} {:>6}  ", begin, score, choice), !choice.empty(),
                        style);
     }
     fmt::print("{} more sentences are behind the cut at {}, {} of them supporting\n",
-               x.sentences.size() - static_cast<size_t>(s.sentence.back()) - 1, s.tokens.size(), s.right_cut);
+               x.sentences.size() - static_cast<size_t>(s.sentence.back()) - 1, s.tokens.size(), s.correct_cut);
     std::vector<int> positions;
-    for (const int32_t p : look.picked) positions.push_back(p * look.place_length);
+    for (const int32_t p : look.chosen) positions.push_back(p * look.place_length);
     fmt::print("the router, from the separator at {}, chose {}; supporting sentences start at {}\n", s.query,
-               numbers(positions), numbers({s.right.begin(), s.right.end()}));
+               numbers(positions), numbers({s.correct.begin(), s.correct.end()}));
 }
 
 } // namespace

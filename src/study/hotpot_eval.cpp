@@ -138,7 +138,7 @@ HotpotFound find_hotpot(const HotpotExample& x, int64_t index, const HotpotOptio
     }
     const std::vector<Unit> units = units_of(x, f.begins);
     for (int u = 0; u < N; ++u)
-        if (units[u].hits) f.right.push_back(u);
+        if (units[u].hits) f.correct.push_back(u);
     return f;
 }
 
@@ -146,11 +146,11 @@ HotpotMeasure measure_hotpot(const HotpotExample& x, const HotpotFound& f) {
     const std::vector<Unit> units = units_of(x, f.begins);
     const auto supporting = static_cast<double>(x.supporting.size()), facts = static_cast<double>(x.distinct_facts());
     Unit all;
-    int right = 0;
-    for (const int u : f.chosen) all.size += units[u].size, all.hits += units[u].hits, right += units[u].hits > 0;
+    int correct = 0;
+    for (const int u : f.chosen) all.size += units[u].size, all.hits += units[u].hits, correct += units[u].hits > 0;
     HotpotMeasure m;
     m.value = score(all.size, all.hits, supporting, facts);
-    m.value[2] = static_cast<double>(right) / static_cast<double>(f.right.size());
+    m.value[2] = static_cast<double>(correct) / static_cast<double>(f.correct.size());
     m.chance = blind_score(units, static_cast<int>(f.chosen.size()), supporting, facts);
     return m;
 }
@@ -162,24 +162,24 @@ HotpotResult evaluate_hotpot(const std::vector<HotpotExample>& examples, const H
     const auto tokeniser = o.tokeniser == "letters" ? Tokeniser::letters : Tokeniser::whitespace;
     std::vector<WordIndex> scratch(workers.count(), WordIndex(tokeniser));
     std::vector<HotpotMeasure> measured(examples.size());
-    std::vector<int> right(examples.size(), -1); // -1: left out
+    std::vector<int> correct(examples.size(), -1); // -1: left out
     HotpotResult r;
     if (keep) r.found.resize(examples.size());
     workers.run(static_cast<int>(examples.size()), [&](int i, int worker) {
         HotpotFound f = find_hotpot(examples[i], i, o, scratch[worker]);
         if (f.begins.empty()) return;
-        right[i] = static_cast<int>(f.right.size());
+        correct[i] = static_cast<int>(f.correct.size());
         measured[i] = measure_hotpot(examples[i], f);
         if (keep) r.found[i] = std::move(f);
     });
 
     std::array<double, measures> sum{}, squares{}, chance{};
     for (size_t i = 0; i < examples.size(); ++i) {
-        if (right[i] < 0) {
+        if (correct[i] < 0) {
             ++(examples[i].supporting.empty() ? r.without_support : r.too_short);
             continue;
         }
-        ++r.examples, r.right_units += right[i];
+        ++r.examples, r.correct_units += correct[i];
         for (size_t m = 0; m < measures; ++m) {
             const double v = measured[i].value[m];
             sum[m] += v, squares[m] += v * v, chance[m] += measured[i].chance[m];
@@ -189,7 +189,7 @@ HotpotResult evaluate_hotpot(const std::vector<HotpotExample>& examples, const H
         fail(Exit::bad_data, "no example can be measured: {} have too few sentences, {} no supporting one", r.too_short,
              r.without_support);
     const auto n = static_cast<double>(r.examples);
-    r.right_units /= n;
+    r.correct_units /= n;
     for (size_t m = 0; m < measures; ++m) r.numbers[m] = summary(m, sum[m], squares[m], chance[m], n);
     r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return r;

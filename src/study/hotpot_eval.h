@@ -39,9 +39,9 @@ void check_hotpot(const HotpotOptions&);
 
 // What was found in one example.
 struct HotpotFound {
-    std::vector<uint32_t> begins;   // of the units, and the end
-    std::vector<double> scores;     // of the units
-    std::vector<int> chosen, right; // units: best first; those with a supporting sentence, ascending
+    std::vector<uint32_t> begins;     // of the units, and the end
+    std::vector<double> scores;       // of the units
+    std::vector<int> chosen, correct; // units: best first; those with a supporting sentence, ascending
 };
 
 struct HotpotMeasure {
@@ -59,7 +59,7 @@ struct HotpotResult {
         double value = 0, low = 0, high = 0, chance = 0; // percent
     };
     int64_t examples = 0, too_short = 0, without_support = 0; // measured, left out
-    double right_units = 0;                                   // mean number of units with a supporting sentence
+    double correct_units = 0;                                 // mean number of units with a supporting sentence
     std::array<Number, HotpotMeasure::names.size()> numbers;
     double seconds = 0;             // of searching and measuring
     std::vector<HotpotFound> found; // if asked for: one an example, empty where left out

@@ -28,7 +28,7 @@ std::string grouped(size_t n) { // 46,320,117
 
 std::string verdict_on(const std::string& paper, const HotpotResult::Number& x, const MeasuredOn& file) {
     if (!is_official(file)) return "-";
-    Ours ours;
+    Summary ours;
     ours.seeds = 1, ours.mean = x.value, ours.half_width = (x.high - x.low) / 2,
     ours.half_90 = ours.half_width * 1.645 / 1.96;
     return name(judge("routing", *parse_paper(paper), ours));
@@ -130,7 +130,7 @@ void measure_index_rows(const std::vector<Row>& rows, const HotpotData& data, co
     fmt::print(
         "2 of 16 segments, {} examples ({} of fewer than 16 sentences left out); {:.2f} segments an example hold "
         "a supporting sentence\n",
-        r.examples, r.too_short, r.right_units);
+        r.examples, r.too_short, r.correct_units);
     if (!generated) fmt::print("recorded in {}\n", results_file(results, index_scale));
 }
 
@@ -149,9 +149,7 @@ void measure_text_runs(const std::vector<PlannedRun>& runs, const HotpotData& da
                              : "it has no result yet");
             continue;
         }
-        Options how = checkpoint_options(path);
-        how.run = o.how;
-        resolve(how);
+        const Options how = checkpoint_options(path, o.how);
         Trainer trainer(make_data(how));
         load_checkpoint(path, trainer);
         trainer.set_test_set(hotpot_dataset(data.examples, how.task, data.file.name, trainer.workers()), how.task,

@@ -41,7 +41,7 @@ struct Arms {
     bool product;
     std::vector<double> contexts = {};
 
-    int operator()(const Dataset& d, int64_t i) { // returns the right arm
+    int operator()(const Dataset& d, int64_t i) { // returns the correct arm
         const int32_t* tokens = d.tokens.data() + i / d.queries * d.length;
         const int answer = d.answer[i], first = answer / width * width;
         const float* query = embedding + int64_t{tokens[d.query[i]]} * n;
@@ -93,9 +93,9 @@ void run_bandit(TrainerData data, const Dataset* final, IndexOutcome& out, Progr
     int64_t rewards = 0;
     for (int64_t i = 0; i < rounds; ++i) {
         refuse_to_go_on_if_asked();
-        const int right = arms(train, i), arm = bandit.choose(arms.contexts, width);
-        bandit.learn(arms.contexts.data() + int64_t{arm} * d, arm == right);
-        rewards += i >= last_tenth && arm == right;
+        const int correct = arms(train, i), arm = bandit.choose(arms.contexts, width);
+        bandit.learn(arms.contexts.data() + int64_t{arm} * d, arm == correct);
+        rewards += i >= last_tenth && arm == correct;
         if (progress && progress->due())
             progress->status(fmt::format("{}: round {} of {}", o.model.router, i + 1, rounds));
     }
@@ -105,8 +105,8 @@ void run_bandit(TrainerData data, const Dataset* final, IndexOutcome& out, Progr
         Counts c;
         c.queries = static_cast<int64_t>(d.answer.size());
         for (int64_t i = 0; i < c.queries; ++i) {
-            const int right = arms(d, i);
-            c.at_1 += bandit.greedy(arms.contexts, width) == right;
+            const int correct = arms(d, i);
+            c.at_1 += bandit.greedy(arms.contexts, width) == correct;
         }
         c.at_k = c.at_1;
         return c;

@@ -53,8 +53,8 @@ std::optional<double> value_of(const Case& of, const std::string& quantity, cons
 }
 
 // The seeds 1, 2, ... that are there; of each what the row shows as this quantity.
-Ours over_seeds(const Case& of, const std::string& quantity, const std::vector<const Result*>& results,
-                const Controls& controls, bool final, bool tested = true) {
+Summary over_seeds(const Case& of, const std::string& quantity, const std::vector<const Result*>& results,
+                   const Controls& controls, bool final, bool tested = true) {
     std::vector<double> values, chances, strict, ties;
     double queries = 0;
     int without = 0, converged = 0, trained = 0;
@@ -75,7 +75,7 @@ Ours over_seeds(const Case& of, const std::string& quantity, const std::vector<c
         if (const auto routing = metrics_of(*r, final).at_k; routing && !r->curve.empty())
             ++trained, converged += *routing >= half_way(*r, controls);
     }
-    Ours o = summarise(values, queries);
+    Summary o = summarise(values, queries);
     o.without = without;
     if (!chances.empty()) o.chance = summarise(chances, 0).mean; // a fitted one is of each seed's own training set
     o.paper_chance = paper_chance(of.options, quantity);
@@ -202,8 +202,8 @@ std::vector<std::string> differences(const std::vector<Case>& cases, const Resul
         for (const auto& [quantity, paper] : c.row.paper)
             if (quantity != "routing" && quantity != "accuracy") compare.push_back(quantity);
         for (const std::string& quantity : compare) {
-            const Ours a = over_seeds(c, quantity, now, of_row, false),
-                       b = over_seeds(c, quantity, then, of_row, false);
+            const Summary a = over_seeds(c, quantity, now, of_row, false),
+                          b = over_seeds(c, quantity, then, of_row, false);
             const double same = quantity == "accuracy" ? margin("routing", b.mean) : margin(quantity, b.mean);
             const double spread = std::max(same, b.half_width), off = std::abs(a.mean - b.mean);
             if (a.seeds == b.seeds && (a.seeds == 0 || off <= spread)) continue;

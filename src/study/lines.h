@@ -14,14 +14,14 @@ namespace fci {
 struct Line {
     Case of;
     std::string quantity, paper; // paper: empty where it says nothing
-    Ours ours;
+    Summary ours;
     std::optional<double> beside, beside_chance; // of routing: at 1; of rank: that of Wq^T Wk
     std::optional<double> neighbours;            // of routing: with the neighbours of what is chosen counted
     Controls controls;                           // of the row, where there are results of it
     std::optional<MeasuredOn> on;                // the file that it was measured on
     bool recorded = false;                       // ours is not from here
     bool ran = false;                            // there are results, whether or not they have this quantity
-    Ours stopped;                                // where there are none: of runs that were stopped,
+    Summary stopped;                             // where there are none: of runs that were stopped,
     int stopped_after = 0;                       // after this epoch, the first of them
 };
 // known: controls of rows that were looked at before; null: none.

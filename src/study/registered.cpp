@@ -203,7 +203,7 @@ std::string registered_text(const Registered& all, const std::vector<Cell>& cell
     Cells lines{{"row under a reading", "expected", "seen", "ours (seeds)", "chance", "outcome", "why"}};
     if (o.format == "text") lines[0].pop_back(); // too long for a screen
     struct Count {
-        int ran = 0, forecast = 0, right = 0;
+        int ran = 0, forecast = 0, correct = 0;
     } seen, unseen;
     int shown = 0, before = 0;
     ControlsOfRows controls;
@@ -214,14 +214,14 @@ std::string registered_text(const Registered& all, const std::vector<Cell>& cell
         std::string ours = "not run", chance = "-", outcome = "-";
         const bool was_before = came && came->before;
         if (came) {
-            const bool right = came->outcome == cell.expected.expect, open = cell.expected.expect == "open";
+            const bool correct = came->outcome == cell.expected.expect, open = cell.expected.expect == "open";
             ours = fmt::format("{:.1f} ({})", came->ours, came->seeds), chance = fmt::format("{:.1f}", came->chance);
-            outcome = came->outcome + (open ? "" : right ? ", as expected" : ", NOT as expected");
+            outcome = came->outcome + (open ? "" : correct ? ", as expected" : ", NOT as expected");
             if (was_before) {
                 ++before;
             } else {
                 Count& count = cell.expected.seen == "unseen" ? unseen : seen;
-                ++count.ran, count.forecast += !open, count.right += right;
+                ++count.ran, count.forecast += !open, count.correct += correct;
             }
         } else if (!is_data(o.format))
             continue;
@@ -235,7 +235,8 @@ std::string registered_text(const Registered& all, const std::vector<Cell>& cell
     const std::string table = in_format(lines, o.format);
     std::string s;
     const auto counted = [](const Count& c) {
-        return fmt::format("{} ran, {} of {} forecasts right, {} open", c.ran, c.right, c.forecast, c.ran - c.forecast);
+        return fmt::format("{} ran, {} of {} forecasts right, {} open", c.ran, c.correct, c.forecast,
+                           c.ran - c.forecast);
     };
     s += fmt::format("{} runs are registered in {}, at scale {}; {} of them recorded before, which forecast nothing\n"
                      "unseen: {}\nseen at some size: {}\n",

@@ -24,7 +24,7 @@ std::string beside_text(const Line& line) {
 int decimals(const std::string& quantity) { return quantity == "cosine_gap" ? 3 : 1; }
 
 std::string ours_text(const Line& line) {
-    const Ours& o = line.ours;
+    const Summary& o = line.ours;
     const int ran = o.ran();
     if (ran == 0) return line.ran ? "no value" : "not run";
     const std::string mark = line.recorded ? "*" : "";
@@ -86,7 +86,7 @@ std::string data(const std::vector<Line>& lines, const TableOptions& o) {
                  "seeds",   "half_width", "chance",    "at_1",          "at_1_chance", "verdict",        "recorded",
                  "command", "half_90",    "converged", "neighbours",    "oracle",      "oracle_ceiling", "blind"}};
     for (const Line& l : lines) {
-        const Ours& u = l.ours;
+        const Summary& u = l.ours;
         const Controls& control = l.controls;
         const auto number = [&](double x) { return u.seeds ? fmt::format("{:.6g}", x) : ""; };
         cells.push_back({l.of.row.id,

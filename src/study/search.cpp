@@ -117,7 +117,7 @@ std::vector<Survival> stage1(const Registered& all, const Study& study, const Re
         int low = 0, ran = 0;
         for (const std::string& row : stage1_rows) {
             const std::vector<Line> lines = lines_of({case_of(all, study, row, reading)}, own, recorded, 1, &controls);
-            const Ours& ours = lines.at(0).ours;
+            const Summary& ours = lines.at(0).ours;
             if (ours.seeds == 0 || !ours.chance) continue;
             (row == stage1_rows[0] ? s.raw : s.content_only) = ours.mean;
             s.chance = std::min(s.chance.value_or(100), *ours.chance);
@@ -167,7 +167,7 @@ std::vector<Scored> scored(const Registered& all, const Study& study, const Resu
             cell.chooses = contains(stage2_rows, row);
             cell.unseen = all.find(row, s.reading.name)->seen == "unseen";
             cell.early = early_of(c, own, recorded);
-            const Ours ours = lines_of({c}, own, recorded, 0, &controls).at(0).ours;
+            const Summary ours = lines_of({c}, own, recorded, 0, &controls).at(0).ours;
             if (ours.seeds && ours.tested) cell.ours = ours.mean;
             if (cell.counted())
                 if (const auto& chance = controls.chance(c.options)) cell.chance = chance->at_k;

@@ -53,7 +53,7 @@ constexpr double chance_margin = 3;
 
 bool is_percentage(const std::string& quantity) { return quantity == "routing" || quantity == "accuracy"; }
 
-bool at_chance(const PaperValue& paper, const Ours& ours) {
+bool at_chance(const PaperValue& paper, const Summary& ours) {
     if (!ours.chance || !ours.paper_chance) return false;
     const double low = std::isfinite(paper.low) ? paper.low : paper.high; // of a bound, the side that it names
     const double high = std::isfinite(paper.high) ? paper.high : paper.low;
@@ -64,8 +64,8 @@ bool at_chance(const PaperValue& paper, const Ours& ours) {
 
 } // namespace
 
-Ours summarise(const std::vector<double>& values, double queries) {
-    Ours o;
+Summary summarise(const std::vector<double>& values, double queries) {
+    Summary o;
     o.seeds = static_cast<int>(values.size());
     if (values.empty()) return o;
     const double n = o.seeds;
@@ -113,7 +113,7 @@ double margin(const std::string& quantity, double x) {
     return quantity == "cosine_gap" ? 0.05 : 0.25 * std::abs(x);
 }
 
-Verdict judge(const std::string& quantity, const PaperValue& paper, const Ours& ours) {
+Verdict judge(const std::string& quantity, const PaperValue& paper, const Summary& ours) {
     if (ours.ran() == 0) return Verdict::not_run;
     if (!ours.tested) return Verdict::untested;
     if (ours.tie) return Verdict::tie;
@@ -128,12 +128,12 @@ Verdict judge(const std::string& quantity, const PaperValue& paper, const Ours& 
     return Verdict::inconclusive;
 }
 
-bool provisional(Verdict v, const Ours& ours) {
+bool provisional(Verdict v, const Summary& ours) {
     if (v == Verdict::not_run || v == Verdict::untested) return false;
     return ours.ran() < (v == Verdict::some_seeds ? 5 : 3);
 }
 
-std::string verdict_text(Verdict v, const Ours& ours) {
+std::string verdict_text(Verdict v, const Summary& ours) {
     return (provisional(v, ours) ? "provisional: " : "") + std::string(name(v));
 }
 

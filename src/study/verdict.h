@@ -1,7 +1,7 @@
 // Verdicts: what a number of ours says about the paper's. Given at the paper's scale only.
 //
-// Ours is measured in the final test (train/data.h), of older results on the test set of the epochs. Its interval is
-// over seeds and sampling: all n seeds share one set of m queries, so
+// Our number is measured in the final test (train/data.h), of older results on the test set of the epochs. Its interval
+// is over seeds and sampling: all n seeds share one set of m queries, so
 //   half width^2 = (t s / sqrt n)^2 + z^2 p (1 - p) / m,   p = (hits + 2) / (m + 4)
 // with s the standard deviation over seeds, t Student's and z the normal point of 90% or 95%, two-sided [Student 1908;
 // Agresti & Coull 1998]. One seed, or a quantity that is no percentage: the part that there is.
@@ -40,7 +40,7 @@ struct PaperValue {
 std::optional<PaperValue> parse_paper(const std::string& text); // nothing: not of this notation
 
 // A quantity over seeds.
-struct Ours {
+struct Summary {
     int seeds = 0;                                        // that have a value; 0: not run
     int without = 0;                                      // seeds that ran and have none: no transition
     double mean = 0, sd = 0, half_width = 0, half_90 = 0; // half_width: of the 95% interval
@@ -52,7 +52,7 @@ struct Ours {
     int ran() const { return seeds + without; }
 };
 // queries: of the test set, if the values are percentages of them; else 0
-Ours summarise(const std::vector<double>& values, double queries);
+Summary summarise(const std::vector<double>& values, double queries);
 
 std::pair<double, double> wilson(int n, int of); // the 95% interval of a share, in percent
 
@@ -62,8 +62,8 @@ const char* name(Verdict);
 bool by_ties_alone(double strict, double ties);
 // How far from x a quantity is still the same number: 2 points (accuracy: 5) or epochs, 0.05 of a cosine, else 25%.
 double margin(const std::string& quantity, double x);
-Verdict judge(const std::string& quantity, const PaperValue&, const Ours&);
-bool provisional(Verdict, const Ours&);
-std::string verdict_text(Verdict, const Ours&); // "differs", "provisional: differs"
+Verdict judge(const std::string& quantity, const PaperValue&, const Summary&);
+bool provisional(Verdict, const Summary&);
+std::string verdict_text(Verdict, const Summary&); // "differs", "provisional: differs"
 
 } // namespace fci

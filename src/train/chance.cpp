@@ -8,7 +8,7 @@
 namespace fci {
 namespace {
 
-using Lists = std::vector<std::vector<int>>; // of each query the right places, counted somehow, ascending
+using Lists = std::vector<std::vector<int>>; // of each query the correct places, counted somehow, ascending
 
 // Shares, in percent, of lists that hold one of the `chosen`, and of those that hold nothing else.
 struct Hits {
@@ -67,7 +67,7 @@ Lists singly(const std::vector<int32_t>& values) {
     return lists;
 }
 
-// k of n places drawn without replacement, m of them right, as shares of 1.
+// k of n places drawn without replacement, m of them correct, as shares of 1.
 Hits drawn(int n, int m, int k) {
     if (n <= k) return {1, 1};
     Hits h{1, m <= k ? 1.0 : 0.0};
@@ -99,7 +99,7 @@ std::vector<size_t> part(size_t n, int half) {
     return which;
 }
 
-// One right place a query. Hits among `to` of the rule for each q fit on `from`, and of the rule that it leans on,
+// One correct place a query. Hits among `to` of the rule for each q fit on `from`, and of the rule that it leans on,
 // `base` (from_start or from_query).
 struct Compared {
     int64_t given_q = 0, base = 0;
@@ -192,7 +192,7 @@ std::optional<Chance> law_chance(const TaskOptions& o, int k, int place_length) 
 std::optional<Chance> law_chance_within(const TaskOptions& o, int width) {
     const std::optional<AnswerLaw> law = answer_law(o);
     if (!law) return std::nullopt;
-    Chance c; // one right arm of those in the segment where the answer may be
+    Chance c; // one correct arm of those in the segment where the answer may be
     c.at_k = c.at_1 =
         mean_over_rows(*law, width, [](std::vector<int>& counts) { return static_cast<double>(counts.size()); });
     return c;
@@ -200,7 +200,7 @@ std::optional<Chance> law_chance_within(const TaskOptions& o, int width) {
 
 Chance fit_chance(const TaskOptions& task, const Dataset& train, const Dataset& test, int k, int place_length) {
     Chance c;
-    const bool several = !test.right.empty();
+    const bool several = !test.correct.empty();
     const auto best = [&](int picks, Counted& how, bool& given_q) {
         std::vector<Counted> rules{Counted::from_start, Counted::from_query};
         if (several) rules.push_back(Counted::by_sentence);

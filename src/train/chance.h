@@ -12,12 +12,12 @@
 namespace fci {
 
 struct Chance {
-    double at_k = 0, at_1 = 0; // percent of the test queries of which the best blind rule hits a right position
-    double accuracy = 0;       // percent right of one who draws a value from those in the context
+    double at_k = 0, at_1 = 0; // percent of the test queries of which the best blind rule hits a correct position
+    double accuracy = 0;       // percent correct of one who draws a value from those in the context
     bool relative = false;     // fitted, the rule for k: positions counted from the query, or from the start
     bool given_q = false;      // fitted, the rule for k: one for each q
-    // Where several positions are right, else 0: all of them among the k, by the same rule; and the exact means over
-    // all ways to draw k sentence starts, and k positions, of which some are right.
+    // Where several positions are correct, else 0: all of them among the k, by the same rule; and the exact means over
+    // all ways to draw k sentence starts, and k positions, of which some are correct.
     double all = 0, drawn_starts = 0, drawn_positions = 0;
 };
 
@@ -36,9 +36,9 @@ std::optional<Chance> law_chance_within(const TaskOptions& resolved, int width);
 // i.e. is smoothed as if 64 more queries stood at q. Measured on the test set. Accuracy: the
 // task's, or of other data always the most frequent label.
 //
-// hotpotqa: a hit is any right place. In the third rule's stead is one that knows where sentences start and no more:
+// hotpotqa: a hit is any correct place. In the third rule's stead is one that knows where sentences start and no more:
 // the k most frequent ordinals of supporting sentences (places with a start in them). And a fourth, which needs no
-// fit: k places drawn from those with a start; of N such places, m of them right,
+// fit: k places drawn from those with a start; of N such places, m of them correct,
 //   some hit 1 - C(N-m,k)/C(N,k)        all hit C(N-m,k-m)/C(N,k)        (N <= k: both 1)
 // At_k, at_1 and all are each the highest of the best fitted rule and of the fourth, so that to recognise a sentence's
 // start, or to have been trained on other data, is no skill.

@@ -81,7 +81,12 @@ void save_checkpoint(const std::string& path, Trainer& t, const Progressed& prog
                        {"blas_core", blas_core()}});
 }
 
-Options checkpoint_options(const std::string& path) { return options_in(SafetensorsFile(path), path); }
+Options checkpoint_options(const std::string& path, const RunOptions& how) {
+    Options o = options_in(SafetensorsFile(path), path);
+    o.run = how;
+    resolve(o);
+    return o;
+}
 
 Progressed load_checkpoint(const std::string& path, Trainer& t, std::string* note) {
     const SafetensorsFile file(path);
@@ -110,7 +115,7 @@ Progressed load_checkpoint(const std::string& path, Trainer& t, std::string* not
     if (file.tensors().size() != 3 * t.infos().size())
         fail(Exit::bad_data, "{}: it has {} tensors, this model needs {}", path, file.tensors().size(),
              3 * t.infos().size());
-    const Trainer::Numbers into = t.edit();
+    Numbers& into = t.edit();
     fill("", into.parameters);
     fill("adamw.m/", into.optimiser.m);
     fill("adamw.v/", into.optimiser.v);

@@ -14,8 +14,8 @@ struct Progressed {           // of a run, beside what the Trainer holds
 
 void save_checkpoint(const std::string& path, Trainer&, const Progressed&);
 
-// The options that a checkpoint was made with. Exit::bad_data if it is damaged or foreign.
-Options checkpoint_options(const std::string& path);
+// The resolved options of a checkpoint's run, to be carried out as `how` says. Exit::bad_data if it is damaged or foreign.
+Options checkpoint_options(const std::string& path, const RunOptions& how);
 
 // Exit::bad_data if the file is damaged, foreign, or of another configuration or other data than the trainer's: says
 // which option differs. `note` gets a sentence when the bits will not continue as they were (another build).

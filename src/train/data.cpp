@@ -18,8 +18,8 @@ uint64_t hash_of(const std::vector<int32_t>& v, uint64_t seed) {
 
 uint64_t hash_of(const Dataset& d, uint64_t h) {
     for (const auto* v : {&d.tokens, &d.query, &d.answer, &d.label}) h = hash_of(*v, h);
-    if (d.right.empty()) return h; // of other tasks it stays what it was
-    for (const auto* v : {&d.right.begin, &d.right.at, &d.starts.begin, &d.starts.at}) h = hash_of(*v, h);
+    if (d.correct.empty()) return h; // of other tasks it stays what it was
+    for (const auto* v : {&d.correct.begin, &d.correct.at, &d.starts.begin, &d.starts.at}) h = hash_of(*v, h);
     return h;
 }
 
@@ -50,7 +50,7 @@ Dataset hold_out(Dataset& data, const TrainOptions& o) {
     move_tail(data.query, held.query, data.queries);
     move_tail(data.answer, held.answer, data.queries);
     if (!data.label.empty()) move_tail(data.label, held.label, data.queries);
-    held.right = split_tail(data.right, count * data.queries);
+    held.correct = split_tail(data.correct, count * data.queries);
     held.starts = split_tail(data.starts, count * data.queries);
     data.count -= count;
     return held;
@@ -150,12 +150,12 @@ TrainerData make_data(const Options& o) {
 }
 
 std::string cut_text(const Dataset& d) {
-    const int64_t examples = d.count + d.left_out, right = static_cast<int64_t>(d.right.at.size()) + d.right_cut;
-    if (d.left_out + d.right_cut == 0) return "";
+    const int64_t examples = d.count + d.left_out, correct = static_cast<int64_t>(d.correct.at.size()) + d.correct_cut;
+    if (d.left_out + d.correct_cut == 0) return "";
     return fmt::format(
         "length {}: {} of {} examples left out, in which no supporting sentence starts before the cut; in "
         "the others {} of {} supporting sentences start behind it",
-        d.length, d.left_out, examples, d.right_cut, right);
+        d.length, d.left_out, examples, d.correct_cut, correct);
 }
 
 } // namespace fci

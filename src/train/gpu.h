@@ -19,19 +19,19 @@ struct GpuStep {  // one, on the device: what moves on by itself
 
 struct GpuLog { // what a step showed
     double answer_loss, routing_loss, grad_norm;
-    int32_t at_k, at_1, right, all;
+    int32_t at_k, at_1, correct, all;
 };
 
-struct GpuTest {                    // of a test, on the device; 0 at its start
-    int64_t first;                  // sequence of the batch to come
-    int64_t at_k, at_1, right, all; // so far
+struct GpuTest {                      // of a test, on the device; 0 at its start
+    int64_t first;                    // sequence of the batch to come
+    int64_t at_k, at_1, correct, all; // so far
 };
 
 // Sequences on the device, and the order in which an epoch takes them.
 struct GpuSequences {
     const int32_t *tokens, *query, *label; // (count,length) (count,queries) (count,queries) or null
-    const int32_t* answer;                 // (count,queries); null where several positions are right:
-    const int32_t *begin, *right;          // those of query i of all are right[begin[i]] to right[begin[i+1]]
+    const int32_t* answer;                 // (count,queries); null where several positions are correct:
+    const int32_t *begin, *correct;        // those of query i of all are correct[begin[i]] to correct[begin[i+1]]
     const int32_t* order;                  // (count)
     int count, length, queries, place_length;
 };
@@ -58,9 +58,9 @@ struct GpuLosses {                              // one number a query
 
 struct GpuCount {
     int queries, k, classes;
-    const int32_t *picked, *place, *bounds, *label; // picked, bounds, label: may be null
+    const int32_t *chosen, *place, *bounds, *label; // chosen, bounds, label: may be null
     const float* logits;
-    int32_t* hits; // (4,queries): at_k, at_1, right, all
+    int32_t* hits; // (4,queries): at_k, at_1, correct, all
 };
 
 namespace cuda {

@@ -1,6 +1,7 @@
 #include "train/losses.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "ops/cross_entropy.h"
 #include "ops/set_cross_entropy.h"
@@ -13,11 +14,19 @@ Tensor routing_loss(Tape& tape, Tensor scores, const Batch& b, float weight, con
                          : cross_entropy(tape, scores, b.place, weight, factor);
 }
 
-// Of one query's n scores, the last place chosen being picked[k-1].
-void look_closely(Counts& c, const float* scores, int n, const int32_t* picked, int k, std::span<const int32_t> right) {
-    const float cut = scores[picked[k - 1]];
-    float best = scores[right[0]];
-    for (const int32_t place : right) best = std::max(best, scores[place]);
+int most_correct(const Dataset& d) { // of a query
+    int most = 1;
+    for (size_t i = 1; i < d.correct.begin.size(); ++i)
+        most = std::max(most, d.correct.begin[i] - d.correct.begin[i - 1]);
+    return most;
+}
+
+// Of one query's n scores, the last place chosen being chosen[k-1].
+void look_closely(Counts& c, const float* scores, int n, const int32_t* chosen, int k,
+                  std::span<const int32_t> correct) {
+    const float cut = scores[chosen[k - 1]];
+    float best = scores[correct[0]];
+    for (const int32_t place : correct) best = std::max(best, scores[place]);
     const auto as_high = std::count_if(scores, scores + n, [&](float s) { return s >= cut; });
     ++c.compared;
     c.strict += best > cut || (best == cut && as_high <= k);
@@ -26,35 +35,64 @@ void look_closely(Counts& c, const float* scores, int n, const int32_t* picked, 
 
 } // namespace
 
+Batch gather_batch(Arena& arena, const Dataset& d, int place_length, int first, int n, const int* order) {
+    const auto index_of = [&](int i) { return int64_t{order ? order[first + i] : first + i}; };
+    const auto rows = [&](const std::vector<int32_t>& from, int width) {
+        int32_t* to = arena.array<int32_t>(int64_t{n} * width);
+        for (int i = 0; i < n; ++i)
+            std::memcpy(to + int64_t{i} * width, from.data() + index_of(i) * width, width * sizeof(int32_t));
+        return IntTensor{to, {n, width}};
+    };
+    Batch b{rows(d.tokens, d.length), rows(d.query, d.queries), {}, {}, {}};
+    if (!d.label.empty()) b.label = rows(d.label, d.queries);
+    const int queries = n * d.queries;
+    int32_t* place = arena.array<int32_t>(int64_t{queries} * most_correct(d));
+    if (d.correct.empty()) {
+        const IntTensor answer = rows(d.answer, d.queries);
+        for (int64_t i = 0; i < queries; ++i) place[i] = answer.data[i] / place_length;
+        b.place = {place, answer.shape};
+        return b;
+    }
+    int32_t *bounds = arena.array<int32_t>(queries + 1), *to = place;
+    for (int i = 0; i < queries; ++i) {
+        bounds[i] = static_cast<int32_t>(to - place);
+        for (const int32_t p : d.correct[index_of(i / d.queries) * d.queries + i % d.queries])
+            if (to == place + bounds[i] || to[-1] != p / place_length) *to++ = p / place_length; // each once
+    }
+    bounds[queries] = static_cast<int32_t>(to - place);
+    b.place = {place, {bounds[queries]}}, b.bounds = {bounds, {queries + 1}};
+    return b;
+}
+
 Counts count(const Model::Output& out, const Batch& batch, int k, bool closely) {
     Counts c;
     c.queries = batch.query.shape.size();
     const int classes = out.logits.cols();
     for (int64_t i = 0; i < c.queries; ++i) {
-        if (out.picked.data) {
-            const int32_t *picked = out.picked.data + i * 2 * k, *end = picked + k;
-            const std::span<const int32_t> right = batch.right(i);
-            const auto is_picked = [&](int32_t place) { return std::find(picked, end, place) != end; };
-            c.at_1 += std::find(right.begin(), right.end(), picked[0]) != right.end();
-            c.at_k += std::any_of(right.begin(), right.end(), is_picked);
-            c.all += std::all_of(right.begin(), right.end(), is_picked);
+        if (out.chosen.data) {
+            const int32_t *chosen = out.chosen.data + i * 2 * k, *end = chosen + k;
+            const std::span<const int32_t> correct = batch.correct(i);
+            const auto is_chosen = [&](int32_t place) { return std::find(chosen, end, place) != end; };
+            c.at_1 += std::find(correct.begin(), correct.end(), chosen[0]) != correct.end();
+            c.at_k += std::any_of(correct.begin(), correct.end(), is_chosen);
+            c.all += std::all_of(correct.begin(), correct.end(), is_chosen);
             if (closely) {
-                c.neighbours += std::find_first_of(picked, end + k, right.begin(), right.end()) != end + k;
+                c.neighbours += std::find_first_of(chosen, end + k, correct.begin(), correct.end()) != end + k;
                 if (out.scores) {
                     const int n = out.scores.cols();
-                    look_closely(c, out.scores.data + i * n, n, picked, k, right);
+                    look_closely(c, out.scores.data + i * n, n, chosen, k, correct);
                 }
             }
         }
         if (!batch.label.data) continue;
         const float* z = out.logits.data + i * classes;
-        c.right += std::max_element(z, z + classes) - z == batch.label.data[i];
+        c.correct += std::max_element(z, z + classes) - z == batch.label.data[i];
     }
     return c;
 }
 
 void Counts::add(const Counts& o) {
-    queries += o.queries, at_k += o.at_k, at_1 += o.at_1, right += o.right, all += o.all;
+    queries += o.queries, at_k += o.at_k, at_1 += o.at_1, correct += o.correct, all += o.all;
     answer_loss += o.answer_loss, routing_loss += o.routing_loss;
     neighbours += o.neighbours, strict += o.strict, tied += o.tied, compared += o.compared;
 }

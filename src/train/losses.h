@@ -1,8 +1,8 @@
 // What is minimised, the same on every device: batches as the model takes them, and the losses of one.
 //   loss = mean over queries of CE(logits, label) + w mean over queries of CE(scores, answer)
-// With the closed loop the second is the mean over its rounds. Where several positions are right and there is no label
-// (hotpotqa), w = 1 and
-//   loss = mean over queries of -log of the sum over the right ones of softmax(scores)     ops/set_cross_entropy.h
+// With the closed loop the second is the mean over its rounds. Where several positions are correct and there is no
+// label (hotpotqa), w = 1 and
+//   loss = mean over queries of -log of the sum over the correct ones of softmax(scores)     ops/set_cross_entropy.h
 #pragma once
 #include <span>
 
@@ -13,21 +13,26 @@ namespace fci {
 
 struct Batch { // a few sequences, gathered
     IntTensor tokens, query, label;
-    IntTensor place; // of the answer; or, where several are right, those of query i at bounds[i] to bounds[i+1]
+    IntTensor place; // of the answer; or, where several are correct, those of query i at bounds[i] to bounds[i+1]
     IntTensor bounds;
 
-    std::span<const int32_t> right(int64_t query) const { // the places; on the CPU
+    std::span<const int32_t> correct(int64_t query) const { // the places; on the CPU
         if (!bounds.data) return {place.data + query, 1};
         return {place.data + bounds.data[query], place.data + bounds.data[query + 1]};
     }
 };
 
+// The sequences first to first + n - 1, or those that `order` has there; a router's place is so many positions. What it
+// takes from the arena does not depend on which they are.
+Batch gather_batch(Arena&, const Dataset&, int place_length, int first, int n, const int* order = nullptr);
+
 // Sums over queries.
 struct Counts {
-    int64_t queries = 0, at_k = 0, at_1 = 0, right = 0;
-    int64_t all = 0; // where several positions are right, at_k and at_1 count any of them, this all of them among the k
+    int64_t queries = 0, at_k = 0, at_1 = 0, correct = 0;
+    int64_t all =
+        0; // where several positions are correct, at_k and at_1 count any of them, this all of them among the k
     double answer_loss = 0, routing_loss = 0;
-    // Of a closer look, else 0. neighbours: the right position is among the k or their right neighbours. Where scores
+    // Of a closer look, else 0. neighbours: the correct position is among the k or their right neighbours. Where scores
     // are known, of `compared` queries: strict, it is among the k in whatever order equal scores are taken; tied,
     // whether it is hangs on that order.
     int64_t neighbours = 0, strict = 0, tied = 0, compared = 0;
@@ -37,8 +42,8 @@ struct Counts {
     }
 };
 
-// Is a right place among the k chosen (neighbours not counted), is the first one right, are all right ones among them;
-// is the highest logit the label? closely: the closer look too.
+// Is a correct place among the k chosen (neighbours not counted), is the first one correct, are all correct ones among
+// them; is the highest logit the label? closely: the closer look too.
 Counts count(const Model::Output&, const Batch&, int k, bool closely = false); // on the CPU
 
 struct Losses { // one number a query

@@ -297,7 +297,7 @@ private:
     std::string folder_;
     std::optional<FolderLock> lock_;
     std::optional<LogFile> log_;
-    Meaning has_;
+    Applicable has_;
     Progressed progressed_;
     Counts last_;
     std::optional<Counts> final_;
@@ -367,9 +367,7 @@ Exit carry_out(const Options& asked, const std::string& folder, Progress& progre
 }
 
 Exit evaluate(const std::string& checkpoint, const std::string& data, const RunOptions& how) {
-    Options o = checkpoint_options(checkpoint);
-    o.run = how;
-    resolve(o);
+    const Options o = checkpoint_options(checkpoint, how);
     Progress progress(how.json ? stderr : stdout, how.quiet);
     Trainer trainer(make_data(o));
     std::string note;
@@ -381,7 +379,7 @@ Exit evaluate(const std::string& checkpoint, const std::string& data, const RunO
     }
     const auto start = std::chrono::steady_clock::now();
     const Counts c = trainer.evaluate();
-    const Meaning has(trainer);
+    const Applicable has(trainer);
     progress.line(fmt::format("{}  {}  router {}  step {}  {} test sequences{}", o.task.task, o.model.representation,
                               o.model.router, trainer.steps_done(), trainer.test_set().count,
                               data.empty() ? "" : " of " + data));

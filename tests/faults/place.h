@@ -1,9 +1,10 @@
-// A folder of tiny rows, as the repository is, in which the program is started.
+// What the tests of the commands about rows share.
 #pragma once
 #include <algorithm>
 #include <sstream>
 
 #include "study/results.h"
+#include "tests/catch.h"
 #include "tests/faults/program.h"
 
 namespace fci {

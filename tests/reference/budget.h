@@ -25,11 +25,11 @@ void budget_bounds(BudgetShape s, const T* x, const T* inverse, const T* theta, 
 
 template <class T>
 void budget_choose(BudgetShape s, const T* bound, int32_t* chosen) {
-    std::vector<int32_t> picked(s.batch * 2 * s.chosen);
-    top_k_forward({s.batch, s.time, s.chosen}, bound, picked.data());
+    std::vector<int32_t> best(s.batch * 2 * s.chosen);
+    top_k_forward({s.batch, s.time, s.chosen}, bound, best.data());
     for (int b = 0; b < s.batch; ++b) {
         int32_t* row = chosen + b * s.chosen;
-        std::copy_n(picked.begin() + b * 2 * s.chosen, s.chosen, row);
+        std::copy_n(best.begin() + b * 2 * s.chosen, s.chosen, row);
         std::sort(row, row + s.chosen);
     }
 }
@@ -69,7 +69,8 @@ std::vector<T> inverse_of(int d, std::vector<T> a) {
 }
 
 template <class T>
-void budget_learn(BudgetLesson s, const T* gram, const T* sum, const T* loss, BudgetNumbers<T> to, const int* skip) {
+void budget_learn(BudgetLearnShape s, const T* gram, const T* sum, const T* loss, BudgetNumbers<T> to,
+                  const int* skip) {
     if (skip && *skip) return;
     using Wide = std::conditional_t<std::is_same_v<T, float>, double, T>;
     const int d = s.d;

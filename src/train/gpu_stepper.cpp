@@ -1,4 +1,4 @@
-#include "train/gpu_trainer.h"
+#include "train/gpu_stepper.h"
 
 #include <algorithm>
 
@@ -26,35 +26,36 @@ Batch batch_of(const GpuBatch& from, int n, const GpuSequences& of) {
 } // namespace
 
 template <class T>
-T* GpuTrainer::upload(const std::vector<T>& v, Arena& arena) {
+T* GpuStepper::upload(const std::vector<T>& v, Arena& arena) {
     if (v.empty()) return nullptr;
     T* p = arena.array<T>(v.size());
     copy_in(Device::cuda, p, v.data(), v.size() * sizeof(T));
     return p;
 }
 
-GpuSequences GpuTrainer::upload(const Dataset& d, Arena& arena) {
+GpuSequences GpuStepper::upload(const Dataset& d, Arena& arena) {
     expect_below(d.tokens, "token", d.vocab);
     expect_below(d.query, "query row", d.length);
     expect_below(d.answer, "answer position", d.length);
     expect_below(d.label, "label", d.vocab);
     GpuSequences s{};
     s.tokens = upload(d.tokens, arena), s.query = upload(d.query, arena), s.label = upload(d.label, arena);
-    if (d.right.empty()) {
+    if (d.correct.empty()) {
         s.answer = upload(d.answer, arena);
     } else {
-        expect_below(d.right.at, "right position", d.length);
-        for (size_t i = 1; i < d.right.begin.size(); ++i)
-            if (d.right.begin[i] <= d.right.begin[i - 1])
+        expect_below(d.correct.at, "right position", d.length);
+        for (size_t i = 1; i < d.correct.begin.size(); ++i)
+            if (d.correct.begin[i] <= d.correct.begin[i - 1])
                 fail(Exit::bad_data, "query {} of the data has no right position", i - 1);
-        s.begin = upload(d.right.begin, arena), s.right = upload(d.right.at, arena);
+        s.begin = upload(d.correct.begin, arena), s.correct = upload(d.correct.at, arena);
     }
     s.count = d.count, s.length = d.length, s.queries = d.queries, s.place_length = place_length_;
     return s;
 }
 
-GpuTrainer::GpuTrainer(const Options& o, const Dataset& train, int64_t parameters)
-    : options_(o), size_(parameters), per_epoch_(train.count / o.train.batch) {
+GpuStepper::GpuStepper(const Options& o, const Dataset& train, Numbers& numbers, CpuStepper& on_host)
+    : options_(o), numbers_(numbers), on_host_(on_host), size_(static_cast<int64_t>(numbers.parameters.size())),
+      per_epoch_(train.count / o.train.batch) {
     gradients_.keep_zeroed();
     parameters_ = memory_.floats(size_), grad_ = memory_.floats(size_);
     m_ = memory_.floats(size_), v_ = memory_.floats(size_);
@@ -69,10 +70,10 @@ GpuTrainer::GpuTrainer(const Options& o, const Dataset& train, int64_t parameter
     batch_ = {memory_.array<int32_t>(int64_t{o.train.batch} * train.length),
               memory_.array<int32_t>(queries),
               train_.label ? memory_.array<int32_t>(queries) : nullptr,
-              memory_.array<int32_t>(train.right.empty() ? queries : queries * train.length),
-              train.right.empty() ? nullptr : memory_.array<int32_t>(queries + 1),
+              memory_.array<int32_t>(train.correct.empty() ? queries : queries * train.length),
+              train.correct.empty() ? nullptr : memory_.array<int32_t>(queries + 1),
               o.train.batch};
-    if (model_->budget()) experience_.emplace(memory_, BudgetLesson{o.train.batch, train.queries, o.model.d_model});
+    if (model_->budget()) observed_.emplace(memory_, BudgetLearnShape{o.train.batch, train.queries, o.model.d_model});
     hits_ = memory_.array<int32_t>(4 * queries);
     set_zero(Device::cuda, hits_, 4 * queries * sizeof(int32_t));
     routing_weight_ = memory_.floats(1);
@@ -83,13 +84,13 @@ GpuTrainer::GpuTrainer(const Options& o, const Dataset& train, int64_t parameter
     cuda::synchronize();
 }
 
-GpuTrainer::Repeated::~Repeated() {
+GpuStepper::Repeated::~Repeated() {
     if (graph) cuda::drop(graph);
 }
 
 // The first time takes the memory; then the work is captured, and replayed from there on.
 template <class F>
-void GpuTrainer::Repeated::operator()(F work) {
+void GpuStepper::Repeated::operator()(F work) {
     if (!made) {
         made = true;
         return work();
@@ -98,25 +99,36 @@ void GpuTrainer::Repeated::operator()(F work) {
     cuda::replay(graph);
 }
 
-void GpuTrainer::put(const std::vector<float>& parameters, const AdamW& adamw) {
-    copy_in(Device::cuda, parameters_, parameters.data(), size_ * sizeof(float));
-    copy_in(Device::cuda, m_, adamw.m.data(), size_ * sizeof(float));
-    copy_in(Device::cuda, v_, adamw.v.data(), size_ * sizeof(float));
+void GpuStepper::put() {
+    if (newest_ != Side::host) return;
+    copy_in(Device::cuda, parameters_, numbers_.parameters.data(), size_ * sizeof(float));
+    copy_in(Device::cuda, m_, numbers_.optimiser.m.data(), size_ * sizeof(float));
+    copy_in(Device::cuda, v_, numbers_.optimiser.v.data(), size_ * sizeof(float));
+    newest_ = Side::both;
 }
 
-void GpuTrainer::get(std::vector<float>& parameters, AdamW& adamw) {
-    copy_out(Device::cuda, parameters.data(), parameters_, size_ * sizeof(float));
-    copy_out(Device::cuda, adamw.m.data(), m_, size_ * sizeof(float));
-    copy_out(Device::cuda, adamw.v.data(), v_, size_ * sizeof(float));
+const Numbers& GpuStepper::numbers() {
+    if (newest_ != Side::gpu) return numbers_;
+    copy_out(Device::cuda, numbers_.parameters.data(), parameters_, size_ * sizeof(float));
+    copy_out(Device::cuda, numbers_.optimiser.m.data(), m_, size_ * sizeof(float));
+    copy_out(Device::cuda, numbers_.optimiser.v.data(), v_, size_ * sizeof(float));
+    newest_ = Side::both;
+    return numbers_;
+}
+
+Numbers& GpuStepper::edit() {
+    numbers();
+    newest_ = Side::host;
+    return numbers_;
 }
 
 // The schedule and the frozen parameters go up once.
-GpuTrainer::Prepared& GpuTrainer::prepare(const Phase& phase) {
+GpuStepper::Prepared& GpuStepper::prepare(const Phase& phase) {
     Prepared& p = prepared_[static_cast<int>(phase.objective)];
     if (p.schedule) return p;
     const OneCycle cycle{options_.train.learning_rate, phase.steps};
     std::vector<AdamWRates> schedule;
-    for (int64_t s = 0; s < phase.steps; ++s) schedule.push_back(phase.rule->rates(s + 1, cycle.at(s)));
+    for (int64_t s = 0; s < phase.steps; ++s) schedule.push_back(numbers_.optimiser.rates(s + 1, cycle.at(s)));
     p.schedule = upload(schedule, memory_);
     std::vector<uint8_t> frozen(phase.frozen.empty() ? 0 : size_);
     for (const auto& [offset, size] : phase.frozen) std::fill_n(frozen.begin() + offset, size, uint8_t{1});
@@ -124,11 +136,11 @@ GpuTrainer::Prepared& GpuTrainer::prepare(const Phase& phase) {
     return p;
 }
 
-GpuCount GpuTrainer::count_of(const Model::Output& out, const Batch& b) const {
+GpuCount GpuStepper::count_of(const Model::Output& out, const Batch& b) const {
     return {static_cast<int>(b.query.shape.size()),
             options_.model.top_k,
             out.logits.cols(),
-            out.picked.data,
+            out.chosen.data,
             b.place.data,
             b.bounds.data,
             b.label.data,
@@ -137,7 +149,7 @@ GpuCount GpuTrainer::count_of(const Model::Output& out, const Batch& b) const {
 }
 
 // Everything in here is launched on the stream, and the same each time.
-void GpuTrainer::step(Objective objective) {
+void GpuStepper::step(Objective objective) {
     tape_.reset();
     cuda::gather_batch(train_, at_, per_epoch_, batch_);
     const int n = batch_.batch, q = train_.queries;
@@ -152,7 +164,7 @@ void GpuTrainer::step(Objective objective) {
         for (int r = 0; r < l.rounds; ++r) minimised.routing[r] = l.routing[r].data;
         minimised.rounds = l.rounds;
         cuda::count_hits(count = count_of(out, b));
-        if (experience_) experience_->set(0, out.mixed.features, out.mixed.taking_part);
+        if (observed_) observed_->set(0, out.mixed.features, out.mixed.taking_part);
     } else {
         minimised.routing[0] = contrastive_loss(tape_, *model_, b, weight).data;
         minimised.rounds = 1;
@@ -161,32 +173,46 @@ void GpuTrainer::step(Objective objective) {
     const Prepared& p = prepared_[static_cast<int>(objective)];
     const GpuUpdate update{size_, parameters_, grad_, m_, v_, p.frozen, options_.train.clip, p.schedule};
     cuda::finish_step(update, minimised, count, at_, log_, most_steps);
-    if (experience_ && objective == Objective::training)
-        model_->budget()->learn(*experience_, minimised.routing[minimised.rounds - 1], &at_->stopped);
+    if (observed_ && objective == Objective::training)
+        model_->budget()->learn(*observed_, minimised.routing[minimised.rounds - 1], &at_->stopped);
 }
 
-std::span<const GpuLog> GpuTrainer::run(const Phase& phase, int64_t first, int n) {
-    check(0 < n && n <= most_steps && first + n <= phase.steps, "GpuTrainer: steps {} to {} of {}", first, first + n,
-          phase.steps);
+std::span<const Stepper::Shown> GpuStepper::run(const Phase& phase, int64_t first, int64_t n) {
+    n = std::min<int64_t>(n, most_steps);
+    check(0 < n && first + n <= phase.steps, "GpuStepper: steps {} to {} of {}", first, first + n, phase.steps);
     constexpr Device gpu = Device::cuda;
+    put();
+    newest_ = Side::gpu;
     Prepared& p = prepare(phase);
-    copy_in(gpu, order_, phase.order->data(), phase.order->size() * sizeof(int32_t));
+    copy_in(gpu, order_, phase.order.data(), phase.order.size() * sizeof(int32_t));
     const auto w = static_cast<float>(phase.routing_weight);
     copy_in(gpu, routing_weight_, &w, sizeof w);
     GpuStep at{first, 0, 1.f, 0};
     copy_in(gpu, at_, &at, sizeof at);
-    for (int i = 0; i < n; ++i) p.step([&] { step(phase.objective); });
+    for (int64_t i = 0; i < n; ++i) p.step([&] { step(phase.objective); });
 
     copy_out(gpu, &at, at_, sizeof at);
     const auto shown = static_cast<int>(at.next - first + at.stopped), begin = static_cast<int>(first % most_steps),
                unbroken = std::min(shown, most_steps - begin); // the log is a ring
     copy_out(gpu, seen_.data(), log_ + begin, unbroken * sizeof(GpuLog));
     if (shown > unbroken) copy_out(gpu, seen_.data() + unbroken, log_, (shown - unbroken) * sizeof(GpuLog));
-    return {seen_.data(), static_cast<size_t>(shown)};
+    if (observed_) numbers(), on_host_.model().budget()->expect_finite();
+    shown_.clear();
+    const int64_t queries = int64_t{options_.train.batch} * train_.queries;
+    for (const GpuLog& log : std::span(seen_.data(), shown))
+        shown_.push_back(
+            {{queries, log.at_k, log.at_1, log.correct, log.all, log.answer_loss, log.routing_loss}, log.grad_norm});
+    return shown_;
+}
+
+std::string GpuStepper::not_finite(const Phase& phase, int64_t step) {
+    numbers();
+    const std::string op = on_host_.first_not_finite(phase, step);
+    return op.empty() ? "a number that is finite on the CPU" : op;
 }
 
 // Launched on the stream, and the same each time: a last batch that is not full counts in part.
-void GpuTrainer::test_batch() {
+void GpuStepper::test_batch() {
     forward_only_.reset();
     cuda::gather_batch(test_, test_at_, batch_);
     const Batch b = batch_of(batch_, batch_.batch, test_);
@@ -196,12 +222,13 @@ void GpuTrainer::test_batch() {
     cuda::finish_test_batch(test_, count, batch_.batch, test_at_);
 }
 
-void GpuTrainer::forget_test_set() {
+void GpuStepper::forget_test_set() {
     tested_ = nullptr;
     test_batch_.reset(); // its graph reads the old one
 }
 
-Counts GpuTrainer::evaluate(const Dataset& test, const OnHost& look) {
+Counts GpuStepper::evaluate(const Dataset& test, bool closely) {
+    put();
     if (tested_ != &test) {
         forget_test_set();
         test_memory_.reset();
@@ -210,32 +237,35 @@ Counts GpuTrainer::evaluate(const Dataset& test, const OnHost& look) {
         test_batch_.emplace();
     }
     set_zero(Device::cuda, test_at_, sizeof *test_at_);
-    const int most = batch_.batch;
-    std::vector<float> scores, logits; // for `look`
-    std::vector<int32_t> picked;
-    for (int first = 0; first < test.count; first += most) {
+    Counts sum;
+    for (int first = 0; first < test.count; first += batch_.batch) {
         (*test_batch_)([&] { test_batch(); });
-        if (!look) continue;
-        const int n = std::min(most, test.count - first);
-        const auto on_host = [&](auto from, auto& to) { // the first n sequences' part
-            if (!from.data) return from;
-            from.shape.n[0] = from.shape.n[0] / most * n;
-            to.resize(from.shape.size());
-            copy_out(Device::cuda, to.data(), from.data, to.size() * sizeof to[0]);
-            from.data = to.data();
-            return from;
-        };
-        Model::Output seen;
-        seen.scores = on_host(test_output_.scores, scores), seen.picked = on_host(test_output_.picked, picked);
-        seen.logits = on_host(test_output_.logits, logits);
-        look(first, n, seen);
+        if (closely) sum.add(look_closely(test, first, std::min(batch_.batch, test.count - first)));
     }
+    if (closely) return sum;
     GpuTest counted{};
     copy_out(Device::cuda, &counted, test_at_, sizeof counted);
-    Counts sum;
     sum.queries = int64_t{test.count} * test.queries;
-    sum.at_k = counted.at_k, sum.at_1 = counted.at_1, sum.right = counted.right, sum.all = counted.all;
+    sum.at_k = counted.at_k, sum.at_1 = counted.at_1, sum.correct = counted.correct, sum.all = counted.all;
     return sum;
+}
+
+Counts GpuStepper::look_closely(const Dataset& test, int first, int n) const {
+    std::vector<float> scores, logits;
+    std::vector<int32_t> chosen;
+    const auto on_host = [&](auto from, auto& to) { // the first n sequences' part
+        if (!from.data) return from;
+        from.shape.n[0] = from.shape.n[0] / batch_.batch * n;
+        to.resize(from.shape.size());
+        copy_out(Device::cuda, to.data(), from.data, to.size() * sizeof to[0]);
+        from.data = to.data();
+        return from;
+    };
+    Model::Output seen;
+    seen.scores = on_host(test_output_.scores, scores), seen.chosen = on_host(test_output_.chosen, chosen);
+    seen.logits = on_host(test_output_.logits, logits);
+    Arena arena;
+    return count(seen, gather_batch(arena, test, place_length_, first, n), options_.model.top_k, true);
 }
 
 } // namespace fci

@@ -1,0 +1,108 @@
+// fci train, analyze and bench.
+#include "bench/bench.h"
+#include "cli/command.h"
+#include "core/files.h"
+#include "routing/router.h"
+#include "study/analysis.h"
+#include "study/commands.h"
+#include "study/index_run.h"
+#include "study/plan.h"
+#include "tasks/task.h"
+
+namespace fci {
+namespace {
+
+Exit carry_out(GivenOptions& o, const std::string& config, const std::string& reading) {
+    const bool resumed = !o.options.run.resume.empty();
+    if (!config.empty() && resumed)
+        fail(Exit::usage,
+             "--config and --resume: a resumed run has the options it was started with; leave --config out");
+    if (!reading.empty()) apply_reading(o.options, reading, o.given);
+    if (!resumed) refuse_idle(o.options, o.given);
+    const bool by_index = router_kind(o.options.model.router).type != RouterKind::in_model && !resumed;
+    return by_index ? train_index(o.options, o.given) : train(o.options, o.given);
+}
+
+std::function<Exit()> add_train(CLI::App& app) {
+    struct Flags : GivenOptions {
+        std::string config, reading;
+    };
+    const auto f = std::make_shared<Flags>();
+    f->add_flags(app, {Option::task, Option::model, Option::train, Option::run});
+    app.add_option("--reading", f->reading, "several options by one name: of runs/readings.toml, or FILE.toml:NAME")
+        ->group("run");
+    app.add_option("--config", f->config, "read options from this TOML file first; flags override it")->group("run");
+    return [f] {
+        if (!f->config.empty()) read_toml(f->options, read_file(f->config), f->config);
+        f->set();
+        return carry_out(*f, f->config, f->reading);
+    };
+}
+
+std::function<Exit()> add_analyze(CLI::App& app) {
+    struct Flags : GivenOptions {
+        std::string checkpoint;
+        int sequences = 32;
+    };
+    const auto f = std::make_shared<Flags>();
+    app.add_option("checkpoint", f->checkpoint, "a checkpoint.safetensors")->required();
+    app.add_option("--sequences", f->sequences, "test sequences for the rank of the scores, the slow number")
+        ->check(CLI::Range(1, 1000000));
+    f->add_flags(app, {}, {"threads", "quiet", "json"});
+    return [f] {
+        f->set();
+        return analyze(f->checkpoint, f->sequences, f->options.run);
+    };
+}
+
+std::function<Exit()> add_bench(CLI::App& app) {
+    const auto b = std::make_shared<BenchOptions>();
+    CLI::Option* scaling = app.add_flag("--scaling", b->scaling, "routing against the length, up to 1,000,000");
+    app.add_option("--out", b->out, "with --scaling: also write the table here, tab-separated")->needs(scaling);
+    app.add_option("--task", b->task, "der (L 512), mqar (L 256) or hotpotqa (L 1024); without it all three")
+        ->check(CLI::IsMember(task_names()));
+    app.add_option("--representation", b->representation, "only this one");
+    app.add_option("--threads", b->threads, "0: one for each processor")->check(CLI::Range(0, 1024));
+    app.add_option("--steps", b->steps, "timed steps of each")->check(CLI::Range(1, 100000));
+    app.add_flag("--json", b->json, "end with one JSON object on standard output");
+    CLI::Option* device = app.add_option("--device", b->device, "cpu or cuda")->check(CLI::IsMember({"cpu", "cuda"}));
+    app.add_flag("--tf32", b->tf32, "cuda: products with 10 bits of mantissa instead of 23")->needs(device);
+    app.add_flag("--runs", b->runs, "cuda: also the paper's runs from start to end, seconds each")->needs(device);
+    for (const char* other :
+         {"--task", "--representation", "--threads", "--steps", "--json", "--device", "--tf32", "--runs"})
+        scaling->excludes(app.get_option(other));
+    return [b] {
+        run_bench(*b);
+        return Exit::ok;
+    };
+}
+
+} // namespace
+
+namespace command_entries {
+
+extern const Command train{"train", "train a model",
+                           "  fci train --task mqar\n"
+                           "  fci train --task der --representation bidir-flow:1 --learning-rate 1e-3 --seed 2\n"
+                           "  fci train --task mqar --length 128 --sequences 2000 --epochs 10 --out /tmp/try\n"
+                           "  fci train --task hotpotqa --length 512 --test-data hotpot_dev_distractor_v1.json\n"
+                           "  fci train --task der --representation raw --reading marker-fixed-same-everywhere\n"
+                           "  fci train --config runs/out/NAME/config.toml --seed 3\n"
+                           "  fci train --resume runs/out/NAME\n",
+                           add_train};
+
+extern const Command analyze{"analyze", "cosines, ranks and random projections of a trained model",
+                             "  fci analyze runs/out/NAME/checkpoint.safetensors\n"
+                             "  fci analyze runs/out/NAME/checkpoint.safetensors --sequences 100 --json\n",
+                             add_analyze};
+
+extern const Command bench{"bench", "measure the speed of each op and of whole steps on this machine",
+                           "  fci bench\n"
+                           "  fci bench --task der --representation bidir-flow:1\n"
+                           "  fci bench --device cuda --json\n"
+                           "  fci bench --scaling --out scaling.tsv\n",
+                           add_bench};
+
+} // namespace command_entries
+
+} // namespace fci
