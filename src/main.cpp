@@ -13,6 +13,7 @@
 #include "study/analysis.h"
 #include "study/hotpot_commands.h"
 #include "study/index_run.h"
+#include "study/layout.h"
 #include "study/plan.h"
 #include "tasks/npy.h"
 #include "tasks/show.h"
@@ -278,13 +279,14 @@ int run(int argc, char** argv) {
 
     for (CLI::App* sub : app.get_subcommands(nullptr)) sub->allow_extras();
     if (argc == 1) {
-        fmt::print(stderr, "{}", app.help());
+        fmt::print(stderr, "{}", wrapped(app.help(), std::min(80, terminal_width(stderr, 80))));
         return static_cast<int>(Exit::usage);
     }
     try {
         app.parse(argc, argv);
-    } catch (const CLI::CallForHelp& help) {
-        return app.exit(help);
+    } catch (const CLI::CallForHelp&) {
+        fmt::print("{}", wrapped(app.help(), std::min(80, terminal_width(stdout, 80))));
+        return static_cast<int>(Exit::ok);
     } catch (const CLI::ParseError& wrong) {
         std::vector<std::string> commands;
         for (const CLI::App* sub : app.get_subcommands(nullptr)) commands.push_back(sub->get_name());

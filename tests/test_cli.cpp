@@ -339,7 +339,7 @@ TEST_CASE("cli: generated data that went through a folder trains to the same bit
     const std::string folder = scratch / "foreign";
     expect_ran(run(Words{"train", "--data", train, "--stop-after", "1", "--out", folder} + rest), 0);
     expect_ran(run({"eval", checkpoint_in(folder)}), 0, "accuracy");
-    expect_ran(run({"show", "--checkpoint", checkpoint_in(folder), "--count", "1"}), 0, "must choose position");
+    expect_ran(run({"show", "--checkpoint", checkpoint_in(folder), "--count", "1"}), 0, "must choose");
     expect_ran(run({"train", "--resume", folder}), 0, "epoch   3/3");
     with_text(scratch, "train/label.npy", read_file(train + "/query.npy"));
     expect_ran(run({"train", "--resume", folder}), 3);

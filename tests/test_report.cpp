@@ -94,6 +94,7 @@ TEST_CASE("report: the page has every claim, and the numbers of the table", "[re
         INFO(c.id);
         CHECK(times(html, Markup(c.words).text()) >= 1);
         CHECK(times(html, Markup(c.why).text()) >= 1);
+        CHECK(c.why.size() <= 130);
     }
     std::vector<std::string> notes;
     const Results recorded("runs/results", "paper", notes);
@@ -301,10 +302,23 @@ TEST_CASE("tables: LaTeX, JSON and what fits a terminal", "[report][study]") {
     Cells wide{{"one", "two", "three"}, {"1111", "22222222", "±"}};
     CHECK(fit(wide, {"two", "one"}, 0).empty());
     CHECK(fit(wide, {"two", "one"}, 21).empty()); // 4 + 2 + 8 + 2 + 5
-    CHECK(fit(wide, {"two", "one"}, 20) == std::vector<std::string>{"two"});
+    CHECK(fit(wide, {"two", "one"}, 20) == "left out, for want of room: two\n");
     CHECK(wide == Cells{{"one", "three"}, {"1111", "±"}});
-    CHECK(fit(wide, {"one"}, 1).size() == 1);
+    CHECK(fit(wide, {"one"}, 1).find(": one\n") != std::string::npos);
+    const Cells prose{{"a", "b"}, {"x", "one two three"}, {"y y y", "±"}};
+    CHECK(aligned(prose) == "a      b\nx      one two three\ny y y  ±\n");
+    CHECK(aligned(prose, 15) == "a      b\nx      one two\n       three\ny y y  ±\n");
+    CHECK(aligned(prose, 1) == "a  b\n\nx  one\n   two\n   three\n\ny  ±\ny\ny\n"); // no narrower than its words
+    const auto dress = [](const std::string& part, const std::string& cell, size_t) {
+        return cell == "one two three" ? "<" + part + ">" : part;
+    };
+    CHECK(aligned(prose, 15, dress) == "a      b\nx      <one two>\n       <three>\ny y y  ±\n");
+    CHECK(aligned({{"a"}, {"f2.raw@key-uniform-same-everywhere ok"}}, 20) ==
+          "a\nf2.raw@key-uniform-\nsame-everywhere ok\n"); // a long name breaks behind its marks
     CHECK(wrapped("aa bb cc\ndd", 5) == "aa bb\ncc\ndd");
+    CHECK(wrapped("  --a  one two three\n", 16) == "  --a  one two\n       three\n");
+    CHECK(wrapped("  ± one two", 7) == "  ± one\n  two");
+    CHECK(wrapped("   abcdef", 3) == "   abcdef");
     CHECK(wrapped("abcdef gh", 3) == "abcdef\ngh");
     CHECK(wrapped("a b", 0) == "a b");
     CHECK(sentences_in("a\nb\n", "latex") == "% a\n% b\n");
