@@ -170,17 +170,18 @@ int run(int argc, char** argv) {
 
     CLI::App app("fci: content-based routing, from scratch (a reproduction of arXiv 2603.20997)\n\n"
                  "Examples:\n"
-                 "  fci train --task mqar                        train the paper's model, about 11 minutes on 2 cores\n"
+                 "  fci train --task mqar                        train the paper's model\n"
                  "  fci train --task der --representation raw    no mixing before the router\n"
                  "  fci train --resume runs/out/NAME             go on where a run was stopped\n"
                  "  fci show --task der                          a few examples as pictures\n"
-                 "  fci show --checkpoint runs/out/NAME/checkpoint.safetensors   where the router looked\n"
-                 "  fci analyze runs/out/NAME/checkpoint.safetensors             ranks and cosines of what it learned\n"
-                 "  fci reproduce table1 --scale smoke           rows of the paper, beside its numbers\n"
-                 "  fci report                                   what holds of the paper, on a page\n"
-                 "  fci bench                                    the speed of each op and step on this machine\n\n"
-                 "Exit codes: 0 ok, 1 internal or I/O, 2 usage or missing device, 3 bad data or checkpoint,\n"
-                 "            4 differs from the record, 5 NaN or Inf, 75 interrupted (resume it)\n");
+                 "  fci show --checkpoint FILE                   where the router looked\n"
+                 "  fci analyze FILE                             ranks and cosines of a checkpoint\n"
+                 "  fci reproduce table1 --scale smoke           rows, beside the paper\n"
+                 "  fci report                                   what holds, on a page\n"
+                 "  fci bench                                    the speed of each op and step\n\n"
+                 "Exit codes: 0 ok, 1 internal or I/O, 2 usage or missing device,\n"
+                 "            3 bad data or checkpoint, 4 differs from the record,\n"
+                 "            5 NaN or Inf, 75 interrupted (resume it)\n");
     app.require_subcommand(1);
     app.set_help_flag("-h,--help", "this text; fci COMMAND --help for a command's flags");
 
@@ -193,10 +194,10 @@ int run(int argc, char** argv) {
 
     CLI::App* t = command("train", "train a model",
                           "  fci train --task mqar\n"
-                          "  fci train --task der --representation bidir-flow:1 --learning-rate 1e-3 --seed 2\n"
+                          "  fci train --task der --representation flow:2 --learning-rate 1e-3\n"
                           "  fci train --task mqar --length 128 --sequences 2000 --epochs 10 --out /tmp/try\n"
-                          "  fci train --task hotpotqa --length 512 --test-data hotpot_dev_distractor_v1.json\n"
-                          "  fci train --task der --representation raw --reading marker-fixed-same-everywhere\n"
+                          "  fci train --task hotpotqa --length 512 --test-data FILE.json\n"
+                          "  fci train --task der --reading marker-fixed-same-everywhere\n"
                           "  fci train --config runs/out/NAME/config.toml --seed 3\n"
                           "  fci train --resume runs/out/NAME\n");
     add_flags(*t, options, given, {Option::task, Option::model, Option::train, Option::run});
@@ -207,7 +208,7 @@ int run(int argc, char** argv) {
     CLI::App* e = command("eval", "measure a checkpoint on its test set",
                           "  fci eval runs/out/NAME/checkpoint.safetensors\n"
                           "  fci eval runs/out/NAME/checkpoint.safetensors --data FOLDER --json\n"
-                          "  fci eval runs/out/NAME/checkpoint.safetensors --data hotpot_dev_distractor_v1.json\n"
+                          "  fci eval runs/out/NAME/checkpoint.safetensors --data FILE.json\n"
                           "  fci eval --task hotpotqa --method bm25 --data hotpot_dev_distractor_v1.json\n");
     e->add_option("checkpoint,--checkpoint", checkpoint, "a checkpoint.safetensors");
     e->add_option("--data", data, "measure on this folder of .npy files instead; hotpotqa: this file");

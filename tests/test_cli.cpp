@@ -277,6 +277,23 @@ TEST_CASE("cli: --json ends with one object that has every number and where it c
         CHECK(number(again, key) == number(json, key));
 }
 
+TEST_CASE("cli: help is 80 columns wide, and breaks no example", "[cli]") {
+    for (const char* command : {"", "train", "eval", "show", "analyze", "generate", "bench", "rows", "sweep",
+                                "reproduce", "table", "report", "plot"}) {
+        const Ran r = run(*command ? Words{command, "--help"} : Words{"--help"});
+        expect_ran(r, 0, "Examples:\n");
+        std::istringstream lines(r.out);
+        bool examples = false;
+        for (std::string line; std::getline(lines, line);) {
+            INFO(command << ": " << line);
+            CHECK(line.size() <= 80);
+            if (examples && !line.empty()) // a command whole, or what stands beside one goes on
+                CHECK((line.starts_with("  fci ") || line.starts_with(std::string(30, ' '))));
+            examples = line == "Examples:" || (examples && !line.empty());
+        }
+    }
+}
+
 TEST_CASE("cli: without a terminal one plain line an epoch, of at most 80 letters; --quiet none", "[cli]") {
     const Scratch scratch;
     const Ran r = run(tiny_run(scratch / "run"));

@@ -260,7 +260,7 @@ std::string claims_text(const Claims& claims, const Study& study, const Scale& s
             if (j.ran_under) holds += "; best reading: " + j.holds_under.text();
         } else
             cells.back().push_back("none chosen");
-        for (const std::string& text : {fmt::format("{}", fmt::join(seeds, ", ")), holds, j.claim.why})
+        for (const std::string& text : {fmt::format("{}", fmt::join(seeds, ", ")), holds, why(j)})
             cells.back().push_back(text);
     }
     if (is_data(o.format)) return in_format(cells, o.format);

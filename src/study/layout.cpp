@@ -65,11 +65,11 @@ std::vector<std::string> lines_of_text(const std::string& text) {
     return lines;
 }
 
-// Where a line goes on: under what two spaces set off in its first half, else under its first letter.
+// Where a line goes on: under what two spaces set off in its first two thirds, else under its first letter.
 size_t hang(const std::string& line, size_t width) {
     const size_t first = std::min(line.find_first_not_of(' '), line.size()), gap = line.find("  ", first);
     const size_t second = gap == std::string::npos ? gap : line.find_first_not_of(' ', gap);
-    return second < width / 2 ? second : first;
+    return second < 2 * width / 3 ? second : first;
 }
 
 } // namespace

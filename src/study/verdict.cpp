@@ -66,7 +66,7 @@ bool at_chance(const PaperValue& paper, const Ours& ours) {
 
 Ours summarise(const std::vector<double>& values, double queries) {
     Ours o;
-    o.seeds = static_cast<int>(values.size());
+    o.seeds = static_cast<int>(values.size()), o.values = values;
     if (values.empty()) return o;
     const double n = o.seeds;
     for (const double v : values) o.mean += v / n;
