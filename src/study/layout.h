@@ -31,7 +31,8 @@ std::string sentences_in(const std::string& lines, const std::string& format, in
 // narrower than 24; or none is left to take (width 0: takes none). A sentence names them.
 std::string fit(Cells&, const std::vector<std::string>& spare, int width);
 
-// Lines are broken at spaces, to go on under where they began; under their second column, where two spaces set one off in their first two thirds.
+// Lines are broken at spaces, to go on under where they began; under their second column, where two spaces set one off
+// in their first two thirds.
 std::string wrapped(const std::string& text, int width); // 0: as it is
 
 } // namespace fci
