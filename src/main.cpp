@@ -10,6 +10,8 @@
 #include "cli/command.h"
 #include "core/nearest.h"
 #include "core/streams.h"
+#include "study/layout.h"
+#include "train/progress.h"
 
 namespace fci {
 namespace {
@@ -29,17 +31,18 @@ void refuse_unknown(const CLI::App& app) {
 int run(int argc, char** argv) {
     CLI::App app("fci: content-based routing, from scratch (a reproduction of arXiv 2603.20997)\n\n"
                  "Examples:\n"
-                 "  fci train --task mqar                        train the paper's model, about 11 minutes on 2 cores\n"
+                 "  fci train --task mqar                        train the paper's model\n"
                  "  fci train --task der --representation raw    no mixing before the router\n"
                  "  fci train --resume runs/out/NAME             go on where a run was stopped\n"
                  "  fci show --task der                          a few examples as pictures\n"
-                 "  fci show --checkpoint runs/out/NAME/checkpoint.safetensors   where the router looked\n"
-                 "  fci analyze runs/out/NAME/checkpoint.safetensors             ranks and cosines of what it learned\n"
-                 "  fci reproduce table1 --scale smoke           rows of the paper, beside its numbers\n"
-                 "  fci report                                   what holds of the paper, on a page\n"
-                 "  fci bench                                    the speed of each op and step on this machine\n\n"
-                 "Exit codes: 0 ok, 1 internal or I/O, 2 usage or missing device, 3 bad data or checkpoint,\n"
-                 "            4 differs from the record, 5 NaN or Inf, 75 interrupted (resume it)\n");
+                 "  fci show --checkpoint FILE                   where the router looked\n"
+                 "  fci analyze FILE                             ranks and cosines of a checkpoint\n"
+                 "  fci reproduce table1 --scale smoke           rows, beside the paper\n"
+                 "  fci report                                   what holds, on a page\n"
+                 "  fci bench                                    the speed of each op and step\n\n"
+                 "Exit codes: 0 ok, 1 internal or I/O, 2 usage or missing device,\n"
+                 "            3 bad data or checkpoint, 4 differs from the record,\n"
+                 "            5 NaN or Inf, 75 interrupted (resume it)\n");
     app.require_subcommand(1);
     app.set_help_flag("-h,--help", "this text; fci COMMAND --help for a command's flags");
 
@@ -55,13 +58,14 @@ int run(int argc, char** argv) {
         names.emplace_back(c->name);
     }
     if (argc == 1) {
-        complain("{}", app.help());
+        complain("{}", wrapped(app.help(), std::min(80, terminal_width(stderr, 80))));
         return static_cast<int>(Exit::usage);
     }
     try {
         app.parse(argc, argv);
-    } catch (const CLI::CallForHelp& help) {
-        return app.exit(help);
+    } catch (const CLI::CallForHelp&) {
+        fmt::print("{}", wrapped(app.help(), std::min(80, terminal_width(stdout, 80))));
+        return static_cast<int>(Exit::ok);
     } catch (const CLI::ParseError& wrong) {
         const bool known = std::find(names.begin(), names.end(), word) != names.end();
         fail(Exit::usage, "{}{} (fci {}--help)", wrong.what(), word.empty() || known ? "" : did_you_mean(word, names),

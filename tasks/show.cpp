@@ -167,12 +167,11 @@ void show_example(std::FILE* out, const Dataset& data, int i, const Annotation* 
     picture.print();
 
     if (!many) {
-        fmt::print(out, "The router, from row {} (key {}), must choose position {} (key {}); the answer is {}.\n",
-                   query[0], tokens[key], answer[0], tokens[answer[0]], label[0]);
+        fmt::print(out, "From row {} (key {}) the router must choose {} (key {}); the answer is {}.\n", query[0],
+                   tokens[key], answer[0], tokens[answer[0]], label[0]);
         if (looked) fmt::print(out, "It chose {}.\n", choices((*looked)[0], answer[0]));
     } else {
-        fmt::print(out, "{} queries. For each the router must choose the position of the same key among the pairs.\n",
-                   data.queries);
+        fmt::print(out, "{} queries. For each the router must choose the same key among the pairs.\n", data.queries);
         const size_t listed = std::min<size_t>(data.queries, most_listed);
         for (size_t j = 0; j < listed; ++j)
             fmt::print(out, "  a{:<3} row {:>5}, key {:>5}: position {:>5}, answer {:>5}{}\n", j + 1, query[j],

@@ -4,7 +4,7 @@
 //   token      QRY   42   17    9  … 6 more …   42   77  … 288 more …   42    17  … 160 more …
 //   role             ask                        d1   .1                KEY   VAL
 //   router                                      #2                       #1
-//   The router, from row 51 (key 42), must choose position 350 (key 42); the answer is 17.
+//   From row 51 (key 42) the router must choose 350 (key 42); the answer is 17.
 //   It chose #1 350 (3.10, right), #2 60 (2.95).
 //
 // Roles: QRY the marker token 0 (der), ask the query row, key its key where another row holds it, KEY VAL the

@@ -72,6 +72,41 @@ TEST_CASE("claims: what the rows' voices come to", "[study][claims]") {
           "holds at a; does not hold at b; not yet known (0 of 1 row run) at c");
 }
 
+TEST_CASE("claims: why, by the pattern of outcomes", "[study][claims]") {
+    Line missing;
+    const Line routes = line("1.6", 99, 6, 3), fails = line("99", 6, 6, 3), between = line("99", 50, 6, 3),
+               as_paper = line("99", 99, 6, 3), both_at_chance = line("1.6", 6, 6, 3);
+    Line low = line("1.6", 98, 6, 3), tied = line("<=2.5", 0, 6, 3), no_jump = line("10", 0, 6, 0),
+         unclear = line("1.6", 6, 6, 3), rank = line("1.6", 200, 0, 3);
+    low.of.learning_rate = 3e-4, tied.ours.tie = true, no_jump.ours.without = 1, no_jump.quantity = "transition_epoch";
+    unclear.ours = summarise({1, 50, 2}, 10000), unclear.of.learning_rate = 3e-4, rank.quantity = "rank",
+    rank.ours = summarise({200, 200, 200}, 0);
+    const auto why_of = [](const std::vector<std::vector<const Line*>>& at_rates) {
+        Judged j;
+        for (size_t i = 0; i < at_rates[0].size(); ++i) {
+            j.rows.emplace_back().id = std::string(1, static_cast<char>('a' + i));
+            for (const auto& at : at_rates)
+                if (at[i] && j.rows[i].paper.empty() && !at[i]->paper.empty())
+                    j.rows[i].paper = {{at[i]->quantity, at[i]->paper}};
+        }
+        j.at_rates = at_rates;
+        return reason(j);
+    };
+    CHECK(why_of({{&low}, {&routes}}) == "a routes at 3e-4 and 1e-3 (98.0 and 99.0; paper 1.6)");
+    CHECK(why_of({{&as_paper}, {&fails}}) == "a is at chance at 1e-3 (6.0; paper 99)");
+    CHECK(why_of({{&between}}) == "a is between chance and routing at 1e-3 (50.0; paper 99)");
+    CHECK(why_of({{&no_jump}}) == "a has no transition at 1e-3 (paper 10)");
+    CHECK(why_of({{&rank}}) == "a has another number at 1e-3 (200.0; paper 1.6)");
+    CHECK(why_of({{&fails, &routes, &between, &as_paper}}) ==
+          "a is at chance at 1e-3 (6.0; paper 99); b routes at 1e-3 (99.0; paper 1.6) and 1 more");
+    CHECK(why_of({{&missing, &as_paper, nullptr}}) == "not run: a, c");
+    CHECK(why_of({{&unclear, &as_paper}}) == "inconclusive: a at 3e-4");
+    CHECK(why_of({{&tied, &as_paper}}) == "by the order of equal scores alone");
+    CHECK(why_of({{&as_paper}, {&as_paper}}) == "as in the paper");
+    CHECK(why_of({{&missing}, {&as_paper}}) == "as in the paper, where it ran");
+    CHECK(why_of({{&both_at_chance}}) == "at chance, as the paper's");
+}
+
 TEST_CASE("claims: a row speaks by its verdict", "[study][claims]") {
     const auto speaks = [](const Line& l) { return voice_of(l).speaks; };
     CHECK(speaks(line("99", 99, 6, 3)) == Speaks::for_it);
@@ -180,20 +215,21 @@ TEST_CASE("claims: the table and the coverage, of a study of two rows", "[study]
     };
     expect(shown(), "claim,paper,\"ours, 3e-4\",\"ours, 1e-3\",\"ours, best reading\",seeds,holds?,why\n"
                     "It is so (a.one / a.raw / a.big),100 / 25 / 35,not run,not run,not run,\"0, 0, 0\","
-                    "not yet known (0 of 3 rows run),because\n");
+                    "not yet known (0 of 3 rows run),\"not run: a.one, a.raw and 1 more; because\"\n");
     expect(shown(true), "not run yet,2,2,2\nneeds what is not here,1,1,1\n");
     for (const int seed : {1, 2, 3}) add("a.one", 1, "", seed, 100);
     add("a.raw", 1, "", 1, 100), add("a.raw", 0, "", 1, 25);
     expect(shown(), ",- / 25.0 / -,100.0 / 100.0 / -,not run,\"0-1, 0-3, 0\","
-                    "provisional: does not hold at 1e-3; not yet known (1 of 3 rows run) at 3e-4,because");
+                    "provisional: does not hold at 1e-3; not yet known (1 of 3 rows run) at 3e-4,"
+                    "a.raw routes at 1e-3 (100.0; paper 25); because\n");
     add("a.raw", 0, "marker", 1, 24.7);
     expect(shown(), "-,- / 24.7 / -,\"0-1, 0-3, 0-1\",");
-    expect(shown(), "at 3e-4; best reading: not yet known (1 of 3 rows run),because");
+    expect(shown(), "at 3e-4; best reading: not yet known (1 of 3 rows run),a.raw routes");
     write("claims.toml", "reading = \"marker\"\n" + claim("\"a.raw\""));
     expect(shown(),
            "25,25.0,100.0,24.7,\"1, 1, 1\",provisional: holds at 3e-4 only; best reading: provisional: holds,");
     add("a.raw", 0, "marker", 1, 24.7, false); // of other data than the law's: untested
-    expect(shown(), "only,because");
+    expect(shown(), "only,a.raw routes at 1e-3 (100.0; paper 25); because");
     write("claims.toml", "reading = \"marker\"\n" + claim("\"a.one\", \"a.raw\", \"a.big\""));
     expect(shown(true), "seeds,ids at 3e-4,ids at 1e-3,at all rates\n3 or more,0,1,0\n2,0,0,0\n1,1,1,1\n"
                         "not run yet,1,0,1\n");

@@ -2,6 +2,8 @@
 // it prints, writes and reads again. Signals, kills and full disks are in faults/test_interrupted.cpp.
 #include <simdjson.h>
 
+#include <sstream>
+
 #include "tests/catch.h"
 #include "tests/faults/program.h"
 
@@ -275,7 +277,24 @@ TEST_CASE("cli: --json ends with one object that has every number and where it c
         CHECK(number(again, key) == number(json, key));
 }
 
-TEST_CASE("cli: without a terminal one plain line an epoch; --quiet none", "[cli]") {
+TEST_CASE("cli: help is 80 columns wide, and breaks no example", "[cli]") {
+    for (const char* command : {"", "train", "eval", "show", "analyze", "generate", "bench", "rows", "sweep",
+                                "reproduce", "table", "report", "plot"}) {
+        const Ran r = run(*command ? Words{command, "--help"} : Words{"--help"});
+        expect_ran(r, 0, "Examples:\n");
+        std::istringstream lines(r.out);
+        bool examples = false;
+        for (std::string line; std::getline(lines, line);) {
+            INFO(command << ": " << line);
+            CHECK(line.size() <= 80);
+            if (examples && !line.empty()) // a command whole, or what stands beside one goes on
+                CHECK((line.starts_with("  fci ") || line.starts_with(std::string(30, ' '))));
+            examples = line == "Examples:" || (examples && !line.empty());
+        }
+    }
+}
+
+TEST_CASE("cli: without a terminal one plain line an epoch, of at most 80 letters; --quiet none", "[cli]") {
     const Scratch scratch;
     const Ran r = run(tiny_run(scratch / "run"));
     expect_ran(r, 0);
@@ -284,7 +303,10 @@ TEST_CASE("cli: without a terminal one plain line an epoch; --quiet none", "[cli
     for (size_t at = 0; (at = r.out.find("\nepoch ", at)) != std::string::npos; ++at) ++epochs;
     CHECK(epochs == 3);
     CHECK(r.out.find_first_of("\x1b\r") == std::string::npos);
-    CHECK(std::count(r.out.begin(), r.out.end(), '\n') < 10);
+    CHECK(std::count(r.out.begin(), r.out.end(), '\n') <= 11 + epochs); // what it trains, headings, how it ended
+    std::istringstream lines(r.out);
+    for (std::string line; std::getline(lines, line);)
+        if (line.find(scratch / "") == std::string::npos) CHECK(line.size() <= 80);
     const Ran quiet = run(tiny_run(scratch / "quiet") + Words{"--quiet"});
     expect_ran(quiet, 0);
     CHECK((quiet.out + quiet.err).empty());
@@ -334,7 +356,7 @@ TEST_CASE("cli: generated data that went through a folder trains to the same bit
     const std::string folder = scratch / "foreign";
     expect_ran(run(Words{"train", "--data", train, "--stop-after", "1", "--out", folder} + rest), 0);
     expect_ran(run({"eval", checkpoint_in(folder)}), 0, "accuracy");
-    expect_ran(run({"show", "--checkpoint", checkpoint_in(folder), "--count", "1"}), 0, "must choose position");
+    expect_ran(run({"show", "--checkpoint", checkpoint_in(folder), "--count", "1"}), 0, "must choose");
     expect_ran(run({"train", "--resume", folder}), 0, "epoch   3/3");
     with_text(scratch, "train/label.npy", read_file(train + "/query.npy"));
     expect_ran(run({"train", "--resume", folder}), 3);

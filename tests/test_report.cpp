@@ -1,5 +1,7 @@
 // The report and the figures: markup that holds any bytes, a page that has every claim and the table's numbers, and
 // files that survive what goes wrong.
+#include <sstream>
+
 #include "report/commands.h"
 #include "report/draw.h"
 #include "report/svg.h"
@@ -72,6 +74,18 @@ TEST_CASE("report: the check of well-formedness sees what is wrong", "[report]")
     expect_well_formed("<!DOCTYPE html>\n<p a=\"1\" b-c=\"&lt;\"><br/>é</p>");
 }
 
+TEST_CASE("report: the answer alone, on a terminal", "[report][cli]") {
+    const Ran r = run({"report", "--format", "text", "--results", "runs/results"});
+    expect_ran(r, 0);
+    std::string text = r.out;
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    CHECK(text.find("In short: one layer of attention ") != std::string::npos);
+    CHECK(text.ends_with(" rows have a run here. "));
+    std::istringstream lines(r.out);
+    for (std::string line; std::getline(lines, line);) CHECK(line.size() <= 82); // bytes: two of them in a sign
+    expect_refused(run({"report", "--format", "text", "--out", "x"}), 2, "leave --out out");
+}
+
 TEST_CASE("report: numbers are short, and the same in every locale", "[report]") {
     const std::pair<double, const char*> cases[] = {
         {0, "0"},     {-0.001, "0"},    {12.5, "12.5"},          {1.0 / 3, "0.33"},
@@ -94,6 +108,7 @@ TEST_CASE("report: the page has every claim, and the numbers of the table", "[re
         INFO(c.id);
         CHECK(times(html, Markup(c.words).text()) >= 1);
         CHECK(times(html, Markup(c.why).text()) >= 1);
+        CHECK(c.why.size() <= 130);
     }
     std::vector<std::string> notes;
     const Results recorded("runs/results", "paper", notes);
@@ -128,6 +143,17 @@ TEST_CASE("report: the page has every claim, and the numbers of the table", "[re
     const size_t covered = std::count_if(p->coverage.begin(), p->coverage.end(),
                                          [](const Covered& c) { return cover_of(c) != Cover::not_run; });
     CHECK((p->coverage.size() == 76 && covered > 40));
+    CHECK(rows_run(*p) <= covered);
+    CHECK(times(html, "class=\"seed ") > 0); // wide intervals show their seeds
+    for (const Reading& r : p->study.joint) {
+        const std::string words = reading_words(r.settings);
+        INFO(r.name << ": " << words);
+        for (const std::string& key : r.settings.keys) // no option by its name
+            CHECK((key == "learning_rate" || words.find(key.substr(0, key.find('_')) + " ") != 0));
+        CHECK(words.find('_') == std::string::npos);
+    }
+    CHECK(p->readings.size() > 1);
+    for (const auto& [name, words] : p->readings) CHECK(times(html, Markup(words).text()) >= 1);
     CHECK(md.find("|---|") != std::string::npos);
 }
 
@@ -301,10 +327,23 @@ TEST_CASE("tables: LaTeX, JSON and what fits a terminal", "[report][study]") {
     Cells wide{{"one", "two", "three"}, {"1111", "22222222", "±"}};
     CHECK(fit(wide, {"two", "one"}, 0).empty());
     CHECK(fit(wide, {"two", "one"}, 21).empty()); // 4 + 2 + 8 + 2 + 5
-    CHECK(fit(wide, {"two", "one"}, 20) == std::vector<std::string>{"two"});
+    CHECK(fit(wide, {"two", "one"}, 20) == "left out, for want of room: two\n");
     CHECK(wide == Cells{{"one", "three"}, {"1111", "±"}});
-    CHECK(fit(wide, {"one"}, 1).size() == 1);
+    CHECK(fit(wide, {"one"}, 1).find(": one\n") != std::string::npos);
+    const Cells prose{{"a", "b"}, {"x", "one two three"}, {"y y y", "±"}};
+    CHECK(aligned(prose) == "a      b\nx      one two three\ny y y  ±\n");
+    CHECK(aligned(prose, 15) == "a      b\nx      one two\n       three\ny y y  ±\n");
+    CHECK(aligned(prose, 1) == "a  b\n\nx  one\n   two\n   three\n\ny  ±\ny\ny\n"); // no narrower than its words
+    const auto dress = [](const std::string& part, const std::string& cell, size_t) {
+        return cell == "one two three" ? "<" + part + ">" : part;
+    };
+    CHECK(aligned(prose, 15, dress) == "a      b\nx      <one two>\n       <three>\ny y y  ±\n");
+    CHECK(aligned({{"a"}, {"f2.raw@key-uniform-same-everywhere ok"}}, 20) ==
+          "a\nf2.raw@key-uniform-\nsame-everywhere ok\n"); // a long name breaks behind its marks
     CHECK(wrapped("aa bb cc\ndd", 5) == "aa bb\ncc\ndd");
+    CHECK(wrapped("  --a  one two three\n", 16) == "  --a  one two\n       three\n");
+    CHECK(wrapped("  ± one two", 7) == "  ± one\n  two");
+    CHECK(wrapped("   abcdef", 3) == "   abcdef");
     CHECK(wrapped("abcdef gh", 3) == "abcdef\ngh");
     CHECK(wrapped("a b", 0) == "a b");
     CHECK(sentences_in("a\nb\n", "latex") == "% a\n% b\n");

@@ -304,7 +304,7 @@ TEST_CASE("show: pictures", "[tasks]") {
     const std::string text = shown(o, 2, {false, 80}, &looked);
     for (const std::string& part :
          {std::string("Example 2 of 2"), std::string("QRY"), std::string("KEY  VAL"), std::string("d4   .4"),
-          fmt::format("must choose position {} ", d.answer[0]),
+          fmt::format("must choose {} ", d.answer[0]),
           fmt::format("#1 {} (2.50, right), #2 0 (1.00)", d.answer[0]), std::string(" more …")})
         CHECK(text.find(part) != text.npos);
     CHECK(text.find('\x1b') == text.npos);
@@ -312,7 +312,7 @@ TEST_CASE("show: pictures", "[tasks]") {
     TaskOptions filler; // of mqar: the row before the key asks, and both are marked
     filler.query_row = "marker", filler.length = 40, filler.pairs = 4;
     const std::string asked = shown(filler, 1, {false, 200});
-    for (const char* part : {"ask  key", "from row 38 (key "}) CHECK(asked.find(part) != asked.npos);
+    for (const char* part : {"ask  key", "From row 38 (key "}) CHECK(asked.find(part) != asked.npos);
     CHECK(asked.find("QRY") == asked.npos);
     for (const int width : {40, 80, 200}) { // no line of a picture is wider (the legend may be)
         const std::string s = shown(small("mqar"), 3, {false, width});

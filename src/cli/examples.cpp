@@ -204,7 +204,7 @@ namespace command_entries {
 extern const Command eval{"eval", "measure a checkpoint on its test set",
                           "  fci eval runs/out/NAME/checkpoint.safetensors\n"
                           "  fci eval runs/out/NAME/checkpoint.safetensors --data FOLDER --json\n"
-                          "  fci eval runs/out/NAME/checkpoint.safetensors --data hotpot_dev_distractor_v1.json\n"
+                          "  fci eval runs/out/NAME/checkpoint.safetensors --data FILE.json\n"
                           "  fci eval --task hotpotqa --method bm25 --data hotpot_dev_distractor_v1.json\n",
                           add_eval};
 

@@ -83,10 +83,10 @@ namespace command_entries {
 
 extern const Command train{"train", "train a model",
                            "  fci train --task mqar\n"
-                           "  fci train --task der --representation bidir-flow:1 --learning-rate 1e-3 --seed 2\n"
+                           "  fci train --task der --representation flow:2 --learning-rate 1e-3\n"
                            "  fci train --task mqar --length 128 --sequences 2000 --epochs 10 --out /tmp/try\n"
-                           "  fci train --task hotpotqa --length 512 --test-data hotpot_dev_distractor_v1.json\n"
-                           "  fci train --task der --representation raw --reading marker-fixed-same-everywhere\n"
+                           "  fci train --task hotpotqa --length 512 --test-data FILE.json\n"
+                           "  fci train --task der --reading marker-fixed-same-everywhere\n"
                            "  fci train --config runs/out/NAME/config.toml --seed 3\n"
                            "  fci train --resume runs/out/NAME\n",
                            add_train};

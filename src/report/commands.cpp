@@ -5,24 +5,41 @@
 #include "cli/command.h"
 #include "core/files.h"
 #include "core/streams.h"
+#include "study/layout.h"
+#include "train/progress.h"
 
 namespace fci {
 namespace {
 
-void write_out(const std::string& out, const std::string& text) {
+void write_out(const std::string& out, const std::string& text, const std::string& say = "") {
     expect_writable(out);
     write_file_atomically(out, text);
-    fmt::print("{}\n", out);
+    fmt::print("{}{}\n", say, out);
+}
+
+// The answer in a paragraph, for a terminal.
+std::string answer(const Page& p) {
+    std::string s;
+    for (const Piece& piece : p.lede) s += piece.text;
+    return fmt::format("{}{}{}{} of {} rows have a run here.\n", s, s.ends_with(' ') ? "" : " ",
+                       p.newest.empty() ? "" : "The newest result is of " + p.newest + ". ", rows_run(p),
+                       p.coverage.size());
 }
 
 Exit report(PageOptions o) {
+    if (o.format == "text" && !o.out.empty())
+        fail(Exit::usage, "--out {} and --format text: that is printed; leave --out out", o.out);
     if (o.out.empty()) o.out = o.format == "md" ? "report.md" : "report.html";
     std::vector<std::string> notes;
     const std::unique_ptr<Page> page = gather(o, notes);
     std::sort(notes.begin(), notes.end()); // the record may be the results
     notes.erase(std::unique(notes.begin(), notes.end()), notes.end());
     for (const std::string& note : notes) complain("fci report: {}\n", note);
-    write_out(o.out, o.format == "md" ? markdown_text(*page) : html_text(*page));
+    const std::string says = wrapped(answer(*page), terminal_width(stdout, 80));
+    if (o.format == "text")
+        fmt::print("{}", says);
+    else
+        write_out(o.out, o.format == "md" ? markdown_text(*page) : html_text(*page), says);
     return Exit::ok;
 }
 
@@ -36,7 +53,8 @@ std::function<Exit()> add_report(CLI::App& app) {
     app.add_option("--results", page->results,
                    "folder of results (default runs/out/results); the recorded ones fill in")
         ->check(not_empty());
-    app.add_option("--format", page->format, "html (default) or md")->check(CLI::IsMember({"html", "md"}));
+    app.add_option("--format", page->format, "html (default), md, or text: the answer alone, printed")
+        ->check(CLI::IsMember({"html", "md", "text"}));
     app.add_option("--out", page->out, "the file to write (default report.html, report.md)")->check(not_empty());
     return [page] { return report(*page); };
 }

@@ -31,6 +31,11 @@ Markup dot(const Line& l, const std::string& css, double y, bool square) {
     if (l.ours.half_width > 0 && (l.ours.ran() > 1 || l.on))
         m += line("whisk " + css, {"x1", percent(axis.at(l.ours.mean - l.ours.half_width))}, {"y1", y},
                   {"x2", percent(axis.at(l.ours.mean + l.ours.half_width))}, {"y2", y});
+    if (axis.at(l.ours.mean + l.ours.half_width) - axis.at(l.ours.mean - l.ours.half_width) > 0.03 && l.ours.seeds > 1)
+        for (const double seed : l.ours.values) {
+            const std::string at = percent(axis.at(seed));
+            m += line("seed " + css, {"x1", at}, {"y1", y - 4}, {"x2", at}, {"y2", y + 4});
+        }
     const std::string at = percent(x);
     if (!square)
         return m + element("circle", {{"class", kind}, {"cx", at}, {"cy", y}, {"r", 3.6}, {"data-t", says(l)}});

@@ -49,7 +49,6 @@ Markup coverage(const Page& p) {
     const double width = 100.0 / static_cast<double>(std::max<size_t>(p.coverage.size(), 1));
     Markup bar, keys;
     double x = 0;
-    size_t ran = 0;
     for (const auto& [cover, of] : ids) {
         const std::string css = fmt::format("k{}", static_cast<int>(cover));
         const auto cell = [&](const Attribute& at, const Attribute& wide, const std::string& tip) {
@@ -65,12 +64,11 @@ Markup coverage(const Page& p) {
                         id + ": " + cover_text(cover, *p.scale));
             x += width;
         }
-        if (cover != Cover::not_run && cover != Cover::needs) ran += of.size();
         keys += element("li", element("svg", {{"width", 12.0}, {"height", 16.0}, {"aria-hidden", "true"}},
                                       cell({"x", 1.0}, {"width", 9.0}, "")) +
                                   b(std::to_string(of.size())) + cover_text(cover, *p.scale));
     }
-    return p_of("cov", b(fmt::format("{} of {} rows", ran, p.coverage.size())) + " have a run here") +
+    return p_of("cov", b(fmt::format("{} of {} rows", rows_run(p), p.coverage.size())) + " have a run here") +
            element("svg",
                    {{"class", "bar"},
                     {"width", "100%"},
@@ -88,9 +86,22 @@ Markup legend(const Page& p) {
         const std::string css = rate_class(rate);
         items += item(css.c_str(), element("span", {{"class", "t " + css}}, "learning rate " + rate_text(rate)));
     }
-    items += item("one", "one seed (¹): provisional") + item("many", "several seeds and the 95% interval");
+    items += item("one", "one seed (¹): provisional") +
+             item("many", "several seeds and the 95% interval; where it is wide, a tick a seed");
     if (!p.reading.empty()) items += item("square", element("span", {{"class", "t m"}}, "the reading " + p.reading));
     return element("ul", {{"class", "legend"}}, items + item("chance", "chance"));
+}
+
+std::string paper_signs(std::string words) {
+    for (size_t at = 0; (at = words.find("<=", at)) != std::string::npos;) words.replace(at, 2, "≤");
+    return words;
+}
+
+// 3e-4 is one word, also where the line breaks.
+std::string whole_rates(std::string words) {
+    for (size_t at = 1; (at = words.find("e-", at)) != std::string::npos; at += 4)
+        if (std::isdigit(static_cast<unsigned char>(words[at - 1]))) words.replace(at + 1, 1, "‑");
+    return words;
 }
 
 Markup claims(const Page& p) {
@@ -110,16 +121,14 @@ Markup claims(const Page& p) {
             Markup cells;
             if (i == 0) {
                 const std::string span = std::to_string(c.strips.size());
-                std::string words = verdict_words(c.judged, p);
-                for (size_t at = 0; (at = words.find("e-", at)) != std::string::npos; at += 4)
-                    words.replace(at + 1, 1, "‑"); // 3e-4 is one word, also where the line breaks
+                std::string words = whole_rates(verdict_words(c.judged, p));
                 words[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(words[0])));
                 Markup verdict =
                     glyph(p.options.scale == "paper" ? c.judged.holds.holds : Holds::unknown) + element("span", words);
                 if (c.judged.holds.provisional) verdict += element("small", "provisional");
                 cells = element("td", {{"class", "v"}, {"rowspan", span}}, verdict) +
                         element("th", {{"class", "c"}, {"rowspan", span}, {"scope", "rowgroup"}},
-                                Markup(c.judged.claim.words) + element("p", c.judged.claim.why));
+                                Markup(c.judged.claim.words) + element("p", whole_rates(paper_signs(why(c.judged)))));
             }
             cells += element("td", {{"class", "k"}}, m.name) + element("td", {{"class", "s"}}, strip(m, 32)) +
                      element("td", {{"class", "n"}, {"data-l", "paper"}}, paper_text(m.paper)) + number_cells(m, rates);
@@ -142,8 +151,15 @@ Markup claims(const Page& p) {
                  "been had blind.") +
             legend(p) + table +
             p_of("foot",
-                 "± is half of the 95% interval over seeds and queries; ¹ is one seed. A claim holds if all its rows "
-                 "come out as the paper's, or both at chance; it does not hold if one differs."));
+                 [&] {
+                     std::string words;
+                     for (const auto& [name, meaning] : p.readings)
+                         if (name == p.reading) words = fmt::format("The reading {}: {}. ", name, meaning);
+                     return words;
+                 }() +
+                     "± is half of the 95% interval over seeds and queries; ¹ is one seed. A claim holds if all its "
+                     "rows "
+                     "come out as the paper's, or both at chance; it does not hold if one differs."));
 }
 
 // Strips one under another.
@@ -206,6 +222,13 @@ Markup readings(const Page& p) {
                    p_of("cap", title + ". " + words) + inner;
         else
             all += element("details", {{"class", "many"}}, element("summary", title) + p_of("cap", words) + inner);
+    }
+    if (!p.readings.empty()) {
+        Markup words;
+        for (const auto& [name, meaning] : p.readings) words += element("dt", name) + element("dd", meaning + ".");
+        all += element("details", {{"class", "many"}},
+                       element("summary", fmt::format("The {} joint readings in words", p.readings.size())) +
+                           element("dl", {{"class", "words"}}, words));
     }
     return all.empty() ? all : element("section", all);
 }

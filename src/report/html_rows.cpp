@@ -64,8 +64,9 @@ Markup fold(const Page& p, const Fold& f) {
         runs += element("tr", td(r.rate) + td(std::to_string(r.result->seed), true) + td(number(n.at_k), true) +
                                   td(number(n.at_1), true) + td(number(n.accuracy), true) +
                                   td(fmt::format("{:.0f}", r.result->seconds), true) + td(r.device) +
-                                  element("td", code(r.commit)) + element("td", code(r.data)) +
-                                  element("td", code(r.result->hash)) + td(r.result->on ? r.result->on->name : ""));
+                                  td(r.date.empty() ? "–" : r.date) + element("td", code(r.commit)) +
+                                  element("td", code(r.data)) + element("td", code(r.result->hash)) +
+                                  td(r.result->on ? r.result->on->name : ""));
     }
     if (!f.runs.empty())
         in += list({{"rate", false},
@@ -75,6 +76,7 @@ Markup fold(const Page& p, const Fold& f) {
                     {"answers", true},
                     {"seconds", true},
                     {"device", false},
+                    {"date", false},
                     {"commit", false},
                     {"data", false},
                     {"run", false},

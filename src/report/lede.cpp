@@ -43,6 +43,23 @@ void add_sentence(Page& p, const char* before, const char* id, const char* quant
         {after + std::string(m.paper.empty() ? "" : "; the paper has " + in_words(m.paper)) + ". ", false});
 }
 
+// What the two claims that the rest hangs on come to.
+std::string in_short(const Page& p) {
+    const auto of = [&](const char* id) -> const Judged* {
+        for (const ClaimStrips& c : p.claims)
+            if (c.judged.claim.id == id) return &c.judged;
+        return nullptr;
+    };
+    const Judged *one = of("one-layer"), *zero = of("zero-layers");
+    if (!one || !zero || p.options.scale != "paper") return "";
+    static const char* const enough[] = {"is enough to find it", "is enough to find it at some learning rates",
+                                         "is not enough to find it", "may be enough to find it: that is open"};
+    static const char* const needed[] = {"it is needed", "at some learning rates it is needed", "it is not needed",
+                                         "whether it is needed is open"};
+    return fmt::format("In short: one layer of attention {}, and {}. ", enough[static_cast<int>(one->holds.holds)],
+                       needed[static_cast<int>(zero->holds.holds)]);
+}
+
 } // namespace
 
 void write_words(Page& p) {
@@ -73,8 +90,9 @@ void write_words(Page& p) {
                 p.lede.push_back({value_text(*m.under) + "%", true});
                 if (m.under->ours.chance)
                     p.lede.push_back({fmt::format(", where a blind rule finds {:.1f}%", *m.under->ours.chance), false});
-                p.lede.push_back({".", false});
+                p.lede.push_back({". ", false});
             }
+        if (const std::string words = in_short(p); !words.empty()) p.lede.push_back({words, true});
     }
     p.words = {
         {"routing", "The share of test queries whose answer position is among those that the router chose: 4 on the "

@@ -87,10 +87,13 @@ std::string markdown_text(const Page& p) {
                 const std::string verdict =
                     fmt::format("{}{}", c.judged.holds.provisional ? "provisional: " : "", verdict_words(c.judged, p));
                 append(cells.back(), {m.under ? number(m.under) : "-", chance(m), first ? plain(verdict) : "",
-                                      first ? plain(c.judged.claim.why) : ""});
+                                      first ? plain(why(c.judged)) : ""});
             }
         s += table(cells) + "± half of the 95% interval over seeds and queries; ¹ one seed.\n\n";
     }
+    if (!p.readings.empty()) s += "## The joint readings in words\n\n";
+    for (const auto& [name, meaning] : p.readings) s += fmt::format("- **{}**: {}\n", plain(name), plain(meaning));
+    if (!p.readings.empty()) s += '\n';
     for (const Many& many : p.many) {
         s += fmt::format("## {}: {} readings of {}\n\n{} numbers within 3 points of chance or below it, {} between, {} "
                          "at 95 or above.\n\n",
@@ -124,7 +127,7 @@ std::string markdown_text(const Page& p) {
     }
     s += "## Every row\n\n";
     Cells rows{{"row", "what", "rate", "paper", "ours", "verdict", "command"}},
-        runs{{"row", "rate", "seed", "seconds", "device", "commit", "data", "run"}};
+        runs{{"row", "rate", "seed", "seconds", "device", "date", "commit", "data", "run"}};
     for (const FoldGroup& g : p.folds)
         for (const Fold& f : g.folds) {
             for (const Line* l : f.lines)
@@ -133,8 +136,8 @@ std::string markdown_text(const Page& p) {
                                 plain(command_text(*l, p.options.scale))});
             for (const RunOf& r : f.runs)
                 runs.push_back({plain(f.row.label()), r.rate, std::to_string(r.result->seed),
-                                fmt::format("{:.0f}", r.result->seconds), plain(r.device), plain(r.commit),
-                                plain(r.data), r.result->hash});
+                                fmt::format("{:.0f}", r.result->seconds), plain(r.device),
+                                r.date.empty() ? "-" : plain(r.date), plain(r.commit), plain(r.data), r.result->hash});
         }
     s += table(rows);
     if (runs.size() > 1) s += "### Runs\n\n" + table(runs);

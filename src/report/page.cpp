@@ -155,6 +155,18 @@ void gather_claims(Page& p, Claims& claims, const std::vector<Row>& rows) {
     gather_readings(p, strips);
 }
 
+// Those that a figure names.
+void gather_readings_in_words(Page& p) {
+    std::set<std::string> named{p.reading};
+    for (const Many& many : p.many)
+        for (const Mechanism& m : many.readings) {
+            named.insert(m.name);
+            named.insert(m.also.begin(), m.also.end());
+        }
+    for (const Reading& r : p.study.joint)
+        if (named.contains(r.word)) p.readings.emplace_back(r.word, reading_words(r.settings));
+}
+
 void gather_folds(Page& p, const std::vector<Row>& rows) {
     for (const Row& row : rows) {
         std::string group = row.foreign ? row.file : row.where;
@@ -168,8 +180,8 @@ void gather_folds(Page& p, const std::vector<Row>& rows) {
         for (const Line* l : fold.lines)
             for (const Result* r : results_of(p, l->of, l->on ? l->on->hash : ""))
                 if (seen.insert(r).second) {
-                    const auto [git, data, device] = provenance_words(*r, {"git", "data_hash", "device"});
-                    fold.runs.push_back({r, rate_of(l->of), git, data, device.empty() ? "cpu" : device});
+                    const auto [git, data, device, date] = provenance_words(*r, {"git", "data_hash", "device", "date"});
+                    fold.runs.push_back({r, rate_of(l->of), git, data, device.empty() ? "cpu" : device, date});
                 }
         for (const Case& c : plan({row}, *p.scale))
             if (const auto s = series_of(p, c)) fold.series.push_back(*s);
@@ -287,6 +299,7 @@ std::unique_ptr<Page> gather(const PageOptions& o, std::vector<std::string>& not
         return std::none_of(rows.begin(), rows.end(), [&](const Row& r) { return r.id == c.id; });
     });
     gather_claims(p, claims, rows);
+    gather_readings_in_words(p);
     gather_sections(p, rows);
     gather_folds(p, rows);
     gather_controls(p, rows);

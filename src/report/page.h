@@ -64,7 +64,7 @@ struct Many {
 
 struct RunOf {
     const Result* result;
-    std::string rate, commit, data, device;
+    std::string rate, commit, data, device, date; // date: older results have none
 };
 struct Fold {
     Row row;
@@ -113,7 +113,8 @@ struct Page {
     std::vector<Covered> coverage;
     std::vector<ClaimStrips> claims;
     std::vector<Many> many;
-    std::vector<Panel> panels; // Figure 2
+    std::vector<std::pair<std::string, std::string>> readings; // joint ones that ran, in words
+    std::vector<Panel> panels;                                 // Figure 2
     std::vector<std::string> no_panel;
     std::vector<Section> sections;
     std::vector<FoldGroup> folds;
@@ -137,6 +138,8 @@ std::string verdict_words(const Judged&, const Page&); // "holds at 1e-3 only"
 enum class Cover { full, one_seed, one_rate, sample, not_run, needs };
 Cover cover_of(const Covered&);
 const char* cover_text(Cover, const Scale&);
+size_t rows_run(const Page&);               // of its coverage, those with a run
+std::string reading_words(const Settings&); // "the row before the key asks; decoys carry the same key"
 
 std::string html_text(const Page&);
 std::string markdown_text(const Page&);

@@ -107,7 +107,11 @@ color:var(--mu)}
 padding:6px 10px;border-radius:5px;pointer-events:none;white-space:pre-line}
 @media (max-width:1140px){main{padding:44px 24px 72px}.panels{grid-template-columns:repeat(2,1fr)}
 .dots th code{display:none}
-.land col:first-child,.mv col:first-child{width:190px}
+.land col:first-child,.mv col:first-child{width:170px!important}
+.land col:nth-child(n+4),.mv col:nth-child(n+4){width:76px!important}
+.land col:nth-child(3),.mv col:nth-child(3),.land col:last-child,.mv col:last-child{width:48px!important}
+.land td.n,.mv td.n{font-size:13px;padding-left:2px;padding-right:2px}
+.land thead th.n,.mv thead th.n{padding:0 30px 7px 0}.land thead th.no,.mv thead th.no{padding-right:2px}
 .claims,.claims thead,.claims tbody{display:block}.claims colgroup{display:none}
 .claims tr{display:grid;grid-template-columns:142px minmax(0,1fr) 60px repeat(var(--numbers),84px) 52px;
 align-items:center}
@@ -141,7 +145,7 @@ i.tail{width:auto}.hd{display:none}.row>summary{grid-template-columns:1fr 1fr 1f
 .row>summary .n::before{content:attr(data-l) " ";font-size:11px;color:var(--mu)}
 .vd{grid-column:1/-1;padding:0;color:var(--mu)}.in{padding-left:0}.cmd{overflow-wrap:anywhere}}
 @media print{body{font-size:10pt}main{max-width:none;padding:0}section{margin-top:30px}
-.claims tbody,figure,.row,tr,.ovw{break-inside:avoid}h2,h3,.cap,.legend,.hd,.fam,thead{break-after:avoid}
+.claims tbody,figure,.row,tr,.ovw,p{break-inside:avoid}h2,h3,.cap,.legend,.hd,.fam,thead{break-after:avoid}
 svg{print-color-adjust:exact;-webkit-print-color-adjust:exact}#tip{display:none}@page{margin:12mm}}
 )";
 

@@ -94,6 +94,37 @@ std::string says(const Line& l) {
     return s;
 }
 
+std::string reading_words(const Settings& s) {
+    static const struct {
+        const char *key, *value, *words;
+    } all[] = {
+        {"query_row", "key", "the row of the key asks"},
+        {"query_row", "marker", "the row before the key asks, which holds no key"},
+        {"query_at", "uniform", "the key may stand anywhere"},
+        {"query_at", "early", "the key stands in the first eighth"},
+        {"query_at", "fixed", "the key stands at one place in every sequence"},
+        {"distractor_key", "same", "decoys carry the same key"},
+        {"distractor_key", "other", "decoys carry other keys"},
+        {"positions", "everywhere", "every representation but content-only knows positions"},
+        {"positions", "in_mixer", "only representations that mix by attention know positions"},
+        {"positions", "none", "no representation knows positions"},
+        {"answer_side", "after", "the answer stands after the key"},
+        {"answer_side", "before", "the answer stands before the key"},
+        {"answer_side", "either", "the answer stands on either side of the key"},
+    };
+    std::vector<std::string> parts;
+    for (const auto& [key, value, words] : all)
+        if (s.has(key) && s.text(key) == value) parts.emplace_back(words);
+    for (const std::string& key : s.keys) { // what the sentences above leave
+        if (std::any_of(std::begin(all), std::end(all), [&](const auto& a) { return a.key == key; })) continue;
+        std::string plain =
+            fmt::format("{} {}", key, key == "learning_rate" ? rate_text(s.values.train.learning_rate) : s.text(key));
+        std::replace(plain.begin(), plain.end(), '_', ' ');
+        parts.push_back(plain);
+    }
+    return fmt::format("{}", fmt::join(parts, "; "));
+}
+
 std::string verdict_words(const Judged& j, const Page& p) {
     if (p.options.scale != "paper") return fmt::format("no verdict at scale {}", p.options.scale);
     std::string words = j.holds.words;
@@ -107,6 +138,13 @@ Cover cover_of(const Covered& c) {
     if (*fewest == on_a_sample) return Cover::sample;
     if (*fewest >= 3) return Cover::full;
     return *fewest >= 1 ? Cover::one_seed : *most >= 1 ? Cover::one_rate : Cover::not_run;
+}
+
+size_t rows_run(const Page& p) {
+    return static_cast<size_t>(std::count_if(p.coverage.begin(), p.coverage.end(), [](const Covered& c) {
+        const Cover cover = cover_of(c);
+        return cover != Cover::not_run && cover != Cover::needs;
+    }));
 }
 
 const char* cover_text(Cover c, const Scale& scale) {

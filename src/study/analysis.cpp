@@ -11,6 +11,7 @@
 #include "ops/rank1_scores.h"
 #include "ops/routing_scores.h"
 #include "study/execute.h"
+#include "study/layout.h"
 #include "train/checkpoint.h"
 #include "train/progress.h"
 #include "train/provenance.h"
@@ -198,17 +199,21 @@ Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how
     load_checkpoint(checkpoint, trainer);
     const auto now = analyse(trainer, sequences);
     const std::vector<double> sigma = spectrum();
-    progress.line(fmt::format("{}  {}  router {}  step {}  {} test sequences, of which {} for rank", o.task.task,
+    progress.line(fmt::format("{}  {}  router {}  step {}\n{} test sequences, of which {} for rank", o.task.task,
                               o.model.representation, o.model.router, trainer.steps_done(), trainer.test_set().count,
                               std::min(sequences, trainer.test_set().count)));
     const Chance& chance = trainer.chance();
     if (router_kind(o.model.router).routes())
         progress.line(
             fmt::format("chance of routing {:.1f}% at {}, {:.1f}% at 1", chance.at_k, o.model.top_k, chance.at_1));
-    progress.line(fmt::format("{:<24}{:>9}{:>9}", "", "start", "trained"));
+    Cells cells{{"", "   start", " trained", ""}};
     for (const auto& [name, meaning] : lines)
         if (now.contains(name))
-            progress.line(fmt::format("{:<24}{:>9.3f}{:>9.3f}  {}", name, start.at(name), now.at(name), meaning));
+            cells.push_back(
+                {name, fmt::format("{:8.3f}", start.at(name)), fmt::format("{:8.3f}", now.at(name)), meaning});
+    std::string table = aligned(cells, terminal_width(how.json ? stderr : stdout, 0));
+    table.pop_back(); // the line's own end
+    progress.line(table);
     if (!now.contains("rank"))
         progress.line(
             "ranks, energy and random projections are of the scores of all pairs: routers investigator and rank1");
@@ -231,7 +236,8 @@ Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how
         progress.line("no log.jsonl beside the checkpoint: how its run went, epoch by epoch, is not known");
     for (const auto& [epoch, at_k, at_1, accuracy] : run.curve) {
         std::string line = fmt::format("epoch {:>3}", epoch);
-        if (!std::isnan(at_k)) line += fmt::format("  routing@{} {:5.1f}%  @1 {:5.1f}%", o.model.top_k, at_k, at_1);
+        if (!std::isnan(at_k))
+            line += fmt::format("  routing@{} {:5.1f}%  routing@1 {:5.1f}%", o.model.top_k, at_k, at_1);
         if (!std::isnan(accuracy)) line += fmt::format("  accuracy {:5.1f}%", accuracy);
         progress.line(line + (epoch == run.transition_epoch ? "  <- the transition" : ""));
     }

@@ -68,14 +68,14 @@ std::string by_reading_text(const std::vector<Line>& lines, const TableOptions& 
         }
         cells.push_back(line);
     }
-    const std::string table = in_format(cells, o.format);
+    const std::string table = in_format(cells, o.format, o.width);
     std::string s;
     s +=
         fmt::format("routing, or what else the row is about, [chance] (seeds), at scale {}; empty: not run\n", o.scale);
     if (std::any_of(firsts.begin(), firsts.end(), [](const Line* l) { return l->stopped_after > 0; }))
         s += "after 15: of a run that was stopped after epoch 15, no number of the row\n";
     if (!empty.empty()) s += fmt::format("run under none of these readings: {}\n", fmt::join(empty, ", "));
-    return table + sentences_in(wrapped(s, o.width), o.format);
+    return table + sentences_in(s, o.format, o.width);
 }
 
 } // namespace fci

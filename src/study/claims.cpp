@@ -260,23 +260,25 @@ std::string claims_text(const Claims& claims, const Study& study, const Scale& s
             if (j.ran_under) holds += "; best reading: " + j.holds_under.text();
         } else
             cells.back().push_back("none chosen");
-        for (const std::string& text : {fmt::format("{}", fmt::join(seeds, ", ")), holds, j.claim.why})
+        for (const std::string& text : {fmt::format("{}", fmt::join(seeds, ", ")), holds, why(j)})
             cells.back().push_back(text);
     }
     if (is_data(o.format)) return in_format(cells, o.format);
     std::vector<std::string> rates;
     for (const double rate : scale.learning_rates) rates.push_back(rate_text(rate));
-    return in_format(cells, o.format) +
+    const std::string gone = o.format == "text" ? fit(cells, {"why", "ours, best reading", "seeds"}, o.width) : "";
+    return in_format(cells, o.format, o.width) +
            sentences_in(
-               fmt::format(
-                   "a / b: of the rows in their order; -: not run; none: no transition; seeds: at {}{}, the fewest "
-                   "and the most of the rows\n"
-                   "best reading: {}\n"
-                   "holds: all rows come out as the paper's, or both at chance; does not hold: a row differs; "
-                   "provisional: on fewer than 3 seeds (src/study/claims.h)\n",
-                   fmt::join(rates, ", "), read ? " and by the best reading" : "",
-                   read ? claims.reading + ", as " + claims.file + " names it" : "none is chosen"),
-               o.format);
+               gone +
+                   fmt::format(
+                       "a / b: of the rows in their order; -: not run; none: no transition; seeds: at {}{}, the fewest "
+                       "and the most of the rows\n"
+                       "best reading: {}\n"
+                       "holds: all rows come out as the paper's, or both at chance; does not hold: a row differs; "
+                       "provisional: on fewer than 3 seeds (src/study/claims.h)\n",
+                       fmt::join(rates, ", "), read ? " and by the best reading" : "",
+                       read ? claims.reading + ", as " + claims.file + " names it" : "none is chosen"),
+               o.format, o.width);
 }
 
 } // namespace fci

@@ -8,7 +8,8 @@
 //   words = "Recurrence in one direction does not route"
 //   rows = ["s46.flow2"]                       ids, of readings too
 //   quantity = "rank"                          what counts of the rows; without it the first that the paper has of each
-//   why = "..."                                in a line
+//   why = "..."                                the mechanism, as far as the task's law tells it, in a line; it must be
+//                                              true whatever comes out
 //
 // At one learning rate a row speaks by its verdict (study/verdict.h):
 //   for      reproduced; at chance, both
@@ -79,6 +80,9 @@ struct Judged {
 
     std::string paper_of(size_t row) const;
 };
+// The pattern of outcomes that decides, in words (study/why.cpp): "f2.raw routes at 1e-3 (99.8; paper <=2.5)".
+std::string reason(const Judged&);
+inline std::string why(const Judged& j) { return reason(j) + "; " + j.claim.why; }
 std::vector<Row> rows_of(const Claims&, const Claim&, const Study&); // of an id with two readings both
 // Those rows of all claims, each once.
 std::vector<Row> rows_of(const Claims&, const Study&);

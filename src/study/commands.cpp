@@ -120,7 +120,8 @@ Exit show_registered(const StudyOptions& o, const Loaded& l) {
     fmt::print("{}", registered_text(all, cells_of(all, l.study), rows, own, recorded, table_options(o)));
     ControlsOfRows controls;
     if (!is_data(o.format))
-        fmt::print("{}", sentences_in(survivors_text(stage1(all, l.study, own, recorded, controls)), o.format));
+        fmt::print("{}", sentences_in(survivors_text(stage1(all, l.study, own, recorded, controls)), o.format,
+                                      table_options(o).width));
     return Exit::ok;
 }
 
@@ -157,9 +158,7 @@ Exit list_rows(const StudyOptions& o) {
     const TableOptions t = table_options(o);
     fmt::print("{}", rows_text(l.rows, *l.scale, known, o.how.threads, t));
     if (is_data(o.format)) return Exit::ok;
-    const auto say = [&](const std::string& text) {
-        fmt::print("{}", sentences_in(wrapped(text, o.format == "text" ? t.width : 0), o.format));
-    };
+    const auto say = [&](const std::string& text) { fmt::print("{}", sentences_in(text, o.format, t.width)); };
     if (o.words.empty())
         say(fmt::format("and {} rows of readings, one open option at a time: ./fci rows readings\n",
                         l.study.variants.size()));
@@ -295,7 +294,7 @@ Exit show_table(const StudyOptions& o) {
         if (line.on) std::erase_if(without, [&](const Row& r) { return r.label() == line.of.row.label(); });
     if (!is_data(t.format))
         if (const std::string text = not_run(without); !text.empty())
-            fmt::print("{}", sentences_in(text + "\n", t.format));
+            fmt::print("{}", sentences_in(text + "\n", t.format, t.width));
     return Exit::ok;
 }
 

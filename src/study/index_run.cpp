@@ -182,12 +182,12 @@ Exit train_index(const Options& asked, const Given& given) {
     const Chance& chance = out.chance;
     const std::string at_1 = fmt::format("{:5.1f}% (chance {:.1f})", c.percent(c.at_1), chance.at_1);
     progress.line(
-        fmt::format("done in {}: {}", duration(out.seconds),
+        fmt::format("done in {}:\n  {}", duration(out.seconds),
                     bandit ? fmt::format("routing@1 {} within the answer's segment", at_1)
-                           : fmt::format("routing@{} {:5.1f}% (chance {:.1f})  @1 {}{}", out.options.model.top_k,
+                           : fmt::format("routing@{} {:5.1f}% (chance {:.1f})  routing@1 {}{}", out.options.model.top_k,
                                          c.percent(c.at_k), chance.at_k, at_1, by_segment ? " by segments" : "")));
     if (const auto& f = out.final)
-        progress.line(fmt::format("final test, {} queries:  routing@{} {:.1f}%  @1 {:.1f}%", f->queries,
+        progress.line(fmt::format("final test, {} queries:  routing@{} {:.1f}%  routing@1 {:.1f}%", f->queries,
                                   bandit ? 1 : out.options.model.top_k, f->percent(f->at_k), f->percent(f->at_1)));
     for (const auto& [name, value] : out.extra) progress.line(fmt::format("  {:<26}{:6.2f}", name, value));
     if (!o.run.json) return Exit::ok;

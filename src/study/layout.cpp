@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/json.h"
 
@@ -12,6 +13,63 @@ namespace {
 
 size_t letters(const std::string& s) { // of UTF-8
     return static_cast<size_t>(std::count_if(s.begin(), s.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+constexpr size_t whole = 16; // letters of a word that a column never breaks
+
+size_t longest_word(const std::string& s) {
+    size_t most = 0;
+    for (size_t at = 0; at < s.size();) {
+        const size_t end = std::min(s.find(' ', at), s.size());
+        most = std::max(most, std::min(whole, letters(s.substr(at, end - at))));
+        at = end + 1;
+    }
+    return most;
+}
+
+// Words longer than a column, names of files and readings, get a space behind a mark in them.
+std::string breakable(std::string s, size_t width) {
+    size_t begin = 0, seen = 0; // of a word: where it starts, its letters so far
+    for (size_t at = 0; at < s.size(); ++at) {
+        if (s[at] == ' ')
+            begin = at + 1, seen = 0;
+        else if ((s[at] & 0xC0) != 0x80 && seen++ == width) {
+            const size_t mark = s.find_last_of("-_/.@", at - 1);
+            at = mark != std::string::npos && mark >= begin ? mark + 1 : at;
+            s.insert(at, 1, ' ');
+            begin = at + 1, seen = 0;
+        }
+    }
+    return s;
+}
+
+// Of each column, by the measure of its cells.
+std::vector<size_t> widths(const Cells& cells, size_t (*measure)(const std::string&)) {
+    std::vector<size_t> most(cells[0].size());
+    for (const auto& line : cells)
+        for (size_t i = 0; i < line.size(); ++i) most[i] = std::max(most[i], measure(line[i]));
+    return most;
+}
+
+size_t line_width(const std::vector<size_t>& columns) {
+    return std::accumulate(columns.begin(), columns.end(), 2 * (columns.size() - 1));
+}
+
+std::vector<std::string> lines_of_text(const std::string& text) {
+    std::vector<std::string> lines;
+    for (size_t at = 0; at <= text.size();) {
+        const size_t end = std::min(text.find('\n', at), text.size());
+        lines.push_back(text.substr(at, end - at));
+        at = end + 1;
+    }
+    return lines;
+}
+
+// Where a line goes on: under what two spaces set off in its first two thirds, else under its first letter.
+size_t hang(const std::string& line, size_t width) {
+    const size_t first = std::min(line.find_first_not_of(' '), line.size()), gap = line.find("  ", first);
+    const size_t second = gap == std::string::npos ? gap : line.find_first_not_of(' ', gap);
+    return second < 2 * width / 3 ? second : first;
 }
 
 } // namespace
@@ -23,20 +81,39 @@ std::string csv_field(const std::string& s) {
     return fmt::format("\"{}\"", q);
 }
 
-std::string aligned(const Cells& cells, const Dress& dress) {
-    std::vector<size_t> width(cells[0].size());
-    for (const auto& line : cells)
-        for (size_t i = 0; i < line.size(); ++i) width[i] = std::max(width[i], letters(line[i]));
-    std::string s;
-    for (const auto& line : cells) {
-        std::string text;
-        for (size_t i = 0; i < line.size(); ++i) {
-            text += &line == &cells[0] ? line[i] : dress ? dress(line[i], i) : line[i];
-            if (i + 1 < line.size()) text += std::string(width[i] - letters(line[i]) + 2, ' ');
-        }
-        s += text + '\n';
+std::string aligned(const Cells& cells, int width, const Dress& dress) {
+    std::vector<size_t> columns = widths(cells, letters);
+    const std::vector<size_t> least = widths(cells, longest_word);
+    while (width && line_width(columns) > static_cast<size_t>(width)) {
+        size_t widest = 0;
+        for (size_t i = 0; i < columns.size(); ++i)
+            if (columns[i] > least[i] && (columns[widest] == least[widest] || columns[i] > columns[widest])) widest = i;
+        if (columns[widest] == least[widest]) break;
+        --columns[widest];
     }
-    return s;
+    std::vector<std::string> rows;
+    size_t tallest = 0;
+    for (const auto& line : cells) {
+        std::vector<std::vector<std::string>> parts;
+        size_t height = 1;
+        for (size_t i = 0; i < line.size(); ++i) {
+            parts.push_back(lines_of_text(wrapped(breakable(line[i], columns[i]), static_cast<int>(columns[i]))));
+            height = std::max(height, parts.back().size());
+        }
+        tallest = std::max(tallest, height);
+        std::string row;
+        for (size_t n = 0; n < height; ++n) {
+            std::string text;
+            for (size_t i = 0; i < line.size(); ++i) {
+                const std::string part = n < parts[i].size() ? parts[i][n] : "";
+                text += &line == &cells[0] || !dress || part.empty() ? part : dress(part, line[i], i);
+                if (i + 1 < line.size()) text += std::string(columns[i] - letters(part) + 2, ' ');
+            }
+            row += text.substr(0, text.find_last_not_of(' ') + 1) + '\n';
+        }
+        rows.push_back(row);
+    }
+    return fmt::format("{}", fmt::join(rows, tallest > 2 ? "\n" : ""));
 }
 
 std::string markdown(const Cells& cells) {
@@ -106,59 +183,61 @@ std::string json_lines(const Cells& cells, const std::vector<std::string>& numbe
 
 bool is_data(const std::string& format) { return format == "csv" || format == "json"; }
 
-std::string in_format(const Cells& cells, const std::string& format) {
+std::string in_format(const Cells& cells, const std::string& format, int width) {
     return format == "csv"     ? csv_lines(cells)
            : format == "json"  ? json_lines(cells)
            : format == "latex" ? latex(cells)
            : format == "md"    ? markdown(cells) + "\n"
-                               : aligned(cells);
+                               : aligned(cells, width);
 }
 
-std::string sentences_in(const std::string& lines, const std::string& format) {
-    if (format != "latex") return lines;
+std::string sentences_in(const std::string& lines, const std::string& format, int width) {
+    if (format != "latex") return wrapped(lines, format == "text" ? width : 0);
+    std::vector<std::string> each = lines_of_text(lines);
+    if (each.back().empty()) each.pop_back();
     std::string s;
-    for (size_t at = 0; at < lines.size();) {
-        const size_t end = std::min(lines.find('\n', at), lines.size());
-        s += fmt::format("% {}\n", lines.substr(at, end - at));
-        at = end + 1;
-    }
+    for (const std::string& line : each) s += fmt::format("% {}\n", line);
     return s;
 }
 
-std::vector<std::string> fit(Cells& cells, const std::vector<std::string>& spare, int width) {
+std::string fit(Cells& cells, const std::vector<std::string>& spare, int width) {
     std::vector<std::string> gone;
-    const auto longest = [&] {
-        size_t sum = 0;
-        for (size_t c = 0; c < cells[0].size(); ++c) {
-            size_t most = 0;
-            for (const auto& line : cells) most = std::max(most, letters(line[c]));
-            sum += most + (c ? 2 : 0);
-        }
-        return sum;
+    const auto least = [&] {
+        const std::vector<size_t> words = widths(cells, longest_word);
+        std::vector<size_t> columns = widths(cells, letters);
+        for (size_t i = 0; i < columns.size(); ++i) columns[i] = std::max(words[i], std::min<size_t>(columns[i], 24));
+        return line_width(columns);
     };
     for (const std::string& name : spare) {
-        if (width == 0 || longest() <= static_cast<size_t>(width)) break;
+        if (width == 0 || least() <= static_cast<size_t>(width)) break;
         const auto at = std::find(cells[0].begin(), cells[0].end(), name) - cells[0].begin();
         for (auto& line : cells) line.erase(line.begin() + at);
         gone.push_back(name);
     }
-    return gone;
+    return gone.empty() ? "" : fmt::format("left out, for want of room: {}\n", fmt::join(gone, ", "));
 }
 
 std::string wrapped(const std::string& text, int width) {
     if (width == 0) return text;
-    std::string s;
-    size_t column = 0;
-    for (size_t at = 0; at < text.size();) {
-        const size_t end = std::min(text.find_first_of(" \n", at), text.size());
-        const std::string word = text.substr(at, end - at);
-        if (column && column + 1 + letters(word) > static_cast<size_t>(width)) s += '\n', column = 0;
-        if (column) s += ' ', ++column;
-        s += word, column += letters(word);
-        if (end < text.size() && text[end] == '\n') s += '\n', column = 0;
-        at = end + 1;
+    const auto room = static_cast<size_t>(width);
+    std::vector<std::string> lines;
+    for (std::string line : lines_of_text(text)) {
+        const std::string indent(hang(line, room), ' ');
+        while (letters(line) > room) {
+            size_t cut = std::string::npos,
+                   seen = 0; // the last space that leaves a line of at most `width`, or the first
+            for (size_t at = 0; at < line.size() && (seen <= room || cut == std::string::npos); ++at) {
+                if (line[at] == ' ' && line.find_first_not_of(' ') < at && at > indent.size()) cut = at;
+                seen += (line[at] & 0xC0) != 0x80;
+            }
+            const size_t next = line.find_first_not_of(' ', cut);
+            if (cut == std::string::npos || next == std::string::npos) break;
+            lines.push_back(line.substr(0, line.find_last_not_of(' ', cut) + 1));
+            line = indent + line.substr(next);
+        }
+        lines.push_back(line);
     }
-    return s;
+    return fmt::format("{}", fmt::join(lines, "\n"));
 }
 
 } // namespace fci

@@ -232,7 +232,7 @@ std::string registered_text(const Registered& all, const std::vector<Cell>& cell
         if (o.format == "text") lines.back().pop_back();
     }
     if (is_data(o.format)) return in_format(lines, o.format);
-    const std::string table = in_format(lines, o.format);
+    const std::string table = in_format(lines, o.format, o.width);
     std::string s;
     const auto counted = [](const Count& c) {
         return fmt::format("{} ran, {} of {} forecasts right, {} open", c.ran, c.correct, c.forecast,
@@ -242,7 +242,7 @@ std::string registered_text(const Registered& all, const std::vector<Cell>& cell
                      "unseen: {}\nseen at some size: {}\n",
                      shown, all.file, all.scale, before, counted(unseen), counted(seen));
     s += "routes: 95 or more; fails: no more than 3 above chance; between: neither\n";
-    return table + sentences_in(s, o.format);
+    return table + sentences_in(s, o.format, o.width);
 }
 
 } // namespace fci

@@ -138,21 +138,23 @@ std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
     if (o.format == "md")
         for (size_t i = 1; i < cells.size(); ++i)
             if (cells[i].back().starts_with("./")) cells[i].back() = fmt::format("`{}`", cells[i].back());
-    std::vector<std::string> gone;
+    std::string gone;
     if (o.format == "text")
         gone = fit(cells, {"command", "with neighbours", "oracle", "at 1 (chance)", "chance"}, o.width);
     const std::vector<std::string>& heads = cells[0];
     const auto shown = [&](const char* head) { return std::find(heads.begin(), heads.end(), head) != heads.end(); };
     const auto verdict = static_cast<size_t>(std::find(heads.begin(), heads.end(), "verdict") - heads.begin());
     const std::string table =
-        o.format != "text" ? in_format(cells, o.format) : aligned(cells, [&](const std::string& text, size_t column) {
-            if (!o.colour || column != verdict) return text;
-            const char* colour = text == "reproduced"        ? "32"
-                                 : text == "at chance, both" ? "36"
-                                 : text == "differs"         ? "31"
-                                                             : "2";
-            return fmt::format("\x1b[{}m{}\x1b[0m", colour, text);
-        });
+        o.format != "text"
+            ? in_format(cells, o.format)
+            : aligned(cells, o.width, [&](const std::string& part, const std::string& cell, size_t column) {
+                  if (!o.colour || column != verdict) return part;
+                  const char* colour = cell == "reproduced"        ? "32"
+                                       : cell == "at chance, both" ? "36"
+                                       : cell == "differs"         ? "31"
+                                                                   : "2";
+                  return fmt::format("\x1b[{}m{}\x1b[0m", colour, part);
+              });
     std::string s = "ours: mean ± standard deviation over seeds (their number)";
     for (const auto& [head, words] : {
              std::pair("chance", "chance: the best rule that never looks at the content"),
@@ -162,7 +164,7 @@ std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
          })
         if (shown(head)) s += fmt::format("; {}", words);
     s += '\n';
-    if (!gone.empty()) s += fmt::format("left out, for want of room: {}\n", fmt::join(gone, ", "));
+    s += gone;
     if (failing)
         s += "untested: the oracle or a blind rule does not come out as the law says, or the data's hash is not the "
              "recorded one: check the data\n";
@@ -176,7 +178,7 @@ std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
         s +=
             fmt::format("scale {}: smaller than the paper's, so without verdicts; --scale paper gives them\n", o.scale);
     if (recorded) s += fmt::format("* recorded in {}, not run here\n", o.recorded);
-    return table + sentences_in(wrapped(s, o.format == "text" ? o.width : 0), o.format);
+    return table + sentences_in(s, o.format, o.width);
 }
 
 std::string rows_text(const std::vector<Row>& rows, const Scale& scale, const Results& known, int threads,
@@ -208,7 +210,7 @@ std::string rows_text(const std::vector<Row>& rows, const Scale& scale, const Re
         fmt::format("{} row{}; time: of one seed at each learning rate of scale {}, as long as recorded runs took, or "
                     "by this machine's speed; all together ~{}\n",
                     rows.size(), rows.size() == 1 ? "" : "s", scale.name, duration(all));
-    return in_format(cells, o.format) + sentences_in(wrapped(s, o.format == "text" ? o.width : 0), o.format);
+    return in_format(cells, o.format, o.width) + sentences_in(s, o.format, o.width);
 }
 
 } // namespace fci

@@ -103,7 +103,8 @@ std::string unexplained(const Registered& all, const Study& study, const Results
                              n.reading.empty() ? "-" : n.reading, std::to_string(n.tried)});
     const std::string head = fmt::format("{} of {} numbers of the paper on these runs are near nothing that ran:\n",
                                          cells.size() - 1, found.size());
-    return sentences_in(head, o.format) + (o.format == "md" ? "\n" + markdown(cells) : in_format(cells, o.format));
+    return sentences_in(head, o.format, o.width) +
+           (o.format == "md" ? "\n" + markdown(cells) : in_format(cells, o.format, o.width));
 }
 
 } // namespace
@@ -272,8 +273,9 @@ std::string search_text(const Registered& all, const Study& study, const Results
         add("all at 100, cells of the best", as_if(*chosen, 100), false);
     }
     if (is_data(o.format)) return in_format(cells, o.format);
-    const std::string table = in_format(cells, o.format);
     std::string s;
+    if (o.format == "text") s = fit(cells, {"departures", "unseen", "content-only"}, o.width);
+    const std::string table = in_format(cells, o.format, o.width);
     s += "points off the paper's routing, 0 at best (cells); chosen by f2.transformer1 and s46.flow2 after epoch 15\n";
     s += survivors_text(first);
     s += fmt::format("left out, since arithmetic fixes them under some reading: {}\n", fmt::join(all.arithmetic, ", "));
@@ -290,7 +292,7 @@ std::string search_text(const Registered& all, const Study& study, const Results
                              static_cast<double>(luck->lowest.size()));
     } else
         s += "no reading ran half of the cells yet: there is no shuffle to compare with\n";
-    return table + sentences_in(s, o.format) + "\n" + unexplained(all, study, own, recorded, controls, o);
+    return table + sentences_in(s, o.format, o.width) + "\n" + unexplained(all, study, own, recorded, controls, o);
 }
 
 } // namespace fci

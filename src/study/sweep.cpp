@@ -332,9 +332,10 @@ void print_status(const std::vector<PlannedRun>& all, const SweepOptions& o) {
     Progress progress(stdout);
     const Status status(o, progress);
     Status::Count count;
-    for (const PlannedRun& r : runs)
-        progress.line(fmt::format("{:<10}  {}  {}", Status::names[status.add(count, r)], r.hash, r.label));
-    progress.line(status.total(count, runs.size()));
+    Cells cells{{"state", "run", "what"}};
+    for (const PlannedRun& r : runs) cells.push_back({Status::names[status.add(count, r)], r.hash, r.label});
+    const int width = terminal_width(stdout, 0);
+    progress.line(aligned(cells, width) + wrapped(status.total(count, runs.size()), width));
 }
 
 std::vector<PlannedRun> all_runs(const std::vector<PlannedEntry>& entries) {
@@ -363,7 +364,8 @@ void print_status(const std::vector<PlannedEntry>& entries, const SweepOptions& 
                          std::to_string(count.states[1]), std::to_string(count.states[2]),
                          count.seconds > 0 ? fmt::format("~{}", duration(count.seconds)) : "-", entries[i].what});
     }
-    progress.line(aligned(cells) + status.total(all, runs.size()));
+    const int width = terminal_width(stdout, 0);
+    progress.line(aligned(cells, width) + wrapped(status.total(all, runs.size()), width));
 }
 
 } // namespace fci

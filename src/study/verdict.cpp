@@ -66,7 +66,7 @@ bool at_chance(const PaperValue& paper, const Summary& ours) {
 
 Summary summarise(const std::vector<double>& values, double queries) {
     Summary o;
-    o.seeds = static_cast<int>(values.size());
+    o.seeds = static_cast<int>(values.size()), o.values = values;
     if (values.empty()) return o;
     const double n = o.seeds;
     for (const double v : values) o.mean += v / n;

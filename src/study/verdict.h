@@ -48,6 +48,7 @@ struct Summary {
     std::optional<int> converged; // seeds that did; nothing: does not apply
     bool tie = false;             // made by ties alone
     bool tested = true;           // the row's controls hold
+    std::vector<double> values;   // of the seeds that have one
 
     int ran() const { return seeds + without; }
 };

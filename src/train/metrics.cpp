@@ -23,16 +23,36 @@ Json cut_json(const Dataset& d) {
     return d.correct.empty() ? cut : cut.add("left_out", d.left_out).add("right_cut", d.correct_cut);
 }
 
-std::string metrics_text(const Counts& c, const Chance& chance, const Options& o, const Applicable& has) {
+namespace {
+
+constexpr int column = 11;
+
+std::string row(const Applicable& has, double at_k, double at_1, double all, double accuracy) {
     std::string s;
-    if (has.routes)
-        s = fmt::format("routing@{} {:5.1f}% (chance {:.1f})  @1 {:5.1f}% ({:.1f})", o.model.top_k, c.percent(c.at_k),
-                        chance.at_k, c.percent(c.at_1), chance.at_1);
-    if (has.several) s += fmt::format("  all {:5.1f}% ({:.1f})", c.percent(c.all), chance.all);
-    if (has.answers)
-        s += fmt::format("{}accuracy {:5.1f}% ({:.1f})", s.empty() ? "" : "  ", c.percent(c.correct), chance.accuracy);
+    const auto add = [&](bool there, double percent) {
+        if (there) s += fmt::format("{:>{}.1f}%", percent, column - 1);
+    };
+    add(has.routes, at_k), add(has.routes, at_1), add(has.several, all), add(has.answers, accuracy);
     return s;
 }
+
+} // namespace
+
+std::string metrics_heading(const Options& o, const Applicable& has) {
+    std::string s;
+    const auto add = [&](bool there, const std::string& name) {
+        if (there) s += fmt::format("{:>{}}", name, column);
+    };
+    add(has.routes, fmt::format("routing@{}", o.model.top_k)), add(has.routes, "routing@1");
+    add(has.several, "all right"), add(has.answers, "accuracy");
+    return s;
+}
+
+std::string metrics_row(const Counts& c, const Applicable& has) {
+    return row(has, c.percent(c.at_k), c.percent(c.at_1), c.percent(c.all), c.percent(c.correct));
+}
+
+std::string metrics_row(const Chance& c, const Applicable& has) { return row(has, c.at_k, c.at_1, c.all, c.accuracy); }
 
 Json final_json(const Counts& c, const Applicable& has) {
     Json j = Json::object();
@@ -46,16 +66,14 @@ Json final_json(const Counts& c, const Applicable& has) {
     return j;
 }
 
-std::string final_text(const Counts& c, const Options& o, const Applicable& has) {
-    std::string s = fmt::format("final test, {} queries:", c.queries);
-    if (has.routes)
-        s += fmt::format("  routing@{} {:.1f}%  @1 {:.1f}%", o.model.top_k, c.percent(c.at_k), c.percent(c.at_1));
-    if (has.has_neighbours) s += fmt::format("  with neighbours {:.1f}%", c.percent(c.neighbours));
-    if (has.answers) s += fmt::format("  accuracy {:.1f}%", c.percent(c.correct));
+std::vector<std::string> closer_look(const Counts& c, const Applicable& has) {
+    std::vector<std::string> lines;
+    if (has.has_neighbours)
+        lines.push_back(fmt::format("with each choice's right neighbour chosen too: {:.1f}%", c.percent(c.neighbours)));
     if (c.tied)
-        s += fmt::format("  by ties at most {:.1f}%, without them {:.1f}%", c.percent(c.strict + c.tied),
-                         c.percent(c.strict));
-    return s;
+        lines.push_back(fmt::format("equal scores decide: without them {:.1f}%, at most {:.1f}%", c.percent(c.strict),
+                                    c.percent(c.strict + c.tied)));
+    return lines;
 }
 
 } // namespace fci

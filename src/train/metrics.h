@@ -1,6 +1,7 @@
 // The numbers of a run in words and as JSON.
 #pragma once
 #include <string>
+#include <vector>
 
 #include "core/json.h"
 #include "train/trainer.h"
@@ -17,13 +18,17 @@ struct Applicable {
 
 // {"routing_at_k":99.3,...,"chance":{...}}
 Json metrics_json(const Counts&, const Chance&, const Applicable&);
-// "routing@4 99.3% (chance 25.0)  @1 98.1% (6.2)  accuracy 51.9% (6.2)"
-std::string metrics_text(const Counts&, const Chance&, const Options&, const Applicable&);
+// The same for people, a row a measurement under a heading, at most 44 letters wide:
+//   "  routing@4  routing@1   accuracy"
+//   "      99.3%      98.1%      51.9%"
+std::string metrics_heading(const Options&, const Applicable&);
+std::string metrics_row(const Counts&, const Applicable&);
+std::string metrics_row(const Chance&, const Applicable&);
 Json cut_json(const Dataset&);
 
 // Of the final test.
 // {"queries":10000,"routing_at_k":99.3,...,"routing_neighbours":...,"routing_strict":...,"routing_ties":...}
 Json final_json(const Counts&, const Applicable&);
-std::string final_text(const Counts&, const Options&, const Applicable&);
+std::vector<std::string> closer_look(const Counts&, const Applicable&); // what has no column, in sentences
 
 } // namespace fci

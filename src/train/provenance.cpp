@@ -1,9 +1,10 @@
 #include "train/provenance.h"
 
-#include <fmt/format.h>
+#include <fmt/chrono.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 
+#include <ctime>
 #include <fstream>
 
 #include "build_info.h" // FCI_GIT, FCI_FLAGS: written by the Makefile
@@ -33,7 +34,8 @@ std::vector<std::pair<std::string, std::string>> provenance(const RunOptions& ru
             {"blas_core", blas_core()},
             {"cpu", cpu},
             {"system", fmt::format("{} {} {}", system.sysname, system.release, system.machine)},
-            {"device", device_name(run)}};
+            {"device", device_name(run)},
+            {"date", fmt::format("{:%Y-%m-%d}", fmt::gmtime(std::time(nullptr)))}};
 }
 
 double peak_rss_mb() {

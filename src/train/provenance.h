@@ -14,7 +14,7 @@ namespace fci {
 std::string build_name();
 
 // (name, value): git commit (-dirty if the tree had changes), compiler (build_name()), the CPU kernels that OpenBLAS
-// chose, processor, system, and the device that computed.
+// chose, processor, system, the device that computed, and today (UTC).
 std::vector<std::pair<std::string, std::string>> provenance(const RunOptions& = {});
 
 std::string device_name(const RunOptions&); // of resolved ones: "cpu", or the GPU's name

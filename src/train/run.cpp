@@ -200,18 +200,27 @@ private:
 
     void announce(int64_t end) {
         const Options& o = trainer_.options();
-        progress_.line(fmt::format(
-            "{}  {}  router {}  {} parameters  L {}  {} sequences  {} epochs of {} steps  batch {}  {}", o.task.task,
-            o.model.representation, o.model.router, trainer_.parameter_count(), o.task.length, o.train.sequences,
-            o.train.epochs, trainer_.steps_per_epoch(), o.train.batch,
-            o.run.device == "cuda" ? device_name(o.run)
-                                   : fmt::format("{} thread{}", o.run.threads, o.run.threads == 1 ? "" : "s")));
+        progress_.line(fmt::format("{}  {}  router {}  {} parameters", o.task.task, o.model.representation,
+                                   o.model.router, trainer_.parameter_count()));
+        progress_.line(fmt::format("{} sequences of {} tokens, in batches of {}; {} epochs of {} steps",
+                                   o.train.sequences, o.task.length, o.train.batch, o.train.epochs,
+                                   trainer_.steps_per_epoch()));
         for (const auto& [name, data] : {std::pair("training", &trainer_.train_set()), {"test", &trainer_.test_set()}})
             if (const std::string text = cut_text(*data); !text.empty())
                 progress_.line(fmt::format("{} set, {}", name, text));
-        progress_.line(fmt::format("run folder {}   (Ctrl-C writes a checkpoint)", folder_));
+        progress_.line(fmt::format("on {}; Ctrl-C writes a checkpoint",
+                                   o.run.device == "cuda"
+                                       ? device_name(o.run)
+                                       : fmt::format("{} thread{}", o.run.threads, o.run.threads == 1 ? "" : "s")));
+        progress_.line(fmt::format("run folder {}", folder_));
         if (end < trainer_.steps_total())
             progress_.line(fmt::format("stops after epoch {} of {}", end / trainer_.steps_per_epoch(), o.train.epochs));
+        heading();
+    }
+
+    void heading() {
+        progress_.line(fmt::format("{:12}{:>10}{}   time left", "", "loss", metrics_heading(trainer_.options(), has_)));
+        progress_.line(fmt::format("{:22}{}", "chance", metrics_row(trainer_.chance(), has_)));
     }
 
     std::string eta(int64_t end) const {
@@ -223,7 +232,7 @@ private:
 
     std::string status(const Step& s, int64_t end) const {
         const int64_t per_epoch = trainer_.steps_per_epoch();
-        return fmt::format("epoch {:3}/{}  step {:3}/{}  loss {:.4f}  routing {:5.1f}%  {:.0f} ms a step  ETA {}",
+        return fmt::format("epoch {:3}/{}  step {:3}/{}  loss {:.2f}  routing {:5.1f}%  {:.0f} ms a step  {} left",
                            s.epoch + 1, trainer_.options().train.epochs, (s.number - 1) % per_epoch + 1, per_epoch,
                            s.loss, s.counts.percent(s.counts.at_k), step_ms_.back(), eta(end));
     }
@@ -249,11 +258,14 @@ private:
         line.add("type", "epoch").add("epoch", epoch).add("step", trainer_.steps_done());
         line.merge(metrics_json(last_, chance, has_)).add("transition", transition);
         log_->line(line.add("seconds", Json::number("{:.3f}", seconds_since(start_))).text());
-        const std::string loss =
-            epoch_steps_ ? fmt::format("  loss {:.4f}", epoch_loss_ / static_cast<double>(epoch_steps_)) : "";
-        progress_.line(fmt::format("epoch {:3}/{}{}  {}  ETA {}{}", epoch, trainer_.options().train.epochs, loss,
-                                   metrics_text(last_, chance, trainer_.options(), has_), eta(end),
-                                   transition ? progress_.bold("  <- the transition") : ""));
+        if (epoch % 20 == 1 && epoch_steps_ && trainer_.steps_done() > first_step_ + trainer_.steps_per_epoch())
+            heading(); // the first has scrolled
+        const std::string loss = epoch_steps_ ? fmt::format("{:10.4f}", epoch_loss_ / static_cast<double>(epoch_steps_))
+                                              : fmt::format("{:10}", "");
+        const std::string row = fmt::format("epoch {:3}/{:<2}{}{}   {}", epoch, trainer_.options().train.epochs, loss,
+                                            metrics_row(last_, has_), eta(end));
+        progress_.line(transition ? progress_.bold(row) : row);
+        if (transition) progress_.line("             ^ the transition: routing passes half way from chance to 100%");
         epoch_loss_ = 0;
         epoch_steps_ = 0;
     }
@@ -265,22 +277,23 @@ private:
         const Options& o = trainer_.options();
         const double seconds = seconds_since(start_);
         const int64_t epochs = trainer_.steps_done() / trainer_.steps_per_epoch();
-        progress_.line(
-            fmt::format("done in {}: {}", duration(seconds), metrics_text(last_, trainer_.chance(), o, has_)));
         if (final_) {
             Json line = Json::object();
             line.add("type", "final").add("step", trainer_.steps_done()).merge(final_json(*final_, has_));
             log_->line(line.text());
-            progress_.line(final_text(*final_, o, has_));
+            progress_.line(
+                fmt::format("{:22}{}   {} queries", "final test", metrics_row(*final_, has_), final_->queries));
+            for (const std::string& more : closer_look(*final_, has_)) progress_.line("  " + more);
         }
-        if (has_.routes)
-            progress_.line(progressed_.transition_epoch
-                               ? fmt::format("the transition was in epoch {}", progressed_.transition_epoch)
-                               : "no transition: routing stayed below half way from chance to 100%");
+        progress_.line(fmt::format("done in {}{}", duration(seconds),
+                                   !has_.routes ? ""
+                                   : progressed_.transition_epoch
+                                       ? fmt::format("; the transition was in epoch {}", progressed_.transition_epoch)
+                                       : "; no transition: routing stayed below half way to 100%"));
         if (trainer_.steps_done() < trainer_.steps_total())
-            progress_.line(fmt::format("stopped after epoch {} of {}, as asked; go on with  ./fci train --resume {}",
+            progress_.line(fmt::format("stopped after epoch {} of {}, as asked; go on with\n  ./fci train --resume {}",
                                        epochs, o.train.epochs, folder_));
-        progress_.line(fmt::format("look at what it chose:  ./fci show --checkpoint {}", checkpoint()));
+        progress_.line(fmt::format("look at what it chose:\n  ./fci show --checkpoint {}", checkpoint()));
         if (!o.run.json) return;
         Json j = metrics_json(last_, trainer_.chance(), has_);
         if (final_) j.add("final", final_json(*final_, has_));
@@ -384,7 +397,9 @@ Exit evaluate(const std::string& checkpoint, const std::string& data, const RunO
                               o.model.router, trainer.steps_done(), trainer.test_set().count,
                               data.empty() ? "" : " of " + data));
     if (const std::string text = cut_text(trainer.test_set()); !text.empty()) progress.line(text);
-    progress.line(metrics_text(c, trainer.chance(), trainer.options(), has));
+    progress.line("        " + metrics_heading(trainer.options(), has));
+    progress.line("chance  " + metrics_row(trainer.chance(), has));
+    progress.line("test    " + metrics_row(c, has));
     if (!how.json) return Exit::ok;
     Json j = metrics_json(c, trainer.chance(), has);
     j.merge(cut_json(trainer.test_set())).add("epochs", trainer.steps_done() / trainer.steps_per_epoch());

@@ -176,7 +176,7 @@ TEST_CASE("sweep: killed or interrupted, it goes on and ends with the same bits"
         CHECK((r.code == 0 || r.code == (signal == SIGKILL ? 128 + SIGKILL : 75)));
         if (r.code == 75) CHECK(r.out.find("the same command goes on") != std::string::npos);
         if (r.code != 0) {
-            CHECK(status.out.find("running     ") != std::string::npos);
+            CHECK(status.out.find("\nrunning  ") != std::string::npos);
             const Ran left = place({"sweep", "one", "--status"});
             expect_ran(left, 0);
             INFO("left: " << left.out); // of two jobs both may be unfinished
