@@ -379,24 +379,24 @@ fi
 
 for part in $parts; do
     case $part in
-        twins) real twins 60 200 tested '[twin]' ;;
-        trainer) real trainer 40 150 tested '[gpu]' ;;
+        twins) real twins 20 200 tested '[twin]' ;;
+        trainer) real trainer 10 150 tested '[gpu]' ;;
         bits)
-            check same_seed_twice 60 180 repeated
-            check four_at_once 30 120 at_once
+            check same_seed_twice 40 180 repeated
+            check four_at_once 15 120 at_once
             ;;
         bench)
-            real bench 90 180 bench
-            real bench_tf32 90 180 bench --tf32
+            real bench 70 180 bench
+            real bench_tf32 70 180 bench --tf32
             ;;
         peer) check peer 240 360 peer ;;
-        ladder) real ladder 20 60 ladder ;;
-        ncu) real ncu 60 120 profile ;;
-        memcheck | racecheck | initcheck | synccheck) real "$part" 60 150 sanitize "$part" ;;
+        ladder) real ladder 10 60 ladder ;;
+        ncu) real ncu 50 120 profile ;;
+        memcheck | racecheck | initcheck | synccheck) real "$part" 30 150 sanitize "$part" ;;
         record) # leaves the curves their time, where it has enough itself
             rest=$((ends - SECONDS))
             case " $parts " in *' curves '*) [ $rest -lt 390 ] || rest=$((rest - 150)) ;; esac
-            check record 90 "$rest" record
+            check record 60 "$rest" record
             ;;
         curves) real curves 150 300 tested '[gpu-curves]' ;;
     esac
