@@ -100,8 +100,12 @@ int complain_of_exception() {
 int main(int argc, char** argv) {
     fci::hold_standard_streams();
     std::signal(SIGXFSZ, SIG_IGN); // a write beyond `ulimit -f` then fails with a message, as on a full disk
-    // A library's noexcept function may throw when there is no memory.
-    std::set_terminate([] { ::_exit(std::current_exception() ? fci::complain_of_exception() : 1); });
+    // A library's noexcept function may throw, or give up, when there is no memory.
+    std::set_terminate([] {
+        if (std::current_exception()) ::_exit(fci::complain_of_exception());
+        fci::put(stderr, "fci: ended where no error can be passed on: out of memory, or a bug\n");
+        ::_exit(static_cast<int>(fci::Exit::internal));
+    });
     try {
         const int code = fci::run(argc, argv);
         if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;

@@ -72,6 +72,9 @@ Workers::Workers(int count) {
         fail(Exit::internal,
              "thread {} of {} cannot be started: {}; take fewer --threads, or raise the limits (ulimit -u -v)",
              threads_.size() + 2, count, e.code().message());
+    } catch (...) { // no memory
+        end();
+        throw;
     }
 }
 

@@ -168,6 +168,9 @@ public:
                 Error(Exit::internal, fmt::format("--jobs {}: a thread cannot be started: {}; take fewer jobs",
                                                   options_.jobs, e.code().message())));
             halted_ = true;
+        } catch (...) { // no memory
+            errors[0] = std::current_exception();
+            halted_ = true;
         }
         for (std::thread& t : others) t.join();
         for (const std::exception_ptr& e : errors)
