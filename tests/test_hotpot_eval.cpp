@@ -159,7 +159,7 @@ TEST_CASE("hotpotqa: chance is a number where the choices are more than a double
     HotpotFound found;
     for (uint32_t i = 0; i <= n; ++i) found.begins.push_back(i);
     for (int i = 0; i < 100; ++i) found.chosen.push_back(i);
-    found.right = {7, 40000};
+    found.correct = {7, 40000};
     const auto chance = measure_hotpot(x, found).chance;
     const double one = 100. / n, both = one * 99 / (n - 1);
     CHECK(chance[0] == Approx(2 * one - both)); // any
