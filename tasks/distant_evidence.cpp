@@ -142,10 +142,14 @@ std::vector<int> DistantEvidence::place_distractors(Rng& rng, const Runs& places
 
 std::vector<int> DistantEvidence::answers(int q) const {
     const Runs places = answer_places(q), room = distractor_places(q);
+    if (room.capacity() < o_.n_distractors) return {};
+    // An answer up to `low` or from `high` on takes none of the room.
+    const int low = room.count ? room.run[0].first - 2 : o_.length,
+              high = room.count ? room.run[room.count - 1].last + 2 : 0;
     std::vector<int> fitting;
     for (int r = 0; r < places.count; ++r)
         for (int a = places.run[r].first; a <= places.run[r].last; ++a)
-            if (fits(room, a)) fitting.push_back(a);
+            if (a <= low || a >= high || fits(room, a)) fitting.push_back(a);
     return fitting;
 }
 

@@ -160,7 +160,8 @@ int Workers::available() {
 #ifdef __linux__
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0) n = std::max(1, CPU_COUNT(&set));
-    if (const int most = quota("/proc/self/cgroup", "/sys/fs/cgroup")) n = std::min(n, most);
+    static const int most = quota("/proc/self/cgroup", "/sys/fs/cgroup"); // 0: none; files, so once
+    if (most) n = std::min(n, most);
 #endif
     return n;
 }
