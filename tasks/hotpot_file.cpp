@@ -64,13 +64,6 @@ template <class... Args>
     throw Malformed{fmt::format(format, std::forward<Args>(args)...)};
 }
 
-// No more of a text than a message can bear, cut between characters.
-std::string_view start_of(std::string_view text) {
-    size_t n = std::min<size_t>(text.size(), 60);
-    while (n < text.size() && n > 0 && (text[n] & 0xC0) == 0x80) --n;
-    return text.substr(0, n);
-}
-
 template <class T>
 T get(dom::element value, const char* type, const std::string& where) {
     T x;
@@ -86,9 +79,7 @@ void add_paragraph(HotpotExample& x, std::string_view title, dom::element senten
     const auto begin = static_cast<uint32_t>(x.sentences.size());
     for (const dom::element s : array(sentences, fmt::format("context {}: sentences", n)))
         x.sentences.push_back(text(s, fmt::format("context {}: sentence {}", n, x.sentences.size() - begin)));
-    const auto end = static_cast<uint32_t>(x.sentences.size());
-    if (begin == end) malformed("context {}: paragraph \"{}\" has no sentences", n, start_of(title));
-    x.paragraphs.push_back({title, begin, end});
+    x.paragraphs.push_back({title, begin, static_cast<uint32_t>(x.sentences.size())});
 }
 
 // Two lists as one, key by key: {first: [...], second: [...]} of the columnar layout.
@@ -120,20 +111,41 @@ void pairs_of(dom::element value, const char* owner, const char* first, const ch
     value.get(columns) ? each_pair(value, owner, use) : zip(columns, owner, first, second, use);
 }
 
+// A list of objects within an object that is not an example: what exports wrap the examples in.
+void expect_unwrapped(dom::object object) {
+    for (const auto [key, value] : object) {
+        dom::array list;
+        dom::object first, row;
+        if (value.get(list) || list.begin() == list.end() || (*list.begin()).get(first)) continue;
+        const bool rows = !first["row"].get(row);
+        if (!rows && first["context"].error()) continue;
+        const std::string path = fmt::format("[\"{}\"][]{}", key, rows ? ".row" : "");
+        malformed("the examples are within \"{}\": write them to a file of their own, as jq -c '.{}' does", key, path);
+    }
+}
+
 HotpotExample read_example(dom::element element) {
     HotpotExample x;
-    bool seen[7] = {};
-    for (const auto [key, value] : get<dom::object>(element, "an object", "the example")) {
-        const std::string_view name = key == std::string_view("id") ? "_id" : key;
-        constexpr std::string_view names[] = {"_id",   "question",         "answer", "type",
-                                              "level", "supporting_facts", "context"};
+    constexpr std::string_view names[] = {"question", "supporting_facts", "context", "_id",
+                                          "id",       "answer",           "type",    "level"};
+    constexpr size_t needed = 3; // of them
+    std::string_view id, old_id; // "_id", and "id" where there is no other
+    std::string_view* const words[] = {&x.question, nullptr, nullptr, &id, &old_id, &x.answer, &x.type, &x.level};
+    std::string numbers[2]; // ids that are numbers
+    bool seen[std::size(names)] = {};
+    const auto object = get<dom::object>(element, "an object", "the example");
+    for (const auto [key, value] : object) {
+        const std::string_view name = key;
         const auto at = static_cast<size_t>(std::find(std::begin(names), std::end(names), name) - names);
         if (at == std::size(names)) continue;
         if (seen[at]) malformed("\"{}\" stands twice", name);
         seen[at] = true;
-        std::string_view* const words[] = {&x.id, &x.question, &x.answer, &x.type, &x.level};
-        if (at < std::size(words)) {
-            *words[at] = text(value, fmt::format("\"{}\"", name));
+        if (name == "question") {
+            x.question = text(value, "\"question\"");
+        } else if (words[at]) { // what is not a string says nothing
+            int64_t number;
+            if (value.get(*words[at]) && words[at] == (name == "_id" ? &id : &old_id) && !value.get(number))
+                *words[at] = numbers[name == "id"] = fmt::format("{}", number);
         } else if (name == "context") {
             pairs_of(value, "context", "title", "sentences", [&](dom::element title, dom::element sentences) {
                 add_paragraph(x, text(title, fmt::format("context {}: the title", x.paragraphs.size())), sentences);
@@ -146,9 +158,10 @@ HotpotExample read_example(dom::element element) {
             });
         }
     }
-    constexpr const char* wanted[] = {"_id", "question", "answer", "type", "level", "supporting_facts", "context"};
-    for (size_t i = 0; i < std::size(seen); ++i)
-        if (!seen[i]) malformed("there is no \"{}\"", wanted[i]);
+    for (size_t i = 0; i < needed; ++i)
+        if (!seen[i]) expect_unwrapped(object), malformed("there is no \"{}\"", names[i]);
+    if (x.sentences.empty()) malformed("no paragraph of the context has a sentence");
+    x.id = id.empty() ? old_id : id;
     x.settle();
     return x;
 }
@@ -186,6 +199,47 @@ std::string visible_id(std::string_view raw) {
     return "";
 }
 
+// The piece as simdjson takes it, where Python's json.load takes more: NaN, the infinities and numbers that are no
+// 64-bit ones become null, halves of a surrogate pair U+FFFD.
+std::string in_strict_json(std::string_view raw) {
+    std::string strict;
+    const auto surrogate = [&](size_t at, char low, char high) { // at a \uXXXX from DX00 on, X between low and high
+        if (raw.size() - at < 6 || raw[at] != '\\' || raw[at + 1] != 'u' || (raw[at + 2] | 32) != 'd') return false;
+        const char third = static_cast<char>(raw[at + 3] | 32);
+        return third >= low && third <= high;
+    };
+    for (size_t i = 0; i < raw.size();) {
+        if (raw[i] == '"') {
+            strict += raw[i++];
+            while (i < raw.size() && raw[i] != '"') {
+                size_t n = raw[i] == '\\' ? 2 : 1;
+                if (surrogate(i, '8', '9') || surrogate(i, 'a', 'b'))
+                    n = surrogate(i + 6, 'c', 'f') ? 12 : 0;
+                else if (surrogate(i, 'c', 'f'))
+                    n = 0;
+                strict += n ? raw.substr(i, n) : "\\ufffd";
+                i = std::min(raw.size(), i + (n ? n : 6));
+            }
+            if (i < raw.size()) strict += raw[i++];
+            continue;
+        }
+        const size_t end = std::min(raw.size(), raw.find_first_of(" \t\r\n,:[]{}\"", i));
+        if (const std::string_view token = raw.substr(i, end - i); end == i) {
+            strict += raw[i++];
+        } else {
+            const std::string_view digits = token.substr(token[0] == '-');
+            const bool name = token == "NaN" || digits == "Infinity";
+            const bool number =
+                !digits.empty() && digits.find_first_not_of("0123456789.eE+-") == std::string_view::npos;
+            strict += name || (number && token.size() > 18) || (number && digits.find_first_of("eE") < digits.size())
+                          ? "null"
+                          : token;
+            i = end;
+        }
+    }
+    return strict;
+}
+
 struct Parsed {
     HotpotExample example;
     std::string error, id; // error: empty where there is none
@@ -203,7 +257,12 @@ void parse_piece(dom::parser& parser, std::string_view file, const HotpotSplit::
     // The parser may look beyond the end of its input: near the end of the file it gets a copy.
     const bool room = file.size() - piece.offset - piece.size >= simdjson::SIMDJSON_PADDING;
     dom::element element;
-    if (const auto error = parser.parse(raw.data(), raw.size(), !room).get(element)) {
+    auto error = parser.parse(raw.data(), raw.size(), !room).get(element);
+    if (error && error != simdjson::MEMALLOC && error != simdjson::UTF8_ERROR) {
+        const std::string strict = in_strict_json(raw); // the parser copies
+        if (strict != raw && !parser.parse(strict).get(element)) error = simdjson::SUCCESS;
+    }
+    if (error) {
         expect_memory(error);
         out.json = false, out.id = visible_id(raw);
         if (error == simdjson::UTF8_ERROR) {

@@ -17,13 +17,27 @@ bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; 
 } // namespace
 
 HotpotSplit::HotpotSplit(const std::string& name, std::string_view bytes) : name_(name), bytes_(bytes) {
-    if (bytes_.starts_with("\xEF\xBB\xBF")) at_ = 3; // a byte order mark
+    constexpr struct {
+        std::string_view begin, name, unpack;
+    } packed[] = {{"\x1F\x8B", "gzip", "gunzip -k"},
+                  {"BZh", "bzip2", "bunzip2 -k"},
+                  {"\xFD\x37zXZ", "xz", "unxz -k"},
+                  {"\x28\xB5\x2F\xFD", "zstd", "unzstd"},
+                  {"PK\x03\x04", "zip", "unzip"}};
+    for (const auto& [begin, name, unpack] : packed)
+        if (bytes_.starts_with(begin))
+            fail(Exit::bad_data, "{}: is packed by {}: unpack it first ({} FILE)", name_, name, unpack);
+    if (bytes_.starts_with("PAR1"))
+        fail(Exit::bad_data,
+             "{}: is a Parquet file: write it as JSON Lines first (pandas: read_parquet(FILE).to_json("
+             "NEW, orient=\"records\", lines=True))",
+             name_);
     skip_space();
     if (at_ == bytes_.size()) fail(Exit::bad_data, "{}: the file is empty", name_);
     if (bytes_[at_] == '[') {
         ++at_;
     } else if (bytes_[at_] == '{') {
-        lines_ = true;
+        layout_ = looks_like_lines() ? Layout::lines : Layout::stream;
     } else
         unexpected("not a HotpotQA file: '[' of a JSON array or '{' of JSON Lines");
 }
@@ -37,8 +51,11 @@ void HotpotSplit::cut_short() const {
 }
 
 void HotpotSplit::too_large() const {
-    fail(Exit::bad_data, "{}: example {}, at byte {}, is larger than {} MB: this is not a HotpotQA file", name_, index_,
-         begin_, largest_hotpot_example >> 20);
+    fail(
+        Exit::bad_data,
+        "{}: example {}, at byte {}, is larger than {} MB: this is not a HotpotQA file, or all examples are within one "
+        "object (then write them to a file of their own, as jq '.data' does)",
+        name_, index_, begin_, largest_hotpot_example >> 20);
 }
 
 void HotpotSplit::unexpected(const char* wanted) const {
@@ -48,7 +65,20 @@ void HotpotSplit::unexpected(const char* wanted) const {
 }
 
 void HotpotSplit::skip_space() {
-    while (at_ < bytes_.size() && is_space(bytes_[at_])) ++at_;
+    for (;; at_ += 3) {
+        while (at_ < bytes_.size() && is_space(bytes_[at_])) ++at_;
+        if (!bytes_.substr(at_).starts_with("\xEF\xBB\xBF")) return; // a byte order mark: of each file put together
+    }
+}
+
+// at_: the '{' of the first object. An indented one goes on after its first line; a damaged line is followed by '{'.
+bool HotpotSplit::looks_like_lines() {
+    const size_t begin = at_, end = bytes_.find('\n', begin);
+    if (end == std::string_view::npos || bytes_[bytes_.find_last_not_of(" \r\t\n", end)] == '}') return true;
+    at_ = end, skip_space();
+    const bool another = at_ == bytes_.size() || bytes_[at_] == '{';
+    at_ = begin;
+    return another;
 }
 
 void HotpotSplit::skip_string() {
@@ -109,12 +139,21 @@ bool HotpotSplit::next_line(Piece& piece) {
 
 bool HotpotSplit::next(Piece& piece) {
     if (done_) return false;
-    if (lines_) return next_line(piece);
+    if (layout_ == Layout::lines) return next_line(piece);
     const auto go_on = [&] {
         skip_space();
         begin_ = at_;
         if (at_ == bytes_.size()) cut_short();
     };
+    if (layout_ == Layout::stream) {
+        skip_space(), begin_ = at_;
+        if (at_ == bytes_.size()) return false;
+        if (bytes_[at_] != '{') unexpected("'{' of an example");
+        skip_value();
+        piece = {begin_, at_ - begin_, false};
+        ++index_;
+        return true;
+    }
     go_on();
     if (bytes_[at_] == ']') {
         ++at_, skip_space();

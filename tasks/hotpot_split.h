@@ -1,5 +1,6 @@
-// Cuts a JSON array at its elements, or JSON Lines at the line ends, without parsing: it follows strings and brackets
-// only. Each byte is seen once; nothing is copied. Exit::bad_data names the byte where that cannot go on.
+// Cuts a JSON array at its elements, JSON Lines at the line ends, or indented objects one after the other at their
+// ends, without parsing: it follows strings and brackets only. Each byte is seen once; nothing is copied.
+// Exit::bad_data names the byte where that cannot go on, and how to unpack what is packed.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -25,13 +26,15 @@ private:
     void skip_space();
     void skip_string(); // at_: from the opening quote to behind the closing one
     void skip_value();
+    bool looks_like_lines();
     bool next_line(Piece&);
 
     const std::string& name_;
     std::string_view bytes_;
     size_t at_ = 0, begin_ = 0; // begin_: of the element
     int64_t index_ = 0;
-    bool lines_ = false, done_ = false;
+    enum class Layout { array, lines, stream } layout_ = Layout::array;
+    bool done_ = false;
 };
 
 } // namespace fci

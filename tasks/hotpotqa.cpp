@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <set>
-#include <unordered_map>
 
 #include "core/check.h"
 #include "core/files.h"
@@ -12,16 +12,29 @@
 namespace fci {
 
 void HotpotExample::settle() {
-    // A fact names the sentence of the first paragraph of its title: titles are all but always distinct.
-    std::unordered_map<std::string_view, const Paragraph*> titled;
+    std::multimap<std::string_view, const Paragraph*> titled;
+    std::map<std::string_view, std::vector<uint32_t>>
+        named; // sentences of a repeated title, by index, the first of each
     for (const Paragraph& p : paragraphs) titled.emplace(p.title, &p);
+    first_of_name.clear(), supporting.clear(), found_facts_ = 0;
+    if (std::adjacent_find(titled.begin(), titled.end(), [](auto& a, auto& b) { return a.first == b.first; }) !=
+        titled.end()) {
+        for (const Paragraph& p : paragraphs) {
+            std::vector<uint32_t>& first = named[p.title];
+            for (uint32_t s = p.begin; s < p.end; ++s) {
+                if (s - p.begin == first.size()) first.push_back(s);
+                first_of_name.push_back(first[s - p.begin]);
+            }
+        }
+    }
     std::set<std::pair<std::string_view, int64_t>> distinct;
-    supporting.clear();
     for (const Fact& f : facts) {
         if (!distinct.emplace(f.title, f.index).second) continue;
-        const auto p = titled.find(f.title);
-        if (p != titled.end() && f.index >= 0 && f.index < p->second->end - p->second->begin)
-            supporting.push_back(p->second->begin + static_cast<uint32_t>(f.index));
+        const size_t before = supporting.size();
+        for (auto [p, last] = titled.equal_range(f.title); p != last; ++p)
+            if (f.index >= 0 && f.index < p->second->end - p->second->begin)
+                supporting.push_back(p->second->begin + static_cast<uint32_t>(f.index));
+        found_facts_ += supporting.size() > before;
     }
     std::sort(supporting.begin(), supporting.end());
     distinct_facts_ = static_cast<int>(distinct.size());
@@ -44,9 +57,8 @@ void HotpotExample::settle() {
     });
     text_ = std::move(block); // moved, never copied: the views stay right
     paragraphs.shrink_to_fit(), sentences.shrink_to_fit(), facts.shrink_to_fit(), supporting.shrink_to_fit();
+    first_of_name.shrink_to_fit();
 }
-
-int HotpotExample::lost_facts() const { return distinct_facts_ - static_cast<int>(supporting.size()); }
 
 std::string hotpot_json(std::span<const HotpotExample> examples) {
     const auto text = [](std::string_view s) { return Json::raw(json_quote(s, true)); }; // as Python's json.dumps

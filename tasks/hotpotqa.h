@@ -10,12 +10,15 @@
 // Layouts that are read: the official one, [{"_id","question","answer","type","level",
 // "supporting_facts":[[TITLE,INDEX],...],"context":[[TITLE,[SENTENCE,...]],...]},...]; the columnar one ("id",
 // "supporting_facts":{"title":[],"sent_id":[]}, "context":{"title":[],"sentences":[[]]}); either as JSON Lines, one
-// example a line. Other keys are passed over. Written is the official one, compact, as UTF-8.
+// example a line, or indented, one after the other. Needed are question, supporting_facts and context; of "answer",
+// "type" and "level" what is not a string is passed over, as are other keys (2WikiMultihopQA has them), whatever they
+// hold. Python's NaN, numbers beyond a double and halves of surrogate pairs (U+FFFD) are read as Python reads them.
+// Written is the official layout, compact, as UTF-8.
 //
 // The file is mapped, cut at the array's elements or at the lines, and each piece parsed by itself on any number of
 // threads; a piece's pages are let go when it is done, so memory is what the examples hold. What is wrong
 //   with the file (cut short, not JSON, an example over 64 MB, none that can be used)   Exit::bad_data, with the byte
-//   with one example (wrong type, no context, no sentences, invalid UTF-8)              reported, skipped, counted
+//   with one example (wrong type, no context, no sentence, invalid UTF-8)               reported, skipped, counted
 //   with a supporting fact (no such sentence)                                           counted, and kept as text
 // The file must not be cut by others while it is read: that is a fault of mapped memory (SIGBUS).
 #pragma once
@@ -32,7 +35,7 @@ namespace fci {
 struct HotpotExample {
     struct Paragraph {
         std::string_view title;
-        uint32_t begin, end; // of `sentences`
+        uint32_t begin, end; // of `sentences`; may be equal
     };
     struct Fact {
         std::string_view title;
@@ -43,6 +46,9 @@ struct HotpotExample {
     std::vector<std::string_view> sentences; // of all paragraphs, in order
     std::vector<Fact> facts;
     std::vector<uint32_t> supporting; // sentences that the facts name, ascending, each once
+    // The official evaluation knows a sentence by (title, index) alone. Where titles repeat: for each sentence the
+    // first one with its name; else empty.
+    std::vector<uint32_t> first_of_name;
 
     HotpotExample() = default;
     HotpotExample(HotpotExample&&) = default;
@@ -51,13 +57,14 @@ struct HotpotExample {
 
     // Call once all else is set: finds `supporting`, and copies all text, so that it may outlive what it came from.
     void settle();
-    int lost_facts() const; // facts, each counted once, that name no sentence
+    int lost_facts() const { return distinct_facts_ - found_facts_; } // each counted once; they name no sentence
+    int found_facts() const { return found_facts_; }
     // (title, index) pairs, each once: what the official evaluation compares with.
     int distinct_facts() const { return distinct_facts_; }
 
 private:
     std::vector<char> text_; // one block for all strings
-    int distinct_facts_ = 0;
+    int distinct_facts_ = 0, found_facts_ = 0;
 };
 
 struct HotpotProblem {

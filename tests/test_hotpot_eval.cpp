@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 
 #include "core/files.h"
 #include "study/hotpot_commands.h"
@@ -149,6 +150,69 @@ TEST_CASE("hotpotqa: chance is the mean over all choices", "[hotpot]") {
                     CHECK(m.chance[i] == Approx(sum[i] / choices).margin(1e-12));
                 }
             }
+}
+
+TEST_CASE("hotpotqa: where titles repeat, a sentence is its (title, index), as the official evaluation has it",
+          "[hotpot]") {
+    // Names of the sentences: A0 A1 | B0 | A0 A1 A2. Facts A0, B0.
+    const HotpotFile file = parsed(
+        "[" +
+        example(R"([["A",["x","y"]],["B",["z"]],["A",["needle","u","v"]]])", R"([["A",0],["B",0]])", "a\\tb\\\\") +
+        "]");
+    const HotpotExample& x = file.examples[0];
+    CHECK(x.supporting == std::vector<uint32_t>{0, 2, 3});
+    CHECK(file.lost_facts == 0);
+    HotpotFound f;
+    f.begins = {0, 1, 2, 3, 4, 5, 6}, f.chosen = {3, 2}, f.correct = {0, 2, 3};
+    const auto value = [&] { return measure_hotpot(x, f).value; };
+    CHECK(value() == std::array<double, 7>{1, 1, 2 / 3., 1, 1, 1, 1});
+    f.chosen = {0, 3};
+    CHECK(value()[3] == 1);   // fact_precision: one sentence was named, twice
+    CHECK(value()[4] == 0.5); // fact_recall
+    CHECK(value()[1] == 0);
+    // Chance is the mean over all choices, by going through them.
+    for (const std::vector<uint32_t>& begins :
+         {std::vector<uint32_t>{0, 1, 2, 3, 4, 5, 6}, {0, 2, 3, 6}, {0, 1, 3, 5, 6}})
+        for (uint32_t k = 1; k < begins.size(); ++k) {
+            f.begins = begins, f.correct.clear(), f.chosen.assign(k, 0);
+            std::iota(f.chosen.begin(), f.chosen.end(), 0);
+            for (int u = 0; u + 1 < static_cast<int>(begins.size()); ++u)
+                if (std::any_of(x.supporting.begin(), x.supporting.end(),
+                                [&](uint32_t s) { return s >= begins[u] && s < begins[u + 1]; }))
+                    f.correct.push_back(u);
+            const auto chance = measure_hotpot(x, f).chance;
+            std::array<double, 7> mean{};
+            double choices = 0;
+            for (uint32_t subset = 0; subset < 1u << (begins.size() - 1); ++subset) {
+                f.chosen.clear();
+                for (int u = 0; u + 1 < static_cast<int>(begins.size()); ++u)
+                    if (subset >> u & 1) f.chosen.push_back(u);
+                if (f.chosen.size() != k) continue;
+                const auto v = value();
+                for (size_t m = 0; m < v.size(); ++m) mean[m] += v[m];
+                ++choices;
+            }
+            for (size_t m = 0; m < mean.size(); ++m) CHECK(chance[m] == Approx(mean[m] / choices).margin(1e-12));
+        }
+    // Beyond what is listed: still shares.
+    HotpotExample many;
+    for (uint32_t i = 0; i < 40; ++i) many.sentences.push_back("s"), many.paragraphs.push_back({"t", i, i + 1});
+    many.facts = {{"t", 0}};
+    many.settle();
+    HotpotOptions o;
+    o.unit = "sentences";
+    WordIndex scratch(Tokeniser::whitespace);
+    for (const double c : measure_hotpot(many, find_hotpot(many, 0, o, scratch)).chance) CHECK((c >= 0 && c <= 1));
+    // The table of examples: the id as one cell, and what the facts say.
+    const Scratch folder;
+    save_hotpot(folder / "a.json", file.examples);
+    HotpotCommand c;
+    c.data = folder / "a.json", c.per_example = folder / "a.tsv", c.quiet = true;
+    c.options.unit = "sentences", c.options.method = "random";
+    c.options.top_k = 6;
+    eval_hotpot(c);
+    CHECK(read_file(c.per_example).find("\na\\tb\\\\\t") != std::string::npos);
+    CHECK(read_file(c.per_example).ends_with("\t0,2,3\t1\t1\n"));
 }
 
 TEST_CASE("hotpotqa: chance is a number where the choices are more than a double can count", "[hotpot]") {

@@ -109,6 +109,52 @@ TEST_CASE("hotpotqa: the official, the columnar layout and JSON Lines say the sa
     CHECK(parsed(lines).hash != parsed(lines + example()).hash);
 }
 
+TEST_CASE("hotpotqa: what nobody uses may be anything, and Python's JSON is read", "[hotpot]") {
+    const std::string rest = example().substr(example().find("\"supporting"));
+    const auto read = [&](const std::string& keys) {
+        INFO(keys);
+        const HotpotFile file = parsed("[{" + keys + "," + rest + "]");
+        REQUIRE(file.malformed == 0);
+        return parsed(hotpot_json(file.examples)).examples[0].id == file.examples[0].id
+                   ? std::string(file.examples[0].id) + "|" + std::string(file.examples[0].question)
+                   : "not saved";
+    };
+    const std::string q = "\"question\":\"Q\"";
+    CHECK(read(q) == "|Q");
+    CHECK(read(q + ",\"_id\":\"a\",\"id\":\"b\"") == "a|Q");
+    CHECK(read(q + ",\"id\":\"b\",\"_id\":null") == "b|Q");
+    CHECK(read(q + ",\"id\":17") == "17|Q");
+    for (const char* value : {"null", "NaN", "-Infinity", "1e999", "-1e999", "7", "[]", "{\"a\":[NaN, 1]}",
+                              "\"\\ud83d\"", "1000000000000000000000000000000", "\"\\ude00\\ud83d\\\"\"", "0.5"})
+        for (const char* key : {"answer", "level", "type", "evidences"})
+            CHECK(read(q + fmt::format(",\"{}\":{}", key, value)) == "|Q");
+    // Halves of pairs, a pair, backslashes before a u that is none.
+    CHECK(read("\"x\":NaN,\"question\":\"NaN 1e999 \\ud83d \\uDE00! \\ud83d\\ude00 \\\\ud83d \\\"\"") ==
+          "|NaN 1e999 \xEF\xBF\xBD \xEF\xBF\xBD! \xF0\x9F\x98\x80 \\ud83d \"");
+    const std::string wrong = example(R"([["T",["s"]]])", R"([["T",1000000000000000000000]])");
+    expect_refused("[" + wrong + "]", "supporting_facts 0: the index is not a whole number");
+    // Paragraphs without sentences.
+    const HotpotFile empty = parsed("[" + example(R"([["E",[]],["T",["a","b"]],["F",[]]])") + "]");
+    REQUIRE(empty.examples.size() == 1);
+    CHECK(empty.examples[0].supporting == std::vector<uint32_t>{1});
+    CHECK(parsed(hotpot_json(empty.examples)).examples[0].paragraphs.size() == 3);
+}
+
+TEST_CASE("hotpotqa: indented objects, and byte order marks where files were put together", "[hotpot]") {
+    std::string indented = example();
+    for (size_t at = 0; (at = indented.find("\",", at)) != std::string::npos; at += 3) indented.insert(at + 2, "\n  ");
+    indented.insert(1, "\n  ");
+    CHECK(parsed(indented).examples.size() == 1);
+    CHECK(parsed(indented.substr(0, 1) + indented.substr(4) + "\n").examples.size() == 1);
+    CHECK(parsed(indented + "\n\xEF\xBB\xBF" + indented).examples.size() == 2);
+    CHECK(parsed(example() + "\n\xEF\xBB\xBF" + example() + "\n\n").examples.size() == 2);
+    expect_refused(indented.substr(0, 30), "the file ends at byte 30, within example 0");
+    expect_refused(indented + "\nx", "'{' of an example");
+    const HotpotFile damaged = parsed(example().substr(0, 20) + "\n" + example() + "\n");
+    CHECK(damaged.malformed == 1);
+    CHECK(damaged.examples.size() == 1);
+}
+
 TEST_CASE("hotpotqa: malformed examples are reported by index, id and byte, and skipped", "[hotpot]") {
     const std::string good = example();
     const auto without = [&](const std::string& key) { // under another name
@@ -118,7 +164,7 @@ TEST_CASE("hotpotqa: malformed examples are reported by index, id and byte, and 
     const struct {
         std::string text, what;
     } bad[] = {{example("[]"), "the context is empty"},
-               {example(R"([["T",[]]])"), "context 0: paragraph \"T\" has no sentences"},
+               {example(R"([["T",[]]])"), "no paragraph of the context has a sentence"},
                {example(R"([["T",["s"]],["U"]])"), "context: an entry has 1 values, not 2"},
                {example(R"([["T","s"]])"), "context 0: sentences is not an array"},
                {example(R"([["T",["s",1]]])"), "context 0: sentence 1 is not a string"},
@@ -129,8 +175,8 @@ TEST_CASE("hotpotqa: malformed examples are reported by index, id and byte, and 
                {example(R"([["T",["s"]]])", R"([["T","0"]])"), "supporting_facts 0: the index is not a whole number"},
                {example(R"([["T",["s"]]])", R"([["T",0.5]])"), "supporting_facts 0: the index is not a whole number"},
                {example(R"([["T",["s"]]])", R"({"title":["T"],"sent_id":[]})"), "1 of \"title\" and 0 of \"sent_id\""},
-               {without("\"answer\""), "there is no \"answer\""},
-               {without("\"_id\""), "there is no \"_id\""},
+               {without("\"question\""), "there is no \"question\""},
+               {without("\"supporting_facts\""), "there is no \"supporting_facts\""},
                {"{\"type\":\"x\"," + good.substr(1), "\"type\" stands twice"},
                {"7", "the example is not an object"},
                {"\"word\"", "the example is not an object"},
@@ -177,8 +223,16 @@ TEST_CASE("hotpotqa: a file that is not one is refused with the byte", "[hotpot]
     expect_refused(" \n\t", "the file is empty");
     expect_refused("[]", "there are no examples in it");
     expect_refused("  <html>", "at byte 2: not a HotpotQA file");
-    expect_refused("\x1f\x8b\x08", "at byte 0: not a HotpotQA file: '[' of a JSON array or '{' of JSON Lines is "
-                                   "expected here, not byte 0x1f");
+    expect_refused("\x1f\x8b\x08", "is packed by gzip: unpack it first (gunzip -k FILE)");
+    expect_refused("BZh9", "is packed by bzip2");
+    expect_refused("\xFD\x37zXZ", "is packed by xz");
+    expect_refused("\x28\xB5\x2F\xFD", "is packed by zstd");
+    expect_refused("PK\x03\x04", "is packed by zip");
+    expect_refused("PAR1\x15", "is a Parquet file: write it as JSON Lines first");
+    expect_refused("{\"n\":1,\"data\":[" + good + "]}",
+                   "the examples are within \"data\": write them to a file of their "
+                   "own, as jq -c '.[\"data\"][]' does");
+    expect_refused("{\n\"rows\":[{\"row_idx\":0,\n\"row\":" + good + "}]}", "as jq -c '.[\"rows\"][].row' does");
     expect_refused("[" + good + " " + good + "]", fmt::format("at byte {}: ',' or ']'", good.size() + 2));
     expect_refused("[" + good + ",]", fmt::format("at byte {}: an example", good.size() + 2));
     expect_refused("[," + good + "]", "at byte 1: an example");

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 
 SEGMENTS, TOP, K1, B, FLOOR = 16, 2, 1.5, 0.75, 0.25
+ESCAPES = str.maketrans({"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\"})
 
 
 def scores(query, documents):
@@ -25,12 +26,12 @@ def scores(query, documents):
 
 def main(path, out=None):
     rows, skipped = [], Counter()
-    for x in json.load(open(path, encoding="utf-8")):
-        sentences, first = [], {}
+    for x in json.load(open(path, encoding="utf-8-sig")):
+        sentences, names = [], []  # a sentence's name: (title, index); titles may repeat
         for title, text in x["context"]:
-            first.setdefault(title, (len(sentences), len(text)))
+            names += [(title, i) for i in range(len(text))]
             sentences += text
-        facts = {(t, i) for t, i in x["supporting_facts"] if t in first and 0 <= i < first[t][1]}
+        facts = {(t, i) for t, i in x["supporting_facts"]} & set(names)
         n = len(sentences)
         if n < SEGMENTS or not facts:
             skipped["too few sentences" if n < SEGMENTS else "no supporting sentence"] += 1
@@ -40,9 +41,11 @@ def main(path, out=None):
         documents = [" ".join(sentences[a:b]).lower().split() for a, b in zip(bounds, bounds[1:])]
         s = scores(x["question"].lower().split(), documents)
         chosen = sorted(range(SEGMENTS), key=lambda i: (-s[i], i))[:TOP]
-        right = sorted({segment_of[first[t][0] + i] for t, i in facts})
+        right = sorted({segment_of[s] for s in range(n) if names[s] in facts})
+        complete = facts <= {names[s] for s in range(n) if segment_of[s] in chosen}
         blind = 1 - math.comb(SEGMENTS - len(right), TOP) / math.comb(SEGMENTS, TOP)
-        rows.append((x["_id"], chosen, right, bool(set(chosen) & set(right)), set(right) <= set(chosen), blind))
+        name = str(x.get("_id", x.get("id", ""))).translate(ESCAPES)
+        rows.append((name, chosen, right, bool(set(chosen) & set(right)), complete, blind))
     if out:
         with open(out, "w", encoding="utf-8") as f:
             f.write("id\tchosen\tsupporting\tany\tall\n")

@@ -34,6 +34,16 @@ std::string cut(std::string_view text, int columns) {
 
 std::string numbers(const std::vector<int>& list) { return fmt::format("{}", fmt::join(list, ",")); }
 
+// As tab-separated values want it: \t, \n, \r and \\ for what would end the cell.
+std::string cell(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        const size_t at = std::string_view("\t\n\r\\").find(c);
+        at == std::string_view::npos ? out += c : (out += '\\') += "tnr\\"[at];
+    }
+    return out;
+}
+
 void write_per_example(const std::string& path, const std::vector<HotpotExample>& examples, const HotpotResult& r) {
     std::string text = "id\tchosen\tsupporting\tany\tall\n";
     for (size_t i = 0; i < examples.size(); ++i) {
@@ -41,8 +51,8 @@ void write_per_example(const std::string& path, const std::vector<HotpotExample>
         if (f.begins.empty()) continue;
         const auto is_correct = [&](int u) { return std::binary_search(f.correct.begin(), f.correct.end(), u); };
         const auto hits = std::count_if(f.chosen.begin(), f.chosen.end(), is_correct);
-        text += fmt::format("{}\t{}\t{}\t{:d}\t{:d}\n", examples[i].id, numbers(f.chosen), numbers(f.correct), hits > 0,
-                            hits == static_cast<std::ptrdiff_t>(f.correct.size()));
+        text += fmt::format("{}\t{}\t{}\t{:d}\t{:d}\n", cell(examples[i].id), numbers(f.chosen), numbers(f.correct),
+                            hits > 0, f.all);
     }
     write_file_atomically(path, text);
 }
@@ -97,8 +107,10 @@ std::string inked(const ShowStyle& style, const std::string& text, const char* c
 void print_line(const char* name, std::string_view text) { fmt::print("{:<10}{}\n", name, cut(text, 1 << 20)); }
 
 void print_heading(const HotpotExample& x, const std::string& title) {
-    fmt::print("{}: id {}, {}, {}, {} sentences in {} paragraphs\n", title, cut(x.id, 80), cut(x.type, 20),
-               cut(x.level, 20), x.sentences.size(), x.paragraphs.size());
+    std::string kind; // what the file says of it
+    for (const std::string& part : {cut(x.id, 80), cut(x.type, 20), cut(x.level, 20)})
+        if (!part.empty()) kind += part + ", ";
+    fmt::print("{}: id {}{} sentences in {} paragraphs\n", title, kind, x.sentences.size(), x.paragraphs.size());
     print_line("question", x.question), print_line("answer", x.answer);
     for (const HotpotExample::Fact& fact : x.facts)
         print_line("fact", fmt::format("{}, sentence {}", fact.title, fact.index));

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <numeric>
+#include <set>
 
 #include "core/check.h"
 #include "core/nearest.h"
@@ -12,7 +14,7 @@
 namespace fci {
 namespace {
 
-constexpr size_t measures = HotpotMeasure::names.size();
+constexpr size_t measures = HotpotMeasure::names.size(), most_sharing = 12; // 2^12 choices are listed
 
 // The measures of a choice of `size` sentences, `hits` of them supporting. facts: distinct, lost ones among them.
 std::array<double, measures> score(double size, double hits, double supporting, double facts) {
@@ -31,31 +33,106 @@ struct Unit {
     int size = 0, hits = 0; // sentences, supporting ones
 };
 
-std::vector<Unit> units_of(const HotpotExample& x, const std::vector<uint32_t>& begins) {
-    std::vector<Unit> units(begins.size() - 1);
-    for (size_t u = 0; u < units.size(); ++u) units[u].size = static_cast<int>(begins[u + 1] - begins[u]);
-    for (const uint32_t s : x.supporting)
-        ++units[std::upper_bound(begins.begin(), begins.end(), s) - begins.begin() - 1].hits;
-    return units;
+size_t unit_of(const std::vector<uint32_t>& begins, uint32_t sentence) {
+    return static_cast<size_t>(std::upper_bound(begins.begin(), begins.end(), sentence) - begins.begin() - 1);
 }
 
-// Mean of score() over all choices of k units: ways[c][s][h] counts the choices of c units with s sentences, h of them
-// supporting, among the units seen so far.
-std::array<double, measures> blind_score(const std::vector<Unit>& units, int k, double supporting, double facts) {
-    std::vector<int> sizes;
-    for (const Unit& u : units) sizes.push_back(u.size);
+// What units hold together, of different names: sentences of one name are one.
+template <class Units>
+Unit together(const HotpotExample& x, const std::vector<uint32_t>& begins, const Units& chosen) {
+    Unit all;
+    std::set<uint32_t> names;
+    for (const auto u : chosen)
+        for (uint32_t s = begins[u]; s < begins[u + 1]; ++s)
+            if (x.first_of_name.empty() || names.insert(x.first_of_name[s]).second)
+                ++all.size, all.hits += std::binary_search(x.supporting.begin(), x.supporting.end(), s);
+    return all;
+}
+
+// Units by themselves, of which each is chosen or not; or some that share names, of which the choices are listed.
+struct Part {
+    struct Choice {
+        int units;
+        Unit holds;
+        double ways;
+    };
+    std::vector<Choice> choices; // but for none of them
+};
+
+// Numbers of the units that share names with each other, directly or through others, together.
+std::vector<std::vector<int>> groups_of(const HotpotExample& x, const std::vector<uint32_t>& begins) {
+    const int n = static_cast<int>(begins.size()) - 1;
+    std::vector<int> leader(n);
+    std::iota(leader.begin(), leader.end(), 0);
+    const auto lead = [&](int u) {
+        while (leader[u] != u) u = leader[u] = leader[leader[u]];
+        return u;
+    };
+    for (uint32_t s = 0; s < x.first_of_name.size(); ++s)
+        leader[lead(static_cast<int>(unit_of(begins, s)))] =
+            lead(static_cast<int>(unit_of(begins, x.first_of_name[s])));
+    std::vector<std::vector<int>> groups(n);
+    for (int u = 0; u < n; ++u) groups[lead(u)].push_back(u);
+    std::erase_if(groups, [](const auto& g) { return g.empty(); });
+    return groups;
+}
+
+std::vector<Part> parts_of(const HotpotExample& x, const std::vector<uint32_t>& begins) {
+    std::vector<Part> parts;
+    for (const std::vector<int>& group : groups_of(x, begins)) {
+        if (group.size() > most_sharing) { // each name in its first unit
+            for (const int u : group) {
+                Unit first;
+                for (uint32_t s = begins[u]; s < begins[u + 1]; ++s)
+                    if (x.first_of_name[s] == s)
+                        ++first.size, first.hits += std::binary_search(x.supporting.begin(), x.supporting.end(), s);
+                parts.push_back({{{1, first, 1}}});
+            }
+            continue;
+        }
+        std::map<std::array<int, 3>, double> ways; // of each number of units, size and hits
+        for (uint32_t subset = 1; subset < 1u << group.size(); ++subset) {
+            std::vector<int> chosen;
+            for (size_t i = 0; i < group.size(); ++i)
+                if (subset >> i & 1) chosen.push_back(group[i]);
+            const Unit all = together(x, begins, chosen);
+            ++ways[{static_cast<int>(chosen.size()), all.size, all.hits}];
+        }
+        Part part;
+        for (const auto& [key, n] : ways) part.choices.push_back({key[0], {key[1], key[2]}, n});
+        parts.push_back(std::move(part));
+    }
+    return parts;
+}
+
+// Mean of score() over all choices of k of n units: ways[c][s][h] counts the choices of c units with s sentences, h of
+// them supporting, among the units seen so far.
+std::array<double, measures> blind_score(const std::vector<Part>& parts, int n, int k, double supporting,
+                                         double facts) {
+    std::vector<int> sizes; // of as many units as hold the most
+    for (const Part& p : parts) {
+        int widest = 0, count = 0;
+        for (const Part::Choice& c : p.choices)
+            widest = std::max(widest, c.units == 1 ? c.holds.size : 0), count = std::max(count, c.units);
+        sizes.insert(sizes.end(), static_cast<size_t>(count), widest);
+    }
     std::sort(sizes.rbegin(), sizes.rend());
     const int most = std::accumulate(sizes.begin(), sizes.begin() + k, 0), all_hits = static_cast<int>(supporting);
     const auto at = [&](int c, int s, int h) { return (size_t(c) * (most + 1) + s) * (all_hits + 1) + h; };
     std::vector<double> ways(at(k, most, all_hits) + 1, 0);
     ways[0] = 1;
-    for (size_t i = 0; i < units.size(); ++i) {
-        const Unit& u = units[i];
-        for (int c = k; c > 0; --c) // from above: each unit is taken once
-            for (int s = u.size; s <= most; ++s)
-                for (int h = u.hits; h <= all_hits; ++h) ways[at(c, s, h)] += ways[at(c - 1, s - u.size, h - u.hits)];
+    int seen = 0;
+    for (const Part& p : parts) {
+        for (int c = k; c > 0; --c) // from above: each part is taken once
+            for (const auto& [units, holds, of] : p.choices)
+                for (int s = holds.size; units <= c && s <= most; ++s)
+                    for (int h = holds.hits; h <= all_hits; ++h)
+                        ways[at(c, s, h)] += of * ways[at(c - units, s - holds.size, h - holds.hits)];
         // Only shares matter, and C(46500,100) is beyond a double. A unit doubles a count at most.
-        if (i % 200 == 199 && *std::max_element(ways.begin(), ways.end()) > 0x1p800)
+        seen += p.choices.back().units;
+        if (seen < 200) continue;
+        seen = 0;
+        if (*std::max_element(ways.begin(), ways.end()) > 0x1p800)
             for (double& w : ways) w *= 0x1p-800;
     }
     double total = 0;
@@ -69,7 +146,7 @@ std::array<double, measures> blind_score(const std::vector<Unit>& units, int k, 
             for (size_t m = 0; m < measures; ++m) mean[m] += n * x[m];
         }
     for (double& m : mean) m /= total;
-    mean[2] = static_cast<double>(k) / static_cast<double>(units.size());
+    mean[2] = static_cast<double>(k) / n;
     return mean;
 }
 
@@ -136,22 +213,24 @@ HotpotFound find_hotpot(const HotpotExample& x, int64_t index, const HotpotOptio
         o.method == "bm25" ? bm25_scores(scratch, o.bm25, f.scores) : bloom_scores(scratch, seed, f.scores);
         f.chosen = best_units(f.scores, o.top_k);
     }
-    const std::vector<Unit> units = units_of(x, f.begins);
-    for (int u = 0; u < N; ++u)
-        if (units[u].hits) f.correct.push_back(u);
+    for (const uint32_t s : x.supporting)
+        if (const int u = static_cast<int>(unit_of(f.begins, s)); f.correct.empty() || f.correct.back() != u)
+            f.correct.push_back(u);
+    f.all = together(x, f.begins, f.chosen).hits == x.found_facts();
     return f;
 }
 
 HotpotMeasure measure_hotpot(const HotpotExample& x, const HotpotFound& f) {
-    const std::vector<Unit> units = units_of(x, f.begins);
-    const auto supporting = static_cast<double>(x.supporting.size()), facts = static_cast<double>(x.distinct_facts());
-    Unit all;
-    int correct = 0;
-    for (const int u : f.chosen) all.size += units[u].size, all.hits += units[u].hits, correct += units[u].hits > 0;
+    const auto supporting = static_cast<double>(x.found_facts()), facts = static_cast<double>(x.distinct_facts());
+    const Unit all = together(x, f.begins, f.chosen);
+    const auto correct = std::count_if(f.chosen.begin(), f.chosen.end(), [&](int u) {
+        return std::binary_search(f.correct.begin(), f.correct.end(), u);
+    });
     HotpotMeasure m;
     m.value = score(all.size, all.hits, supporting, facts);
     m.value[2] = static_cast<double>(correct) / static_cast<double>(f.correct.size());
-    m.chance = blind_score(units, static_cast<int>(f.chosen.size()), supporting, facts);
+    m.chance = blind_score(parts_of(x, f.begins), static_cast<int>(f.begins.size()) - 1,
+                           static_cast<int>(f.chosen.size()), supporting, facts);
     return m;
 }
 

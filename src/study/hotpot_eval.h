@@ -11,8 +11,10 @@
 //                            as the official evaluation scores them: sets of (title, index); a fact that names no
 //                            sentence is one that is always missed
 // Chance is exact: the mean over all C(N,k) choices. any: 1 - C(N-G,k)/C(N,k); recall: k/N; the others from the number
-// of choices of each size and content, counted unit by unit (hypergeometric where all units have one size).
-// Interval, 95%: Wilson's for any, all and fact_em; mean +- 1.96 s/sqrt(n) for the others.
+// of choices of each size and content, counted unit by unit (hypergeometric where all units have one size). Where
+// titles repeat, sentences of one (title, index) are one to `all` and the facts' measures; beyond 12 units that share
+// names with each other, chance takes each name for that of its first unit alone. Interval, 95%: Wilson's for any, all
+// and fact_em; mean +- 1.96 s/sqrt(n) for the others.
 #pragma once
 #include <array>
 #include <string>
@@ -42,6 +44,7 @@ struct HotpotFound {
     std::vector<uint32_t> begins;     // of the units, and the end
     std::vector<double> scores;       // of the units
     std::vector<int> chosen, correct; // units: best first; those with a supporting sentence, ascending
+    bool all = false;                 // every sentence's name among the facts is chosen
 };
 
 struct HotpotMeasure {

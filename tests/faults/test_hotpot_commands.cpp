@@ -94,10 +94,11 @@ TEST_CASE("cli: hotpotqa: what cannot be used is refused, what can is reported",
         expect_refused(run({"reproduce", "t1.bm25", "--data", path}), 3, message);
     }
     std::string damaged = text;
-    damaged.replace(damaged.find("\"level\":\""), 9, "\"level\":7,\"x\":\"");
+    damaged.replace(damaged.find("\"question\":\""), 12, "\"question\":7,\"x\":\"");
     const Ran some = run(eval + Words{with_text(scratch, "some.json", damaged)});
     expect_ran(some, 0, "11 examples");
-    CHECK(some.err.find("example 0 (id generated-5-1-0), at byte 1: \"level\" is not a string") != std::string::npos);
+    CHECK(some.err.find("example 0 (id generated-5-1-0), at byte 1: \"question\" is not a string") !=
+          std::string::npos);
     CHECK(some.err.find("1 malformed example skipped, 11 read") != std::string::npos);
     std::string lost = text;
     lost.replace(lost.find("\"supporting_facts\":[["), 21, "\"supporting_facts\":[[\"nowhere\",0],[");
