@@ -28,14 +28,6 @@ void wait_for(Child& child, const std::function<bool()>& done) {
     while (child.running() && !done()) std::this_thread::sleep_for(1ms);
 }
 
-std::function<void()> limited_to(rlim_t kilobytes) {
-    return [=] {
-        ::alarm(20); // a hang is an end by SIGALRM
-        const rlimit limit{kilobytes << 10, kilobytes << 10};
-        ::setrlimit(RLIMIT_AS, &limit);
-    };
-}
-
 std::string with_number(const std::string& checkpoint, const std::string& tensor, float x, const std::string& to) {
     const SafetensorsFile file(checkpoint);
     std::vector<StoredTensor> tensors = file.tensors();
@@ -144,6 +136,14 @@ TEST_CASE("streams: unwritable or closed, they change no code and get into no fi
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) // they take terabytes of address space
+static std::function<void()> limited_to(rlim_t kilobytes) {
+    return [=] {
+        ::alarm(20); // a hang is an end by SIGALRM
+        const rlimit limit{kilobytes << 10, kilobytes << 10};
+        ::setrlimit(RLIMIT_AS, &limit);
+    };
+}
+
 TEST_CASE("memory: at every limit on address space a command ends in time, with 0 or with what it lacked", "[cli]") {
     const Scratch scratch;
     expect_ran(run(tiny_run(scratch / "run")), 0);
