@@ -85,12 +85,12 @@ int complain_of_exception() {
     try {
         throw;
     } catch (const Error& e) {
-        return say(e.exit, e.what());
+        return say(e.exit, printable(e.what()).c_str());
     } catch (const std::bad_alloc&) {
         return say(Exit::internal,
                    "out of memory; try a smaller --batch, --length or --sequences, or raise the limit (ulimit -v)");
     } catch (const std::exception& e) {
-        return say(Exit::internal, e.what());
+        return say(Exit::internal, printable(e.what()).c_str());
     }
 }
 

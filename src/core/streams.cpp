@@ -9,6 +9,18 @@ void hold_standard_streams() {
         if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0) return;
 }
 
+std::string printable(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        const auto code = static_cast<unsigned char>(c);
+        if ((code < 0x20 && c != '\n') || code == 0x7F)
+            out += fmt::format("\\x{:02x}", code);
+        else
+            out += c;
+    }
+    return out;
+}
+
 void put(std::FILE* out, std::string_view text) {
     std::fwrite(text.data(), 1, text.size(), out);
     std::fflush(out);

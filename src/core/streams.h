@@ -14,6 +14,9 @@ void hold_standard_streams();
 // For progress and messages: what cannot be written is lost, and that ends nothing.
 void put(std::FILE* out, std::string_view text);
 
+// For text from files and flags: control characters but line ends as \\xNN, for terminals obey them.
+std::string printable(std::string_view);
+
 template <class... Args>
 void complain(fmt::format_string<Args...> format, Args&&... args) { // on standard error
     put(stderr, fmt::format(format, std::forward<Args>(args)...));

@@ -98,7 +98,7 @@ struct Reader : TomlFile {
                     Row row = *base;
                     if (!row.needs.empty())
                         refuse(value, "{} needs {}: it is not run under any reading", id, row.needs);
-                    const std::string word = set(row.settings, std::string(key.str()), value, {"rows"});
+                    const std::string word = set(row.settings, std::string(key.str()), value, {"rows"}, false);
                     set_words(row);
                     row.id += "@" + row.settings.keys.back() + "=" + word;
                     row.group = group, row.file = file, row.line = static_cast<int>(value.source().begin.line);

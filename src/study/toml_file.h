@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "core/streams.h"
 #include "study/readings.h"
 #include "train/options_toml.h"
 
@@ -18,7 +19,10 @@ struct TomlFile {
 
     std::string text(const std::string& key, const toml::node& node) const {
         if (!node.is_string()) refuse(node, "{}: a string, in quotes, is wanted here", key);
-        return node.value<std::string>().value();
+        std::string word = node.value<std::string>().value();
+        if (printable(word) != word)
+            refuse(node, "{}: a control character in the string: names and notes are shown on terminals", key);
+        return word;
     }
 
     const toml::array& array(const std::string& key, const toml::node& node) const {
@@ -31,9 +35,10 @@ struct TomlFile {
         return *node.as_table();
     }
 
-    // One option; `others`: keys that might have been meant beside it. Its value as a word.
-    std::string set(Settings& s, const std::string& key, const toml::node& node,
-                    const std::vector<std::string>& others) const {
+    // One option; `others`: keys that might have been meant beside it; fresh: it may not be set yet. Its value as a
+    // word.
+    std::string set(Settings& s, const std::string& key, const toml::node& node, const std::vector<std::string>& others,
+                    bool fresh = true) const {
         for (const Option& o : table(s.values)) {
             if (o.key != key) continue;
             if (key == "data" || key == "test_data") // a path says nothing about what is in it
@@ -43,6 +48,7 @@ struct TomlFile {
         }
         const std::vector<Option> all = table(s.values);
         const Option& option = set_from_toml(all, key, node, file, Exit::usage, others);
+        if (fresh && std::count(s.keys.begin(), s.keys.end(), option.key)) refuse_twice(option, node, file);
         s.keys.push_back(option.key);
         return option.word();
     }

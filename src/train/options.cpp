@@ -1,7 +1,11 @@
 #include "train/options.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
+#include <set>
+#include <stdexcept>
 
 #include "core/nearest.h"
 #include "core/workers.h"
@@ -47,12 +51,71 @@ std::vector<Option> table(Options& o) {
     return t.all;
 }
 
+void toml_gave_up() { throw std::invalid_argument("it cannot be read here"); }
+
+namespace {
+
+// Refuses what toml++ cannot take: keys of so many parts that it runs out of stack, and six quotes at the end of a
+// string. Follows strings and comments only, which suffices up to the first error, where toml++ stops.
+void check_toml(std::string_view text, const std::string& file, Exit code) {
+    constexpr int most_parts = 32;
+    int parts = 1;
+    const auto refuse = [&](size_t at, const std::string& what) {
+        fail(code, "{}:{}: not TOML: {}", file,
+             1 + std::count(text.begin(), text.begin() + static_cast<int64_t>(at), '\n'), what);
+    };
+    for (size_t i = 0; i < text.size();) {
+        const char c = text[i];
+        if (c == '#') {
+            i = std::min(text.find('\n', i), text.size());
+        } else if (c == '"' || c == '\'') {
+            const std::string three(3, c);
+            const bool lines = text.substr(i).starts_with(three);
+            for (i += lines ? 3 : 1; i < text.size(); ++i) {
+                if (text[i] == '\\' && c == '"')
+                    ++i;
+                else if (lines ? text.substr(i).starts_with(three) : text[i] == c || text[i] == '\n')
+                    break;
+            }
+            const size_t end = std::min(text.find_first_not_of(c, i), text.size());
+            if (lines && end > i + 5) refuse(i, "more than five quotes at the end of a string");
+            i = lines ? end : i + 1;
+        } else {
+            if (c == '.' && ++parts > most_parts) refuse(i, fmt::format("a key of more than {} parts", most_parts));
+            if (c != '.' && std::strchr("=,{}[]\n", c)) parts = 1;
+            ++i;
+        }
+    }
+}
+
+void refuse_nul(const toml::node& node, const std::string& file, Exit code) {
+    const auto refuse = [&] { fail(code, "{}:{}: NUL in a string", file, node.source().begin.line); };
+    if (const auto* table = node.as_table())
+        for (const auto& [key, value] : *table)
+            key.str().find('\0') != std::string_view::npos ? refuse() : refuse_nul(value, file, code);
+    else if (const auto* array = node.as_array())
+        for (const toml::node& value : *array) refuse_nul(value, file, code);
+    else if (const auto* text = node.as_string(); text && text->get().find('\0') != std::string::npos)
+        refuse();
+}
+
+} // namespace
+
 toml::table parse_toml(const std::string& text, const std::string& file, Exit code) {
+    check_toml(text, file, code);
     try {
-        return toml::parse(text, file);
+        toml::table doc = toml::parse(text, file);
+        refuse_nul(doc, file, code);
+        return doc;
+    } catch (const std::invalid_argument& e) {
+        fail(code, "{}: not TOML: {}; look for brackets that are not closed", file, e.what());
     } catch (const toml::parse_error& e) {
         fail(code, "{}:{}:{}: not TOML: {}", file, e.source().begin.line, e.source().begin.column, e.description());
     }
+}
+
+void refuse_twice(const Option& o, const toml::node& node, const std::string& file, Exit code) {
+    fail(code, "{}:{}: {} stands here as {} too", file, node.source().begin.line, o.key, o.flag().substr(2));
 }
 
 const Option& set_from_toml(const std::vector<Option>& all, const std::string& key, const toml::node& node,
@@ -79,9 +142,12 @@ const Option& set_from_toml(const std::vector<Option>& all, const std::string& k
 void read_toml(Options& options, const std::string& text, const std::string& file, Exit code) {
     const toml::table doc = parse_toml(text, file, code);
     const std::vector<Option> all = table(options);
-    for (const auto& [key, node] : doc)
-        if (key.str() != "provenance") // what config.toml records besides
-            set_from_toml(all, std::string(key.str()), node, file, code);
+    std::set<std::string> seen;
+    for (const auto& [key, node] : doc) {
+        if (key.str() == "provenance") continue; // what config.toml records besides
+        const Option& option = set_from_toml(all, std::string(key.str()), node, file, code);
+        if (!seen.insert(option.key).second) refuse_twice(option, node, file, code);
+    }
 }
 
 std::string write_toml(Options o, bool with_run) {
