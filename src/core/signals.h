@@ -8,7 +8,8 @@
 
 namespace fci {
 
-// While one lives, the signals ask. One within another changes nothing: a sweep holds one over all of its runs.
+// While one lives, the signals ask, and once one has asked, to the program's end: the second may come when all guards
+// have gone. One within another changes nothing: a sweep holds one over all of its runs.
 struct SignalGuard {
     SignalGuard();
     ~SignalGuard();
