@@ -34,6 +34,9 @@ int last_true(int low, int high, F holds) {
     return high;
 }
 
+// The most disjoint pairs at the positions [first, last].
+int pairs_in(int first, int last) { return first <= last ? (last - first + 2) / 2 : 0; }
+
 } // namespace
 
 void DistantEvidence::Runs::add(int first, int last) {
@@ -51,7 +54,15 @@ DistantEvidence::Runs DistantEvidence::Runs::without_overlap(int pair) const {
 
 int DistantEvidence::Runs::capacity() const {
     int pairs = 0;
-    for (int r = 0; r < count; ++r) pairs += (run[r].last - run[r].first + 2) / 2;
+    for (int r = 0; r < count; ++r) pairs += pairs_in(run[r].first, run[r].last);
+    return pairs;
+}
+
+int DistantEvidence::Runs::capacity_beside(int pair) const {
+    int pairs = 0;
+    for (int r = 0; r < count; ++r)
+        pairs += pairs_in(run[r].first, std::min(run[r].last, pair - 2)) +
+                 pairs_in(std::max(run[r].first, pair + 2), run[r].last);
     return pairs;
 }
 
@@ -86,7 +97,7 @@ DistantEvidence::Runs DistantEvidence::distractor_places(int q) const {
     return near_ ? distant(q, true, true) : window(q, true, true);
 }
 bool DistantEvidence::fits(const Runs& distractors, int a) const {
-    return distractors.without_overlap(a).capacity() >= o_.n_distractors;
+    return distractors.capacity_beside(a) >= o_.n_distractors;
 }
 
 bool DistantEvidence::feasible(int q) const {
@@ -142,14 +153,10 @@ std::vector<int> DistantEvidence::place_distractors(Rng& rng, const Runs& places
 
 std::vector<int> DistantEvidence::answers(int q) const {
     const Runs places = answer_places(q), room = distractor_places(q);
-    if (room.capacity() < o_.n_distractors) return {};
-    // An answer up to `low` or from `high` on takes none of the room.
-    const int low = room.count ? room.run[0].first - 2 : o_.length,
-              high = room.count ? room.run[room.count - 1].last + 2 : 0;
     std::vector<int> fitting;
     for (int r = 0; r < places.count; ++r)
         for (int a = places.run[r].first; a <= places.run[r].last; ++a)
-            if (a <= low || a >= high || fits(room, a)) fitting.push_back(a);
+            if (fits(room, a)) fitting.push_back(a);
     return fitting;
 }
 

@@ -70,6 +70,7 @@ private:
         void add(int first, int last);
         Runs without_overlap(int pair) const; // minus the positions where a pair would touch the pair given
         int capacity() const;                 // the most disjoint pairs
+        int capacity_beside(int pair) const;  // of without_overlap(pair), which is not made
     };
     Runs window(int q, bool before, bool after) const;
     Runs distant(int q, bool before, bool after) const;
