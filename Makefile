@@ -3,7 +3,10 @@
 # make bench      ./fci bench                    make tsan    the tests under ThreadSanitizer
 # make fmt        clang-format everything        make gpu-test   tests of CUDA code on this machine's GPU
 # make clean      remove what was built          make ladder     time cuda/ladder on this machine's GPU
+# make install    PREFIX=/usr/local DESTDIR=: program, man page, completions, rows; make uninstall
+# make examples   tests/examples: the whole algorithm in one file; the engine in use
 # make campaign   every injected fault, a thousand kills, 500 signals (an hour)
+# make fuzz       every parser against libFuzzer, SECONDS=60 each (PARSERS='config rows' for some); needs clang
 # Variables: NVCC= (no CUDA), CUDA_HOME, CUDA_ARCH, CUDA_PTX,
 #            ARCH (native; x86-64-v3 for a binary that travels), CXX, WERROR=1, V=1 (show commands)
 CXX      ?= g++
@@ -75,7 +78,7 @@ CATCH  := $(shell echo '\#include <catch2/catch.hpp>' | $(CXX) -E -x c++ - >/dev
 
 say     = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all deps test campaign gpu-test asan tsan bench fmt clean FORCE
+.PHONY: all deps test examples campaign fuzz gpu-test asan tsan bench fmt clean install uninstall FORCE
 all: fci
 
 fci: $(BUILD)/fci
@@ -116,7 +119,7 @@ $(BUILD)/%.o: %.cpp
 # The provenance is a file of its own, rewritten only when it changes.
 $(BUILD)/build_info.h: FORCE
 	@mkdir -p $(@D)
-	@printf '#define FCI_GIT "%s"\n#define FCI_FLAGS "%s"\n' '$(GIT_HASH)' '$(strip $(OPT) -march=$(ARCH) $(SANITIZE))' > $@.new
+	@printf '#define FCI_VERSION "%s"\n#define FCI_GIT "%s"\n#define FCI_FLAGS "%s"\n' "$$(cat VERSION)" '$(GIT_HASH)' '$(strip $(OPT) -march=$(ARCH) $(SANITIZE))' > $@.new
 	@cmp -s $@ $@.new && rm $@.new || mv $@.new $@
 $(BUILD)/src/train/provenance.o: $(BUILD)/build_info.h
 $(BUILD)/src/train/provenance.o: CPPFLAGS += -I$(BUILD)
@@ -133,6 +136,13 @@ $(BUILD)/mock/%: $(call OBJ,$(MOCK))
 	$(if $(NVCC),,$(error the mock needs the objects that nvcc makes))$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) -rdynamic -Wl,--wrap=dlopen \
 	    $^ $(LDLIBS) -ldl -o $@
 
+examples: $(patsubst tests/examples/%.cpp,$(BUILD)/examples/%,$(wildcard tests/examples/*.cpp))
+$(BUILD)/tests/examples/%.o: CXXFLAGS += -O3
+.SECONDARY: $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/examples/*.cpp))
+$(BUILD)/examples/%: $(BUILD)/tests/examples/%.o $(call OBJ,$(ENGINE)) $(TWINS)
+	@mkdir -p $(@D)
+	$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
+
 deps:
 	tools/deps.sh
 
@@ -145,6 +155,15 @@ $(BUILD)/tests/shim.so: tests/faults/shim/shim.cpp
 	$(call say,c++,$<)$(CXX) -std=c++20 -O1 -Wall -Wextra -fPIC -shared $< -o $@ -ldl
 campaign:
 	$(MAKE) test ONLY='[campaign]'
+
+# Parsers by clang, for libFuzzer; the rest as `make fci` leaves it, for no input reaches it.
+FUZZED := $(filter-out src/train/gpu%,$(wildcard src/core/*.cpp src/cli/*.cpp src/study/*.cpp src/train/*.cpp \
+            src/pretrained/*.cpp tasks/*.cpp tests/fuzz/parsers*.cpp tests/fuzz/libfuzzer/*.cpp))
+build/fuzz/fuzz: $(patsubst %.cpp,build/fuzz/%.o,$(FUZZED)) \
+                 $(patsubst %.cpp,build/release/%.o,$(filter-out $(FUZZED),$(ENGINE)))
+	$(call say,link,$@)$(CXX) $(CXXFLAGS) -fsanitize=fuzzer $(LDFLAGS) $^ $(LDLIBS) -o $@
+fuzz:
+	+tools/fuzz.sh $(or $(SECONDS),60) $(PARSERS)
 
 # The tests of CUDA code with nvcc's kernels in the emulator's place, on this machine's GPU: see tools/gpu_check.sh.
 ON_GPU  := $(wildcard tests/main.cpp tests/op_*.cpp tests/test_ops.cpp tests/test_twin*.cpp tests/test_gpu*.cpp \
@@ -166,6 +185,23 @@ tsan:
 
 bench: fci
 	./fci bench
+
+# Where find_runs_folder() looks for the rows. Only what install put there is taken away.
+PREFIX ?= /usr/local
+INSTALLED := bin/fci share/man/man1/fci.1 share/bash-completion/completions/fci share/zsh/site-functions/_fci \
+             share/fish/vendor_completions.d/fci.fish
+ROWS := $(wildcard runs/*.toml runs/own/*.toml runs/results/*.jsonl runs/results/*.tsv)
+install: fci
+	@for f in $(INSTALLED) $(ROWS:%=share/fci/%); do mkdir -p "$(DESTDIR)$(PREFIX)/$${f%/*}" || exit; done
+	install -m 755 $(BUILD)/fci "$(DESTDIR)$(PREFIX)/bin/fci"
+	$(BUILD)/fci help --man >"$(DESTDIR)$(PREFIX)/share/man/man1/fci.1"
+	$(BUILD)/fci completion bash >"$(DESTDIR)$(PREFIX)/share/bash-completion/completions/fci"
+	$(BUILD)/fci completion zsh >"$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_fci"
+	$(BUILD)/fci completion fish >"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/fci.fish"
+	@for f in $(ROWS); do install -m 644 "$$f" "$(DESTDIR)$(PREFIX)/share/fci/$$f" || exit; done
+uninstall:
+	@for f in $(INSTALLED) $(ROWS:%=share/fci/%); do rm -f "$(DESTDIR)$(PREFIX)/$$f"; done
+	@for d in runs/results runs/own runs ''; do rmdir "$(DESTDIR)$(PREFIX)/share/fci/$$d" 2>/dev/null || true; done
 
 fmt:
 	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs clang-format -i

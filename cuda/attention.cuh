@@ -2,6 +2,9 @@
 // in src/ops/attention.h. A warp owns 32 rows of a head: their scores against 32 others at a time, 32 x 32 products in
 // registers (cuda/tile.cuh). The others come through shared memory, `chunk` of them at a time, for the warps of a block
 // together: all at once if there is room, else streamed. Sums over others are finished by their owner: no atomics.
+// Where owners are few and others many (a Perceiver's hubs, global keys), a warp a tile of owners would leave the GPU
+// idle: there all warps of a block own the same 32 rows, take turns at the others, and add up in the end, in their
+// order.
 //
 //   forward_kernel   owners are queries, others keys: softmax while they pass, with a running maximum
 //                    [Milakov & Gimelshein 2018; Dao et al. 2022]
@@ -20,59 +23,23 @@
 #pragma once
 #include <cfloat>
 
-#include "cuda/tile.cuh"
-#include "ops/attention.h"
+#include "cuda/owners.cuh"
 
 namespace fci::cuda {
 
-struct Range {
-    int begin, end;
-};
-
-// Where one head of one sequence begins in q, k, v, y, lse.
-struct Head {
-    int64_t q, k, v, y, lse;
-    __device__ Head(const AttentionShape& s, int64_t index) {
-        const int64_t b = index / s.heads, head = index % s.heads;
-        q = b * s.queries * s.q_stride + head * s.d_head;
-        k = b * s.keys * s.kv_stride + head * s.d_head;
-        v = b * s.keys * s.value_stride() + head * s.value_width();
-        y = (b * s.queries * s.heads + head) * s.value_width();
-        lse = index * s.queries;
-    }
-};
-
-__device__ __forceinline__ float attention_scale(const AttentionShape& s) {
-    return 1.f / sqrtf(static_cast<float>(s.d_head));
-}
-
-constexpr int most_warps = 4, P_stride = row_stride(tile);
-
-// What a block of owners works on.
-struct Work {
-    int64_t head;
-    int rows, first, mine, column; // owners of the block; its first; this warp's first; of the panel of columns
-    __device__ explicit Work(int tiles) {
-        rows = blockDim.x;
-        head = blockIdx.x / tiles;
-        first = (tiles - 1 - static_cast<int>(blockIdx.x % tiles)) * rows; // causal: the rows that see most begin first
-        mine = first + static_cast<int>(threadIdx.x) / 32 * tile;
-        column = blockIdx.y * tile;
-    }
-};
-
 template <class Rule>
-__global__ void __launch_bounds__(most_warps * 32, 4)
-    forward_kernel(AttentionShape s, Rule rule, int tiles, int chunk, const float* q, const float* k, const float* v,
-                   float* y, float* lse) {
+__global__ void __launch_bounds__(4 * most_warps * 32, 1)
+    forward_kernel(AttentionShape s, Rule rule, Plan plan, const float* q, const float* k, const float* v, float* y,
+                   float* lse) {
     FCI_DYN_SHARED(float, shared);
-    const Work work(tiles);
+    const Work work(plan);
     const Head at(s, work.head);
     const int width = s.value_width(), w = min(tile, width - work.column), d = s.d_head;
     const int ld = row_stride(d), ldv = row_stride(w), row = tile_row(), column = tile_column();
-    float *Q = shared, *P = Q + work.rows * ld, *K = P + work.rows * P_stride, *V = K + chunk * ld;
-    const float* my_Q = Q + (work.mine - work.first) * ld;
-    float* my_P = P + (work.mine - work.first) * P_stride;
+    const int chunk = plan.chunk;
+    float *Q = shared, *P = Q + work.rows * ld, *K = P + blockDim.x * P_stride, *V = K + chunk * ld;
+    const float* my_Q = work.own(Q, ld);
+    float* my_P = work.own_P(P);
     load_rows(work.rows, d, q + at.q, s.q_stride, attention_scale(s) * log2_e, Q, ld,
               [&](int r) { return rule.own(work.first + r); });
 
@@ -87,7 +54,8 @@ __global__ void __launch_bounds__(most_warps * 32, 4)
         load_rows(n, d, k + at.k, s.kv_stride, 1.f, K, ld, key_of);
         load_rows(n, w, v + at.v + work.column, s.value_stride(), 1.f, V, ldv, key_of);
         __syncthreads();
-        for (int step = max(from, mine.begin); step < min(from + n, mine.end); step += tile) {
+        for (int step = max(from, mine.begin) + work.turn * tile; step < min(from + n, mine.end);
+             step += work.turns * tile) {
             Tile p = {};
             add_product_abt(d, my_Q, ld, K + (step - from) * ld, ld, p); // (1), base 2
             for (int i = 0; i < 8; ++i) {
@@ -114,10 +82,12 @@ __global__ void __launch_bounds__(most_warps * 32, 4)
             __syncwarp();                                                             // P has been read
         }
     }
+    for (float& t : total) t = row_sum(t);
+    add_up(work, P, o, highest, total);
     for (int i = 0; i < 8; ++i) {
-        const float sum = row_sum(total[i]);
+        const float sum = total[i];
         const int own = rule.own(work.mine + row + 4 * i);
-        if (own < 0) continue;
+        if (own < 0 || work.turn != 0) continue;
         if (column == 0 && work.column == 0) LogSum<float>::of(highest[i], log2f(sum)).save(lse, at.lse + own); // (2)
         for (int c = 0; c < 4; ++c)
             if (4 * column + c < w)
@@ -126,19 +96,19 @@ __global__ void __launch_bounds__(most_warps * 32, 4)
 }
 
 template <class Rule>
-__global__ void __launch_bounds__(most_warps * 32, 3)
-    dq_kernel(AttentionShape s, Rule rule, int tiles, int chunk, const float* q, const float* k, const float* v,
-              const float* y, const float* lse, const float* dy, float* dq, float* delta) {
+__global__ void __launch_bounds__(3 * most_warps * 32, 1)
+    dq_kernel(AttentionShape s, Rule rule, Plan plan, const float* q, const float* k, const float* v, const float* y,
+              const float* lse, const float* dy, float* dq, float* delta) {
     FCI_DYN_SHARED(float, shared);
-    const Work work(tiles);
+    const Work work(plan);
     const Head at(s, work.head);
     const int width = s.value_width(), d = s.d_head, w = min(tile, d - work.column), y_stride = s.heads * width;
     const int ld = row_stride(d), ldv = row_stride(width), row = tile_row(), column = tile_column();
+    const int chunk = plan.chunk;
     float *Q = shared, *dY = Q + work.rows * ld, *dS = dY + work.rows * ldv;
-    float *K = dS + work.rows * P_stride, *V = K + chunk * ld;
-    const int my_rows = work.mine - work.first;
-    const float *my_Q = Q + my_rows * ld, *my_dY = dY + my_rows * ldv;
-    float* my_dS = dS + my_rows * P_stride;
+    float *K = dS + blockDim.x * P_stride, *V = K + chunk * ld;
+    const float *my_Q = work.own(Q, ld), *my_dY = work.own(dY, ldv);
+    float* my_dS = work.own_P(dS);
     const auto query_of = [&](int r) { return rule.own(work.first + r); };
     load_rows(work.rows, d, q + at.q, s.q_stride, attention_scale(s) * log2_e, Q, ld, query_of);
     load_rows(work.rows, width, dy + at.y, y_stride, 1.f, dY, ldv, query_of);
@@ -152,7 +122,7 @@ __global__ void __launch_bounds__(most_warps * 32, 3)
         for (int c = column; c < width && own >= 0; c += 8) sum += y[from + c] * dy[from + c];
         dl[i] = row_sum(sum); // (delta)
         l[i] = own >= 0 ? LogSum<float>::load(lse, at.lse + own) : LogSum<float>{0, INFINITY};
-        if (own >= 0 && column == 0 && work.column == 0) delta[at.lse + own] = dl[i];
+        if (own >= 0 && column == 0 && work.column == 0 && work.turn == 0) delta[at.lse + own] = dl[i];
     }
     Tile acc = {};
     const Range all = rule.others(work.first, work.rows), mine = rule.others(work.mine, tile);
@@ -163,7 +133,8 @@ __global__ void __launch_bounds__(most_warps * 32, 3)
         load_rows(n, d, k + at.k, s.kv_stride, 1.f, K, ld, key_of);
         load_rows(n, width, v + at.v, s.value_stride(), 1.f, V, ldv, key_of);
         __syncthreads();
-        for (int step = max(from, mine.begin); step < min(from + n, mine.end); step += tile) {
+        for (int step = max(from, mine.begin) + work.turn * tile; step < min(from + n, mine.end);
+             step += work.turns * tile) {
             Tile p = {}, ds = {};
             add_product_abt(d, my_Q, ld, K + (step - from) * ld, ld, p);          // (1), base 2
             add_product_abt(width, my_dY, ldv, V + (step - from) * ldv, ldv, ds); // dP
@@ -182,7 +153,8 @@ __global__ void __launch_bounds__(most_warps * 32, 3)
             __syncwarp();
         }
     }
-    for (int i = 0; i < 8; ++i) {
+    add_up(work, dS, acc);
+    for (int i = 0; i < 8 && work.turn == 0; ++i) {
         const int own = rule.own(work.mine + row + 4 * i);
         for (int c = 0; c < 4; ++c)
             if (own >= 0 && 4 * column + c < w)
@@ -191,20 +163,20 @@ __global__ void __launch_bounds__(most_warps * 32, 3)
 }
 
 template <class Rule>
-__global__ void __launch_bounds__(most_warps * 32, 3)
-    dkv_kernel(AttentionShape s, Rule rule, int tiles, int chunk, const float* q, const float* k, const float* v,
-               const float* lse, const float* delta, const float* dy, float* dk, float* dv) {
+__global__ void __launch_bounds__(3 * most_warps * 32, 1)
+    dkv_kernel(AttentionShape s, Rule rule, Plan plan, const float* q, const float* k, const float* v, const float* lse,
+               const float* delta, const float* dy, float* dk, float* dv) {
     FCI_DYN_SHARED(float, shared);
-    const Work work(tiles);
+    const Work work(plan);
     const Head at(s, work.head);
     const int width = s.value_width(), d = s.d_head, y_stride = s.heads * width;
     const int wk = min(tile, d - work.column), wv = min(tile, width - work.column); // one may have no columns here
     const int ld = row_stride(d), ldv = row_stride(width), row = tile_row(), column = tile_column();
+    const int chunk = plan.chunk;
     float *K = shared, *V = K + work.rows * ld, *P = V + work.rows * ldv; // P: then dS
-    float *Q = P + work.rows * P_stride, *dY = Q + chunk * ld, *l = dY + chunk * ldv, *dl = l + 2 * chunk;
-    const int my_rows = work.mine - work.first;
-    const float *my_K = K + my_rows * ld, *my_V = V + my_rows * ldv;
-    float* my_P = P + my_rows * P_stride;
+    float *Q = P + blockDim.x * P_stride, *dY = Q + chunk * ld, *l = dY + chunk * ldv, *dl = l + 2 * chunk;
+    const float *my_K = work.own(K, ld), *my_V = work.own(V, ldv);
+    float* my_P = work.own_P(P);
     const auto key_of = [&](int r) { return rule.own(work.first + r); };
     load_rows(work.rows, d, k + at.k, s.kv_stride, 1.f, K, ld, key_of);
     load_rows(work.rows, width, v + at.v, s.value_stride(), 1.f, V, ldv, key_of);
@@ -217,13 +189,14 @@ __global__ void __launch_bounds__(most_warps * 32, 3)
         __syncthreads();
         load_rows(n, d, q + at.q, s.q_stride, attention_scale(s) * log2_e, Q, ld, query_of);
         load_rows(n, width, dy + at.y, y_stride, 1.f, dY, ldv, query_of);
-        for (int r = threadIdx.x; r < n; r += work.rows) {
+        for (int r = threadIdx.x; r < n; r += static_cast<int>(blockDim.x)) {
             const int query = query_of(r);
             (query >= 0 ? LogSum<float>::load(lse, at.lse + query) : LogSum<float>{0, INFINITY}).save(l, r);
             dl[r] = query >= 0 ? delta[at.lse + query] : 0.f;
         }
         __syncthreads();
-        for (int step = max(from, mine.begin); step < min(from + n, mine.end); step += tile) {
+        for (int step = max(from, mine.begin) + work.turn * tile; step < min(from + n, mine.end);
+             step += work.turns * tile) {
             const float *Qs = Q + (step - from) * ld, *dYs = dY + (step - from) * ldv;
             Tile p = {}, ds = {};                            // rows are keys, columns queries
             add_product_abt(d, my_K, ld, Qs, ld, p);         // (1), base 2
@@ -236,7 +209,7 @@ __global__ void __launch_bounds__(most_warps * 32, 3)
                     const int slot = step + column + 8 * j, other = rule.other(work.first, slot), r = slot - from;
                     const bool seen = other >= 0 && rule.sees(own, slot, other);
                     p[i][j] = seen ? exp2(LogSum<float>::load(l, r).share(p[i][j])) : 0.f; // (2)
-                    ds[i][j] = p[i][j] * (ds[i][j] - dl[r]);     // (dS)
+                    ds[i][j] = p[i][j] * (ds[i][j] - dl[r]);                               // (dS)
                     my_P[(row + 4 * i) * P_stride + column + 8 * j] = p[i][j];
                 }
             }
@@ -250,7 +223,9 @@ __global__ void __launch_bounds__(most_warps * 32, 3)
             __syncwarp();
         }
     }
-    for (int i = 0; i < 8; ++i) {
+    add_up(work, P, dV);
+    add_up(work, P, dK);
+    for (int i = 0; i < 8 && work.turn == 0; ++i) {
         const int own = rule.own(work.mine + row + 4 * i);
         for (int c = 0; c < 4; ++c) {
             const int to = work.column + 4 * column + c;
@@ -260,63 +235,30 @@ __global__ void __launch_bounds__(most_warps * 32, 3)
     }
 }
 
-// How a launch is cut: warps in a block, others in shared memory at a time. Blocks of `resident` warps together are to
-// find room on a multiprocessor; a head too wide for that gets fewer of them, then smaller blocks. A short head is thus
-// kept whole. One of 512 keys, 32 wide, is not: beside 144 KiB of k and v there is room for 8 warps, where 16 hide more
-// waiting; each of its 4 blocks reads k and v once instead, from L2. (The ladder's step "on chip" keeps it whole, a row
-// for each thread.)
-struct Plan {
-    int warps, chunk;
-    size_t bytes;
-};
-inline Plan plan(int owners, int others, int warps, int resident, int owner_floats, int other_floats) {
-    constexpr size_t reserved = 1024; // of each block, for the system
-    const size_t limit = shared_limit();
-    warps = min(warps, (owners + tile - 1) / tile);
-    for (; warps; --warps) {
-        const size_t share = (limit + reserved) * warps / resident, room = share > reserved ? share - reserved : 0;
-        const size_t own = sizeof(float) * warps * tile * owner_floats, step = sizeof(float) * tile * other_floats;
-        if (own + step > limit) continue;
-        const int fit = room > own + step ? static_cast<int>((room - own) / step) : 1;
-        const int steps = min(fit, max(1, (others + tile - 1) / tile));
-        return {warps, steps * tile, own + steps * step};
-    }
-    fail(Exit::usage,
-         "attention: a head this wide needs more than the {} bytes of shared memory that a block may have on "
-         "this GPU; use more heads",
-         limit);
-}
-
 template <class Rule>
 void launch_forward(AttentionShape s, Rule rule, int owners, int others, int warps, const float* q, const float* k,
                     const float* v, float* y, float* lse) {
     const int w = s.value_width(), ld = row_stride(s.d_head), ldv = row_stride(min(w, tile));
-    const Plan p = plan(owners, others, warps, 16, ld + P_stride, ld + ldv);
-    const int tiles = static_cast<int>(blocks_for(owners, p.warps * tile));
-    const dim3 grid(static_cast<unsigned>(int64_t{s.batch} * s.heads * tiles), blocks_for(w, tile));
-    FCI_LAUNCH(forward_kernel<Rule>, grid, p.warps * tile, p.bytes, s, rule, tiles, p.chunk, q, k, v, y, lse);
+    const Plan p = plan(owners, others, warps, 16, ld, ld + ldv);
+    FCI_LAUNCH(forward_kernel<Rule>, grid(s, p, w), p.warps * tile, p.bytes, s, rule, p, q, k, v, y, lse);
 }
 
 template <class Rule>
 void launch_dq(AttentionShape s, Rule rule, int owners, int others, int warps, const float* q, const float* k,
                const float* v, const float* y, const float* lse, const float* dy, float* dq, float* delta) {
     const int ld = row_stride(s.d_head), ldv = row_stride(s.value_width());
-    const Plan p = plan(owners, others, warps, 12, ld + ldv + P_stride, ld + ldv);
-    const int tiles = static_cast<int>(blocks_for(owners, p.warps * tile));
-    const dim3 grid(static_cast<unsigned>(int64_t{s.batch} * s.heads * tiles), blocks_for(s.d_head, tile));
-    FCI_LAUNCH(dq_kernel<Rule>, grid, p.warps * tile, p.bytes, s, rule, tiles, p.chunk, q, k, v, y, lse, dy, dq, delta);
+    const Plan p = plan(owners, others, warps, 12, ld + ldv, ld + ldv);
+    FCI_LAUNCH(dq_kernel<Rule>, grid(s, p, s.d_head), p.warps * tile, p.bytes, s, rule, p, q, k, v, y, lse, dy, dq,
+               delta);
 }
 
 template <class Rule>
 void launch_dkv(AttentionShape s, Rule rule, int owners, int others, int warps, const float* q, const float* k,
                 const float* v, const float* lse, const float* delta, const float* dy, float* dk, float* dv) {
     const int ld = row_stride(s.d_head), ldv = row_stride(s.value_width());
-    const Plan p = plan(owners, others, warps, 12, ld + ldv + P_stride, ld + ldv + 3);
-    const int tiles = static_cast<int>(blocks_for(owners, p.warps * tile));
-    const dim3 grid(static_cast<unsigned>(int64_t{s.batch} * s.heads * tiles),
-                    blocks_for(max(s.d_head, s.value_width()), tile));
-    FCI_LAUNCH(dkv_kernel<Rule>, grid, p.warps * tile, p.bytes, s, rule, tiles, p.chunk, q, k, v, lse, delta, dy, dk,
-               dv);
+    const Plan p = plan(owners, others, warps, 12, ld + ldv, ld + ldv + 3);
+    FCI_LAUNCH(dkv_kernel<Rule>, grid(s, p, max(s.d_head, s.value_width())), p.warps * tile, p.bytes, s, rule, p, q, k,
+               v, lse, delta, dy, dk, dv);
 }
 
 // Everyone sees all others, or (causal) those up to itself.

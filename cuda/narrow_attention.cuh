@@ -6,34 +6,52 @@
 //
 // Bound by reading shared memory, which gives a multiprocessor 32 numbers a clock, also where all lanes read the same
 // one: dq takes 32 of them for 48 multiply-adds of a lane, dk and dv 36 for 64. (In the forward pass it would be 32 for
-// 32, which was measured to be slower than tiles.) Instructions per score and half row: 80 and 95.
+// 32, which was measured to be slower than tiles.) Instructions per score and half row: 80 and 95. Two rows in a pair
+// of lanes would halve the reading, but need 168 registers: with 12 warps on a multiprocessor where there are 16 and 20
+// now, that was measured to take a quarter longer.
 //
-// Sums over others are finished by their owner, in the order of the others: no atomics, the same bits on every run. S
-// and dP are made twice, once for owners of queries and once for owners of keys. Head, attention_scale and load_four
-// are those of cuda/attention.cuh, which serves wider heads and other rules.
+// Sums over others are finished by their owner, in the order of the others: no atomics, the same bits on every run. Few
+// owners of many others are shared by all warps of a block, as in cuda/attention.cuh. S and dP are made twice, once for
+// owners of queries and once for owners of keys. Head, attention_scale and few_owners are those of cuda/owners.cuh,
+// which serves wider heads and other rules.
 #pragma once
-#include "cuda/attention.cuh"
+#include "cuda/owners.cuh"
 
 namespace fci::cuda::narrow {
 
 constexpr int width = 32, lanes = 2, part = width / lanes; // columns; lanes of a row; columns of a lane
-constexpr int warp_rows = 32 / lanes, warps = 4, chunk = 64;
+constexpr int warp_rows = 32 / lanes, warps = 4, sharing_warps = 16, chunk = 64;
 constexpr int chunk_fours = chunk * width / 4;
 
 inline bool fits(const AttentionShape& s) { return s.d_head <= width && s.value_width() <= width; }
 
+// How `owners` rows are cut into blocks: none with more warps than it has rows for, or, if they share, others.
+struct Plan {
+    bool sharing;
+    int threads, rows, blocks; // of a block; of a block; of a head
+    Plan(const AttentionShape& s, int owners, int others) {
+        sharing = !s.causal && few_owners(owners, others);
+        const int most =
+            sharing ? min(sharing_warps, (others + 3) / 4) : min(warps, (owners + warp_rows - 1) / warp_rows);
+        threads = 32 * most, rows = sharing ? warp_rows : most * warp_rows;
+        blocks = static_cast<int>(blocks_for(owners, rows));
+    }
+    unsigned grid(const AttentionShape& s) const { return static_cast<unsigned>(int64_t{s.batch} * s.heads * blocks); }
+};
+
 // What a lane works on. Blocks of a head are numbered so that of causal ones those with most to do begin first.
 struct Owner {
     int64_t head;
+    int turn, turns;              // the warp takes the turn-th of each `turns` others
     int first, mine, row, column; // rows: the block's first, this warp's first, this lane's; the lane's first column
-    __device__ Owner(int blocks, bool last_first) : head(blockIdx.x / blocks) {
-        const int block = static_cast<int>(blockIdx.x % blocks), thread = static_cast<int>(threadIdx.x);
-        first = (last_first ? blocks - 1 - block : block) * rows();
-        mine = first + thread / 32 * warp_rows;
-        row = first + thread / lanes;
-        column = thread % lanes * part;
+    __device__ Owner(const Plan& plan, bool last_first) : head(blockIdx.x / plan.blocks) {
+        const int block = static_cast<int>(blockIdx.x % plan.blocks), warp = static_cast<int>(threadIdx.x) / 32;
+        turn = plan.sharing ? warp : 0, turns = plan.sharing ? static_cast<int>(blockDim.x) / 32 : 1;
+        first = (last_first ? plan.blocks - 1 - block : block) * plan.rows;
+        mine = plan.sharing ? first : first + warp * warp_rows;
+        row = mine + static_cast<int>(threadIdx.x) % 32 / lanes;
+        column = static_cast<int>(threadIdx.x) % lanes * part;
     }
-    __device__ static int rows() { return static_cast<int>(blockDim.x) / lanes; }
 };
 
 using Part = float[part];
@@ -50,7 +68,7 @@ __device__ __forceinline__ void read_own(const float* rows, int64_t stride, cons
 // f(number at c of the owner's row, the lane's c) for the columns that there are.
 template <class F>
 __device__ __forceinline__ void write_own(float* rows, int64_t stride, const Owner& own, int count, int d, F f) {
-    if (own.row >= count) return;
+    if (own.row >= count || own.turn != 0) return;
     for (int c = 0; c < part; ++c)
         if (own.column + c < d) f(rows[own.row * stride + own.column + c], c);
 }
@@ -89,25 +107,37 @@ __device__ __forceinline__ void add(Part& sum, float factor, const Part& x) {
     for (int c = 0; c < part; ++c) sum[c] += factor * x[c];
 }
 
+// Sharing: the sum of all warps in the first one's, added in their order by way of `at`, 32 parts in shared memory. The
+// whole block takes part.
+__device__ __forceinline__ void add_up(const Owner& own, float* at, Part& sum) {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    for (int other = 1; other < own.turns; ++other) {
+        __syncthreads(); // the first warp has read what lies there, and all what lay there before
+        for (int c = 0; c < part && own.turn == other; ++c) at[c * 32 + lane] = sum[c];
+        __syncthreads();
+        for (int c = 0; c < part && own.turn == 0; ++c) sum[c] += at[c * 32 + lane];
+    }
+}
+
 // Owners are queries, others keys.
-__global__ void __launch_bounds__(warps * 32, 5)
-    dq_kernel(AttentionShape s, int blocks, const float* q, const float* k, const float* v, const float* y,
+__global__ void __launch_bounds__(5 * warps * 32, 1)
+    dq_kernel(AttentionShape s, Plan plan, const float* q, const float* k, const float* v, const float* y,
               const float* lse, const float* dy, float* dq, float* delta) {
     FCI_SHARED(float4, K_fours, chunk_fours);
     FCI_SHARED(float4, V_fours, chunk_fours);
     float *K = reinterpret_cast<float*>(K_fours), *V = reinterpret_cast<float*>(V_fours);
-    const Owner own(blocks, true);
+    const Owner own(plan, true);
     const Head at(s, own.head);
     const int value = s.value_width(), y_stride = s.heads * value, seen = s.causal ? own.row + 1 : s.keys;
     const int end = s.causal ? min(own.mine + warp_rows, s.keys) : s.keys;
-    const int block_end = s.causal ? min(own.first + Owner::rows(), s.keys) : s.keys;
+    const int block_end = s.causal ? min(own.first + plan.rows, s.keys) : s.keys;
     const bool inside = own.row < s.queries;
     Part q_own, dy_own, sum = {};
     read_own(y + at.y, y_stride, own, s.queries, value, 1.f, q_own); // y, for delta alone
     read_own(dy + at.y, y_stride, own, s.queries, value, 1.f, dy_own);
     const float dl = dot(q_own, dy_own); // (delta)
     const auto l = inside ? LogSum<float>::load(lse, at.lse + own.row) : LogSum<float>{0, INFINITY};
-    if (inside && own.column == 0) delta[at.lse + own.row] = dl;
+    if (inside && own.column == 0 && own.turn == 0) delta[at.lse + own.row] = dl;
     read_own(q + at.q, s.q_stride, own, s.queries, s.d_head, attention_scale(s) * log2_e, q_own);
     for (int from = 0; from < block_end; from += chunk) {
         __syncthreads();
@@ -115,7 +145,7 @@ __global__ void __launch_bounds__(warps * 32, 5)
         load_others(from, s.keys, v + at.v, s.value_stride(), value, 1.f, V);
         __syncthreads();
 #pragma unroll 1
-        for (int j = from; j < min(from + chunk, end); ++j) {
+        for (int j = from + own.turn; j < min(from + chunk, end); j += own.turns) {
             Part k_row, v_row;
             read(K + (j - from) * width + own.column, k_row);
             read(V + (j - from) * width + own.column, v_row);
@@ -124,19 +154,20 @@ __global__ void __launch_bounds__(warps * 32, 5)
             add(sum, ds, k_row);                                                       // (dq), without scale
         }
     }
+    add_up(own, K, sum);
     write_own(dq + at.q, s.q_stride, own, s.queries, s.d_head,
               [&](float& to, int c) { to += attention_scale(s) * sum[c]; });
 }
 
 // Owners are keys, others queries.
-__global__ void __launch_bounds__(warps * 32, 4)
-    dkv_kernel(AttentionShape s, int blocks, const float* q, const float* k, const float* v, const float* lse,
+__global__ void __launch_bounds__(4 * warps * 32, 1)
+    dkv_kernel(AttentionShape s, Plan plan, const float* q, const float* k, const float* v, const float* lse,
                const float* delta, const float* dy, float* dk, float* dv) {
     FCI_SHARED(float4, Q_fours, chunk_fours);
     FCI_SHARED(float4, dY_fours, chunk_fours);
     FCI_SHARED(float4, row_numbers, chunk); // the two parts of lse, delta
     float *Q = reinterpret_cast<float*>(Q_fours), *dY = reinterpret_cast<float*>(dY_fours);
-    const Owner own(blocks, false);
+    const Owner own(plan, false);
     const Head at(s, own.head);
     const int value = s.value_width(), y_stride = s.heads * value;
     const int begin = s.causal ? own.mine : 0, block_begin = s.causal ? own.first : 0;
@@ -154,7 +185,7 @@ __global__ void __launch_bounds__(warps * 32, 4)
         }
         __syncthreads();
 #pragma unroll 1
-        for (int i = max(from, begin); i < min(from + chunk, s.queries); ++i) {
+        for (int i = max(from, begin) + own.turn; i < min(from + chunk, s.queries); i += own.turns) {
             Part q_row, dy_row;
             read(Q + (i - from) * width + own.column, q_row);
             read(dY + (i - from) * width + own.column, dy_row);
@@ -167,27 +198,18 @@ __global__ void __launch_bounds__(warps * 32, 4)
             add(sum_k, ds, q_row);            // (dk), times log2(e)
         }
     }
+    add_up(own, Q, sum_k);
+    add_up(own, dY, sum_v);
     write_own(dk + at.k, s.kv_stride, own, s.keys, s.d_head,
               [&](float& to, int c) { to += sum_k[c] * (1.f / log2_e); });
     write_own(dv + at.v, s.value_stride(), own, s.keys, value, [&](float& to, int c) { to += sum_v[c]; });
 }
 
-// How `owners` rows are cut into blocks: none with more warps than it has rows for.
-struct Plan {
-    int threads, blocks; // of a head
-    unsigned grid;
-    Plan(const AttentionShape& s, int owners) {
-        threads = 32 * min(warps, (owners + warp_rows - 1) / warp_rows);
-        blocks = static_cast<int>(blocks_for(owners, threads / lanes));
-        grid = static_cast<unsigned>(int64_t{s.batch} * s.heads * blocks);
-    }
-};
-
 inline void backward(AttentionShape s, const float* q, const float* k, const float* v, const float* y, const float* lse,
                      const float* dy, float* dq, float* dk, float* dv, float* delta) {
-    const Plan of_queries(s, s.queries), of_keys(s, s.keys);
-    FCI_LAUNCH(dq_kernel, of_queries.grid, of_queries.threads, 0, s, of_queries.blocks, q, k, v, y, lse, dy, dq, delta);
-    FCI_LAUNCH(dkv_kernel, of_keys.grid, of_keys.threads, 0, s, of_keys.blocks, q, k, v, lse, delta, dy, dk, dv);
+    const Plan of_queries(s, s.queries, s.keys), of_keys(s, s.keys, s.queries);
+    FCI_LAUNCH(dq_kernel, of_queries.grid(s), of_queries.threads, 0, s, of_queries, q, k, v, y, lse, dy, dq, delta);
+    FCI_LAUNCH(dkv_kernel, of_keys.grid(s), of_keys.threads, 0, s, of_keys, q, k, v, lse, delta, dy, dk, dv);
 }
 
 } // namespace fci::cuda::narrow

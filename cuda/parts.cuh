@@ -1,8 +1,6 @@
 // parts: gradients that are sums over many rows or blocks. Each block leaves its part, as large as the gradient, and a
 // second launch adds the parts in order, those of several gradients at once: no atomics, the same bits on every run.
 #pragma once
-#include <type_traits>
-
 #include "cuda/common.cuh"
 
 namespace fci::cuda {
@@ -29,17 +27,12 @@ struct PartSums {
     void launch() const;
 };
 
-// Two sums over the same numbers, made in one pass, and where they go.
+// Two sums over the same numbers, made in one pass.
 struct Pair {
     float first, second;
 };
-struct PairTo {
-    float *first, *second;
-};
 __device__ __forceinline__ void add(float& sum, float v) { sum += v; }
 __device__ __forceinline__ void add(Pair& sum, Pair v) { sum.first += v.first, sum.second += v.second; }
-__device__ __forceinline__ void put(float* to, int64_t i, float v) { to[i] = v; }
-__device__ __forceinline__ void put(PairTo to, int64_t i, Pair v) { to.first[i] = v.first, to.second[i] = v.second; }
 
 // Blocks of 32 columns x 8 strands. sum_r f(r) over r = begin .. end-1 by the 8 threads of a column, each top to bottom
 // and every eighth, then the strands in order. In the thread with y = 0.
@@ -76,30 +69,42 @@ void PartSums<most>::launch() const {
     if (blocks) FCI_LAUNCH(add_part_sums<most>, blocks, dim3(32, sum_strands), 0, *this);
 }
 
-// to[c] += sum_r f(r,c) for c < columns, f a float, or Pair with to PairTo: rows are cut into chunks, each a part. The
-// gradients of biases and of norms' weights.
+// Sums down the columns, of a linear layer's db and a norm's dw and db:
+//   to[c] += sum_r dy[r,c];   with x, too:  of_x[c] += sum_r dy[r,c] (x[r,c] - mean[r]) rstd[r]
+// Rows are cut into chunks, each a part; the only chunk's sum is added where it belongs. All numbers must last until
+// the sums are made, which is at once, or with others' (cuda/sums.cu).
+struct ColumnSum {
+    int rows, columns;
+    const float* dy;
+    float* to;
+    const float *x = nullptr, *mean = nullptr, *rstd = nullptr;
+    float* of_x = nullptr;
+};
 inline constexpr int column_chunk = 256; // rows
-template <class T, class F, class Parts>
-__global__ void column_parts(int rows, int columns, F f, Parts parts) {
+void add_column_sum(const ColumnSum&);
+
+// The same of any f(r,c), at once.
+template <class F>
+__global__ void column_parts(int rows, int columns, F f, float* parts) {
     const int c = blockIdx.x * 32 + threadIdx.x, begin = blockIdx.y * column_chunk,
               end = min(rows, begin + column_chunk);
     const bool inside = c < columns;
-    const T sum = sum_in_strands<T>(begin, end, inside, [&](int r) { return f(r, c); });
-    if (inside && threadIdx.y == 0) put(parts, int64_t{blockIdx.y} * columns + c, sum);
+    const float sum = sum_in_strands<float>(begin, end, inside, [&](int r) { return f(r, c); });
+    if (!inside || threadIdx.y != 0) return;
+    if (gridDim.y == 1)
+        parts[c] += sum;
+    else
+        parts[int64_t{blockIdx.y} * columns + c] = sum;
 }
-template <class T = float, class F, class To>
-void add_column_sums(int rows, int columns, F f, To to) {
+template <class F>
+void add_column_sums(int rows, int columns, F f, float* to) {
     if (rows <= 0 || columns <= 0) return;
     const unsigned chunks = blocks_for(rows, column_chunk);
     Scratch scratch;
-    PartSums<2> sums;
-    To parts{};
-    if constexpr (std::is_same_v<To, PairTo>)
-        parts = {sums.add(scratch, chunks, columns, to.first), sums.add(scratch, chunks, columns, to.second)};
-    else
-        parts = sums.add(scratch, chunks, columns, to);
-    FCI_LAUNCH((column_parts<T, F, To>), dim3(blocks_for(columns, 32), chunks), dim3(32, sum_strands), 0, rows, columns,
-               f, parts);
+    PartSums<1> sums;
+    float* parts = chunks > 1 ? sums.add(scratch, chunks, columns, to) : to;
+    FCI_LAUNCH((column_parts<F>), dim3(blocks_for(columns, 32), chunks), dim3(32, sum_strands), 0, rows, columns, f,
+               parts);
     sums.launch();
 }
 

@@ -7,7 +7,8 @@
 //
 // n is cut into chunks of 128 positions. First each chunk adds up what goes to a row; then, chunk by chunk, the sums of
 // those that name it are added. So the order of a sum depends on the ids alone, and a row that most positions name (the
-// filler token, 87% of MQAR's ids) takes no thread longer than 128 + n/128 additions, four rows being read at a time.
+// filler token, 87% of MQAR's ids) takes no thread longer than 128 + n/128 additions. Many of them are read at a time:
+// what bounds it is how often a warp waits.
 #pragma once
 #include "cuda/common.cuh"
 
@@ -55,17 +56,18 @@ struct ScatterShape {
     int64_t to_rows; // of a group
 };
 constexpr int scatter_warps = 4, scatter_width = 128; // channels of a warp: 4 a lane
-constexpr int rows_at_once = 4;
+constexpr int rows_at_once = 4, chunks_at_once = 16;
 
 // sum += the rows from[at[k],:], k in order; -1: none. All are read before the first is added: a warp that adds up
 // many would wait for each. (A sum that began as 0 is never -0, so + 0 changes no bit.)
-__device__ __forceinline__ void add_rows(const int (&at)[rows_at_once], int d, const float* from, float (&sum)[4]) {
+template <int count>
+__device__ __forceinline__ void add_rows(const int (&at)[count], int d, const float* from, float (&sum)[4]) {
     const int c = blockIdx.y * scatter_width + threadIdx.x % 32;
-    float row[rows_at_once][4];
-    for (int k = 0; k < rows_at_once; ++k)
+    float row[count][4];
+    for (int k = 0; k < count; ++k)
         for (int q = 0; q < 4; ++q)
             row[k][q] = at[k] >= 0 && c + 32 * q < d ? from[int64_t{at[k]} * d + c + 32 * q] : 0.f;
-    for (int k = 0; k < rows_at_once; ++k)
+    for (int k = 0; k < count; ++k)
         for (int q = 0; q < 4; ++q) sum[q] += row[k][q];
 }
 
@@ -89,9 +91,9 @@ __device__ __forceinline__ void add_chunk(const int32_t* id, int i, int end, int
 // sum += the chunks' sums for i's row: of each chunk's first position that names it.
 __device__ __forceinline__ void add_chunks(const int32_t* id, int i, int n, int d, const float* partial,
                                            float (&sum)[4]) {
-    for (int begin = i / scatter_chunk * scatter_chunk; begin < n; begin += rows_at_once * scatter_chunk) {
-        int at[rows_at_once];
-        for (int k = 0; k < rows_at_once; ++k) {
+    for (int begin = i / scatter_chunk * scatter_chunk; begin < n; begin += chunks_at_once * scatter_chunk) {
+        int at[chunks_at_once];
+        for (int k = 0; k < chunks_at_once; ++k) {
             const int from = min(n, begin + k * scatter_chunk), end = min(n, from + scatter_chunk);
             at[k] = place_in_chunk(id, from, end, id[i]);
             if (at[k] == end) at[k] = -1;

@@ -89,31 +89,29 @@ __device__ __forceinline__ float sum_over_lanes(float v) {
     return v + __shfl_xor_sync(all_lanes, v, 2);
 }
 
-// Backward: a chunk's a and h, then g, of all states of the block. Rows have lanes to spare, so that eight rows' reads
-// of one channel go to different banks.
+// Backward: a chunk's h, then g, of all states of the block. Rows have lanes to spare, so that eight rows' reads of one
+// channel go to different banks.
 constexpr int history_pitch = threads + lanes, history_tile = steps_max * history_pitch;
 
-// A chunk's sums over the block's channels for dB and dC, left as parts (blocks, b, t, n); of `at`: h, g, u, dt and the
-// gradient of y. Half of the threads sum dC, half dB: each for one step and four states, over the channels in order.
-template <class Tiles>
-__device__ __forceinline__ void leave_states(const ScanShape& s, const Place& p, int first, const Tiles& at,
-                                             const float* dy, float* part_B, float* part_C) {
+// A chunk's sums over the block's channels for dB or dC, left as parts (blocks, b, t, n): of weight(step, channel)
+// times the history. Two neighbours take a step and four states, one the even channels, one the odd.
+template <class Weight>
+__device__ __forceinline__ void leave_states(const ScanShape& s, const Place& p, int first, const float4* history,
+                                             float* parts, Weight weight) {
     static_assert(threads == 2 * state_tile);
-    const bool is_B = threadIdx.x >= threads / 2;
-    const int i = threadIdx.x / lanes % steps_max;
-    const float4* history = (is_B ? at.ag : at.h) + i * history_pitch + p.quarter;
+    const int t = static_cast<int>(threadIdx.x), odd = t % 2, quarter = t / 2 % lanes, i = t / (2 * lanes);
     float sum[each_lane] = {};
-    for (int column = 0; column < channels; ++column) {
-        const int k = i * pitch + column;
-        const float weight = is_B ? at.dt[k] * at.u[k] : dy[k];
-        float4 v = history[column * lanes];
-        for (int j = 0; j < each_lane; ++j) sum[j] += weight * as_array(v)[j];
+#pragma unroll 4
+    for (int column = odd; column < channels; column += 2) {
+        float4 v = history[i * history_pitch + column * lanes + quarter];
+        for (int j = 0; j < each_lane; ++j) sum[j] += weight(i, column) * as_array(v)[j];
     }
-    if (first + i >= s.time) return;
-    float* part =
-        (is_B ? part_B : part_C) + (int64_t{p.block} * s.batch * s.time + row(s, p.b, first + i)) * s.states + p.n0;
-    for (int j = 0; j < each_lane; ++j)
-        if (p.n0 + j < s.states) part[j] = sum[j];
+    const int n0 = p.first_state + quarter * each_lane;
+    float* part = parts + (int64_t{p.block} * s.batch * s.time + row(s, p.b, first + i)) * s.states + n0;
+    for (int j = 0; j < each_lane; ++j) {
+        const float both = sum[j] + __shfl_xor_sync(all_lanes, sum[j], 1);
+        if (odd == 0 && first + i < s.time && n0 + j < s.states) part[j] = both;
+    }
 }
 
 inline dim3 grid(const ScanShape& s, int directions) {

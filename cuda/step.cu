@@ -2,14 +2,14 @@
 // in a fixed order.
 #include <memory>
 
-#include "cuda/common.cuh"
+#include "cuda/softmax.cuh"
 #include "train/gpu.h"
 
 namespace fci::cuda {
 namespace {
 
 constexpr int slice = 1024; // numbers whose squares one block adds up
-constexpr int threads = 256;
+constexpr int threads = 256, root_threads = 128;
 
 // Which sequence is number i of the batch.
 struct OfStep {
@@ -78,14 +78,16 @@ __global__ void gather_right_kernel(GpuSequences from, Place place_of, GpuBatch 
     if (thread == 0) to.bounds[queries] = before;
 }
 
-// A warp a query. The highest logit, ties to the lower index.
-__global__ void count_kernel(GpuCount c) {
-    const int q = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
-    if (q >= c.queries) return;
+// Of a query, by a warp. The highest logit, ties to the lower index.
+__device__ void count_query(const GpuCount& c, int q) {
+    const int lane = threadIdx.x % 32;
     float most = 0;
     int best = c.classes;
-    for (int i = lane; c.label && i < c.classes; i += 32) {
+    bool finite = true;
+    for (int i = lane; c.scores && i < c.places; i += 32) finite &= isfinite(c.scores[int64_t{q} * c.places + i]);
+    for (int i = lane; i < c.classes; i += 32) {
         const float z = c.logits[int64_t{q} * c.classes + i];
+        finite &= isfinite(z);
         if (best == c.classes || z > most) most = z, best = i;
     }
     for (int offset = 16; offset; offset /= 2) {
@@ -93,6 +95,7 @@ __global__ void count_kernel(GpuCount c) {
         const int i = __shfl_xor_sync(all_lanes, best, offset);
         if (i < c.classes && (best == c.classes || z > most || (z == most && i < best))) most = z, best = i;
     }
+    finite = !__any_sync(all_lanes, !finite);
     if (lane) return;
     int at_1 = 0, found = 0, wanted = 0;
     if (c.chosen) {
@@ -108,6 +111,32 @@ __global__ void count_kernel(GpuCount c) {
     c.hits[c.queries + q] = at_1;
     c.hits[2 * c.queries + q] = c.label && best == c.label[q];
     c.hits[3 * c.queries + q] = c.chosen && found == wanted;
+    c.hits[4 * c.queries + q] = !finite;
+}
+
+// A warp a query.
+__global__ void count_kernel(GpuCount c) {
+    const int q = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+    if (q < c.queries) count_query(c, q);
+}
+
+// cross_entropy of a row, its derivative, and its loss, by a block; equations: ops/cross_entropy.h.
+__device__ void root_row(int classes, const float* z, int target, float dloss, float* loss, float* dz, float* partial) {
+    const auto l = block_log_sum_exp<root_threads>(classes, z, partial);    // (1)
+    if (threadIdx.x == 0) *loss = l.minus(LogSum<float>::of(z[target], 0)); // (2)
+    for (int i = threadIdx.x; i < classes; i += root_threads)
+        dz[i] = dloss * (exp(l.share(z[i])) - (i == target ? 1.f : 0.f)); // (dz)
+}
+
+// A block a query.
+__global__ void roots_kernel(GpuCount c, GpuRoots r) {
+    FCI_SHARED(float, partial, 32);
+    const int q = blockIdx.x;
+    const int64_t logits = int64_t{q} * c.classes, scores = int64_t{q} * c.places;
+    root_row(c.classes, c.logits + logits, c.label[q], r.answer_weight, r.answer + q, r.dlogits + logits, partial);
+    root_row(c.places, c.scores + scores, c.place[q], r.routing_weight * *r.routing_factor, r.routing + q,
+             r.dscores + scores, partial);
+    if (threadIdx.x < 32) count_query(c, q);
 }
 
 // The sum over a block, by halves: thread 0 gets it.
@@ -133,10 +162,11 @@ __device__ int sum_of_hits(const GpuCount& c, int kind, int n, int* shared) {
 __global__ void tally_kernel(GpuSequences of, GpuCount c, int batch, GpuTest* test) {
     FCI_SHARED(int, counted, threads);
     const int n = static_cast<int>(min(of.count - test->first, int64_t{batch})) * of.queries;
-    int sum[4];
-    for (int kind = 0; kind < 4; ++kind) sum[kind] = sum_of_hits(c, kind, n, &counted[0]);
+    int sum[5];
+    for (int kind = 0; kind < 5; ++kind) sum[kind] = sum_of_hits(c, kind, n, &counted[0]);
     if (threadIdx.x) return;
     test->at_k += sum[0], test->at_1 += sum[1], test->correct += sum[2], test->all += sum[3];
+    test->not_finite += sum[4];
     test->first += batch;
 }
 
@@ -202,6 +232,10 @@ void gather_batch(GpuSequences from, const GpuStep* step, int64_t per_epoch, Gpu
 void gather_batch(GpuSequences from, const GpuTest* test, GpuBatch to) { gather(from, OfTest{test}, to); }
 
 void count_hits(GpuCount c) { FCI_LAUNCH(count_kernel, blocks_for(c.queries, threads / 32), threads, 0, c); }
+
+void losses_and_hits(GpuCount c, GpuRoots r) {
+    if (c.queries) FCI_LAUNCH(roots_kernel, static_cast<unsigned>(c.queries), root_threads, 0, c, r);
+}
 
 void finish_test_batch(GpuSequences of, GpuCount c, int batch, GpuTest* test) {
     FCI_LAUNCH(tally_kernel, 1, threads, 0, of, c, batch, test);

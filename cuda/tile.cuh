@@ -62,6 +62,12 @@ __device__ __forceinline__ void add_product_ab(int k, const float* a, int lda, c
     }
 }
 
+// A tile of columns j = 4 column + n into shared memory, rows `ld` floats apart.
+__device__ __forceinline__ void put_tile(const Tile& t, float* to, int ld) {
+    for (int i = 0; i < 8; ++i)
+        for (int n = 0; n < 4; ++n) to[(tile_row() + 4 * i) * ld + 4 * tile_column() + n] = t[i][n];
+}
+
 // Sum and maximum over the eight lanes that share a row.
 __device__ __forceinline__ float row_sum(float v) {
     for (int offset = 4; offset; offset /= 2) v += __shfl_xor_sync(all_lanes, v, offset);

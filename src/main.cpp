@@ -6,12 +6,15 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 
 #include "cli/command.h"
+#include "cli/completion.h"
 #include "core/nearest.h"
 #include "core/streams.h"
 #include "study/layout.h"
 #include "train/progress.h"
+#include "train/provenance.h"
 
 namespace fci {
 namespace {
@@ -35,8 +38,8 @@ int run(int argc, char** argv) {
                  "  fci train --task der --representation raw    no mixing before the router\n"
                  "  fci train --resume runs/out/NAME             go on where a run was stopped\n"
                  "  fci show --task der                          a few examples as pictures\n"
-                 "  fci show --checkpoint FILE                   where the router looked\n"
-                 "  fci analyze FILE                             ranks and cosines of a checkpoint\n"
+                 "  fci show --checkpoint RUN                    where the router looked\n"
+                 "  fci analyze RUN                              ranks and cosines of a trained model\n"
                  "  fci reproduce table1 --scale smoke           rows, beside the paper\n"
                  "  fci report                                   what holds, on a page\n"
                  "  fci bench                                    the speed of each op and step\n\n"
@@ -44,10 +47,25 @@ int run(int argc, char** argv) {
                  "            3 bad data or checkpoint, 4 differs from the record,\n"
                  "            5 NaN or Inf, 75 interrupted (resume it)\n");
     app.require_subcommand(1);
-    app.set_help_flag("-h,--help", "this text; fci COMMAND --help for a command's flags");
+    app.set_help_flag("-h,--help", "this text; fci COMMAND --help for a command's flags; fci help --man is a man page");
+    app.set_version_flag("--version", version_text, "version, commit, compiler, BLAS and GPU");
+    app.name(argv[0]);
 
+    std::vector<std::string> words(argv + 1, argv + argc);
+    if (!words.empty() && words[0] == "help") { // fci help train, as others have it
+        words.erase(words.begin());
+        if (const auto man = std::find(words.begin(), words.end(), "--man"); man != words.end()) {
+            words.erase(man);
+            if (!words.empty())
+                fail(Exit::usage, "help --man: one page has all commands; leave {} out, or: fci help {}", words[0],
+                     words[0]);
+            fmt::print("{}", man_page());
+            return static_cast<int>(Exit::ok);
+        }
+        words.emplace_back("--help");
+    }
     // Examples are for `fci COMMAND --help`; `fci --help` lists the commands, a line each.
-    const std::string word = argc > 1 ? argv[1] : "";
+    const std::string word = words.empty() ? "" : words[0];
     std::vector<std::string> names;
     std::vector<std::pair<CLI::App*, std::function<Exit()>>> added;
     for (const Command* c : commands()) {
@@ -55,19 +73,27 @@ int run(int argc, char** argv) {
         CLI::App* sub = app.add_subcommand(c->name, word == c->name ? whole : line);
         added.emplace_back(sub, c->add(*sub));
         sub->allow_extras();
+        check_flags(*sub);
         names.emplace_back(c->name);
     }
-    if (argc == 1) {
+    names.emplace_back("help");
+    const bool known = std::find(names.begin(), names.end(), word) != names.end();
+    if (!known && !word.empty() && word[0] != '-')
+        fail(Exit::usage, "{} is no command{} (fci --help lists them)", word, did_you_mean(word, names));
+    if (words.empty()) {
         complain("{}", wrapped(app.help(), std::min(80, terminal_width(stderr, 80))));
         return static_cast<int>(Exit::usage);
     }
     try {
-        app.parse(argc, argv);
+        std::vector<std::string> from_back(words.rbegin(), words.rend()); // as CLI11 takes them
+        app.parse(from_back);
     } catch (const CLI::CallForHelp&) {
         fmt::print("{}", wrapped(app.help(), std::min(80, terminal_width(stdout, 80))));
         return static_cast<int>(Exit::ok);
+    } catch (const CLI::CallForVersion& text) {
+        fmt::print("{}", text.what());
+        return static_cast<int>(Exit::ok);
     } catch (const CLI::ParseError& wrong) {
-        const bool known = std::find(names.begin(), names.end(), word) != names.end();
         fail(Exit::usage, "{}{} (fci {}--help)", wrong.what(), word.empty() || known ? "" : did_you_mean(word, names),
              known ? word + " " : "");
     }
@@ -89,6 +115,10 @@ int complain_of_exception() {
     } catch (const std::bad_alloc&) {
         return say(Exit::internal,
                    "out of memory; try a smaller --batch, --length or --sequences, or raise the limit (ulimit -v)");
+    } catch (const std::filesystem::filesystem_error& e) {
+        const std::string why = fmt::format("{}: {}; check its name and the permissions of the folders above it",
+                                            e.path1().string(), e.code().message());
+        return say(Exit::internal, printable(why).c_str());
     } catch (const std::exception& e) {
         return say(Exit::internal, printable(e.what()).c_str());
     }
@@ -99,6 +129,7 @@ int complain_of_exception() {
 
 int main(int argc, char** argv) {
     fci::hold_standard_streams();
+    fci::called_as(argv[0]);
     std::signal(SIGXFSZ, SIG_IGN); // a write beyond `ulimit -f` then fails with a message, as on a full disk
     // A library's noexcept function may throw, or give up, when there is no memory.
     std::set_terminate([] {

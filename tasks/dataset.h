@@ -3,6 +3,7 @@
 // and no token.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -45,6 +46,14 @@ struct PositionLists {
     }
 };
 
+// What a frozen model makes of each sequence, in place of embeddings of its tokens (src/pretrained/features.h).
+struct SequenceFeatures {
+    int width = 0;
+    virtual ~SequenceFeatures() = default;
+    // Of n sequences of the dataset: (n, length, width). By any number of threads at once.
+    virtual void read(const int* sequences, int n, float* out) const = 0;
+};
+
 struct Dataset {
     int count = 0, length = 0, queries = 1, vocab = 256;
     std::vector<int32_t> tokens; // (count, length)
@@ -55,6 +64,8 @@ struct Dataset {
     // Of hotpotqa, else empty: every correct position (`answer` is the first), and where sentences start.
     PositionLists correct = {}, starts = {};
     int64_t left_out = 0, correct_cut = 0; // examples, and correct positions of the others, that the cut took away
+
+    std::shared_ptr<const SequenceFeatures> features = {}; // null: the model embeds the tokens
 
     std::span<const int32_t> right_of(size_t query) const {
         return correct.empty() ? std::span(&answer[query], 1) : correct[query];

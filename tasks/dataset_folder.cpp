@@ -93,7 +93,7 @@ Description read_description(const std::string& path, TaskOptions* options) {
         const auto size =
             std::find_if(std::begin(sizes), std::end(sizes), [&](const auto& s) { return name == s.first; });
         if (size != std::end(sizes)) {
-            read_json(path, name, element, *size->second, "a whole number");
+            read_json(path, name, element, *size->second, "an integer");
             if (*size->second < 1 || *size->second > std::numeric_limits<int32_t>::max())
                 fail(Exit::bad_data, "{}: \"{}\" is {}", path, name, *size->second);
         } else if (name == "format") {
@@ -103,7 +103,7 @@ Description read_description(const std::string& path, TaskOptions* options) {
                 fail(Exit::bad_data, "{}: \"format\" is \"{}\", not \"{}\"", path, format, json_format);
         } else if (name == "seed") {
             uint64_t seed = 0;
-            read_json(path, name, element, seed, "a whole number from 0 to 2^64 - 1");
+            read_json(path, name, element, seed, "an integer from 0 to 2^64 - 1");
         } else if (name == "options") {
             simdjson::dom::object inner;
             read_json(path, name, element, inner, "an object");
@@ -129,6 +129,8 @@ void save_dataset(const std::string& dir, const Dataset& data, const TaskOptions
     if (error) fail(Exit::internal, "{}: the folder cannot be made: {}", dir, error.message());
     const bool empty = fs::is_empty(dir, error);
     if (error) fail(Exit::internal, "{}: the folder cannot be read: {}", dir, error.message());
+    if (!empty && fs::exists(dir + "/dataset.json", error) && !fs::exists(dir + "/label.npy", error)) // the last
+        fail(Exit::usage, "{}: an earlier fci generate was ended there; remove the folder, or name a new one", dir);
     if (!empty) fail(Exit::usage, "{}: the folder is not empty; name a new one", dir);
 
     Json of_task = Json::object(2);
@@ -150,9 +152,14 @@ void save_dataset(const std::string& dir, const Dataset& data, const TaskOptions
     }
 }
 
+int vocab_of(int64_t largest_token) {
+    return static_cast<int>(std::min((largest_token + 1 + 63) / 64 * 64, largest_vocab));
+}
+
 Dataset load_dataset(const std::string& dir, TaskOptions* options) {
     const auto path = [&](const char* name) { return dir + "/" + name; };
     std::error_code error;
+    if (is_zoology(dir)) return load_zoology(dir);
     if (!fs::is_directory(dir, error)) fail(Exit::bad_data, "{}: no such folder", dir);
     NpyArray tokens = load_npy(path("tokens.npy"), false);
     Dataset data;
@@ -181,8 +188,7 @@ Dataset load_dataset(const std::string& dir, TaskOptions* options) {
         vocab = d.vocab;
     } else {
         const auto largest = [](const NpyArray& a) { return int64_t{*std::max_element(a.x.begin(), a.x.end())}; };
-        const int64_t least = std::max({largest(tokens), largest(array[2]), int64_t{0}}) + 1;
-        vocab = std::min((least + 63) / 64 * 64, largest_vocab);
+        vocab = vocab_of(std::max({largest(tokens), largest(array[2]), int64_t{0}}));
     }
     data.vocab = static_cast<int>(vocab);
     expect_range(path("tokens.npy"), tokens, vocab, "vocabulary");

@@ -5,13 +5,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <functional>
 #include <system_error>
 
 #include "core/check.h"
 #include "core/files.h"
+#include "core/hash.h"
 #include "core/json_read.h"
+#include "core/streams.h"
+#include "core/words.h"
 #include "tasks/hotpot_split.h"
 #include "tasks/hotpotqa.h"
 
@@ -27,16 +32,22 @@ public:
             if (fd_ >= 0) ::close(fd_);
             fail(Exit::bad_data, "{}: cannot be read: {}; check the name", path, why);
         };
-        fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe would be waited for
+        fd_ = open_to_read(path, false);
         struct stat info {};
-        if (fd_ < 0 || ::fstat(fd_, &info) < 0) refuse(std::generic_category().message(errno));
-        if (!S_ISREG(info.st_mode)) refuse("it is not a file but a folder, a pipe or a device");
+        if (::fstat(fd_, &info) < 0) refuse(std::generic_category().message(errno));
         size_ = static_cast<size_t>(info.st_size);
         if (size_ == 0) return; // which cannot be mapped
         data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd_, 0);
         if (data_ == MAP_FAILED) refuse(std::generic_category().message(errno));
+        cut_short_ = printable(fmt::format(
+            "fci: {}: another program cut it short while it was read; start again when it is whole\n", path));
+        newest_ = this;
+        struct sigaction action {};
+        action.sa_sigaction = on_fault, action.sa_flags = SA_SIGINFO;
+        ::sigaction(SIGBUS, &action, nullptr);
     }
     ~MappedFile() {
+        newest_ = nullptr;
         if (size_) ::munmap(data_, size_);
         ::close(fd_);
     }
@@ -49,9 +60,23 @@ public:
     }
 
 private:
+    // Mapped memory behind the end that a file has now: there is no error to return. Where it is no fault of ours, the
+    // signal comes again, and ends the program.
+    static void on_fault(int, siginfo_t* info, void*) {
+        const MappedFile* file = newest_;
+        const char *at = static_cast<char*>(info->si_addr), *begin = file ? static_cast<char*>(file->data_) : nullptr;
+        if (begin && at >= begin && at < begin + file->size_) {
+            [[maybe_unused]] const ssize_t said = ::write(2, file->cut_short_.data(), file->cut_short_.size());
+            ::_exit(static_cast<int>(Exit::bad_data));
+        }
+        ::signal(SIGBUS, SIG_DFL);
+    }
+
+    static inline std::atomic<const MappedFile*> newest_ = nullptr;
     int fd_ = -1;
     void* data_ = nullptr;
     size_t size_ = 0;
+    std::string cut_short_;
 };
 
 // What an example is refused for: a sentence without its place.
@@ -72,7 +97,7 @@ T get(dom::element value, const char* type, const std::string& where) {
 }
 std::string_view text(dom::element e, const std::string& where) { return get<std::string_view>(e, "a string", where); }
 dom::array array(dom::element e, const std::string& where) { return get<dom::array>(e, "an array", where); }
-int64_t whole(dom::element e, const std::string& where) { return get<int64_t>(e, "a whole number", where); }
+int64_t whole(dom::element e, const std::string& where) { return get<int64_t>(e, "an integer", where); }
 
 void add_paragraph(HotpotExample& x, std::string_view title, dom::element sentences) {
     const size_t n = x.paragraphs.size();
@@ -166,22 +191,9 @@ HotpotExample read_example(dom::element element) {
     return x;
 }
 
-// The first byte that is not UTF-8 [RFC 3629]: no overlong forms, no surrogates, nothing above U+10FFFF.
 size_t first_invalid_utf8(std::string_view s) {
-    for (size_t i = 0; i < s.size();) {
-        const auto byte = [&](size_t n) { return i + n < s.size() ? static_cast<unsigned char>(s[i + n]) : 0u; };
-        const unsigned c = byte(0);
-        const size_t n = c < 0x80 ? 1 : c >> 5 == 6 ? 2 : c >> 4 == 14 ? 3 : c >> 3 == 30 ? 4 : 0;
-        if (n == 0) return i;
-        unsigned code = n == 1 ? c : c & (0x7F >> n);
-        for (size_t k = 1; k < n; ++k) {
-            if (byte(k) >> 6 != 2) return i;
-            code = code << 6 | (byte(k) & 0x3F);
-        }
-        constexpr unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
-        if (code < least[n] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return i;
-        i += n;
-    }
+    for (size_t i = 0, n; i < s.size(); i += n)
+        if (const uint32_t c = decode_utf8(s, i, n); n == 1 && c >= 0x80) return i;
     return s.size();
 }
 

@@ -20,7 +20,8 @@
 //   with the file (cut short, not JSON, an example over 64 MB, none that can be used)   Exit::bad_data, with the byte
 //   with one example (wrong type, no context, no sentence, invalid UTF-8)               reported, skipped, counted
 //   with a supporting fact (no such sentence)                                           counted, and kept as text
-// The file must not be cut by others while it is read: that is a fault of mapped memory (SIGBUS).
+// If others cut the file while it is read, the program says so and ends with Exit::bad_data: mapped memory returns no
+// error (SIGBUS).
 #pragma once
 #include <cstdint>
 #include <span>

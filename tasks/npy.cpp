@@ -1,7 +1,9 @@
 #include "tasks/npy.h"
 
 #include <cstring>
+#include <filesystem>
 #include <limits>
+#include <optional>
 #include <set>
 #include <string_view>
 
@@ -15,23 +17,41 @@ constexpr std::string_view magic("\x93NUMPY", 6);
 
 } // namespace
 
-void save_npy(const std::string& path, const std::vector<int32_t>& x, int rows, int columns) {
-    std::string header = fmt::format("{{'descr': '<i4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, columns);
+std::string npy_header(const char* type, const std::vector<int>& shape) {
+    std::string header =
+        fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", type, fmt::join(shape, ", "));
     header.append(63 - (magic.size() + 4 + header.size()) % 64, ' '); // the numbers begin at a multiple of 64
     header += '\n';
     std::string head(magic);
     head += {'\1', '\0', static_cast<char>(header.size() & 255), static_cast<char>(header.size() >> 8)};
-    std::string body(x.size() * 4, '\0');
+    return head + header;
+}
+
+void save_npy(const std::string& path, const std::vector<int32_t>& x, int rows, int columns) {
+    std::string file = npy_header("<i4", {rows, columns});
+    const size_t begin = file.size();
+    file.resize(begin + x.size() * 4);
     for (size_t i = 0; i < x.size(); ++i)
-        for (int b = 0; b < 4; ++b) body[4 * i + b] = static_cast<char>(static_cast<uint32_t>(x[i]) >> 8 * b);
-    write_file_atomically(path, head + header + body);
+        for (int b = 0; b < 4; ++b) file[begin + 4 * i + b] = static_cast<char>(static_cast<uint32_t>(x[i]) >> 8 * b);
+    write_file_atomically(path, file);
 }
 
 namespace {
 
 struct Header {
     int item = 0; // bytes a number
+    bool is_signed = true, big_endian = false;
     std::vector<int64_t> shape;
+
+    // The number in the bytes from `at` on; nothing where it is beyond 64 bits with a sign.
+    std::optional<int64_t> number(const char* at) const {
+        uint64_t bits = 0;
+        for (int b = 0; b < item; ++b)
+            bits |= uint64_t{static_cast<unsigned char>(at[big_endian ? item - 1 - b : b])} << 8 * b;
+        const int unused = 64 - 8 * item;
+        if (is_signed) return static_cast<int64_t>(bits << unused) >> unused;
+        return bits >> 63 ? std::nullopt : std::optional(static_cast<int64_t>(bits));
+    }
 };
 
 // The dict literal: exactly the three keys, each once, in any order. Nothing else of Python is understood.
@@ -49,7 +69,7 @@ public:
             if (!seen.insert(key).second) bad("'" + key + "' stands twice");
             need(':');
             if (key == "descr")
-                h.item = item(quoted());
+                read_type(quoted(), h);
             else if (key == "fortran_order")
                 c_order();
             else if (key == "shape")
@@ -93,10 +113,13 @@ private:
         at_ = end + 1;
         return word;
     }
-    int item(const std::string& descr) const {
-        if (descr == "<i4") return 4;
-        if (descr == "<i8") return 8;
-        bad("the numbers are '" + descr + "', not '<i4' or '<i8'; convert with .astype('<i4')");
+    void read_type(const std::string& descr, Header& h) const { // '<i4': byte order, kind, bytes
+        constexpr std::string_view orders = "<>|", kinds = "iu", sizes = "1248";
+        const bool known = descr.size() == 3 && orders.find(descr[0]) != orders.npos &&
+                           kinds.find(descr[1]) != kinds.npos && sizes.find(descr[2]) != sizes.npos &&
+                           (descr[0] == '|') == (descr[2] == '1');
+        if (!known) bad("the numbers are '" + descr + "', not whole ones of NumPy's; convert with .astype('<i4')");
+        h.item = descr[2] - '0', h.is_signed = descr[1] == 'i', h.big_endian = descr[0] == '>';
     }
     void c_order() {
         space();
@@ -137,40 +160,49 @@ private:
 } // namespace
 
 NpyArray load_npy(const std::string& path, bool one_dimension_too) {
-    const std::string bytes = read_file(path);
-    const auto byte = [&](size_t i) { return static_cast<uint64_t>(static_cast<unsigned char>(bytes[i])); };
-    if (bytes.compare(0, magic.size(), magic) != 0)
+    const std::string start = read_part(path, 0, 12);
+    const auto number = [](const std::string& s, size_t at, int bytes) {
+        uint64_t bits = 0;
+        for (int b = 0; b < bytes; ++b) bits |= uint64_t{static_cast<unsigned char>(s[at + b])} << 8 * b;
+        return bits;
+    };
+    if (start.compare(0, magic.size(), magic) != 0)
         fail(Exit::bad_data, "{}: not an NPY file: it does not begin with \\x93NUMPY", path);
-    if (bytes.size() < 10) fail(Exit::bad_data, "{}: cut off in its first {} bytes", path, bytes.size());
-    if ((byte(6) != 1 && byte(6) != 2) || byte(7) != 0)
-        fail(Exit::bad_data, "{}: NPY version {}.{}, not 1.0 or 2.0", path, byte(6), byte(7));
-    const size_t begin = byte(6) == 1 ? 10 : 12;
-    if (bytes.size() < begin) fail(Exit::bad_data, "{}: cut off in its first {} bytes", path, bytes.size());
-    const size_t header_size = byte(8) | byte(9) << 8 | (begin == 12 ? byte(10) << 16 | byte(11) << 24 : 0);
-    if (header_size > bytes.size() - begin)
-        fail(Exit::bad_data, "{}: its header of {} bytes is cut off: the file has {} bytes", path, header_size,
-             bytes.size());
+    if (start.size() < 10) fail(Exit::bad_data, "{}: cut off in its first {} bytes", path, start.size());
+    const int version = start[6], minor = start[7];
+    if ((version != 1 && version != 2) || minor != 0)
+        fail(Exit::bad_data, "{}: NPY version {}.{}, not 1.0 or 2.0", path, version & 255, minor & 255);
+    const size_t begin = version == 1 ? 10 : 12;
+    if (start.size() < begin) fail(Exit::bad_data, "{}: cut off in its first {} bytes", path, start.size());
+    const size_t header_size = number(start, 8, version == 1 ? 2 : 4);
+    const uint64_t size = std::filesystem::file_size(path);
+    if (size < begin || header_size > size - begin)
+        fail(Exit::bad_data, "{}: its header of {} bytes is cut off: the file has {} bytes", path, header_size, size);
 
-    const Header h = HeaderParser(path, std::string_view(bytes).substr(begin, header_size), begin).parse();
+    const std::string header = read_part(path, begin, header_size);
+    const Header h = HeaderParser(path, header, begin).parse();
     if (h.shape.size() != 2 && !(one_dimension_too && h.shape.size() == 1))
         fail(Exit::bad_data, "{}: {} dimensions, expected {}", path, h.shape.size(),
              one_dimension_too ? "1 or 2" : "2");
     const int64_t rows = h.shape[0], columns = h.shape.size() == 2 ? h.shape[1] : 1; // both below 2^31
     if (rows < 1 || columns < 1) fail(Exit::bad_data, "{}: shape ({},{}) holds nothing", path, rows, columns);
-    const uint64_t have = bytes.size() - begin - header_size, numbers = static_cast<uint64_t>(rows) * columns;
+    const uint64_t have = size - begin - header_size, numbers = static_cast<uint64_t>(rows) * columns;
     if (have % h.item || have / h.item != numbers)
         fail(Exit::bad_data, "{}: shape ({},{}) needs {} numbers of {} bytes, and {} bytes follow the header", path,
              rows, columns, numbers, h.item, have);
 
     NpyArray a{static_cast<int>(rows), static_cast<int>(columns), std::vector<int32_t>(numbers)};
-    for (size_t i = 0, p = begin + header_size; i < numbers; ++i, p += h.item) {
-        uint64_t bits = 0;
-        for (int b = 0; b < h.item; ++b) bits |= byte(p + b) << 8 * b;
-        const int64_t value = h.item == 4 ? static_cast<int32_t>(bits) : static_cast<int64_t>(bits);
-        if (value != static_cast<int32_t>(value))
+    std::string part; // the file is never held whole beside the array
+    const size_t at_once = size_t{1} << 18;
+    for (size_t i = 0; i < numbers; ++i) {
+        const size_t at = i % at_once * h.item;
+        if (at == 0) part = read_part(path, begin + header_size + i * h.item, at_once * h.item);
+        if (at + h.item > part.size()) fail(Exit::bad_data, "{}: it became shorter while it was read", path);
+        const std::optional<int64_t> value = h.number(part.data() + at);
+        if (!value || *value != static_cast<int32_t>(*value))
             fail(Exit::bad_data, "{}: row {}, column {}: {} does not fit into 32 bits", path, i / columns, i % columns,
-                 value);
-        a.x[i] = static_cast<int32_t>(value);
+                 value ? std::to_string(*value) : "the number");
+        a.x[i] = static_cast<int32_t>(*value);
     }
     return a;
 }

@@ -8,9 +8,17 @@
 //       "seed": 1,                                  optional, for people
 //       "options": { "task": "der", ... } }         optional: the task's options by their flags' names
 //
-// Written: NPY 1.0, '<i4', C order; all of the above. Read: NPY 1.0 or 2.0, '<i4' or '<i8' (narrowed, range
-// checked), C order; query, answer and label may also be (count), for one query. With no dataset.json, vocab
-// is the largest token or label + 1, rounded up to a multiple of 64.
+// Written: NPY 1.0, '<i4', C order; all of the above. Read: NPY 1.0 or 2.0, whole numbers of 1 to 8 bytes, signed or
+// not, of either byte order (narrowed, range checked), C order; query, answer and label may also be (count), for one
+// query. With no dataset.json, vocab is the largest token or label + 1, rounded up to a multiple of 64.
+//
+// Or as Zoology has MQAR [Arora et al. 2024; github.com/HazyResearch/zoology, zoology/data/associative_recall.py]:
+//   inputs.npy  labels.npy  (count, length)   label -100: nothing is asked there; else the token to answer, at the row
+//                                             that asks for it
+// in a folder, or as two files, of which the one with `inputs` in its name is named and the other has `labels` there.
+// The right position, which they do not have, is the first one before the query that holds the query's token and is
+// followed by the answer, as of the mqar task. Where the sequences have different numbers of queries, a sequence stands
+// there once for each of its queries, for a Dataset has as many in each; a sequence with none is left out.
 // [NumPy, "NEP 1: A simple file format for NumPy arrays"]
 #pragma once
 #include <string>
@@ -29,13 +37,17 @@ void save_dataset(const std::string& dir, const Dataset& data, const TaskOptions
 // disagree, unknown keys, and so on. `options` gets the options of dataset.json, and stays as it is without.
 Dataset load_dataset(const std::string& dir, TaskOptions* options = nullptr);
 
+bool is_zoology(const std::string& path);      // a folder of such arrays, or the file of the inputs
+Dataset load_zoology(const std::string& path); // zoology.cpp; Exit::bad_data as above
+int vocab_of(int64_t largest_token);           // + 1, rounded up to a multiple of 64
+
 // The parts, in npy.cpp (the above is in dataset_folder.cpp).
 struct NpyArray {
     int rows = 0, columns = 0; // both at least 1
     std::vector<int32_t> x;    // (rows, columns)
 };
+std::string npy_header(const char* type, const std::vector<int>& shape); // of two dimensions or more; type: <i4, <f4
 void save_npy(const std::string& path, const std::vector<int32_t>& x, int rows, int columns);
 NpyArray load_npy(const std::string& path, bool one_dimension_too); // (n) is read as (n, 1)
 
-// Files whole, in one call.
 } // namespace fci

@@ -47,14 +47,15 @@ std::vector<void (*)(std::vector<OpCase>&)>& more() {
 
 std::vector<OpCase> make_table() {
     std::vector<OpCase> table;
-    for (const LinearShape& s :
-         {LinearShape{1, 1, 1}, {1, 7, 5}, {2, 3, 9}, {4, 17, 33}, {5, 16, 1}, {5, 31, 6}, {63, 65, 13}, {33, 128, 96}})
-        for (Bias bias : {Bias::yes, Bias::no}) table.push_back(linear_op<OpCase>(s, bias));
+    constexpr int linears[][3] = {{1, 1, 1},    {1, 7, 5},     {2, 3, 9},   {4, 17, 33}, {5, 16, 1},  {5, 31, 6},
+                                  {63, 65, 13}, {33, 128, 96}, {3, 300, 5}, {4, 6, 300}, {512, 5, 3}, {513, 6, 4}};
+    for (const auto& [rows, in, out] : linears) // on a GPU, 512 rows are few
+        for (Bias bias : {Bias::yes, Bias::no}) table.push_back(linear_op<OpCase>({rows, in, out}, bias));
     for (const EmbeddingShape& s : {EmbeddingShape{1, 1, 1}, {3, 5, 7}, {2, 33, 16}, {2, 150, 3}, {1, 9, 131}})
         for (Positions positions : {Positions::yes, Positions::no})
             table.push_back(embedding_op<OpCase>(s, 6, positions));
     // The norm of 1 or 2 numbers has a gradient of 0 up to eps: rounding errors only, nothing to compare.
-    for (const NormShape& s : {NormShape{3, 37}, {1, 3}, {5, 16}, {1, 17}, {2, 129}}) {
+    for (const NormShape& s : {NormShape{3, 37}, {1, 3}, {5, 16}, {1, 17}, {2, 129}, {257, 5}}) {
         table.push_back(residual_norm_op<OpCase>(s));
         for (float range : {3.f, 0.01f}) { // at 0.01, eps counts
             table.push_back(layer_norm_op<OpCase>(s, range));
@@ -96,6 +97,12 @@ std::vector<OpCase> make_table() {
     table.push_back(query_attention_op<OpCase>(1, 3, 5, 3, 2));
     table.push_back(query_attention_op<OpCase>(2, block + 1, tile + 1, 2, 5));
     table.push_back(query_attention_op<OpCase>(1, 2 * block + 1, 3, 1, 2));
+    // Eight times as many on one side as on the other, and more than few queries.
+    for (int d_head : {5, 33}) {
+        table.push_back(query_attention_op<OpCase>(2, 5, 3 * tile + 5, 2, d_head));
+        table.push_back(query_attention_op<OpCase>(1, 2 * tile + 6, 5, 2, d_head));
+        table.push_back(query_attention_op<OpCase>(1, 37, 8 * 37 + 3, 1, d_head));
+    }
     for (const RoutingShape& s :
          {RoutingShape{1, 1, 1, 1, 1}, {2, 7, 1, 6, 3}, {3, 5, 2, 8, 4}, {1, 9, 5, 4, 2}, {2, 17, 9, 6, 1}})
         table.push_back(routing_scores_op<OpCase>(s));

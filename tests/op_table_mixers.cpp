@@ -9,6 +9,7 @@
 #include "tests/reference/fourier.h"
 #include "tests/reference/gated_scan.h"
 #include "tests/reference/linear_attention.h"
+#include "tests/reference/rotary.h"
 #include "tests/reference/sparse_attention.h"
 
 namespace fci::test {
@@ -19,6 +20,7 @@ FCI_REFERENCES(linear_attention)
 FCI_REFERENCES(fourier)
 FCI_REFERENCES(causal_conv1d)
 FCI_REFERENCES(gated_scan)
+FCI_REFERENCE(rotary_forward)
 
 static const MoreRows rows_of_this_file([](std::vector<OpCase>& table) {
     const int tile = AttentionShape::tile, reach = SparseShape::reach, rows = SparseShape::rows;
@@ -42,6 +44,14 @@ static const MoreRows rows_of_this_file([](std::vector<OpCase>& table) {
     for (const FourierShape& s :
          {FourierShape{1, 1, 1}, {2, 2, 3}, {1, 3, 2}, {2, 7, 5}, {1, 8, 16}, {1, 17, 17}, {1, 12, 33}})
         table.push_back(fourier_op<OpCase>(s));
+
+    // Heads beside one another, as parts of a joint projection, and between others; of whole heads, a part and nothing.
+    for (const RotaryShape& s : {RotaryShape{1, 1, 1, 2, 2, 2, 2},
+                                 {2, 3, 2, 7, 4, 7, 14},
+                                 {1, 5, 3, 16, 16, 48, 144},
+                                 {2, 17, 2, 33, 32, 35, 71},
+                                 {1, 2, 1, 5, 0, 5, 5}})
+        table.push_back(rotary_op<OpCase>(s));
 
     const std::vector<Reversed> one{{false}, {true}}, all{{false}, {true}, {false, true}, {true, true}};
     for (const ConvShape& s : {ConvShape{1, 1, 1, 1}, {2, 1, 3, 4}, {2, 3, 5, 4}, {1, 4, 16, 4}, {3, 33, 17, 4}})

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "bench/rows.h"
+#include "routing/router.h"
 #include "tests/catch.h"
 #include "train/losses.h"
 
@@ -84,12 +85,12 @@ TEST_CASE("bench: what a step computes is what its calls say", "[bench]") {
 }
 
 TEST_CASE("a step's calls are known for every router without memory or time", "[bench]") {
-    for (const char* router : {"investigator", "rank1", "segment-mean", "segment-max", "segment-linear", "memory-bank",
-                               "closed-loop", "none"})
+    for (const RouterKind* router : routers())
         for (const char* representation : {"raw", "bidir-flow:1", "sparse-transformer:64"}) {
-            INFO(representation << " " << router);
+            if (router->type != RouterKind::in_model) continue;
+            INFO(representation << " " << router->name);
             Options o = der(representation);
-            o.model.router = router, o.task.length = 1 << 14;
+            o.model.router = router->name, o.task.length = 1 << 14;
             const double of_one = sequence_gflop(o); // 64 layers at this length would take 60 GB
             double of_three = 0;
             for (const Tape::Call& call : calls_of_step(o, 3))

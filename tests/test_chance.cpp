@@ -34,6 +34,11 @@ double sampled(const Dataset& d, int k, int place_length) {
     return 200.0 * static_cast<double>(hits) / count;
 }
 
+Dataset labelled(std::vector<int32_t> query, std::vector<int32_t> answer, std::vector<int32_t> label) {
+    const int n = static_cast<int>(query.size());
+    return {n, 10, 1, 16, std::vector<int32_t>(10 * n), std::move(query), std::move(answer), std::move(label)};
+}
+
 } // namespace
 
 TEST_CASE("chance: of the laws it is exact", "[chance]") {
@@ -151,4 +156,54 @@ TEST_CASE("chance: a rule for each q is fit where it holds on the other half, an
                               .at_k;
     CHECK(fitted < exact + 1);
     CHECK(fitted > exact - 1.5);
+}
+
+TEST_CASE("chance: the best blind rule, by hand", "[trainer]") {
+    TaskOptions other;
+    other.task = "other";
+    SECTION("positions from the start; ties go to the lower") {
+        const Dataset train = labelled({9, 9, 9, 9, 9, 9}, {3, 3, 3, 7, 5, 5}, {1, 2, 2, 3, 3, 3});
+        const Dataset test = labelled({9, 9, 9, 9}, {3, 5, 7, 8}, {3, 2, 3, 1});
+        CHECK(fit_chance(other, train, test, 1).at_k == 25);
+        CHECK(fit_chance(other, train, test, 2).at_k == 50);
+        CHECK(fit_chance(other, train, test, 3).at_k == 75);
+        CHECK(fit_chance(other, train, test, 9).at_k == 75); // 8 never occurred in training
+        CHECK(fit_chance(other, train, test, 3).at_1 == 25);
+        CHECK(fit_chance(other, train, test, 3).accuracy == 50); // label 3
+        CHECK_FALSE(fit_chance(other, train, test, 2).relative);
+        const Dataset tie = labelled({9, 9, 9, 9}, {6, 2, 2, 6}, {5, 4, 4, 5});
+        CHECK(fit_chance(other, tie, labelled({9, 9}, {2, 2}, {4, 4}), 1).at_k == 100);
+        CHECK(fit_chance(other, tie, labelled({9, 9}, {6, 6}, {4, 4}), 1).at_k == 0);
+        CHECK(fit_chance(other, tie, labelled({9, 9}, {6, 6}, {4, 4}), 1).accuracy == 100);
+    }
+    SECTION("positions from the query, where that hits more of the training set") {
+        const Dataset train = labelled({1, 2, 3, 4, 5}, {3, 4, 5, 6, 5}, {1, 1, 1, 1, 1});
+        const Dataset test = labelled({2, 7}, {4, 5}, {1, 2});
+        const Chance c = fit_chance(other, train, test, 1);
+        CHECK(c.relative); // +2 hits four of five, position 5 only two
+        CHECK(c.at_k == 50);
+        CHECK(c.accuracy == 50);
+    }
+    SECTION("der: one of the values in pairs") {
+        TaskOptions der;
+        der.task = "der", der.n_distractors = 3;
+        const Dataset d = labelled({1}, {2}, {3});
+        CHECK(fit_chance(der, d, d, 1).accuracy == 25);
+    }
+    SECTION("mqar: the label's share of the values") {
+        TaskOptions mqar;
+        mqar.pairs = 3;
+        Dataset d = labelled({9, 9}, {0, 2}, {12, 13});
+        d.tokens = {1, 12, 2, 12, 3, 14, 0, 0, 0, 1, /**/ 4, 12, 5, 13, 6, 15, 0, 0, 0, 5};
+        CHECK(fit_chance(mqar, d, d, 1).accuracy == Approx(100 * (2. / 3 + 1. / 3) / 2));
+        mqar.queries = "many"; // two queries of one sequence
+        const Dataset many{1, 10, 2, 16, {1, 12, 2, 12, 3, 14, 1, 0, 3, 0}, {6, 8}, {0, 4}, {12, 14}};
+        CHECK(fit_chance(mqar, many, many, 1).accuracy == Approx(100 * (2. / 3 + 1. / 3) / 2));
+    }
+}
+
+TEST_CASE("chance: half way to 100% is a transition, and where chance is 100% nothing is", "[chance]") {
+    CHECK(transition_at(0) == 50);
+    CHECK(transition_at(25) == 62.5);
+    CHECK_FALSE(100 >= transition_at(100));
 }

@@ -81,8 +81,10 @@ TEST_CASE("claims: why, by the pattern of outcomes", "[study][claims]") {
     low.of.learning_rate = 3e-4, tied.ours.tie = true, no_jump.ours.without = 1, no_jump.quantity = "transition_epoch";
     unclear.ours = summarise({1, 50, 2}, 10000), unclear.of.learning_rate = 3e-4, rank.quantity = "rank",
     rank.ours = summarise({200, 200, 200}, 0);
-    const auto why_of = [](const std::vector<std::vector<const Line*>>& at_rates) {
+    const auto why_of = [](const std::vector<std::vector<const Line*>>& at_rates,
+                           const std::vector<const Line*>& under = {}) {
         Judged j;
+        j.under = under;
         for (size_t i = 0; i < at_rates[0].size(); ++i) {
             j.rows.emplace_back().id = std::string(1, static_cast<char>('a' + i));
             for (const auto& at : at_rates)
@@ -105,6 +107,10 @@ TEST_CASE("claims: why, by the pattern of outcomes", "[study][claims]") {
     CHECK(why_of({{&as_paper}, {&as_paper}}) == "as in the paper");
     CHECK(why_of({{&missing}, {&as_paper}}) == "as in the paper, where it ran");
     CHECK(why_of({{&both_at_chance}}) == "at chance, as the paper's");
+    CHECK(why_of({{&as_paper}}, {&as_paper}) == "as in the paper");
+    CHECK(why_of({{&as_paper}}, {&fails}) ==
+          "as in the paper; under the best reading a is at chance at 1e-3 (6.0; paper 99)");
+    CHECK(why_of({{&between}}, {&fails}) == "a is between chance and routing at 1e-3 (50.0; paper 99)");
 }
 
 TEST_CASE("claims: a row speaks by its verdict", "[study][claims]") {
@@ -136,14 +142,14 @@ TEST_CASE("claims: the file, and what it may not say", "[study][claims]") {
     const struct {
         std::string toml, message;
     } bad[] = {
-        {"readin = \"r\"\n", ":1: readin: reading and [[claim]] are wanted here"},
+        {"readin = \"r\"\n", ":1: readin: expected reading and [[claim]]"},
         {claim("\"a\"", "quantty = \"rank\"\n"), "[[claim]] quantty: allowed are"},
         {claim("\"a\"", "quantity = \"rnk\"\n"), "quantity = rnk: allowed are"},
         {"[[claim]]\nid = \"c\"\n", ":1: a [[claim]] has id, words, rows and why"},
         {claim(""), ":1: a [[claim]] has id"},
-        {claim("3"), ":5: rows: a string"},
+        {claim("3"), ":5: rows: expected a string"},
         {claim("\"a\"") + claim("\"b\""), ":6: the claim c is there twice"},
-        {"[[claim]]\nid = \"c\"\nwhy = \"a | b\"\n", ":3: why: one line, without |"},
+        {"[[claim]]\nid = \"c\"\nwhy = \"a | b\"\n", ":3: why: expected one line, without |"},
     };
     for (const auto& [toml, message] : bad) {
         INFO(toml);
@@ -182,7 +188,7 @@ TEST_CASE("claims: the table and the coverage, of a study of two rows", "[study]
     write("a.toml", "[[row]]\nid = \"a.raw\"\ntask = \"mqar\"\nrepresentation = \"raw\"\npaper = { routing = \"25\" }\n"
                     "[[row]]\nid = \"a.one\"\ntask = \"mqar\"\nrepresentation = \"transformer:1\"\n"
                     "paper = { routing = \"100\" }\n"
-                    "[[row]]\nid = \"a.big\"\npaper = { routing = \"35\" }\nneeds = \"pretrained\"\n");
+                    "[[row]]\nid = \"a.big\"\npaper = { routing = \"35\" }\nneeds = \"weights\"\n");
     write("readings.toml", "[[joint]]\nname = \"marker\"\nquery_row = \"marker\"\nlearning_rate = 1e-3\n");
     write("claims.toml", "reading = \"marker\"\n" + claim("\"a.one\", \"a.raw\", \"a.big\""));
     const Study study = load_study(runs);
@@ -251,7 +257,7 @@ TEST_CASE("claims: the tables, as people ask for them", "[study][claims][cli]") 
     expect_ran(run({"table", "--coverage", "--scale", "paper", "--format", "md"}), 0, "| 3 or more |");
     expect_refused(run({"table", "--claims"}), 2, "--claims is about --scale paper, not small");
     expect_refused(run({"table", "f2.raw", "--coverage", "--scale", "paper"}), 2, "leave f2.raw out");
-    expect_refused(run({"table", "--claims", "--scale", "paper", "--reading", "search"}), 2, "one is wanted here");
+    expect_refused(run({"table", "--claims", "--scale", "paper", "--reading", "search"}), 2, "expected one");
     expect_refused(run({"table", "--coverage", "--scale", "paper", "--reading", "search"}), 2, "leave --reading out");
     expect_ran(run({"table", "--claims", "--coverage"}), 2, "excludes");
 }

@@ -75,18 +75,20 @@ TEST_CASE("cli: a word that cannot be used is refused, with the nearest that can
         {{"train", "--lenght", "32"}, 2, "--lenght is not known here; did you mean '--length'?"},
         {{"train", "--lenght=32"}, 2, "--lenght is not known here; did you mean '--length'?"},
         {{"train", "more"}, 2, "more is not known here"},
-        {{"train", "--data", ""}, 2, "--data '': a value is wanted here"},
+        {{"train", "--data", ""}, 2, "--data '': expected a value"},
         {{"eval", "a", "--threads", "-1"}, 2, "--threads -1: must be from 0 to 1024"},
         {{"generate", "--threads", "100000", "--out", "{}/data"}, 2, "must be from 0 to 1024"},
         {{"generate", "--seed", "-1", "--out", "{}/data"}, 2, "--seed -1: must be from 0"},
         {{"generate", "--split", "test", "--seed", "2", "--out", "{}/data"}, 2, "would do nothing with --split test"},
         {{"generate", "--test-sequences", "5", "--out", "{}/data"}, 2, "--test-sequences 5 would do nothing"},
         {{"eval", "a", "--top-k", "3"}, 2, "--top-k belongs to --task hotpotqa"},
+        {{"train", "--quiet=banana"}, 2, "--quiet: banana: expected true, false or nothing"},
+        {{"bench", "--json=99999999999999999999"}, 2, "--json: 99999999999999999999: expected true, false or nothing"},
         {{"train", "--length"}, 2, "--length"},
-        {{"train", "--length", "abc"}, 2, "--length abc: a whole number is wanted here"},
-        {{"train", "--length", "1.5"}, 2, "--length 1.5: a whole number is wanted here"},
-        {{"train", "--length", "99999999999999999999"}, 2, "a whole number is wanted here"},
-        {{"train", "--learning-rate", "fast"}, 2, "--learning-rate fast: a number is wanted here"},
+        {{"train", "--length", "abc"}, 2, "--length abc: expected an integer"},
+        {{"train", "--length", "1.5"}, 2, "--length 1.5: expected an integer"},
+        {{"train", "--length", "99999999999999999999"}, 2, "expected an integer"},
+        {{"train", "--learning-rate", "fast"}, 2, "--learning-rate fast: expected a number"},
         {{"train", "--learning-rate", "nan"}, 2, "--learning-rate nan"},
         {{"train", "--learning-rate", "0"}, 2, "--learning-rate 0 must be above 0"},
         {{"train", "--epochs", "0"}, 2, "--epochs 0: must be from 1 to 1048576"},
@@ -150,11 +152,11 @@ TEST_CASE("cli: a bad config file is refused by line", "[cli]") {
         std::string toml, message;
     } bad[] = {
         {"task = \"mqar\"\ntop_q = 4\n", ":2: top_q: no such option; did you mean 'top_k'?"},
-        {"task = \"mqar\"\n\nlength = \"long\"\n", ":3: length: a whole number is wanted here"},
-        {"length = 1.5\n", ":1: length: a whole number is wanted here"},
-        {"learning_rate = true\n", ":1: learning_rate: a number is wanted here"},
-        {"filler_repeats_key = 1\n", ":1: filler_repeats_key: true or false is wanted here"},
-        {"task = 1\n", ":1: task: a string, in quotes, is wanted here"},
+        {"task = \"mqar\"\n\nlength = \"long\"\n", ":3: length: expected an integer"},
+        {"length = 1.5\n", ":1: length: expected an integer"},
+        {"learning_rate = true\n", ":1: learning_rate: expected a number"},
+        {"filler_repeats_key = 1\n", ":1: filler_repeats_key: expected true or false"},
+        {"task = 1\n", ":1: task: expected a string, in quotes"},
         {"router = \"rank2\"\n", "did you mean 'rank1'?"},
         {"epochs = 0\n", ":1: epochs: must be from 1 to 1048576, not 0"},
         {"epochs = 3\nepochs = 4\n", ":2:"},
@@ -221,6 +223,7 @@ TEST_CASE("cli: a damaged or foreign checkpoint is refused by eval, show and res
         expect_refused(run({"train", "--resume", folder, "--quiet"}), 3, message);
         CHECK(read_file(path) == bytes); // left for whoever looks into it
     }
+    expect_refused(run({"eval", folder + "/config.toml"}), 3, "expected a run's folder or its checkpoint.safetensors");
     write_file_atomically(path, whole);
     expect_ran(run({"eval", path}), 0, "accuracy");
 }
@@ -334,6 +337,13 @@ TEST_CASE("cli: generated data that went through a folder trains to the same bit
     CHECK(same_tensors(finished(), scratch / "run"));
     expect_refused(run({"train", "--data", train, "--pairs", "2"}), 2,
                    "--pairs 2 and --data: the data are what they are");
+    expect_refused(run({"train", "--data", train, "--sequences", "32"}), 2, "--sequences 32 and --data: the data are");
+    expect_refused(run({"train", "--data", train, "--test-data", test, "--test-sequences", "8"}), 2,
+                   "--test-sequences 8 and --test-data: the data are");
+    const Words some = Words{"train", "--data", train, "--out", scratch / "some", "--quiet", "--test-sequences"};
+    expect_refused(run(some + Words{"13"} + rest), 2, "of the 64 sequences in " + train + " at most a fifth, 12, can");
+    CHECK_FALSE(std::filesystem::exists(scratch / "some"));
+    expect_ran(run(some + Words{"010"} + rest), 0); // the number counts, not how it is written
     expect_ran(run({"eval", checkpoint_in(finished()), "--data", test}), 0, "32 test sequences of " + test);
     expect_refused(run({"eval", checkpoint_in(finished()), "--data", finished()}), 3, "tokens.npy: cannot be read");
 

@@ -9,11 +9,20 @@
 
 #include "core/check.h"
 #include "core/files.h"
+#include "core/hash.h"
 #include "tests/catch.h"
 #include "tests/scratch.h"
 
 using namespace fci;
 namespace fs = std::filesystem;
+
+static pid_t ended_process() {
+    const pid_t gone = ::fork();
+    REQUIRE(gone >= 0);
+    if (gone == 0) ::_exit(0);
+    REQUIRE(::waitpid(gone, nullptr, 0) == gone);
+    return gone;
+}
 
 TEST_CASE("files: a reader sees the old file or the new one while others write it") {
     const Scratch scratch;
@@ -122,18 +131,27 @@ TEST_CASE("files: hash64 is XXH64") {
     REQUIRE(hash64("xxhash", 20141025) == 0xb559b98d844e0635);
 }
 
-TEST_CASE("files: read_file reads to the end, pipes too") {
+TEST_CASE("files: read_file reads to the end, a shell's pipes too; what would be waited for is refused") {
     const Scratch scratch;
-    const std::string path = scratch / "pipe";
     const std::string bytes(300'000, 'x');
-    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
     std::thread writer([&] {
-        LogFile pipe(path);
-        pipe.line(bytes);
+        for (size_t at = 0; at < bytes.size();)
+            at += static_cast<size_t>(::write(ends[1], &bytes[at], bytes.size() - at));
+        ::close(ends[1]);
     });
-    const std::string read = read_file(path);
+    const std::string read = read_file(fmt::format("/dev/fd/{}", ends[0]));
     writer.join();
-    REQUIRE(read == bytes + '\n');
+    ::close(ends[0]);
+    REQUIRE(read == bytes);
+    REQUIRE(::mkfifo((scratch / "pipe").c_str(), 0600) == 0); // nobody writes to it
+    for (const std::string& path : {scratch / "pipe", scratch.path, std::string("/dev/null")})
+        expect_error(error_of([&] { read_file(path); }), Exit::bad_data,
+                     path + ": cannot be read: it is not a file but a folder, a pipe or a device; check the name");
+    expect_error(error_of([&] { LogFile log(scratch / "pipe"); }), Exit::internal, "it is a pipe, which keeps nothing");
+    expect_error(error_of([&] { write_file_atomically(scratch / "pipe", ""); }), Exit::internal,
+                 "it is a folder or a device");
     write_file_atomically(scratch / "empty", "");
     REQUIRE(read_file(scratch / "empty").empty());
     expect_error(error_of([&] { read_file(scratch / "none"); }), Exit::bad_data, "none: cannot be read: No such file");
@@ -149,4 +167,81 @@ TEST_CASE("files: what a killed process left behind is neither used nor overwrit
     int same = 0;
     for (int i = 1; i <= many; ++i) same += fs::exists(left(i)) && read_file(left(i)) == "left\n";
     REQUIRE(same == many);
+}
+
+TEST_CASE("files: what a killed process left of a file goes with the next that is written, if it is old") {
+    const Scratch scratch;
+    const pid_t gone = ended_process();
+    const auto left = [&](const char* name, pid_t pid, int minutes) {
+        const std::string path = scratch / fmt::format("{}.tmp-{}-{}", name, pid, minutes);
+        LogFile(path).line("torn");
+        fs::last_write_time(path, fs::file_time_type::clock::now() - std::chrono::minutes(minutes));
+        return path;
+    };
+    const std::string old = left("a.svg", gone, 61), young = left("a.svg", gone, 59),
+                      living = left("a.svg", ::getpid(), 61), other = left("ba.svg", gone, 61);
+    write_file_atomically(scratch / "a.svg", "new");
+    CHECK_FALSE(fs::exists(old));
+    for (const std::string& path : {young, living, other}) CHECK(fs::exists(path));
+}
+
+TEST_CASE("files: written through a link, to the file that it leads to, whose mode stays") {
+    const Scratch scratch;
+    fs::create_directory(scratch / "far");
+    const auto mode = [](const std::string& path) {
+        struct stat info {};
+        REQUIRE(::stat(path.c_str(), &info) == 0);
+        return info.st_mode & 0777;
+    };
+    write_file_atomically(scratch / "far/real", "old");
+    REQUIRE(::chmod((scratch / "far/real").c_str(), 0640) == 0);
+    fs::create_symlink("far/real", scratch / "link");
+    fs::create_symlink(scratch / "link", scratch / "second");
+    for (const char* name : {"link", "second", "far/real"}) {
+        expect_writable(scratch / name);
+        write_file_atomically(scratch / name, name);
+        REQUIRE(read_file(scratch / "far/real") == name);
+        REQUIRE(mode(scratch / "far/real") == 0640);
+    }
+    REQUIRE(fs::read_symlink(scratch / "link") == "far/real");
+    REQUIRE(scratch.names() == std::set<std::string>{"far", "link", "second"});
+    REQUIRE(std::distance(fs::directory_iterator(scratch / "far"), {}) == 1); // nothing temporary stayed
+
+    fs::create_symlink("far/new", scratch / "dangling");
+    write_file_atomically(scratch / "dangling", "made");
+    REQUIRE(read_file(scratch / "far/new") == "made");
+    fs::create_symlink("circle", scratch / "circle");
+    expect_error(error_of([&] { write_file_atomically(scratch / "circle", ""); }), Exit::internal, "circle: cannot be");
+    REQUIRE(fs::is_symlink(scratch / "circle"));
+}
+
+TEST_CASE("files: a folder that a killed process had just made is taken; its lock follows no link") {
+    const Scratch scratch;
+    const std::string folder = scratch / "run";
+    fs::create_directory(folder);
+    LogFile(folder + "/lock").sync();
+    const pid_t gone = ended_process();
+    const std::string left = folder + fmt::format("/config.toml.tmp-{}-4", gone),
+                      living = folder + fmt::format("/x.tmp-{}-4", ::getpid());
+    for (const std::string& path : {left, living}) LogFile(path).line("torn");
+    make_output_folder(folder);
+    const char* const others[] = {"checkpoint.tmp-1-x", "tmp-1-2", "a.tmp-1", "a.tmp--2", ".tmp-1-2", "b"};
+    for (const char* name : others) {
+        INFO(name);
+        LogFile(folder + "/" + name).sync();
+        expect_error(error_of([&] { make_output_folder(folder); }), Exit::usage, "already exists");
+        {
+            const FolderLock lock(folder);
+            REQUIRE(lock.held());
+            REQUIRE_FALSE(fs::exists(left));
+            REQUIRE(fs::exists(living));
+            REQUIRE(fs::exists(folder + "/" + name)); // not one of ours
+        }
+        fs::remove(folder + "/" + name);
+    }
+    fs::remove(folder + "/lock");
+    fs::create_symlink(scratch / "elsewhere", folder + "/lock");
+    expect_error(error_of([&] { FolderLock lock(folder); }), Exit::internal, "run/lock: is a symbolic link");
+    REQUIRE_FALSE(FolderLock::held_by_another(folder));
+    REQUIRE_FALSE(fs::exists(scratch / "elsewhere"));
 }

@@ -14,11 +14,11 @@
 #include <cstring>
 #include <numeric>
 
+#include "core/safetensors.h"
 #include "model/fci.h"
 #include "nn/mixers.h"
 #include "ops/cross_entropy.h"
 #include "tests/catch.h"
-#include "train/safetensors.h"
 #include "train/trainer.h"
 
 using namespace fci;

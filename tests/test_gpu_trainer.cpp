@@ -4,6 +4,7 @@
 #include <cstring>
 #include <future>
 
+#include "routing/router.h"
 #include "tests/catch.h"
 #include "train/trainer.h"
 
@@ -83,8 +84,9 @@ TEST_CASE("on the GPU every router trains as on the CPU, at unusual sizes too", 
         };
         expect_close(on("cpu"), on("cuda"));
     };
-    for (const char* router : {"rank1", "segment-max", "segment-linear", "memory-bank", "closed-loop", "none"})
-        both(router, [&](Options& o) { o.model.router = router; });
+    for (const RouterKind* router : routers())
+        if (router->type == RouterKind::in_model)
+            both(router->name, [&](Options& o) { o.model.router = router->name; });
     both("many queries", [](Options& o) { o.task.queries = "many", o.task.length = 64, o.task.vocab = 8192; });
     both("top-k 40", [](Options& o) { o.task.length = 64, o.model.top_k = 40; });
 }
@@ -245,4 +247,21 @@ TEST_CASE("on the GPU a step that is not finite is not made, and names its op", 
         CHECK(trainer.optimiser().m == before);
         CHECK(std::memcmp(trainer.parameters().data(), parameters.data(), parameters.size() * sizeof(float)) == 0);
     }
+}
+
+TEST_CASE("on the GPU too a test of numbers that are not finite is refused", "[gpu]") {
+    for (const char* device : {"cpu", "cuda"})
+        for (const auto& [first, second] : {std::pair("router.wq.weight", "router.wk.weight"), // the scores
+                                            {"head.linear.weight", "head.linear.bias"}}) {     // the logits
+            Options o = tiny("transformer:1", device);
+            resolve(o);
+            Trainer trainer(make_data(o));
+            trainer.evaluate();
+            for (const char* changed : {first, second}) {
+                const Tensor w = trainer.parameter(changed);
+                std::fill_n(w.data, w.size(), 3e38f);
+            }
+            INFO(device << ' ' << first);
+            CHECK_THROWS_WITH(trainer.evaluate(), Catch::Matchers::Contains("has a NaN or Inf"));
+        }
 }

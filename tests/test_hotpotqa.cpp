@@ -132,7 +132,7 @@ TEST_CASE("hotpotqa: what nobody uses may be anything, and Python's JSON is read
     CHECK(read("\"x\":NaN,\"question\":\"NaN 1e999 \\ud83d \\uDE00! \\ud83d\\ude00 \\\\ud83d \\\"\"") ==
           "|NaN 1e999 \xEF\xBF\xBD \xEF\xBF\xBD! \xF0\x9F\x98\x80 \\ud83d \"");
     const std::string wrong = example(R"([["T",["s"]]])", R"([["T",1000000000000000000000]])");
-    expect_refused("[" + wrong + "]", "supporting_facts 0: the index is not a whole number");
+    expect_refused("[" + wrong + "]", "supporting_facts 0: the index is not an integer");
     // Paragraphs without sentences.
     const HotpotFile empty = parsed("[" + example(R"([["E",[]],["T",["a","b"]],["F",[]]])") + "]");
     REQUIRE(empty.examples.size() == 1);
@@ -172,8 +172,8 @@ TEST_CASE("hotpotqa: malformed examples are reported by index, id and byte, and 
                {example("3"), "context is not an array"},
                {example(R"({"title":["T"]})"), "context: there is no \"sentences\""},
                {example(R"({"title":["T"],"sentences":[]})"), "context: 1 of \"title\" and 0 of \"sentences\""},
-               {example(R"([["T",["s"]]])", R"([["T","0"]])"), "supporting_facts 0: the index is not a whole number"},
-               {example(R"([["T",["s"]]])", R"([["T",0.5]])"), "supporting_facts 0: the index is not a whole number"},
+               {example(R"([["T",["s"]]])", R"([["T","0"]])"), "supporting_facts 0: the index is not an integer"},
+               {example(R"([["T",["s"]]])", R"([["T",0.5]])"), "supporting_facts 0: the index is not an integer"},
                {example(R"([["T",["s"]]])", R"({"title":["T"],"sent_id":[]})"), "1 of \"title\" and 0 of \"sent_id\""},
                {without("\"question\""), "there is no \"question\""},
                {without("\"supporting_facts\""), "there is no \"supporting_facts\""},

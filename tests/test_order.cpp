@@ -34,16 +34,16 @@ TEST_CASE("order: entries are read, and a wrong one is refused by line and neare
         std::string toml, message;
     } bad[] = {
         {"[[entry]]\nwhat = \"x\"\nrows = [\"all\"]\nseeds = [1]\n", "scale = \"...\" is missing"},
-        {"scale = \"paper\"\nentries = []\n", ":2: entries: scale and [[entry]] are wanted here"},
+        {"scale = \"paper\"\nentries = []\n", ":2: entries: expected scale and [[entry]]"},
         {start + "rows = [\"all\"]\n", ":2: an [[entry]] has what, rows and seeds"},
         {start + "row = [\"all\"]\n", ":4: [[entry]] row: allowed are what, rows"},
         {start + "rows = []\nseeds = [1]\n", ":4: rows: none is named"},
-        {start + "rows = \"all\"\n", ":4: rows: an array, in [ ], is wanted here"},
-        {start + "seeds = [0]\n", ":4: seeds: whole numbers from 1"},
-        {start + "seeds = [1.5]\n", ":4: seeds: whole numbers from 1"},
-        {start + "learning_rates = [\"high\"]\n", ":4: learning_rates: numbers are wanted here"},
-        {start + "stop_after = 0\n", ":4: stop_after: a number of epochs is wanted here"},
-        {start + "again = 1\n", ":4: again: true or false is wanted here"},
+        {start + "rows = \"all\"\n", ":4: rows: expected an array, in [ ]"},
+        {start + "seeds = [0]\n", ":4: seeds: expected integers from 1"},
+        {start + "seeds = [1.5]\n", ":4: seeds: expected integers from 1"},
+        {start + "learning_rates = [\"high\"]\n", ":4: learning_rates: expected numbers"},
+        {start + "stop_after = 0\n", ":4: stop_after: expected a number of epochs"},
+        {start + "again = 1\n", ":4: again: expected true or false"},
         {start + "rows = [\"f2.raw\"]\nreading = [\"serch\"]\nseeds = [1]\n",
          ":2: --reading serch: no such reading; did you mean 'search'?"},
     };

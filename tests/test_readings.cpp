@@ -59,14 +59,14 @@ TEST_CASE("readings: a table is the product of its options, in the order of its 
         {"name = \"{top_k}\"\nheads = 8\n", ":2: name = \"{top_k}\": top_k is no option of this reading"},
         {"name = \"{top_k\"\ntop_k = 8\n", ":2: name = \"{top_k\": a { without its }"},
         {"name = \"{top_k}\"\ntop_k = []\n", ":3: top_k: no value"},
-        {"name = \"{top_k}\"\ntop_k = [4, \"8\"]\n", ":3: top_k: a whole number is wanted here"},
+        {"name = \"{top_k}\"\ntop_k = [4, \"8\"]\n", ":3: top_k: expected an integer"},
         {"name = \"a\"\nquery_row = \"marked\"\n", ":3: query_row = marked: allowed are key, marker"},
         {"name = \"a\"\nseed = 3\n", ":3: seed: not a row's to say"},
         {"name = \"a b\"\nheads = 8\n", ":1: \"a b\": the name of a reading has no"},
         {"name = \"a@b\"\nheads = 8\n", "has no '@'"},
         {"name = \"{top_k}\"\ntop_k = [8, 8]\n", ":1: there are two readings of the name 8"},
         {"name = \"a\"\nset = \"a\"\nheads = [8]\n[[joint]]\nname = \"a\"\nheads = 2\n", ":5: there are two readings"},
-        {"name = 3\n", ":2: name: a string, in quotes, is wanted here"},
+        {"name = 3\n", ":2: name: expected a string, in quotes"},
     };
     for (const auto& [toml, message] : bad) {
         INFO(toml);
@@ -125,8 +125,9 @@ TEST_CASE("readings: of a file of one's own, for rows and for one run", "[study]
     CHECK(names(select_readings({}, {file + ":k2", file + ":ks"})) == std::vector<std::string>{"k2", "k1"});
     CHECK(study().select({file}).size() == 1); // the rows of it, beside
     expect_error(error_of([&] { select_readings({}, {file + ":k3"}); }), Exit::usage, "no such reading");
-    expect_error(error_of([&] { select_readings({}, {file + "k1"}); }), Exit::usage, "FILE.toml:NAME is wanted here");
-    expect_error(error_of([&] { select_readings(study().joint, {""}); }), Exit::usage, "a name is wanted here");
+    expect_error(error_of([&] { select_readings({}, {file + "k1"}); }), Exit::usage,
+                 "expected FILE.toml or FILE.toml:NAME");
+    expect_error(error_of([&] { select_readings(study().joint, {""}); }), Exit::usage, "expected a name");
     write_file_atomically(scratch / "none.toml", "[[row]]\nid = \"a\"\n");
     expect_error(error_of([&] { select_readings({}, {scratch / "none.toml"}); }), Exit::usage, "no [[joint]] in");
 
@@ -162,12 +163,12 @@ TEST_CASE("readings: of a file of one's own, for rows and for one run", "[study]
     }
     expect_ran(run(Words{"train", "--reading", file + ":k2", "--query-row", "key", "--out", scratch / "b"} + tiny), 0);
     CHECK(read_file(scratch / "b/config.toml").find("query_row = \"key\"") != std::string::npos);
-    expect_refused(run(Words{"train", "--reading", file} + tiny), 2, "names 2 readings, and one is wanted here");
+    expect_refused(run(Words{"train", "--reading", file} + tiny), 2, "names 2 readings, expected one");
     expect_refused(run(Words{"train", "--reading", "key-fixd-same-everywhere"} + tiny), 2,
                    "did you mean 'key-fixed-same-everywhere'?");
     expect_refused(run({"train", "--resume", scratch / "a", "--reading", file + ":k2"}), 2,
                    "a resumed run has the options it was started with");
     expect_refused(run({"train", "--data", scratch / "a", "--reading", file + ":k2"}), 2, "made already");
     expect_refused(run({"plot", "figure2", "--out", scratch / "x.svg", "--reading", "search"}), 2,
-                   "names 24 readings, and one is wanted here");
+                   "names 24 readings, expected one");
 }

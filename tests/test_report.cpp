@@ -305,7 +305,7 @@ TEST_CASE("report and plot: what cannot be written is an error, and the earlier 
     CHECK(read_file(report) == "before");
     CHECK(s.names() == std::set<std::string>{"a.html", "a.svg"});
     expect_refused(run({"plot", "scaling", "--out", s / "no/a.svg"}), 1, "cannot be written");
-    expect_refused(run({"plot", "scaling", "--out", s / "a.png"}), 2, "--out FILE.svg");
+    expect_refused(run({"plot", "scaling", "--out", s / "a.png"}), 2, "expected a name that ends with .svg");
     expect_refused(run({"plot", "scaling", "x", "--out", out}), 2, "runs are for");
     expect_ran(run(scaling), 0, out);
     expect_ran(run(one), 0, report);
@@ -321,6 +321,7 @@ TEST_CASE("tables: LaTeX, JSON and what fits a terminal", "[report][study]") {
     CHECK(latex(cells) == "\\begin{tabular}{ll}\n\\toprule\na & b\\_c \\\\\n\\midrule\n"
                           "1 \\& 2 \\% \\$x\\$ \\textbackslash{} $\\pm$ & \\textless{}=2.5 \\\\\n\"q\"  &  \\\\\n"
                           "\\bottomrule\n\\end{tabular}\n");
+    CHECK(latex({{"--b"}, {"a---c-d"}}).find("\n-{}-b \\\\\n\\midrule\na-{}-{}-c-d \\\\\n") != std::string::npos);
     CHECK(json_lines(cells) ==
           "[{\"a\":\"1 & 2 % $x$ \\\\ ±\",\"b_c\":\"<=2.5\"},\n{\"a\":\"\\\"q\\\"\\u000a\",\"b_c\":\"\"}]\n");
     CHECK(json_lines({{"n"}, {"1.5"}, {""}}, {"n"}) == "[{\"n\":1.5},\n{\"n\":null}]\n");

@@ -8,9 +8,10 @@
 
 #include "core/check.h"
 #include "core/files.h"
+#include "core/hash.h"
+#include "core/safetensors.h"
 #include "tests/catch.h"
 #include "tests/scratch.h"
-#include "train/safetensors.h"
 
 using namespace fci;
 
@@ -69,6 +70,27 @@ TEST_CASE("safetensors: what is written reads back, the same bytes each time") {
 
     write_safetensors(path, {}, {}); // over the old one
     REQUIRE(SafetensorsFile(path).tensors().empty());
+}
+
+TEST_CASE("safetensors: the header alone says the same as the whole file") {
+    const Scratch scratch;
+    const std::string path = scratch / "a.safetensors";
+    write_safetensors(path, two_tensors());
+    const SafetensorsFile whole(path);
+    const OpenFile file(path);
+    const std::vector<StoredTensor> parts = stored_tensors(file);
+    REQUIRE(parts.size() == whole.tensors().size());
+    for (size_t i = 0; i < parts.size(); ++i) {
+        const StoredTensor &a = parts[i], &b = whole.tensors()[i];
+        REQUIRE((a.name == b.name && a.dtype == b.dtype && a.shape == b.shape && a.bytes == b.bytes && !a.data));
+        std::string bytes(a.bytes, '\0');
+        REQUIRE(file.read(a.at, a.bytes, bytes.data()) == a.bytes);
+        REQUIRE(std::memcmp(bytes.data(), b.data, b.bytes) == 0);
+    }
+    for (uint64_t size = file.size(); size-- > 0;) { // of every length that it was cut to
+        REQUIRE(::truncate(path.c_str(), static_cast<off_t>(size)) == 0);
+        expect_error(error_of([&] { stored_tensors(file); }), Exit::bad_data, path);
+    }
 }
 
 TEST_CASE("safetensors: the layout is the documented one, to the byte") {
@@ -154,7 +176,9 @@ TEST_CASE("safetensors: every rule broken is refused by name") {
         {R"({"__metadata__":{"checksum":"12"}})", "", "metadata 'checksum' is not a checksum"},
         {R"({"__metadata__":{"checksum":"xxh64:12"}})", "", "metadata 'checksum' is not a checksum"},
         {R"({"__metadata__":{"checksum":"xxh64:000000000000000G"}})", "", "the checksum is 'xxh64:000000000000000G'"},
-        {R"({ "__metadata__":{"checksum":"xxh64:0000000000000000"}})", "", "metadata 'checksum' is not a checksum"},
+        {R"({ "__metadata__":{"checksum":"xxh64:0000000000000000"}})", "", "it was saved again by another program"},
+        {R"({"__metadata__":{"a":"b","checksum":"xxh64:0000000000000000"}})", "", "without 'checksum' in its metadata"},
+        {R"({"__metadata__":{"a":"b","checksum":"xxh64:000000000000000G"}})", "", "'checksum' is not a checksum"},
         {R"({"__metadata__":{"sum":"xxh64:0000000000000000"}})", "", "metadata 'sum' is not a checksum"},
         {shaped("4", "[1]", "[0,4]"), "1234", "dtype is not a string"},
         {shaped(R"("F31")", "[1]", "[0,4]"), "1234", "dtype 'F31' is unknown"},
@@ -204,7 +228,7 @@ TEST_CASE("safetensors: every rule broken is refused by name") {
     }
     expect_error(error_of([] { SafetensorsFile("/nowhere/a"); }), Exit::bad_data,
                  "/nowhere/a: cannot be read: No such");
-    expect_error(error_of([] { SafetensorsFile("/"); }), Exit::bad_data, "it is a folder or a device");
+    expect_error(error_of([] { SafetensorsFile("/"); }), Exit::bad_data, "it is not a file but a folder");
 }
 
 TEST_CASE("safetensors: a file cut off or continued at any byte is refused") {

@@ -56,7 +56,7 @@ TEST_CASE("rows: a row is found by id, group or file, once", "[study]") {
     CHECK(count({"t2.rank1proj"}) == 2);
     CHECK(count({"table1", study().folder + "/table1.toml"}) == 5);
     CHECK(count({"all"}) == 79);
-    CHECK(count({"readings"}) == 105);
+    CHECK(count({"readings"}) == 113);
     CHECK(study().select({"f2.raw@positions=none"})[0].settings.values.model.positions == "none");
     expect_error(error_of([&] { count({"t1.rwa"}); }), Exit::usage, "did you mean 't1.raw'?");
     expect_error(error_of([&] { count({"tabel1"}); }), Exit::usage, "did you mean 'table1'?");
@@ -70,21 +70,20 @@ TEST_CASE("rows: a wrong row file is refused by file, line and nearest key", "[s
     } bad[] = {
         {"[[row]]\nid = \"a\"\ntop_q = 4\n", ":3: top_q: no such option; did you mean 'top_k'?"},
         {"[[row]]\nid = \"a\"\nwher = \"b\"\n", ":3: wher: no such option; did you mean 'where'?"},
-        {"[[row]]\nid = \"a\"\ntop_k = \"4\"\n", ":3: top_k: a whole number is wanted here"},
-        {"[[row]]\nid = 3\n", ":2: id: a string, in quotes, is wanted here"},
+        {"[[row]]\nid = \"a\"\ntop_k = \"4\"\n", ":3: top_k: expected an integer"},
+        {"[[row]]\nid = 3\n", ":2: id: expected a string, in quotes"},
         {"[[row]]\nwhere = \"a\"\n", ":1: a [[row]] without id"},
         {"[[row]]\nid = \"a\"\nrouter = \"rank2\"\n", ":3: router = rank2: allowed are"},
         {"[[row]]\nid = \"a\"\npaper = { routin = \"1\" }\n", ":3: routin: no such quantity; did you mean 'routing'?"},
-        {"[[row]]\nid = \"a\"\npaper = { routing = 1 }\n", ":3: routing: a string, in quotes, is wanted here"},
+        {"[[row]]\nid = \"a\"\npaper = { routing = 1 }\n", ":3: routing: expected a string, in quotes"},
         {"[[row]]\nid = \"a\"\npaper = { routing = \"1%\" }\n", ":3: routing = \"1%\": a value is written"},
-        {"[[row]]\nid = \"a\"\npaper = \"1\"\n", ":3: paper: a table is wanted here"},
-        {"[[row]]\nid = \"a\"\nneeds = \"pretrained\"\ntop_k = 4\n",
-         ":4: top_k: a row that needs pretrained is not run"},
+        {"[[row]]\nid = \"a\"\npaper = \"1\"\n", ":3: paper: expected a table"},
+        {"[[row]]\nid = \"a\"\nneeds = \"weights\"\ntop_k = 4\n", ":4: top_k: a row that needs weights is not run"},
         {"[[row]]\nid = \"a\"\n[[row]]\nid = \"a\"\n", ":3: the row a is there twice"},
-        {"row = 3\n", ":1: [[row]]: an array"},
-        {"[[raw]]\nid = \"a\"\n", "raw: [[row]], [[readings]] and [[joint]] are wanted here"},
+        {"row = 3\n", ":1: [[row]]: expected an array"},
+        {"[[raw]]\nid = \"a\"\n", "raw: expected [[row]], [[readings]] and [[joint]]"},
         {"[[readings]]\nrows = [\"t1.rwa\"]\n", ":2: t1.rwa: no such row; did you mean 't1.raw'?"},
-        {"[[readings]]\nrows = [\"t1.raw\"]\npositions = \"none\"\n", ":3: positions: an array"},
+        {"[[readings]]\nrows = [\"t1.raw\"]\npositions = \"none\"\n", ":3: positions: expected an array"},
         {"[[row]\n", "not TOML"},
         {"", "there is no [[row]] in it"},
     };
@@ -110,11 +109,11 @@ TEST_CASE("rows: a wrong scale file is refused by line and nearest key", "[study
         {"[a]\nlearning_rates = [1e-3]\nepoch = 3\n", ":3: epoch: no such option; did you mean 'epochs'?"},
         {"[a]\nlearning_rates = [1e-3]\n[a.dre]\nlength = 3\n", ":3: dre: no such task; did you mean 'der'?"},
         {"[a]\nlearning_rates = [1e-3]\n[a.der]\nlenght = 3\n", ":4: lenght: no such option; did you mean 'length'?"},
-        {"[a]\nlearning_rate = [1e-3]\n", ":2: learning_rate: a number is wanted here"},
-        {"[a]\nlearning_rates = 1e-3\n", ":2: learning_rates: an array"},
-        {"[a]\nlearning_rates = [\"fast\"]\n", ":2: learning_rates: numbers are wanted here"},
+        {"[a]\nlearning_rate = [1e-3]\n", ":2: learning_rate: expected a number"},
+        {"[a]\nlearning_rates = 1e-3\n", ":2: learning_rates: expected an array"},
+        {"[a]\nlearning_rates = [\"fast\"]\n", ":2: learning_rates: expected numbers"},
         {"[a]\nepochs = 3\n", ":1: a: a scale without learning_rates"},
-        {"a = 3\n", ":1: a: a table is wanted here"},
+        {"a = 3\n", ":1: a: expected a table"},
     };
     const Scratch scratch;
     for (const auto& [toml, message] : bad) {

@@ -1,15 +1,17 @@
 // The trainer as a whole: the same bits for any number of threads and after any interruption, no heap allocation in a
-// step, NaN and Inf refused by step and op, every representation learns; and chance, on data whose answer is known.
+// step, NaN and Inf refused by step and op, every mixer learns; and chance, on data whose answer is known.
 #include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
+#include "core/safetensors.h"
+#include "nn/representation.h"
+#include "routing/router.h"
 #include "tests/catch.h"
 #include "tests/scratch.h"
 #include "train/checkpoint.h"
 #include "train/provenance.h"
-#include "train/safetensors.h"
 #include "train/trainer.h"
 
 // Every allocation of this program is counted, operator new's too, which calls malloc; but not those of OpenBLAS, whose
@@ -84,7 +86,7 @@ Trainer trainer_of(Options o) {
 
 // Every kind of op and router.
 std::vector<Options> kinds() {
-    return {
+    std::vector<Options> all{
         tiny("transformer:1"),
         tiny("causal-transformer:2"),
         tiny("flow:1"),
@@ -111,6 +113,16 @@ std::vector<Options> kinds() {
         with(tiny("raw"), [](Options& o) { o.model.embeddings = "anchors"; }),
         with(tiny("raw"), [](Options& o) { o.train.contrastive = "frozen"; }),
         with(tiny("raw"), [](Options& o) { o.train.contrastive = "finetuned", o.model.embeddings = "structured"; })};
+    const auto is_new = [&](auto name_of, const std::string& name) { // not among those above
+        return std::none_of(all.begin(), all.end(), [&](const Options& o) { return name_of(o.model) == name; });
+    };
+    for (const RepresentationKind* r : representations())
+        if (is_new([](const ModelOptions& m) { return Mixing(m.representation).kind->name; }, r->name))
+            all.push_back(tiny(r->name));
+    for (const RouterKind* k : routers())
+        if (k->type == RouterKind::in_model && is_new([](const ModelOptions& m) { return m.router; }, k->name))
+            all.push_back(tiny("raw", k->name));
+    return all;
 }
 
 std::string name_of(const Options& o) {
@@ -216,7 +228,7 @@ TEST_CASE("trainer: a checkpoint of another build goes on with a note", "[traine
 
 // From ln 16 + ln 20 = 5.8, what guessing costs, to below 0.1: all but content-only, which cannot tell the query's row
 // from the key's, then pays 0.1 ln 2 for routing.
-TEST_CASE("trainer: every representation learns one batch by heart", "[trainer]") {
+TEST_CASE("trainer: every mixer learns one batch by heart", "[trainer]") {
     const auto learns = [](const std::string& representation, const std::string& router) {
         INFO(representation << " " << router);
         Options o = tiny(representation, router);
@@ -228,15 +240,9 @@ TEST_CASE("trainer: every representation learns one batch by heart", "[trainer]"
         CHECK(last.counts.at_k == (router == "none" ? 0 : 8));
         CHECK(last.counts.correct == 8);
     };
-    const std::vector<const char*> mixing{"transformer:1",
-                                          "causal-transformer:1",
-                                          "sparse-transformer:1",
-                                          "linear-attention:1",
-                                          "rank1-attention:1",
-                                          "perceiver:4",
-                                          "fourier:1",
-                                          "flow:1",
-                                          "bidir-flow:1"};
+    std::vector<const char*> mixing{"perceiver:4"};
+    for (const RepresentationKind* r : representations())
+        if (r->counts_layers()) mixing.push_back(r->name);
     for (const char* r : {"raw", "content-only"})
         for (const char* router : {"investigator", "rank1"}) learns(r, router);
     for (const char* r : mixing)
@@ -341,58 +347,5 @@ TEST_CASE("trainer: rank1 chooses the same positions with and without scores", "
         CHECK_FALSE(without.scores);
         REQUIRE(with.chosen.shape == without.chosen.shape);
         CHECK(std::equal(with.chosen.data, with.chosen.data + with.chosen.shape.size(), without.chosen.data));
-    }
-}
-
-namespace {
-
-Dataset labelled(std::vector<int32_t> query, std::vector<int32_t> answer, std::vector<int32_t> label) {
-    const int n = static_cast<int>(query.size());
-    return {n, 10, 1, 16, std::vector<int32_t>(10 * n), std::move(query), std::move(answer), std::move(label)};
-}
-
-} // namespace
-
-TEST_CASE("chance: the best blind rule, by hand", "[trainer]") {
-    TaskOptions other;
-    other.task = "other";
-    SECTION("positions from the start; ties go to the lower") {
-        const Dataset train = labelled({9, 9, 9, 9, 9, 9}, {3, 3, 3, 7, 5, 5}, {1, 2, 2, 3, 3, 3});
-        const Dataset test = labelled({9, 9, 9, 9}, {3, 5, 7, 8}, {3, 2, 3, 1});
-        CHECK(fit_chance(other, train, test, 1).at_k == 25);
-        CHECK(fit_chance(other, train, test, 2).at_k == 50);
-        CHECK(fit_chance(other, train, test, 3).at_k == 75);
-        CHECK(fit_chance(other, train, test, 9).at_k == 75); // 8 never occurred in training
-        CHECK(fit_chance(other, train, test, 3).at_1 == 25);
-        CHECK(fit_chance(other, train, test, 3).accuracy == 50); // label 3
-        CHECK_FALSE(fit_chance(other, train, test, 2).relative);
-        const Dataset tie = labelled({9, 9, 9, 9}, {6, 2, 2, 6}, {5, 4, 4, 5});
-        CHECK(fit_chance(other, tie, labelled({9, 9}, {2, 2}, {4, 4}), 1).at_k == 100);
-        CHECK(fit_chance(other, tie, labelled({9, 9}, {6, 6}, {4, 4}), 1).at_k == 0);
-        CHECK(fit_chance(other, tie, labelled({9, 9}, {6, 6}, {4, 4}), 1).accuracy == 100);
-    }
-    SECTION("positions from the query, where that hits more of the training set") {
-        const Dataset train = labelled({1, 2, 3, 4, 5}, {3, 4, 5, 6, 5}, {1, 1, 1, 1, 1});
-        const Dataset test = labelled({2, 7}, {4, 5}, {1, 2});
-        const Chance c = fit_chance(other, train, test, 1);
-        CHECK(c.relative); // +2 hits four of five, position 5 only two
-        CHECK(c.at_k == 50);
-        CHECK(c.accuracy == 50);
-    }
-    SECTION("der: one of the values in pairs") {
-        TaskOptions der;
-        der.task = "der", der.n_distractors = 3;
-        const Dataset d = labelled({1}, {2}, {3});
-        CHECK(fit_chance(der, d, d, 1).accuracy == 25);
-    }
-    SECTION("mqar: the label's share of the values") {
-        TaskOptions mqar;
-        mqar.pairs = 3;
-        Dataset d = labelled({9, 9}, {0, 2}, {12, 13});
-        d.tokens = {1, 12, 2, 12, 3, 14, 0, 0, 0, 1, /**/ 4, 12, 5, 13, 6, 15, 0, 0, 0, 5};
-        CHECK(fit_chance(mqar, d, d, 1).accuracy == Approx(100 * (2. / 3 + 1. / 3) / 2));
-        mqar.queries = "many"; // two queries of one sequence
-        const Dataset many{1, 10, 2, 16, {1, 12, 2, 12, 3, 14, 1, 0, 3, 0}, {6, 8}, {0, 4}, {12, 14}};
-        CHECK(fit_chance(mqar, many, many, 1).accuracy == Approx(100 * (2. / 3 + 1. / 3) / 2));
     }
 }

@@ -6,9 +6,9 @@
 
 #include "model/fci.h"
 #include "ops/cross_entropy.h"
-#include "ops/embedding.h"
 #include "ops/indices.h"
 #include "tests/catch.h"
+#include "tests/side.h"
 #include "train/gpu.h"
 
 using namespace fci;
@@ -19,46 +19,22 @@ namespace emulator {
 
 namespace {
 
-// A tape on a device, and numbers to it and from it.
-struct Side {
-    Arena arena, gradients;
-    Tape tape;
-
-    explicit Side(Device device)
-        : arena(device), gradients(device), tape(arena, true, device == Device::cpu ? nullptr : &gradients) {
-        gradients.keep_zeroed();
-    }
-    Device device() const { return arena.device(); }
-
-    template <class T>
-    T* in(const std::vector<T>& x) {
-        T* p = arena.array<T>(x.size());
-        copy_in(device(), p, x.data(), x.size() * sizeof(T));
-        return p;
-    }
-    template <class T>
-    std::vector<T> out(const T* p, int64_t n) {
-        std::vector<T> x(n);
-        copy_out(device(), x.data(), p, n * sizeof(T));
-        return x;
-    }
-    std::vector<float> out(Tensor x) { return out(x.data, x.size()); }
-    std::vector<int32_t> out(IntTensor x) { return out(x.data, x.shape.size()); }
-};
-
 struct Step {
     std::vector<ParameterInfo> infos;
     std::vector<float> scores, logits, losses, grad;
     std::vector<int32_t> chosen, seen;
 };
 
-constexpr int vocab = 40, length = 32, batch = 2, queries = 2;
+struct Sizes {
+    int vocab = 40, length = 32, batch = 2, queries = 2;
+};
 
 enum class Loss { routing_and_answer, contrastive };
 
 // Forward and backward of the same parameters on the same tokens. No token occurs twice in a sequence: equal scores
 // would leave the choice to rounding.
-Step step_on(Device device, const ModelOptions& o, Loss loss = Loss::routing_and_answer) {
+Step step_on(Device device, const ModelOptions& o, Loss loss = Loss::routing_and_answer, Sizes sizes = {}) {
+    const auto [vocab, length, batch, queries] = sizes;
     Side side(device);
     Tape& tape = side.tape;
     Step step;
@@ -74,12 +50,13 @@ Step step_on(Device device, const ModelOptions& o, Loss loss = Loss::routing_and
     ParameterBinder binder(data, grad);
     const Model model(binder, o, vocab, length);
 
-    std::vector<int32_t> token(batch * length), answer(batch * queries);
+    std::vector<int32_t> token(batch * length), answer(batch * queries), asking{3, 30, 17, 3}; // once and twice
+    for (int i = 4; i < batch * queries; ++i) asking.push_back(i * 13 % length);
     for (int i = 0; i < batch * length; ++i) token[i] = i * 7 % 37;
     const int places = length / model.place_length();
     for (int i = 0; i < batch * queries; ++i) answer[i] = (5 * i + 3) % places;
-    const IntTensor tokens{side.in(token), {batch, length}},
-        query{side.in(std::vector{3, 30, 17, 3}), {batch, queries}}, target{side.in(answer), {batch, queries}};
+    const IntTensor tokens{side.in(token), {batch, length}}, query{side.in(asking), {batch, queries}},
+        target{side.in(answer), {batch, queries}};
     const auto add_loss = [&](Tensor z) {
         const std::vector<float> l = side.out(cross_entropy(tape, z, target, 0.25f));
         step.losses.insert(step.losses.end(), l.begin(), l.end());
@@ -115,9 +92,9 @@ double difference(const float* x, const float* y, int64_t n) {
 
 // Both sides evaluate the same formulas in float and differ in the order of sums alone. A sum of n numbers is off by
 // about sqrt(n) eps/2 of their size; here n <= 200 and some 20 sums follow one another: 1.7e-5, of the largest entry.
-void compare(const ModelOptions& o, Loss loss = Loss::routing_and_answer) {
-    INFO(o.representation << " " << o.router << " " << o.embeddings);
-    const Step cpu = step_on(Device::cpu, o, loss), gpu = step_on(Device::cuda, o, loss);
+void compare(const ModelOptions& o, Loss loss = Loss::routing_and_answer, Sizes sizes = {}) {
+    INFO(o.representation << " " << o.router << " " << o.embeddings << ", d " << o.d_model << ", k " << o.top_k);
+    const Step cpu = step_on(Device::cpu, o, loss, sizes), gpu = step_on(Device::cuda, o, loss, sizes);
     constexpr double tolerance = 3e-5;
     const auto close = [&](const std::vector<float>& x, const std::vector<float>& y) {
         return x.size() == y.size() && difference(x.data(), y.data(), static_cast<int64_t>(x.size())) < tolerance;
@@ -134,7 +111,11 @@ void compare(const ModelOptions& o, Loss loss = Loss::routing_and_answer) {
         const bool learns = std::any_of(expected, expected + p.shape.size(), [](float g) { return g != 0; });
         CHECK((learns || !p.learned || loss == Loss::contrastive)); // there the mixing and the head take no part
     }
-    CHECK(step_on(Device::cuda, o, loss).grad == gpu.grad); // the same bits again
+    for (const int order : {1, 2}) { // the same bits again
+        if (emulator::set_order) emulator::set_order(order);
+        CHECK(step_on(Device::cuda, o, loss, sizes).grad == gpu.grad);
+    }
+    if (emulator::set_order) emulator::set_order(0);
 }
 
 ModelOptions small_model(const std::string& representation, const std::string& router) {
@@ -190,6 +171,44 @@ TEST_CASE("twins: the root of the tape, with and without a factor on the device"
     }
 }
 
+TEST_CASE("twins: losses and hits at once are those of the ops, bit for bit", "[twin]") {
+    constexpr int queries = 3, classes = 130, places = 65, k = 2;
+    std::vector<float> logits(queries * classes), scores(queries * places);
+    for (size_t i = 0; i < logits.size(); ++i) logits[i] = std::sin(static_cast<float>(i) * 0.7f) * 4;
+    for (size_t i = 0; i < scores.size(); ++i) scores[i] = std::cos(static_cast<float>(i) * 0.9f) * 200;
+    Side gpu(Device::cuda);
+    const auto tensor = [&](const std::vector<float>& x, int columns) {
+        return Tensor{gpu.in(x), gpu.in(std::vector<float>(x.size(), 0.f)), {queries, columns}};
+    };
+    const IntTensor label{gpu.in(std::vector{0, 129, 64}), {queries}}, place{gpu.in(std::vector{7, 64, 0}), {queries}};
+    const int32_t* chosen = gpu.in(std::vector{7, 1, 8, 2, 3, 64, 4, 64, 1, 2, 2, 3});
+    const float* factor = gpu.in(std::vector{0.375f});
+    std::vector<std::vector<float>> numbers[2];
+    std::vector<int32_t> hits[2];
+    for (const bool at_once : {false, true}) {
+        const Tensor z = tensor(logits, classes), s = tensor(scores, places);
+        GpuCount count{queries,    k,          classes,
+                       chosen,     place.data, nullptr,
+                       label.data, z.data,     gpu.in(std::vector<int32_t>(5 * queries, -1)),
+                       s.data,     places};
+        Tensor answer{gpu.arena.floats(queries), nullptr, {queries}},
+            routing{gpu.arena.floats(queries), nullptr, {queries}};
+        if (at_once) {
+            cuda::losses_and_hits(count, {0.5f, 0.25f, factor, answer.data, routing.data, z.grad, s.grad});
+        } else {
+            answer = cross_entropy(gpu.tape, z, label, 0.5f),
+            routing = cross_entropy(gpu.tape, s, place, 0.25f, factor);
+            cuda::count_hits(count);
+            gpu.tape.backward();
+        }
+        numbers[at_once] = {gpu.out(answer), gpu.out(routing), gpu.out(z.grad, z.size()), gpu.out(s.grad, s.size())};
+        hits[at_once] = gpu.out(count.hits, 5 * queries);
+    }
+    CHECK(numbers[0] == numbers[1]);
+    CHECK(hits[0] == hits[1]);
+    CHECK(std::vector(hits[1].begin(), hits[1].begin() + 6) == std::vector{1, 1, 0, 1, 0, 0}); // at k, at 1
+}
+
 TEST_CASE("twins: the right places of a batch, each once, for more queries than threads", "[twin]") {
     const int count = 3, queries = 200, length = 12, place_length = 3, first = 1, batch = 3; // one more than there are
     std::vector<int32_t> begin{0}, correct, places, bounds{0};
@@ -214,7 +233,9 @@ TEST_CASE("twins: the right places of a batch, each once, for more queries than 
     to.tokens = gpu.arena.array<int32_t>(batch * length), to.query = gpu.arena.array<int32_t>(batch * queries);
     to.place = gpu.arena.array<int32_t>(places.size()), to.bounds = gpu.arena.array<int32_t>(bounds.size());
     to.batch = batch;
-    GpuTest* test = gpu.in(std::vector{GpuTest{first, 0, 0, 0, 0}});
+    GpuTest begun{};
+    begun.first = first;
+    GpuTest* test = gpu.in(std::vector{begun});
     cuda::gather_batch(from, test, to);
     CHECK(gpu.out(to.bounds, static_cast<int64_t>(bounds.size())) == bounds);
     CHECK(gpu.out(to.place, static_cast<int64_t>(places.size())) == places);
@@ -224,18 +245,18 @@ TEST_CASE("twins: a test counts each sequence once, also where its last batch is
     constexpr int batch = 3, queries = 100, n = batch * queries;
     for (const int count : {1, 3, 7}) {
         Side gpu(Device::cuda);
-        std::vector<int32_t> hits(4 * n);
-        for (int kind = 0; kind < 4; ++kind)
+        std::vector<int32_t> hits(5 * n);
+        for (int kind = 0; kind < 5; ++kind)
             for (int i = 0; i < n; ++i) hits[kind * n + i] = (i / queries + i) % (kind + 2) == 0;
         GpuSequences of{};
         of.count = count, of.queries = queries;
         GpuCount counted{};
         counted.queries = n, counted.hits = gpu.in(hits);
         GpuTest* test = gpu.in(std::vector{GpuTest{}});
-        int64_t expected[4] = {}, first = 0;
+        int64_t expected[5] = {}, first = 0;
         for (; first < count; first += batch) {
             cuda::finish_test_batch(of, counted, batch, test);
-            for (int kind = 0; kind < 4; ++kind)
+            for (int kind = 0; kind < 5; ++kind)
                 for (int i = 0; i < std::min<int64_t>(count - first, batch) * queries; ++i)
                     expected[kind] += hits[kind * n + i];
         }
@@ -243,44 +264,7 @@ TEST_CASE("twins: a test counts each sequence once, also where its last batch is
         INFO(count << " sequences");
         CHECK(t.first == first);
         CHECK((t.at_k == expected[0] && t.at_1 == expected[1] && t.correct == expected[2] && t.all == expected[3]));
-    }
-}
-
-// The order of the sum is that of cuda/rows.cuh, in additions alone: so the bits are known on any device.
-TEST_CASE("twins: a token that most positions name has the same gradient in every order of threads", "[twin]") {
-#if defined(__SANITIZE_THREAD__) // a thread's turn takes 1000 times as long there
-    const std::vector<EmbeddingShape> shapes{{1, 129, 3}};
-#else
-    const std::vector<EmbeddingShape> shapes{{1, 129, 3}, {1, 100, 130}, {4, 160, 33}};
-#endif
-    for (const EmbeddingShape s : shapes) {
-        const int n = s.batch * s.time, chunk = 128, tokens = 40;
-        std::vector<int32_t> id(n);
-        std::vector<float> dy(int64_t{n} * s.d), before(tokens * s.d), expected;
-        for (int i = 0; i < n; ++i) id[i] = i % 8 == 3 ? 1 + i % (tokens - 1) : 0; // 0: 7 of 8
-        for (size_t i = 0; i < dy.size(); ++i) dy[i] = std::sin(static_cast<float>(i)) * static_cast<float>(i % 97);
-        for (size_t i = 0; i < before.size(); ++i) before[i] = std::cos(static_cast<float>(i));
-        expected = before;
-        for (int row = 0; row < tokens; ++row)
-            for (int c = 0; c < s.d; ++c) {
-                float sum = 0;
-                for (int begin = 0; begin < n; begin += chunk) {
-                    float of_chunk = 0;
-                    for (int i = begin; i < std::min(n, begin + chunk); ++i)
-                        if (id[i] == row) of_chunk += dy[int64_t{i} * s.d + c];
-                    sum += of_chunk;
-                }
-                expected[row * s.d + c] += sum;
-            }
-        for (const int order : {0, 1, 2}) {
-            INFO(n << " positions, " << s.d << " channels, order " << order);
-            if (emulator::set_order) emulator::set_order(order);
-            Side gpu(Device::cuda);
-            float* de = gpu.in(before);
-            cuda::embedding_backward(s, gpu.in(id), gpu.in(dy), de, nullptr);
-            CHECK(gpu.out(de, static_cast<int64_t>(before.size())) == expected);
-        }
-        if (emulator::set_order) emulator::set_order(0);
+        CHECK(t.not_finite == expected[4]);
     }
 }
 
@@ -304,4 +288,28 @@ TEST_CASE("twins: a step of every router on the GPU against the CPU", "[twin]") 
     anchored.embeddings = "anchors";
     compare(anchored);
     compare(small_model("raw", "investigator"), Loss::contrastive);
+}
+
+// Where the tail is one node (model/tail.h), and a width that it does not take, beside the CPU's ops.
+TEST_CASE("twins: router, Council and head at once, of every shape, are the CPU's ops", "[twin]") {
+#if defined(__SANITIZE_THREAD__) // a thread's turn takes 1000 times as long there
+    constexpr int most = 2;
+#else
+    constexpr int most = 7;
+#endif
+    struct {
+        int d, heads, k;
+        Sizes sizes;
+    } const shapes[] = {{4, 1, 1, {}},
+                        {20, 5, 2, {41, 33, 2, 2}},
+                        {16, 4, 17, {40, 35, 2, 2}}, // more choices than lanes
+                        {36, 3, 5, {39, 31, 1, 4}},
+                        {136, 2, 3, {300, 32, 1, 4}},
+                        {18, 2, 3, {}},
+                        {64, 4, 4, {40, 37, 3, 2}}};
+    for (int i = 0; i < most; ++i) {
+        ModelOptions o = small_model("raw", "investigator");
+        o.d_model = shapes[i].d, o.heads = shapes[i].heads, o.top_k = shapes[i].k;
+        compare(o, Loss::routing_and_answer, shapes[i].sizes);
+    }
 }

@@ -240,44 +240,34 @@ bench() { # FLAGS
         "$(grep -o '"op"' "$work/bench.json" | grep -c .) ops measured"
 }
 
-# One measurement: LIMIT FLAGS. The cache of what torch compiles is kept from the first pass.
+# LIMIT OUT FLAGS...: a measurement for each FLAGS. The cache of what torch compiles is kept from the first pass.
 measure_peer() {
-    local limit=$1
-    shift
+    local limit=$1 to=$2
+    shift 2
     TORCHINDUCTOR_CACHE_DIR=$work/inductor TRITON_CACHE_DIR=$work/triton TORCHINDUCTOR_COMPILE_THREADS=1 \
-        timeout --foreground -k 3 "$limit" python3 "$here/peer.py" --device cuda --batch 32 "$@"
+        timeout --foreground -k 3 "$limit" python3 "$here/gpu_peer.py" "$here/peer.py" "$to" "$@"
 }
 peer() {
-    local seconds line what modes=(eager compile graphs) rows=() done=0
+    local what mode rows=() before measured
     [ -f "$here/peer.py" ] || { echo "the kit has no peer script (PEER=FILE when it is made)"; return 77; }
     python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null ||
         { echo "there is no python3 with a torch that finds the GPU"; return 77; }
-    for tf32 in '' --tf32; do
-        for mode in "${modes[@]}"; do
-            for what in transformer:1 bidir-flow:1 raw sparse-transformer:1; do
-                rows+=("--task der --representation $what --mode $mode $tf32")
-            done
+    for mode in graphs eager 'graphs --tf32' compile; do
+        for what in transformer:1 causal-transformer:1 sparse-transformer:1 perceiver:16 bidir-flow:1 flow:2 raw; do
+            rows+=("--device cuda --batch 32 --task der --representation $what --mode $mode")
         done
     done
-    seconds=$(($(left) / 2)) # to compile everything, several at once and nothing timed beside
-    for what in "${rows[@]}"; do
-        [[ $what != *eager* ]] || continue
-        # shellcheck disable=SC2086
-        measure_peer "$seconds" $what --warmup 2 --blocks 1 --steps 1 >/dev/null 2>>"$work/peer.err" &
+    for what in "${rows[@]}"; do # compiled several at once, with nothing timed beside
+        [[ $what == *eager* ]] ||
+            measure_peer $(($(left) * 2 / 3)) /dev/null "$what --warmup 2 --blocks 1 --steps 1" 2>>"$work/peer.err" &
     done
     wait
     tail -n 20 "$work/peer.err"
-    for what in "${rows[@]}"; do
-        seconds=$(($(left) - 5))
-        [ "$seconds" -ge 15 ] || break
-        # shellcheck disable=SC2086
-        line=$(measure_peer "$seconds" $what --warmup 10 --blocks 5 --steps 20) ||
-            { echo "not measured: $what"; continue; }
-        printf '%s\n' "$line" | tail -n 1 | tee -a "$out/peer.jsonl"
-        done=$((done + 1))
-    done
-    echo "$done of ${#rows[@]} measured"
-    [ "$done" -gt 0 ]
+    before=$(grep -c . "$out/peer.jsonl" 2>/dev/null)
+    measure_peer $(($(left) - 5)) "$out/peer.jsonl" "${rows[@]/%/ --warmup 10 --blocks 5 --steps 20}"
+    measured=$(($(grep -c . "$out/peer.jsonl" 2>/dev/null) - ${before:-0}))
+    echo "$measured of ${#rows[@]} measured"
+    [ "$measured" -gt 0 ]
 }
 
 ladder() { ours "$ladder" 2>&1 | tee -a "$out/ladder.txt"; }

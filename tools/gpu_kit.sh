@@ -94,7 +94,7 @@ done <"$build/libraries"
 
 git ls-files -z runs | xargs -0 cp --parents -t "$kit.new"
 cp tools/gpu_go.sh "$kit.new/go.sh"
-[ -z "${PEER:-}" ] || cp "$PEER" "$kit.new/peer.py"
+[ -z "${PEER:-}" ] || { cp "$PEER" "$kit.new/peer.py" && cp tools/gpu_peer.py "$kit.new"; }
 cuda=${CUDA_HOME:-/usr/local/cuda}
 [ -d "$cuda" ] || cuda=$(dirname "$(dirname "$(command -v nvcc)")")
 cublas=$(sed -n 's/^#define CUBLAS_VER_MAJOR \([0-9]*\).*/\1/p' "$cuda/include/cublas_api.h")

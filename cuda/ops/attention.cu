@@ -3,6 +3,7 @@
 // keys, but for heads of up to 32 columns, where two lanes own a row (cuda/narrow_attention.cuh). Where a sequence has
 // only a few query rows (the Council's one row and 8 keys), a block takes a row (backward: a head), its warps share the
 // keys, and lanes are columns; that is bound by reading k and v.
+#include "cuda/attention.cuh"
 #include "cuda/narrow_attention.cuh"
 
 namespace fci::cuda {

@@ -15,11 +15,8 @@ void embedding_forward(EmbeddingShape s, const int32_t* id, const float* e, cons
 }
 
 void embedding_backward(EmbeddingShape s, const int32_t* id, const float* dy, float* de, float* dp) {
-    scatter_add({1, s.batch * s.time, s.d, 0}, id, dy, de); // (dE)
-    const int sequence = s.time * s.d;
-    if (dp)
-        add_column_sums(
-            s.batch, sequence, [=] __device__(int b, int tc) { return dy[int64_t{b} * sequence + tc]; }, dp); // (dP)
+    scatter_add({1, s.batch * s.time, s.d, 0}, id, dy, de);  // (dE)
+    if (dp) add_column_sum({s.batch, s.time * s.d, dy, dp}); // (dP)
 }
 
 } // namespace fci::cuda

@@ -2,12 +2,13 @@
 // cuda/ops/selective_scan.cu has the same loops without what is fused here: to be read first, the end of the ladder.
 // One kernel each way, for one or both directions of time. A chunk's dt_low and the block's rows of dt_weight lie in
 // shared memory, so that p and dt of the chunk are made there, a number by the lane that owns it. Backward, a chunk at
-// a time from the end: a and h again from the saved h, and from them s, for dz; then g backwards, which takes the place
-// of a; then what is summed over channels (dB, dC, d_dt_low) or steps (d_dt_weight): small products with what lies in
+// a time from the end: h again from the saved h, and from it s, for dz, and dC; then g backwards, which takes the place
+// of h; then what else is summed over channels (dB, d_dt_low) or steps (d_dt_weight): small products with what lies in
 // shared memory. Sums over blocks are left as parts. Bound by arithmetic, as the scan is: what is made again adds about
-// a seventh to it. Traffic, h aside, for each number of u: forward 3 numbers instead of the five ops' 11, backward 7
-// instead of 24. In both directions there are four blocks for each of an H100's SMs at batch 32 and 256 channels;
-// backward, two have room at a time (on an A100 one).
+// a seventh to it, and a, made a third time, an exp2 a state, which takes less than to keep it in shared memory.
+// Traffic, h aside, for each number of u: forward 3 numbers instead of the five ops' 11, backward 7 instead of 24. In
+// both directions there are four blocks for each of an H100's SMs at batch 32 and 256 channels, and room for all of
+// them.
 #include "ops/gated_scan.h"
 
 #include "cuda/parts.cuh"
@@ -130,14 +131,14 @@ struct Parts {
 };
 
 struct BackwardTiles {
-    float4 h[history_tile], ag[history_tile]; // h[i]: after step i; ag: a, then g
+    float4 history[history_tile]; // h after each step, then g
     float4 B[state_tile], C[state_tile];
     float u[channel_tile], dt[channel_tile], ds[channel_tile];
     float gate[channel_tile]; // dy silu'(z)
     float dp[channel_tile];   // sigmoid(p), then dp
 };
 
-__global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room for the registers of two
+__global__ void __launch_bounds__(threads, 4) // of an SM's shared memory: room for the registers of four
     backward_kernel(GatedScanShape shape, Both directions, Directions<Parts> all_parts, int first_state) {
     FCI_DYN_SHARED(BackwardTiles, tiles);
     BackwardTiles& at = *tiles;
@@ -189,7 +190,7 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
         }
         __syncwarp();
 #pragma unroll 1
-        for (int k = 0; k < owned; ++k) { // the forward pass again, a and h kept
+        for (int k = 0; k < owned; ++k) { // the forward pass again, h kept
             const int own = first + p.own(k);
             const bool is_there = p.inside && own < s.time;
             float* dz = to.dz + row(s, p.b, own) * s.channels + p.c;
@@ -199,19 +200,20 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
             for (int m = 0; m < lanes; ++m) {
                 const int i = k * lanes + m;
                 const float dti = at.dt[i * pitch + p.column], dtu = dti * at.u[i * pitch + p.column];
-                float4 Bi = at.B[i * lanes + p.quarter], Ci = at.C[i * lanes + p.quarter], ai, hi;
+                float4 Bi = at.B[i * lanes + p.quarter], Ci = at.C[i * lanes + p.quarter];
                 part[m] = 0;
                 for (int j = 0; j < each_lane; ++j) {
-                    as_array(ai)[j] = exp2(dti * (log2_e * A[j]));
-                    as_array(hi)[j] = h[j] = as_array(ai)[j] * h[j] + dtu * as_array(Bi)[j];
+                    h[j] = exp2(dti * (log2_e * A[j])) * h[j] + dtu * as_array(Bi)[j];
                     part[m] += as_array(Ci)[j] * h[j]; // (2)
                 }
-                at.ag[i * history_pitch + t] = ai;
-                at.h[i * history_pitch + t] = hi;
+                at.history[i * history_pitch + t] = make_float4(h[0], h[1], h[2], h[3]);
             }
             const float scan = sum_of_own(part, p.quarter) + skip * at.u[p.own_at(k)];
             if (is_there) *dz = dz_before + at.gate[p.own_at(k)] * scan; // (dz)
         }
+        __syncthreads();
+        leave_states(s, p, first, at.history, parts.C, [&](int i, int column) { return at.ds[i * pitch + column]; });
+        __syncthreads(); // h is read; a lane now puts g[t] where it has read h[t]
 #pragma unroll 1
         for (int k = owned - 1; k >= 0; --k) {
             const int own = first + p.own(k);
@@ -224,19 +226,18 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
                 const int i = k * lanes + m;
                 const float dti = at.dt[i * pitch + p.column], dsi = at.ds[i * pitch + p.column];
                 float4 Bi = at.B[i * lanes + p.quarter], Ci = at.C[i * lanes + p.quarter];
-                float4 ai = at.ag[i * history_pitch + t], gi;
-                float4 hp = i ? at.h[(i - 1) * history_pitch + t] : make_float4(h0[0], h0[1], h0[2], h0[3]);
+                float4 hp = i ? at.history[(i - 1) * history_pitch + t] : make_float4(h0[0], h0[1], h0[2], h0[3]), gi;
                 part_gB[m] = part_rA[m] = 0;
                 for (int j = 0; j < each_lane; ++j) {
                     const float gt = as_array(Ci)[j] * dsi + g[j]; // selective_scan's (g)
-                    const float next = gt * as_array(ai)[j], r = next * as_array(hp)[j];
+                    const float next = gt * exp2(dti * (log2_e * A[j])), r = next * as_array(hp)[j];
                     part_gB[m] += gt * as_array(Bi)[j];
                     part_rA[m] += r * A[j];
                     dA[j] += r * dti;
                     g[j] = next;
                     as_array(gi)[j] = gt;
                 }
-                at.ag[i * history_pitch + t] = gi;
+                at.history[i * history_pitch + t] = gi;
             }
             const float sum_gB = sum_of_own(part_gB, p.quarter), sum_rA = sum_of_own(part_rA, p.quarter);
             const float ui = at.u[p.own_at(k)], dsi = at.ds[p.own_at(k)];
@@ -247,7 +248,8 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
             if (is_there) *du = du_before + sum_gB * at.dt[p.own_at(k)] + skip * dsi;
         }
         __syncthreads();
-        leave_states(s, p, first, at, at.ds, parts.B, parts.C);
+        leave_states(s, p, first, at.history, parts.B,
+                     [&](int i, int column) { return at.dt[i * pitch + column] * at.u[i * pitch + column]; });
         for (int e = t; e < steps_max * rank; e += threads) {
             const int step = e / rank, r = e % rank;
             float sum_low = 0;

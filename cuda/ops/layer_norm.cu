@@ -63,13 +63,7 @@ void norm_backward(NormShape s, const float* x, const float* w, const float* mea
                    const float* dy, float* dx, float* dz, float* dw, float* db) {
     if (!s.rows) return;
     FCI_LAUNCH(backward_kernel, blocks_for(s.rows, rows_per_block), threads, 0, s, x, w, mean, rstd, dh, dy, dx, dz);
-    add_column_sums<Pair>(
-        s.rows, s.d,
-        [=] __device__(int r, int c) { // (dw) (db)
-            const int64_t at = int64_t{r} * s.d + c;
-            return Pair{dy[at] * ((x[at] - mean[r]) * rstd[r]), dy[at]};
-        },
-        PairTo{dw, db});
+    add_column_sum({s.rows, s.d, dy, db, x, mean, rstd, dw}); // (dw) (db)
 }
 
 } // namespace

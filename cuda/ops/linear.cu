@@ -1,6 +1,8 @@
-// linear on the GPU; the mathematics is in src/ops/linear.h. The products are cuBLAS's.
+// linear on the GPU; the mathematics is in src/ops/linear.h. The products are cuBLAS's, but for few rows (the router's
+// and the Council's, a query each): cuda/few_rows.cuh.
 #include "ops/linear.h"
 
+#include "cuda/few_rows.cuh"
 #include "cuda/gemm.cuh"
 #include "cuda/parts.cuh"
 
@@ -17,9 +19,12 @@ __global__ void spread_kernel(int64_t rows, int columns, const float* b, float* 
 }
 constexpr unsigned most_strips = 256; // of rows: with 4 or more blocks of columns all a GPU can hold at once
 
+bool few(const LinearShape& s) { return s.rows <= few_rows::most && s.rows && s.in && s.out; }
+
 } // namespace
 
 void linear_forward(LinearShape s, const float* x, const float* w, const float* b, float* y) {
+    if (few(s)) return few_rows::forward(s, x, w, b, y);
     if (b && s.rows && s.out)
         FCI_LAUNCH(spread_kernel, dim3(blocks_for(s.out, 32), min(blocks_for(s.rows, 8), most_strips)), dim3(32, 8), 0,
                    s.rows, s.out, b, y);
@@ -28,12 +33,11 @@ void linear_forward(LinearShape s, const float* x, const float* w, const float* 
 }
 
 void linear_backward(LinearShape s, const float* x, const float* w, const float* dy, float* dx, float* dw, float* db) {
-    device_gemm(Transpose::no, Transpose::no, s.rows, s.in, s.out, 1.f, dy, s.out, w, s.in, 1.f, dx, s.in);  // (dx)
-    device_gemm(Transpose::yes, Transpose::no, s.out, s.in, s.rows, 1.f, dy, s.out, x, s.in, 1.f, dw, s.in); // (dW)
-    const int out = s.out;
-    if (db)
-        add_column_sums(
-            s.rows, out, [=] __device__(int r, int o) { return dy[int64_t{r} * out + o]; }, db); // (db)
+    if (few(s) && dx) return few_rows::backward(s, x, w, dy, dx, dw, db);
+    if (dx)
+        device_gemm(Transpose::no, Transpose::no, s.rows, s.in, s.out, 1.f, dy, s.out, w, s.in, 1.f, dx, s.in); // (dx)
+    device_gemm(Transpose::yes, Transpose::no, s.out, s.in, s.rows, 1.f, dy, s.out, x, s.in, 1.f, dw, s.in);    // (dW)
+    if (db) add_column_sum({s.rows, s.out, dy, db});                                                            // (db)
 }
 
 } // namespace fci::cuda

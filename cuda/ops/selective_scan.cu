@@ -1,7 +1,7 @@
 // selective_scan on the GPU; the mathematics is in src/ops/selective_scan.h, how it lies on the GPU in cuda/scan.cuh:
 // four lanes a channel, four states each; time in chunks that lie in shared memory. Backward, a chunk at a time from
-// the end: a and h again from the saved h, into shared memory; then g backwards, which takes the place of a; then dB
-// and dC, whose sums over the block's channels are small products with what lies there. Sums over blocks (dB, dC:
+// the end: h again from the saved h, into shared memory, and dC; then g backwards, which takes the place of h, and dB.
+// Their sums over the block's channels are small products with what lies there. Sums over blocks (dB, dC:
 // channels; dA, dD: sequences) are left as parts and added in order. Bound by arithmetic: of about 22 instructions a
 // state and step 15 are exp2, while u, dt and y are 12 bytes for all 16 states. Two blocks on each of an H100's SMs at
 // batch 32 and 256 channels: few, so the loads must be out early.
@@ -69,12 +69,12 @@ __global__ void __launch_bounds__(threads)
 
 // Shared memory of the backward kernel.
 struct Tiles {
-    float4 h[history_tile], ag[history_tile]; // h[i]: after step i; ag: a, then g
+    float4 history[history_tile]; // h after each step, then g
     float4 B[state_tile], C[state_tile];
     float u[channel_tile], dt[channel_tile], dy[channel_tile];
 };
 
-__global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room for the registers of two
+__global__ void __launch_bounds__(threads, 4) // of an SM's shared memory: room for the registers of four
     backward_kernel(ScanShape s, int first_state, const float* u, const float* dt, const float* A, const float* B,
                     const float* C, const float* D, const float* saved, const float* dy, float* du, float* ddt,
                     float* part_A, float* part_B, float* part_C, float* part_D) {
@@ -108,16 +108,16 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
         __syncthreads();
         if (chunk) fetch(chunk - 1);
 #pragma unroll 4
-        for (int i = 0; i < steps_max; ++i) { // the forward pass again, a and h kept
+        for (int i = 0; i < steps_max; ++i) { // the forward pass again, h kept
             const float dti = at.dt[i * pitch + p.column], dtu = dti * at.u[i * pitch + p.column];
-            float4 Bi = at.B[i * lanes + p.quarter], ai, hi;
-            for (int j = 0; j < each_lane; ++j) {
-                as_array(ai)[j] = exp2(dti * (log2_e * Ad[j]));
-                as_array(hi)[j] = h[j] = as_array(ai)[j] * h[j] + dtu * as_array(Bi)[j]; // (1)
-            }
-            at.ag[i * history_pitch + t] = ai;
-            at.h[i * history_pitch + t] = hi;
+            float4 Bi = at.B[i * lanes + p.quarter];
+            for (int j = 0; j < each_lane; ++j)
+                h[j] = exp2(dti * (log2_e * Ad[j])) * h[j] + dtu * as_array(Bi)[j]; // (1)
+            at.history[i * history_pitch + t] = make_float4(h[0], h[1], h[2], h[3]);
         }
+        __syncthreads();
+        leave_states(s, p, first, at.history, part_C, [&](int i, int c) { return at.dy[i * pitch + c]; }); // (dC)
+        __syncthreads(); // h is read; a lane now puts g[t] where it has read h[t]
 #pragma unroll 1
         for (int k = owned - 1; k >= 0; --k) {
             const int own = first + p.own(k);
@@ -131,19 +131,18 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
                 const int i = k * lanes + m;
                 const float dti = at.dt[i * pitch + p.column], dyi = at.dy[i * pitch + p.column];
                 float4 Bi = at.B[i * lanes + p.quarter], Ci = at.C[i * lanes + p.quarter];
-                float4 ai = at.ag[i * history_pitch + t], gi;
-                float4 hp = i ? at.h[(i - 1) * history_pitch + t] : make_float4(h0[0], h0[1], h0[2], h0[3]);
+                float4 hp = i ? at.history[(i - 1) * history_pitch + t] : make_float4(h0[0], h0[1], h0[2], h0[3]), gi;
                 part_gB[m] = part_rA[m] = 0;
                 for (int j = 0; j < each_lane; ++j) {
                     const float gt = as_array(Ci)[j] * dyi + g[j]; // (g)
-                    const float next = gt * as_array(ai)[j], r = next * as_array(hp)[j];
+                    const float next = gt * exp2(dti * (log2_e * Ad[j])), r = next * as_array(hp)[j];
                     part_gB[m] += gt * as_array(Bi)[j];
                     part_rA[m] += r * Ad[j];
                     dA[j] += r * dti; // (dA)
                     g[j] = next;
                     as_array(gi)[j] = gt;
                 }
-                at.ag[i * history_pitch + t] = gi;
+                at.history[i * history_pitch + t] = gi;
             }
             const float sum_gB = sum_of_own(part_gB, p.quarter), sum_rA = sum_of_own(part_rA, p.quarter);
             const float ui = at.u[p.own_at(k)], dyi = at.dy[p.own_at(k)];
@@ -153,7 +152,8 @@ __global__ void __launch_bounds__(threads, 2) // of an SM's shared memory: room 
             du[to] = du_before + sum_gB * at.dt[p.own_at(k)] + skip * dyi; // (du)
         }
         __syncthreads();
-        leave_states(s, p, first, at, at.dy, part_B, part_C); // (dB) (dC)
+        leave_states(s, p, first, at.history, part_B,
+                     [&](int i, int c) { return at.dt[i * pitch + c] * at.u[i * pitch + c]; }); // (dB)
     }
     for (int j = 0; j < each_lane; ++j)
         if (p.has(s, j)) part_A[p.b * s.state_size() + int64_t{p.c} * s.states + p.n0 + j] = dA[j];

@@ -7,6 +7,7 @@
 #include "ops/fourier.h"
 #include "ops/gated_scan.h"
 #include "ops/linear_attention.h"
+#include "ops/rotary.h"
 #include "ops/sparse_attention.h"
 
 namespace fci {
@@ -169,6 +170,18 @@ Op gated_scan_op(GatedScanShape s, const Reversed& reversed) {
         }
         return gated_scan(tape, in);
     };
+    return op;
+}
+
+template <class Op>
+Op rotary_op(RotaryShape s) {
+    Op op{fmt::format("rotary batch={} time={} heads={} d_head={} rotated={} step={} stride={}", s.batch, s.time,
+                      s.heads, s.d_head, s.rotated, s.head_step, s.stride)};
+    const Buffer x = op.input("x", int64_t{s.batch} * s.time * s.stride), cos = op.input("cos", s.time * s.rotated / 2),
+                 sin = op.input("sin", s.time * s.rotated / 2),
+                 y = op.output("y", int64_t{s.batch} * s.time * s.heads * s.d_head);
+    op.cost = rotary_cost(s);
+    op.forward = Op::calls_of(FCI_TWIN(rotary_forward), [=](auto& m, auto f) { f(s, m[x], m[cos], m[sin], m[y]); });
     return op;
 }
 

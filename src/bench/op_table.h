@@ -1,10 +1,10 @@
 // The op table: for each op one description by named buffers, of which the benchmark (ops.cpp) and the tests make rows,
 // each an op with sizes. An Op is what a row is to either, BenchOp or the tests' OpCase; the descriptions are templates
-// of it: op_rows.h, op_rows_mixing.h, op_rows_routing.h. Columns are
+// of it: op_rows*.h. Columns are
 //   perf   time, against what the op's cost allows: fci bench
 //   grad cpu node twin    tests/op_table.h, with references
-// To add an op: its files, tests/reference/NAME.h, one description, its sizes in tests/op_table*.cpp or in a file of its
-// own (tests/op_NAME.cpp, which nothing else names), and those that ops.cpp times.
+// To add an op: its files, tests/reference/NAME.h, one description, and its sizes: those of the tests and those that are
+// timed, each in a file that nothing else names (tests/op_NAME.cpp, ops_NAME.cpp).
 #pragma once
 #include <functional>
 #include <limits>

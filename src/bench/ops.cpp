@@ -4,7 +4,6 @@
 
 #include "bench/measure.h"
 #include "bench/op_rows.h"
-#include "bench/op_rows_mixing.h"
 #include "nn/mamba.h"
 #include "train/cpu_stepper.h"
 #include "train/gpu.h"
@@ -102,7 +101,20 @@ void count_calls(std::vector<BenchOp>& ops, int batch) {
     }
 }
 
+std::vector<void (*)(BenchTable&)>& more() {
+    static std::vector<void (*)(BenchTable&)> all;
+    return all;
+}
+
 } // namespace
+
+MoreBenchOps::MoreBenchOps(void (*add)(BenchTable&)) { more().push_back(add); }
+
+void BenchTable::add(BenchOp op, std::string sizes) {
+    op.name = op.name.substr(0, op.name.find(' '));
+    op.sizes = std::move(sizes);
+    rows.push_back(std::move(op));
+}
 
 DeviceMemory::DeviceMemory(const OpFields& op, Device on, uint64_t seed) : device(on), arena_(on) {
     constexpr int64_t drawn = 1 << 18; // then the same again
@@ -129,15 +141,12 @@ DeviceMemory::DeviceMemory(const OpFields& op, Device on, uint64_t seed) : devic
 
 std::vector<BenchOp> bench_ops(Device device, int batch) {
     const ModelOptions model;
-    constexpr int L = 512, vocab = 256, states = Mamba::state, hubs = 16;
+    constexpr int L = BenchTable::length, vocab = 256, states = Mamba::state, hubs = 16;
     const int d = model.d_model, heads = model.heads, d_head = d / heads, k = model.top_k, rows = 2 * k;
     const int inner = Mamba::expand * d, rank = d / 16, bL = batch * L;
-    std::vector<BenchOp> t;
-    const auto add = [&](BenchOp op, std::string sizes) {
-        op.name = op.name.substr(0, op.name.find(' '));
-        op.sizes = std::move(sizes);
-        t.push_back(std::move(op));
-    };
+    BenchTable table{batch, {}};
+    std::vector<BenchOp>& t = table.rows;
+    const auto add = [&](BenchOp op, std::string sizes) { table.add(std::move(op), std::move(sizes)); };
     const auto by = [](auto m, auto n) { return fmt::format("{} x {}", m, n); };
     const auto linear = [&](int n, int in, int out, Bias bias = Bias::yes) { // n rows of a sequence
         add(linear_op<BenchOp>({batch * n, in, out}, bias), fmt::format("{} x {} -> {}", batch * n, in, out));
@@ -165,10 +174,6 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
         add(query_attention_op<BenchOp>(batch, queries, keys, heads, d_head),
             fmt::format("{} x {}, {} heads", queries, keys, heads));
     };
-    const auto scans = [&](const auto& of_one, const auto& sizes) { // of two directions of time, and of one
-        for (const Reversed& reversed : {Reversed{false, true}, Reversed{false}})
-            add(of_one(reversed), fmt::format("{} x {}", reversed.size(), sizes));
-    };
     const auto cross_entropy = [&](int classes) {
         add(cross_entropy_op<BenchOp>({batch, classes}, 3), by(batch, classes));
     };
@@ -185,23 +190,8 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
     residual(L);
     linear(L, d, inner, Bias::no); // of Mamba
     for (const int out : {rank, states, d}) linear(L, inner, out, Bias::no);
-    scans(
-        [&](const Reversed& r) {
-            return causal_conv1d_op<BenchOp>({batch, L, inner, Mamba::conv_width}, r);
-        },
-        fmt::format("{} x {}, width {}", bL, inner, int{Mamba::conv_width}));
-    scans(
-        [&](const Reversed& r) {
-            return gated_scan_op<BenchOp>({batch, L, inner, states, rank}, r);
-        },
-        fmt::format("{} x {} x {}", bL, inner, states));
     add(selective_scan_op<BenchOp>({batch, L, inner, states, false}), fmt::format("{} x {} x {}", bL, inner, states));
     add(routing_scores_op<BenchOp>({batch, L, 1, d, heads}), row_by_length);
-    const std::vector<int32_t> global = global_positions(L, model.seed);
-    add(sparse_attention_op<BenchOp>(batch, L, heads, d_head, global),
-        fmt::format("{} x {}, {} heads", bL, SparseShape::rows + 2 * SparseShape::reach - 1 + global.size(), heads));
-    add(linear_attention_op<BenchOp>({batch, L, heads, d_head}), fmt::format("{}, {} heads", bL, heads));
-    add(fourier_op<BenchOp>({batch, L, d}), by(bL, d));
     add(rank1_scores_op<BenchOp>({batch, L, 1, d}), row_by_length);
     add(top_k_op<BenchOp>({batch, L, k}, uniform(-1, 1)), fmt::format("{} x {}, k {}", batch, L, k));
     gather(rows);
@@ -211,6 +201,7 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
     query_attention(1, rows);
     linear(1, d, vocab); // the head
     cross_entropy(L);
+    for (const auto add_more : more()) add_more(table);
     t.push_back(zero_gradients(bL, d));
     if (device == Device::cuda) {
         layer_norm(rows); // the Council's and the head's
@@ -235,7 +226,7 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
         t.push_back(once("adamw", 1, 7, &Update::adamw));
     }
     count_calls(t, batch);
-    return t;
+    return std::move(table.rows);
 }
 
 } // namespace fci

@@ -54,4 +54,16 @@ struct BenchOp : OpFields {
 // For the CPU one sequence, for a GPU the whole batch.
 std::vector<BenchOp> bench_ops(Device, int batch);
 
+// Rows at the sizes of a DER step.
+struct BenchTable {
+    static constexpr int length = 512;
+    int batch;
+    std::vector<BenchOp> rows;
+    void add(BenchOp, std::string sizes); // under the first word of its name
+};
+// Those of a file that nothing else names: static const MoreBenchOps rows([](BenchTable& table) { .. });
+struct MoreBenchOps {
+    explicit MoreBenchOps(void (*add)(BenchTable&));
+};
+
 } // namespace fci

@@ -1,12 +1,16 @@
-// fci eval, show and generate. Of a task that is text, kept as a file of examples, they also measure and show indices,
-// which no checkpoint has (study/hotpot_commands.h).
+// fci eval, route, demo, show and generate. Of a task that is text, kept as a file of examples, they also measure and
+// show indices, which no checkpoint has (study/hotpot_commands.h).
 #include "cli/command.h"
+#include "core/signals.h"
+#include "core/streams.h"
 #include "study/hotpot_commands.h"
 #include "tasks/npy.h"
 #include "tasks/show.h"
 #include "tasks/task.h"
 #include "train/checkpoint.h"
+#include "train/evaluate.h"
 #include "train/progress.h"
+#include "train/route.h"
 #include "train/run.h"
 
 namespace fci {
@@ -71,7 +75,7 @@ std::function<Exit()> add_eval(CLI::App& app) {
         std::string checkpoint;
     };
     const auto f = std::make_shared<Flags>();
-    app.add_option("checkpoint,--checkpoint", f->checkpoint, "a checkpoint.safetensors");
+    add_checkpoint(app, "checkpoint,--checkpoint", f->checkpoint);
     app.add_option("--data", f->index.data, "measure on this folder of .npy files instead; hotpotqa: this file");
     app.add_option("--task", f->options.task.task, f->group + ": measure an index on it, no checkpoint")
         ->type_name("TASK")
@@ -83,12 +87,13 @@ std::function<Exit()> add_eval(CLI::App& app) {
         ->check(CLI::NonNegativeNumber)
         ->group(f->group);
     f->add_flags(app, {}, {"threads", "quiet", "json"});
+    add_backbone_flags(app, f->options.run);
     return [f, &app] {
         const RunOptions& how = f->options.run;
         if (!f->set_for_text(app, {"threads", "quiet", "json"})) {
             if (f->checkpoint.empty())
                 fail(Exit::usage, "checkpoint is required, or --task {} (fci eval --help)", f->group);
-            return evaluate(f->checkpoint, f->index.data, how);
+            return evaluate(checkpoint_file(f->checkpoint), f->index.data, how);
         }
         if (!f->checkpoint.empty())
             fail(Exit::usage, "{} and --task {}: an index has no checkpoint", f->checkpoint, f->options.task.task);
@@ -99,38 +104,121 @@ std::function<Exit()> add_eval(CLI::App& app) {
     };
 }
 
-void show(const GivenOptions& now, const std::string& checkpoint, int count, const ShowStyle& style) {
+std::function<Exit()> add_route(CLI::App& app) {
+    struct Flags {
+        std::string checkpoint, data = "-";
+        RunOptions how;
+    };
+    const auto f = std::make_shared<Flags>();
+    add_checkpoint(app, "checkpoint", f->checkpoint)->required();
+    app.add_option(
+           "--data", f->data,
+           "a folder with tokens.npy and query.npy, or inputs.npy and labels.npy; a file of tokens .npy; or text, a "
+           "sequence of ids a line and after a | the rows that ask (without them the last); - (default): standard "
+           "input")
+        ->check(not_empty())
+        ->type_name("PATH");
+    app.add_option("--threads", f->how.threads, "0: one for each processor")->check(CLI::Range(0, 1024));
+    app.add_option("--backbone", f->how.backbone, "where the model's backbone is now, if it has moved");
+    app.add_flag("--json", f->how.json, "an object a line, in place of columns");
+    return [f] { return route(checkpoint_file(f->checkpoint), f->data, f->how); };
+}
+
+// Where the router looks in a test example, for show_example: of a segment, at its first position.
+std::vector<Looked> looked_at(Trainer& trainer, int i) {
+    const Dataset& test = trainer.test_set();
+    const Trainer::Look look = trainer.look(test, i);
+    std::vector<Looked> looked(look.chosen.empty() ? 0 : test.queries);
+    const int k = trainer.options().model.top_k, places = test.length / look.place_length;
+    for (int n = 0; n < static_cast<int>(look.chosen.size()); ++n) {
+        looked[n / k].positions.push_back(look.chosen[n] * look.place_length);
+        if (!look.scores.empty()) looked[n / k].scores.push_back(look.scores[n / k * places + look.chosen[n]]);
+    }
+    return looked;
+}
+
+void show(const GivenOptions& now, const std::string& checkpoint, const std::string& data, int count,
+          const ShowStyle& style) {
     if (!checkpoint.empty() && !now.given.empty())
         fail(Exit::usage, "{} and --checkpoint: a checkpoint's own task and test set are shown; leave the flag out",
              flag_of(now.given[0].first));
+    if (checkpoint.empty() && !data.empty())
+        fail(Exit::usage, "--data {}: it needs --checkpoint, or --task hotpotqa; give one of them", data);
     if (checkpoint.empty())
         return show_examples(stdout, resolve(now.options.task), now.options.train.seed, count, style);
-    const Options o = checkpoint_options(checkpoint, now.options.run);
-    Trainer trainer(make_data(o));
-    load_checkpoint(checkpoint, trainer);
-    if (task_of(o.task).is_text) return show_text(trainer, count, style);
+    const std::unique_ptr<Trainer> measured = trainer_to_measure(checkpoint, data, now.options.run);
+    Trainer& trainer = *measured;
+    const Options& o = trainer.options();
+    load_model(checkpoint, trainer);
+    if (task_of(o.task).is_text) return show_text(trainer, data, count, style);
     const Dataset& test = trainer.test_set();
     std::vector<Annotation> notes;
-    if (o.train.data.empty()) { // the test set again, with what stands where
+    if (o.train.data.empty() && data.empty()) { // the test set again, with what stands where
         Workers workers(o.run.threads);
         generate(o.task, std::min(count, test.count), 0, Stream::test_data, workers, &notes);
     }
     for (int i = 0; i < std::min(count, test.count); ++i) {
-        const Trainer::Look look = trainer.look(test, i);
-        std::vector<Looked> looked(test.queries);
-        const int k = o.model.top_k, places = test.length / look.place_length;
-        for (int n = 0; n < static_cast<int>(look.chosen.size()); ++n) { // of a segment, its first position
-            looked[n / k].positions.push_back(look.chosen[n] * look.place_length);
-            if (!look.scores.empty()) looked[n / k].scores.push_back(look.scores[n / k * places + look.chosen[n]]);
-        }
+        const std::vector<Looked> looked = looked_at(trainer, i);
         fmt::print("{}test example {}\n", i ? "\n" : "", i + 1);
-        show_example(stdout, test, i, notes.empty() ? nullptr : &notes[i], style,
-                     look.chosen.empty() ? nullptr : &looked);
-        if (look.place_length > 1)
+        show_example(stdout, test, i, notes.empty() ? nullptr : &notes[i], style, looked.empty() ? nullptr : &looked);
+        if (trainer.place_length() > 1)
             fmt::print(
                 "This router chooses segments of {} positions: #1 stands at the first position of the best one.\n",
-                look.place_length);
+                trainer.place_length());
     }
+}
+
+// A model that learns in about ten seconds where to look, with a picture before and after.
+Exit demo() {
+    Options o;
+    o.task.task = "mqar", o.task.length = 64, o.task.pairs = 8, o.task.vocab = 64;
+    o.model.d_model = 64, o.model.top_k = 1;
+    o.train.sequences = 4000, o.train.test_sequences = 500, o.train.epochs = 4, o.train.learning_rate = 2e-3;
+    o.run.device = "cpu";
+    resolve(o);
+    Trainer trainer(make_data(o));
+    Progress progress(stdout);
+    const ShowStyle style{use_colour(stdout), terminal_width(stdout, 80)};
+    std::vector<Annotation> notes;
+    generate(o.task, 1, 0, Stream::test_data, trainer.workers(),
+             &notes); // test example 1 again, with what stands where
+    const auto picture = [&](const std::string& title) {
+        const std::vector<Looked> looked = looked_at(trainer, 0);
+        progress.line(progress.bold(title));
+        show_example(stdout, trainer.test_set(), 0, &notes[0], style, &looked);
+    };
+    progress.line(
+        "A sequence holds 8 pairs of a key and a value, and ends with one of the keys.\nThe router must find that "
+        "key's position among 64: a transformer layer and\nthe Investigator learn it from 4000 sequences.\n");
+    picture("before training");
+    progress.line("");
+
+    const SignalGuard guard;
+    const auto start = std::chrono::steady_clock::now();
+    const double chance = trainer.chance()->at_1;
+    while (trainer.steps_done() < trainer.steps_total()) {
+        if (stop_asked()) fail(Exit::interrupted, "stopped; nothing is kept of a demo");
+        const Step s = trainer.step();
+        const double done = static_cast<double>(s.number) / static_cast<double>(trainer.steps_total()),
+                     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        if (progress.due())
+            progress.status(fmt::format("step {}/{}  loss {:.3f}  ETA {}", s.number, trainer.steps_total(), s.loss,
+                                        duration(seconds / done - seconds)));
+        if (s.number % trainer.steps_per_epoch()) continue;
+        const Counts c = trainer.evaluate();
+        progress.line(
+            fmt::format("epoch {}/{}  loss {:.3f}  position found {:5.1f}% (chance {:.1f})  answered {:5.1f}%",
+                        s.epoch + 1, o.train.epochs, s.loss, c.percent(c.at_1), chance, c.percent(c.correct)));
+    }
+    progress.line("");
+    picture("after training");
+    progress.line(
+        fmt::format("\nThe paper's size is {0} train --task mqar; your own: {0} train --help", program_name()));
+    return Exit::ok;
+}
+
+std::function<Exit()> add_demo(CLI::App&) {
+    return [] { return demo(); };
 }
 
 std::function<Exit()> add_show(CLI::App& app) {
@@ -140,14 +228,17 @@ std::function<Exit()> add_show(CLI::App& app) {
     };
     const auto f = std::make_shared<Flags>();
     f->add_flags(app, {Option::task}, {"seed"});
-    app.add_option("--checkpoint", f->checkpoint, "mark where this model's router looks, on its test set");
-    app.add_option("--data", f->index.data, "a HotpotQA file; without it an example is generated")->group(f->group);
+    add_checkpoint(app, "--checkpoint", f->checkpoint)
+        ->description("mark where this model's router looks, on its test set: a run's folder, or its checkpoint");
+    app.add_option("--data", f->index.data, "with --checkpoint: on this folder, or file, instead; hotpotqa: this file")
+        ->check(not_empty());
     f->add_index_flags(app);
+    add_backbone_flags(app, f->options.run);
     app.add_option("--count", f->count, "how many")->check(CLI::Range(1, 1000000));
     return [f, &app] {
         const ShowStyle style{use_colour(stdout), terminal_width(stdout)};
         if (!f->set_for_text(app, {"seed"})) {
-            show(*f, f->checkpoint, f->count, style);
+            show(*f, checkpoint_file(f->checkpoint), f->index.data, f->count, style);
             return Exit::ok;
         }
         if (!f->checkpoint.empty())
@@ -202,16 +293,25 @@ std::function<Exit()> add_generate(CLI::App& app) {
 namespace command_entries {
 
 extern const Command eval{"eval", "measure a checkpoint on its test set",
-                          "  fci eval runs/out/NAME/checkpoint.safetensors\n"
-                          "  fci eval runs/out/NAME/checkpoint.safetensors --data FOLDER --json\n"
-                          "  fci eval runs/out/NAME/checkpoint.safetensors --data FILE.json\n"
+                          "  fci eval runs/out/NAME\n"
+                          "  fci eval runs/out/NAME --data FOLDER --json\n"
+                          "  fci eval runs/out/NAME --data FILE.json\n"
                           "  fci eval --task hotpotqa --method bm25 --data hotpot_dev_distractor_v1.json\n",
                           add_eval};
+
+extern const Command route{"route", "where a checkpoint's model looks in your own sequences, and what it answers",
+                           "  fci route runs/out/NAME --data sequences.txt\n"
+                           "  fci route runs/out/NAME --data FOLDER --json\n"
+                           "  echo '7 99 5 80 5' | fci route CHECKPOINT        (of a model of length 5)\n",
+                           add_route};
+
+extern const Command demo{"demo", "watch a small model learn where to look, in about ten seconds", "  fci demo\n",
+                          add_demo};
 
 extern const Command show{"show", "print examples as pictures",
                           "  fci show --task der --distractor-key other\n"
                           "  fci show --task mqar --queries many --length 64 --pairs 4\n"
-                          "  fci show --checkpoint runs/out/NAME/checkpoint.safetensors --count 5\n"
+                          "  fci show --checkpoint runs/out/NAME --count 5\n"
                           "  fci show --task hotpotqa --data FILE.json --method bm25\n",
                           add_show};
 

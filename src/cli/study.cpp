@@ -21,6 +21,9 @@ Shared add_shared(CLI::App& app) {
         ->check(not_empty())
         ->take_all()
         ->expected(1);
+    app.add_option("--backbones", o->backbones,
+                   "folder with the folders of pretrained models that rows name: those rows run then")
+        ->check(not_empty());
     app.add_option("--threads", o->how.threads, "0: one for each processor")->check(CLI::Range(0, 1024));
     return o;
 }
@@ -29,6 +32,9 @@ Shared add_shared(CLI::App& app) {
 void add_running(CLI::App& app, StudyOptions& o) {
     app.add_option("--device", o.how.device, "auto (default: on a GPU where there is one), cpu or cuda")
         ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+    app.add_option("--backbone-cache", o.how.backbone_cache,
+                   "where their states are kept (default runs/out/features); none: made anew each time")
+        ->check(not_empty());
     app.add_flag("--tf32", o.how.tf32, "on a GPU: products in TF32");
     app.add_option("--jobs", o.jobs, "runs at once, in this process; the same bits as one by one")
         ->check(CLI::Range(1, 64));
@@ -68,7 +74,18 @@ std::function<Exit()> add_sweep(CLI::App& app) {
     app.add_flag("--status", o->status, "what is done, running, unfinished and waiting; runs nothing");
     add_quiet(app, *o);
     add_seeds(app, *o);
-    return [o] { return run_sweep(*o); };
+    app.add_option(
+           "--name", o->name,
+           "in place of rows: the product of the lists in the flags below, a comma between two values (one "
+           "within a value is written \\,), as a row of runs/ has them; NAME is kept, for table, plot and sweep")
+        ->check(not_empty());
+    const auto grid = std::make_shared<GivenOptions>();
+    grid->lists = true;
+    grid->add_flags(app, {Option::task, Option::model, Option::train}, {}, {"seed", "data", "test_data", "init_from"});
+    return [o, grid] {
+        o->grid = grid->given;
+        return run_sweep(*o);
+    };
 }
 
 std::function<Exit()> add_reproduce(CLI::App& app) {
@@ -112,7 +129,9 @@ extern const Command sweep{"sweep", "run rows, by any number of processes and ma
                            "  fci sweep all --scale paper --shard 2/8\n"
                            "  fci sweep f2.raw --reading marker-fixed-same-everywhere --scale paper\n"
                            "  fci sweep order --scale paper            what runs/order.toml wants next\n"
-                           "  fci sweep all --scale paper --status\n",
+                           "  fci sweep all --scale paper --status\n"
+                           "  fci sweep --name w --task mqar --d-model 32,64 --learning-rate 3e-4,1e-3\n"
+                           "  fci sweep w --status\n",
                            add_sweep};
 
 extern const Command reproduce{"reproduce", "run rows, show them beside the paper's numbers, compare with the record",

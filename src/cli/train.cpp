@@ -1,4 +1,6 @@
 // fci train, analyze and bench.
+#include <charconv>
+
 #include "bench/bench.h"
 #include "cli/command.h"
 #include "core/files.h"
@@ -8,6 +10,7 @@
 #include "study/index_run.h"
 #include "study/plan.h"
 #include "tasks/task.h"
+#include "train/checkpoint.h"
 
 namespace fci {
 namespace {
@@ -20,7 +23,31 @@ Exit carry_out(GivenOptions& o, const std::string& config, const std::string& re
     if (!reading.empty()) apply_reading(o.options, reading, o.given);
     if (!resumed) refuse_idle(o.options, o.given);
     const bool by_index = router_kind(o.options.model.router).type != RouterKind::in_model && !resumed;
+    if (by_index && o.options.run.tensorboard)
+        fail(Exit::usage,
+             "--tensorboard would do nothing with --router {}: no steps of training are logged; leave it out",
+             o.options.model.router);
     return by_index ? train_index(o.options, o.given) : train(o.options, o.given);
+}
+
+// --epochs +N, which is about a run that is there.
+void take_more_epochs(GivenOptions& o) {
+    for (auto entry = o.given.begin(); entry != o.given.end();) {
+        const auto& [key, word] = *entry;
+        if (key != "epochs" || !word.starts_with('+')) {
+            ++entry;
+            continue;
+        }
+        int64_t n = 0;
+        const auto [end, error] = std::from_chars(word.data() + 1, word.data() + word.size(), n);
+        if (error != std::errc() || end != word.data() + word.size() || n < 1 || n > largest_size)
+            fail(Exit::usage, "--epochs {}: expected the number of epochs to add after the +, from 1 to {:.0f}", word,
+                 largest_size);
+        if (std::none_of(o.given.begin(), o.given.end(), [](const auto& g) { return g.first == "resume"; }))
+            fail(Exit::usage, "--epochs {}: epochs are added to a run: --resume RUN --epochs {}", word, word);
+        o.options.run.more_epochs = static_cast<int>(n);
+        entry = o.given.erase(entry);
+    }
 }
 
 std::function<Exit()> add_train(CLI::App& app) {
@@ -34,6 +61,7 @@ std::function<Exit()> add_train(CLI::App& app) {
     app.add_option("--config", f->config, "read options from this TOML file first; flags override it")->group("run");
     return [f] {
         if (!f->config.empty()) read_toml(f->options, read_file(f->config), f->config);
+        take_more_epochs(*f);
         f->set();
         return carry_out(*f, f->config, f->reading);
     };
@@ -41,17 +69,20 @@ std::function<Exit()> add_train(CLI::App& app) {
 
 std::function<Exit()> add_analyze(CLI::App& app) {
     struct Flags : GivenOptions {
-        std::string checkpoint;
+        std::string checkpoint, data;
         int sequences = 32;
     };
     const auto f = std::make_shared<Flags>();
-    app.add_option("checkpoint", f->checkpoint, "a checkpoint.safetensors")->required();
+    add_checkpoint(app, "checkpoint", f->checkpoint)->required();
+    app.add_option("--data", f->data, "look at this folder of .npy files instead; hotpotqa: this file")
+        ->check(not_empty());
     app.add_option("--sequences", f->sequences, "test sequences for the rank of the scores, the slow number")
         ->check(CLI::Range(1, 1000000));
     f->add_flags(app, {}, {"threads", "quiet", "json"});
+    add_backbone_flags(app, f->options.run);
     return [f] {
         f->set();
-        return analyze(f->checkpoint, f->sequences, f->options.run);
+        return analyze(checkpoint_file(f->checkpoint), f->data, f->sequences, f->options.run);
     };
 }
 
@@ -88,12 +119,17 @@ extern const Command train{"train", "train a model",
                            "  fci train --task hotpotqa --length 512 --test-data FILE.json\n"
                            "  fci train --task der --reading marker-fixed-same-everywhere\n"
                            "  fci train --config runs/out/NAME/config.toml --seed 3\n"
-                           "  fci train --resume runs/out/NAME\n",
+                           "  fci train --task der --backbone FOLDER --representation raw\n"
+                           "  fci train --task der --backbone FOLDER --representation transformer:1\n"
+                           "  fci train --resume runs/out/NAME\n"
+                           "  fci train --resume runs/out/NAME --data NEWPLACE      its data have moved\n"
+                           "  fci train --resume runs/out/NAME --epochs +1          one epoch more\n"
+                           "  fci train --task mqar --init-from runs/out/NAME\n",
                            add_train};
 
 extern const Command analyze{"analyze", "cosines, ranks and random projections of a trained model",
-                             "  fci analyze runs/out/NAME/checkpoint.safetensors\n"
-                             "  fci analyze runs/out/NAME/checkpoint.safetensors --sequences 100 --json\n",
+                             "  fci analyze runs/out/NAME\n"
+                             "  fci analyze runs/out/NAME --sequences 100 --json\n",
                              add_analyze};
 
 extern const Command bench{"bench", "measure the speed of each op and of whole steps on this machine",

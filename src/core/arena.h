@@ -1,5 +1,5 @@
 // Arena: bump allocation in a few large chunks. reset() starts again from the first chunk, so a training
-// step gets the same addresses every time and, after the first step, touches the heap no more (on a GPU: may be
+// step gets the same addresses every time and, after the first step, never touches the heap again (on a GPU it can be
 // captured once and replayed).
 #pragma once
 #include <cstddef>
@@ -46,9 +46,9 @@ public:
             set_zero(device_, chunks_[c].base, c < at_.chunk ? chunks_[c].size : at_.used);
         at_ = {};
     }
-    // From now on everything is zero when it is handed out: each reset clears all that was used, in one pass.
+    // From now on memory is zero when it is handed out: each reset clears what was used, in one pass.
     void keep_zeroed() { zeroed_ = true; }
-    void grow_like(const Arena& other) { // takes now what the same work would take later
+    void grow_like(const Arena& other) { // allocates now what the same work would allocate later
         const Mark m = at_;
         while (chunks_.size() < other.chunks_.size()) add_chunk(other.chunks_[chunks_.size()].size);
         at_ = m;

@@ -28,7 +28,7 @@ struct Error : std::runtime_error {
     Error(Exit code, const std::string& message) : std::runtime_error(message), exit(code) {}
 };
 
-#if defined(__CUDACC__) // nvcc cannot compile fmt 9: in CUDA files "{}" is filled in here, at run time
+#if defined(__CUDACC__) // nvcc cannot compile fmt 9: in CUDA files this replaces "{}", at run time
 template <class... Args>
 using Format = std::string;
 template <class... Args>
@@ -50,7 +50,7 @@ template <class... Args>
 }
 #endif
 
-// For what only a bug in the program can violate: op shapes, call order. The message speaks shapes:
+// For conditions that only a bug in the program can violate: op shapes, call order. The message names the shapes:
 // "selective_scan: B is (4,63,16), expected (4,64,16)".
 template <class... Args>
 void check(bool holds, Format<Args...> format, Args&&... args) {

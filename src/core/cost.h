@@ -4,8 +4,8 @@
 namespace fci {
 
 struct Cost {             // of one call, one way
-    double products = 0;  // flops of products, convolutions and recurrences, an exp2 in them at its polynomial's 18
-    double pointwise = 0; // flops of the formulas in core/scalar.h (exp 22, erf 49); other work in O(n) has none here
+    double products = 0;  // flops of products, convolutions and recurrences; an exp2 counts 18, as its polynomial
+    double pointwise = 0; // flops of the formulas in core/scalar.h (exp 22, erf 49); other O(n) work is not counted
     double floats = 0;    // numbers that must move: each input read and each output written once, a gradient that is
                           // added to both
     constexpr double flops() const { return products + pointwise; }

@@ -53,17 +53,17 @@ void copy_out(Device device, void* to_host, const void* from, size_t bytes) {
 const void* constant_bytes(const void* host, size_t bytes) {
     if (bytes == 0) return nullptr;
     static std::mutex mutex;
-    // By contents. Never destroyed: streams may use what it points to until the program ends.
+    // Keyed by contents. Never destroyed: streams may use what it points to until the program ends.
     static auto& known = *new std::map<std::string, void*, std::less<>>;
     const std::string_view contents(static_cast<const char*>(host), bytes);
     {
         const std::lock_guard lock(mutex);
         if (const auto at = known.find(contents); at != known.end()) return at->second;
     }
-    // Not under the lock: memory waits for a thread that captures a step, and that thread may ask for a constant.
+    // Not under the lock: allocation waits for a thread that captures a step, and that thread may ask for a constant.
     void* p = allocate(Device::cuda, bytes, 64);
-    cuda::copy_in(p, host, bytes); // all of it is there when this returns, for other threads' streams, too
-    const void* first = nullptr;   // of two threads that were here at once
+    cuda::copy_in(p, host, bytes); // complete when this returns, for other threads' streams too
+    const void* first = nullptr;   // where two threads were here at once, the first one's
     {
         const std::lock_guard lock(mutex);
         first = known.emplace(contents, p).first->second;

@@ -1,6 +1,6 @@
 // Device: where numbers live and ops run. Every op has two twins of one signature, cpu::x and cuda::x, and the device
-// is chosen at run time. The CUDA twins are weak symbols: a program that is linked without them (no nvcc) has null in
-// their place and offers no GPU, and the tests link the same twins compiled for the emulator (tests/emulator).
+// is chosen at run time. The CUDA twins are weak symbols: a program that is linked without them (no nvcc) has null
+// there and offers no GPU; the tests link the same twins compiled for the emulator (tests/emulator).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace fci {
 
-enum class Device { cpu, cuda, none }; // none: addresses without memory, where nothing runs, to count what would
+enum class Device { cpu, cuda, none }; // none: addresses without memory; nothing runs, ops are only counted
 
 // Declares an op's function on both devices: FCI_TWINS(GatherForward<float>, gather_forward)
 #define FCI_TWINS(Type, name)                                                                                          \
@@ -33,7 +33,7 @@ void set_zero(Device, void* p, size_t bytes);
 void copy_in(Device, void* to, const void* from_host, size_t bytes);
 void copy_out(Device, void* to_host, const void* from, size_t bytes);
 
-// The same numbers on the device, for as long as the program runs; equal contents are uploaded once. On the cpu: p.
+// A copy of these numbers on the device until the program ends; equal contents are uploaded once. On the CPU: p itself.
 const void* constant_bytes(const void* host, size_t bytes);
 template <class T>
 const T* constant(Device device, const T* p, size_t n) {
@@ -42,12 +42,12 @@ const T* constant(Device device, const T* p, size_t n) {
 
 // The GPU, as the program finds it. `why`: what is missing when there is none, a sentence for people.
 struct Gpu {
-    bool present = false, emulated = false; // emulated: for tests, and what it computes no result
+    bool present = false, emulated = false; // emulated: for tests; what it computes is never recorded
     std::string name, why;
 };
-Gpu find_gpu(); // looks once: the driver takes its time
+Gpu find_gpu(); // asks the driver once, which is slow
 
-// Devices that are no GPU, by their names: tests/emulator, and tests/mock, whose name goes on.
+// Names of devices that are no GPU: tests/emulator, and tests/mock, whose names begin with this one.
 constexpr const char *emulator_device = "emulator", *mock_device = "mock of CUDA";
 inline bool is_emulated(const std::string& device) {
     return device == emulator_device || device.starts_with(mock_device);

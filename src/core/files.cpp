@@ -9,6 +9,9 @@
 #include <atomic>
 #include <bit>
 #include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
@@ -20,6 +23,7 @@ namespace fci {
 namespace {
 
 namespace fs = std::filesystem;
+using namespace std::chrono_literals;
 
 const char* advice(int error) {
     switch (error) {
@@ -44,7 +48,7 @@ const char* advice(int error) {
     fail(Exit::internal, "{}: cannot be {}: {}; {}", path, what, std::generic_category().message(error), advice(error));
 }
 
-// Signals of ours ask for a checkpoint; a call they interrupt is made again.
+// Our signals ask for a checkpoint; a call that they interrupt is repeated.
 template <class Call>
 auto retried(Call call) {
     decltype(call()) result;
@@ -78,7 +82,7 @@ std::string folder_of(const std::string& path) {
     return folder.empty() ? "." : folder;
 }
 
-// A rename or a new folder is on the disk only when the folder that names it is.
+// A rename or a new folder is on the disk only once its parent folder is synced.
 void sync_folder(const std::string& folder) {
     Descriptor d{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
     if (d.fd < 0 && errno == EACCES) return; // may be entered but not read: there is no way to sync it
@@ -101,27 +105,66 @@ std::string without_last_slash(std::string path) {
     return path;
 }
 
-struct TemporaryFile {
-    std::string path;
-    bool renamed = false;
-    ~TemporaryFile() {
-        if (!renamed) ::unlink(path.c_str());
+constexpr const char* lock_name = "lock";
+
+// The process that has, or had, not finished a file: write_file_atomically names them NAME.tmp-PID-N. 0: another file.
+pid_t writer_of(const std::string& name) {
+    const size_t at = name.rfind(".tmp-");
+    if (at == std::string::npos || at == 0) return 0;
+    pid_t pid = 0;
+    unsigned n = 0;
+    const char* const end = name.data() + name.size();
+    const auto first = std::from_chars(name.data() + at + 5, end, pid);
+    if (first.ec != std::errc() || first.ptr == end || *first.ptr != '-') return 0;
+    const auto second = std::from_chars(first.ptr + 1, end, n);
+    return second.ec == std::errc() && second.ptr == end ? std::max(pid, 0) : 0;
+}
+
+// Removes unfinished files of killed processes: names that begin so, last written longer ago than that.
+void remove_unfinished(const std::string& folder, const std::string& begin, std::chrono::seconds older_than) {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(folder, error)) {
+        const std::string name = entry.path().filename().string();
+        const pid_t pid = name.starts_with(begin) ? writer_of(name) : 0;
+        if (!pid || ::kill(pid, 0) == 0 || errno != ESRCH) continue;
+        const auto written = fs::last_write_time(entry.path(), error);
+        if (!error && fs::file_time_type::clock::now() - written >= older_than) ::unlink(entry.path().c_str());
     }
-};
+}
+
+// The file that a path leads to, there or not.
+std::string link_target(std::string path) {
+    std::error_code error;
+    for (int links = 0; links < 40; ++links) { // more, or a circle: opening it then fails with the reason
+        const fs::path to = fs::read_symlink(path, error);
+        if (error) break;
+        path = (fs::path(path).parent_path() / to).string();
+    }
+    return path;
+}
 
 } // namespace
 
-std::string read_file(const std::string& path) {
+int open_to_read(const std::string& path, bool pipes) {
     const auto refuse = [&](const std::string& why) {
         fail(Exit::bad_data, "{}: cannot be read: {}; check the name", path, why);
     };
-    Descriptor d{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    Descriptor d{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)}; // a named pipe would be waited for
     struct stat info {};
     if (d.fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == EIO))
-        cannot("read", path, errno); // no fault of the name
+        cannot("read", path, errno); // the name is right
     if (d.fd < 0 || ::fstat(d.fd, &info) < 0) refuse(std::generic_category().message(errno));
-    if (!S_ISREG(info.st_mode) && !S_ISFIFO(info.st_mode)) refuse("it is a folder or a device, not a file");
+    const std::string real = link_target(path); // of a pipe without a name "pipe:[NUMBER]"
+    const bool of_shell = S_ISFIFO(info.st_mode) && fs::path(real).filename().string().starts_with("pipe:[");
+    if (!S_ISREG(info.st_mode) && !(pipes && of_shell)) refuse("it is not a file but a folder, a pipe or a device");
+    ::fcntl(d.fd, F_SETFL, O_RDONLY);
+    return std::exchange(d.fd, -1);
+}
 
+std::string read_file(const std::string& path) {
+    Descriptor d{open_to_read(path, true)};
+    struct stat info {};
+    if (::fstat(d.fd, &info) < 0) cannot("read", path, errno);
     std::string bytes(static_cast<size_t>(info.st_size) + 1, '\0'); // one more: the read after it finds the end
     size_t used = 0;
     for (;;) { // a pipe has no size, and a file may grow
@@ -136,35 +179,56 @@ std::string read_file(const std::string& path) {
 }
 
 void expect_writable(const std::string& path) {
-    const std::string folder = fs::path(path).parent_path().string();
-    if (::access(folder.empty() ? "." : folder.c_str(), W_OK) != 0) cannot("written", path, errno);
+    if (::access(folder_of(link_target(path)).c_str(), W_OK) != 0) cannot("written", path, errno);
+}
+
+AtomicFile::AtomicFile(const std::string& given) : path_(link_target(given)) {
+    static std::atomic<unsigned> count = 0;
+    struct stat old {};
+    const bool exists = ::stat(given.c_str(), &old) == 0;
+    if (!exists && errno == ELOOP) cannot("written", given, errno);
+    if (exists && !S_ISREG(old.st_mode))
+        fail(Exit::internal, "{}: cannot be written: it is a folder or a device; choose another name", path_);
+    do { // a name left by a killed process of the same id is passed over
+        temporary_ = fmt::format("{}.tmp-{}-{}", path_, ::getpid(), ++count);
+        fd_ = retried([&] { return ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); });
+    } while (fd_ < 0 && errno == EEXIST);
+    if (fd_ < 0) cannot("written", path_, errno);
+    if (exists) ::fchmod(fd_, old.st_mode & 0777); // some file systems keep no modes
+}
+
+AtomicFile::~AtomicFile() {
+    if (fd_ >= 0) ::close(fd_);
+    if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(std::string_view bytes) {
+    if (const int error = write_all(fd_, bytes)) cannot("written", path_, error);
+}
+
+void AtomicFile::commit() {
+    if (retried([&] { return ::fsync(fd_); }) < 0) cannot("written", path_, errno);
+    if (::close(std::exchange(fd_, -1)) < 0) cannot("written", path_, errno);
+    if (::rename(temporary_.c_str(), path_.c_str()) < 0) cannot("written", path_, errno);
+    temporary_.clear();
+    sync_folder(folder_of(path_));
+    // The folder may be shared with other machines, whose processes are unknown here: younger files may be theirs.
+    remove_unfinished(folder_of(path_), fs::path(path_).filename().string() + ".tmp-", 1h);
 }
 
 void write_file_atomically(const std::string& path, std::string_view bytes) {
-    static std::atomic<unsigned> count = 0;
-    if (struct stat info{}; ::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode))
-        fail(Exit::internal, "{}: cannot be written: it is a folder or a device; choose another name", path);
-
-    std::string name;
-    Descriptor d{-1};
-    do { // a name left by a killed process of the same id is passed over
-        name = fmt::format("{}.tmp-{}-{}", path, ::getpid(), ++count);
-        d.fd = retried([&] { return ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); });
-    } while (d.fd < 0 && errno == EEXIST);
-    if (d.fd < 0) cannot("written", path, errno);
-
-    TemporaryFile temporary{name};
-    if (const int error = write_all(d.fd, bytes)) cannot("written", path, error);
-    if (retried([&] { return ::fsync(d.fd); }) < 0) cannot("written", path, errno);
-    if (d.close() < 0) cannot("written", path, errno);
-    if (::rename(name.c_str(), path.c_str()) < 0) cannot("written", path, errno);
-    temporary.renamed = true;
-    sync_folder(folder_of(path));
+    AtomicFile file(path);
+    file.write(bytes);
+    file.commit();
 }
 
 LogFile::LogFile(std::string path) : path_(std::move(path)) {
     fd_ = retried([&] { return ::open(path_.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666); });
     if (fd_ < 0) cannot("written", path_, errno);
+    struct stat info {};
+    if (::fstat(fd_, &info) == 0 && !S_ISFIFO(info.st_mode)) return;
+    ::close(fd_);
+    fail(Exit::internal, "{}: cannot be written: it is a pipe, which keeps nothing; remove it", path_);
 }
 
 LogFile::~LogFile() { ::close(fd_); }
@@ -184,7 +248,8 @@ void LogFile::truncate_to(int64_t offset) {
     if (offset > 0 && offset <= end && retried([&] { return ::pread(fd_, &last, 1, offset - 1); }) < 0)
         cannot("read", path_, errno);
     if (offset < 0 || offset > end || last != '\n')
-        fail(Exit::bad_data, "{}: no line ends at byte {} of {}; it is not the log of this checkpoint: put that back, or train anew",
+        fail(Exit::bad_data,
+             "{}: no line ends at byte {} of {}; it is not the log of this checkpoint: put that back, or train anew",
              path_, offset, end);
     if (retried([&] { return ::ftruncate(fd_, offset); }) < 0) cannot("written", path_, errno);
 }
@@ -218,8 +283,13 @@ void make_output_folder(const std::string& given) {
 
     std::error_code error;
     if (!fs::is_directory(path, error)) fail(Exit::usage, "{}: is a file, not a folder: choose another --out", path);
-    const bool empty = fs::is_empty(path, error);
+    bool empty = true;
+    fs::directory_iterator entries(path, error);
     if (error) cannot("read", path, error.value());
+    for (const auto& entry : entries) {
+        const std::string name = entry.path().filename().string();
+        empty &= name == lock_name || writer_of(name);
+    }
     if (!empty) fail(Exit::usage, "{}: already exists: choose another --out, or continue it with --resume", path);
     if (::access(path.c_str(), W_OK | X_OK) < 0) cannot("written", path, errno);
 }
@@ -237,35 +307,30 @@ std::string unused_name(const std::string& given, const std::string& stem) {
     }
 }
 
-// XXH64 [Collet, xxHash fast digest algorithm, 64-bit variant]: four lanes of multiply and rotate, then mixed.
-uint64_t hash64(std::string_view bytes, uint64_t seed) {
-    static_assert(std::endian::native == std::endian::little);
-    constexpr uint64_t p1 = 0x9E3779B185EBCA87, p2 = 0xC2B2AE3D27D4EB4F, p3 = 0x165667B19E3779F9,
-                       p4 = 0x85EBCA77C2B2AE63, p5 = 0x27D4EB2F165667C5;
-    const char* p = bytes.data();
-    size_t left = bytes.size();
-    const auto take = [&]<class Word>(Word word) {
-        std::memcpy(&word, p, sizeof word);
-        p += sizeof word, left -= sizeof word;
-        return word;
-    };
-    const auto round = [](uint64_t lane, uint64_t word) { return std::rotl(lane + word * p2, 31) * p1; };
+OpenFile::OpenFile(std::string path) : path_(std::move(path)), fd_(open_to_read(path_, false)) {}
+OpenFile::OpenFile(OpenFile&& o) noexcept : path_(std::move(o.path_)), fd_(std::exchange(o.fd_, -1)) {}
+OpenFile::~OpenFile() { Descriptor{fd_}.close(); }
 
-    uint64_t h = seed + p5;
-    if (left >= 32) {
-        uint64_t lane[4] = {seed + p1 + p2, seed + p2, seed, seed - p1};
-        while (left >= 32)
-            for (uint64_t& v : lane) v = round(v, take(uint64_t{}));
-        h = std::rotl(lane[0], 1) + std::rotl(lane[1], 7) + std::rotl(lane[2], 12) + std::rotl(lane[3], 18);
-        for (const uint64_t v : lane) h = (h ^ round(0, v)) * p1 + p4;
+uint64_t OpenFile::size() const {
+    struct stat info {};
+    if (::fstat(fd_, &info) < 0) cannot("read", path_, errno);
+    return static_cast<uint64_t>(info.st_size);
+}
+
+size_t OpenFile::read(uint64_t from, size_t most, void* to) const {
+    size_t used = 0;
+    for (ssize_t n = 1; n > 0 && used < most; used += static_cast<size_t>(n)) {
+        const auto at = static_cast<off_t>(from + used);
+        n = retried([&] { return ::pread(fd_, static_cast<char*>(to) + used, most - used, at); });
+        if (n < 0) cannot("read", path_, errno);
     }
-    h += bytes.size();
-    while (left >= 8) h = std::rotl(h ^ round(0, take(uint64_t{})), 27) * p1 + p4;
-    if (left >= 4) h = std::rotl(h ^ take(uint32_t{}) * p1, 23) * p2 + p3;
-    while (left) h = std::rotl(h ^ take(uint8_t{}) * p5, 11) * p1;
-    h = (h ^ h >> 33) * p2;
-    h = (h ^ h >> 29) * p3;
-    return h ^ h >> 32;
+    return used;
+}
+
+std::string read_part(const std::string& path, uint64_t from, size_t most) {
+    std::string bytes(most, '\0');
+    bytes.resize(OpenFile(path).read(from, most, bytes.data()));
+    return bytes;
 }
 
 namespace {
@@ -283,20 +348,24 @@ bool take_lock(int fd, int how, const std::string& path) {
 
 FolderLock::FolderLock(const std::string& folder) {
     std::error_code error;
-    fs::create_directories(folder, error); // what is wrong shows when the file is opened
-    const std::string path = folder + "/lock";
-    fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    fs::create_directories(folder, error); // opening the file then fails with the reason
+    const std::string path = folder + "/" + lock_name;
+    fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (fd_ < 0 && errno == ELOOP)
+        fail(Exit::internal, "{}: is a symbolic link, where fci keeps a file of its own: remove it", path);
     if (fd_ < 0)
         fail(Exit::internal, "{}: cannot be made: {}; check the folder", path,
              error ? error.message() : std::strerror(errno));
     held_ = take_lock(fd_, LOCK_EX, path);
+    if (!held_) return;
+    remove_unfinished(folder, "", 0s); // this process is the only writer
 }
 
 FolderLock::~FolderLock() { ::close(fd_); }
 
 bool FolderLock::held_by_another(const std::string& folder) {
-    const std::string path = folder + "/lock";
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const std::string path = folder + "/" + lock_name;
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) return false;
     const bool busy = !take_lock(fd, LOCK_SH, path);
     ::close(fd);

@@ -69,7 +69,7 @@ template <int width>
 void pack_panel(int length, int columns, const float* b, int ldb, bool transposed, float* to) {
     if (columns < width) std::fill(to, to + length * width, 0.f);
     if (!transposed) {
-        for (int l = 0; l < length; ++l) // the usual number as a constant: no call of memmove
+        for (int l = 0; l < length; ++l) // the usual width as a constant avoids a call of memmove
             columns == width ? std::copy_n(b + l * ldb, width, to + l * width)
                              : std::copy_n(b + l * ldb, columns, to + l * width);
         return;
@@ -81,8 +81,8 @@ void pack_panel(int length, int columns, const float* b, int ldb, bool transpose
 }
 
 // C (+)= alpha op(A) op(B) by register tiles, where op(A)[i,l] = a[i * step_i + l * step_l]. All rows of A pass over
-// one panel of B after another: `chunk` rows of wide_columns, copied into one piece, for rows that are a power of two
-// apart would push each other out of the cache. So do the columns of a transposed A, which are copied into strips. A
+// one panel of B after another: `chunk` rows of wide_columns, copied together, because rows that are a power of two
+// apart would evict each other from the cache. So would the columns of a transposed A, which are copied into strips. A
 // weight is copied once a sequence; with some hundred rows to a sequence that takes less than 2% of the product's time.
 void tiled(int m, int n, int k, float alpha, const float* a, int step_i, int step_l, const float* b, int ldb, bool bt,
            bool add, float* c, int ldc) {

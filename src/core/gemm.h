@@ -1,6 +1,6 @@
-// gemm: the one door to matrix products. Row-major C (m,n) = alpha op(A) op(B) + beta C, beta 0 or 1; ld* are
+// gemm: every matrix product on the CPU. Row-major C (m,n) = alpha op(A) op(B) + beta C, beta 0 or 1; ld* are
 // row strides. One thread: parallelism is outside the ops, over sequences. A product of a few rows, or a sum of a few
-// outer products, goes to plain loops, all others to register tiles (tile.h): by shape alone, so that the same product
+// outer products, goes to plain loops, all others to register tiles (tile.h). Shape alone decides, so the same product
 // always has the same bits, which depend on compiler and ARCH and on nothing else.
 #pragma once
 

@@ -13,6 +13,7 @@ namespace fci {
 
 // "text" with what JSON wants escaped; bytes that are not UTF-8 become '?'. named: \n for \u000a, as Python has it.
 std::string json_quote(std::string_view text, bool named = false);
+bool is_utf8(std::string_view);
 
 class Json {
 public:

@@ -21,14 +21,14 @@ namespace {
 
 #if defined(__GLIBC__)
 // OpenBLAS starts a thread for each processor as it is loaded, before main. Each wants 128 MiB of address space; where
-// a limit refuses them, it asks again for ever, and the end of the program waits for it. Only the environment stops
-// that. It is changed before the libraries' constructors run: nothing can be added to it then, so an entry is lent for
-// it, and is back before main.
+// a limit refuses them, it asks again for ever, and the end of the program waits for it. Only an environment variable
+// prevents that. It is changed before the libraries' constructors run; nothing can be added then, so an entry is lent
+// for it and restored before main.
 char one_thread[] = "OPENBLAS_NUM_THREADS=1";
 char **lent = nullptr, *owner = nullptr;
 void lend(int, char**, char** environment) {
     constexpr size_t name = sizeof one_thread - sizeof "1"; // with its '='
-    for (char** entry = environment; *entry; ++entry) {     // its own, or the last
+    for (char** entry = environment; *entry; ++entry) {     // OPENBLAS_NUM_THREADS where it is set, else the last entry
         lent = entry;
         size_t same = 0;
         while (same < name && (*entry)[same] == one_thread[same]) ++same;
@@ -42,7 +42,7 @@ void lend(int, char**, char** environment) {
 [[gnu::used, gnu::section(".preinit_array")]] void (*const before_libraries)(int, char**, char**) = lend;
 #endif
 
-// On its first call OpenBLAS takes a buffer for the calling thread, and asks for ever where there is no room for it.
+// OpenBLAS allocates a buffer at a thread's first call, and where there is no room it tries for ever.
 void expect_room() {
     constexpr size_t bytes = (size_t{128} << 20) + (size_t{1} << 20); // Debian's build; some take less
     static thread_local bool known = false;

@@ -15,7 +15,7 @@ void solve_upper_transposed(int n, const double* u, double* x);        // x <- U
 void solve_upper_transposed(int n, const double* u, int m, double* x); // each of m rows of X <- U^-T row
 
 // U^T U <- U^T U + x x^T, by a Givens rotation a row; x is used up. It only ever adds, so it is backward stable: the
-// factor drifts no more than one made anew would be off  [Gill, Golub, Murray & Saunders 1974, method C1].
+// factor is as accurate as one computed from scratch  [Gill, Golub, Murray & Saunders 1974, method C1].
 void cholesky_update(int n, double* u, double* x);
 
 // A <- A^-1 of a symmetric positive definite A (n,n), by its Cholesky factor [LAPACK dpotrf, dpotri]. O(n^3).

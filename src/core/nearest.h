@@ -27,8 +27,22 @@ inline int edit_distance(std::string_view a, std::string_view b) {
     return last[b.size()];
 }
 
-// The first of the closest candidates, or "" if even that is further than a third of the word's letters plus one.
+// "--lr" of "--learning-rate", "--rep" of "--representation"
+inline bool abbreviates(std::string_view word, std::string_view whole) {
+    const auto bare = [](std::string_view s) { return s.substr(std::min(s.find_first_not_of('-'), s.size())); };
+    word = bare(word), whole = bare(whole);
+    if (word.size() > 2 && whole.starts_with(word)) return true;
+    std::string initials;
+    for (size_t i = 0; i < whole.size(); ++i)
+        if (i == 0 || whole[i - 1] == '-' || whole[i - 1] == '_') initials += whole[i];
+    return word.size() > 1 && word == initials;
+}
+
+// The first candidate that the word abbreviates, else the closest one; "" if even that is further than a third of the
+// word's letters plus one.
 inline std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
+    for (const std::string& c : candidates)
+        if (abbreviates(word, c)) return c;
     int best = static_cast<int>(word.size()) / 3 + 2;
     std::string found;
     for (const std::string& c : candidates)
@@ -36,7 +50,7 @@ inline std::string nearest(std::string_view word, const std::vector<std::string>
     return found;
 }
 
-// "; did you mean 'far'?", or nothing. To be put at the end of a message.
+// "; did you mean 'far'?", or nothing: for the end of a message.
 inline std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates) {
     const std::string found = nearest(word, candidates);
     return found.empty() ? "" : "; did you mean '" + found + "'?";
@@ -49,7 +63,7 @@ inline void expect_one_of(const std::string& where, const std::string& word, con
     fail(code, "{} {}: allowed are {}{}", where, word, fmt::join(allowed, ", "), did_you_mean(word, allowed));
 }
 
-// The kind of this name among pointers to all that there are; the same errors.
+// The entry of this name in a list of pointers; the same errors.
 template <class Kinds>
 auto find_kind(const std::string& where, const std::string& name, const Kinds& all, Exit code = Exit::usage)
     -> decltype(*all[0]) {

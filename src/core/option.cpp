@@ -32,8 +32,7 @@ std::string Option::text() const {
 }
 
 const char* Option::wants() const {
-    static constexpr const char* of_type[] = {"a whole number", "a whole number", "a number", "true or false",
-                                              "a string"};
+    static constexpr const char* of_type[] = {"an integer", "an integer", "a number", "true or false", "a string"};
     return of_type[value.index()];
 }
 
@@ -105,8 +104,8 @@ OptionValue number_in(const std::string& text) {
 void set(const Option& o, const OptionValue& v, const std::string& at, const std::string& at_word, Exit code) {
     const Option::Fit fit = o.fit(v);
     if (fit == Option::other_type)
-        fail(code, "{}: {}{} is wanted here", at, o.wants(),
-             std::holds_alternative<std::string*>(o.value) ? ", in quotes," : "");
+        fail(code, "{}: expected {}{}", at, o.wants(),
+             std::holds_alternative<std::string*>(o.value) ? ", in quotes" : "");
     check_value(o, v, at, at_word, code);
     if (fit == Option::too_large) fail(code, "{}: too large", at);
     o.assign(v);
@@ -115,7 +114,7 @@ void set(const Option& o, const OptionValue& v, const std::string& at, const std
 void set_from_text(const Option& o, const std::string& text) {
     OptionValue v;
     if (std::holds_alternative<std::string*>(o.value)) {
-        if (text.empty()) fail(Exit::usage, "{} '': a value is wanted here", o.flag());
+        if (text.empty()) fail(Exit::usage, "{} '': expected a value", o.flag());
         v = text;
     } else if (std::holds_alternative<bool*>(o.value)) {
         if (text == "true" || text == "false") v = text == "true";

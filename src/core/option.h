@@ -1,4 +1,4 @@
-// One option: what it is called, takes and means. Tables of them are made beside the structs that they are bound to
+// One option: its name, its values and its meaning. Tables of them stand beside the structs that they are bound to
 // (tasks/dataset.h, model/options.h, train/options.h), and everything else that knows options reads a table: flags and
 // help, TOML, JSON, results. A key has '_' inside and in TOML and records, '-' as a flag and in dataset.json; either is
 // read.
@@ -25,7 +25,7 @@ struct Option {
     std::string flag() const;
     std::string text() const;            // the value as TOML and JSON write it
     std::string word() const;            // the same, a string without quotes
-    const char* wants() const;           // "a whole number", ...
+    const char* wants() const;           // "an integer", ...
     void copy(const Option& from) const; // the value of the same option of another table
     enum Fit { fits, other_type, too_large };
     Fit fit(const OptionValue&) const;     // by type alone
@@ -44,10 +44,10 @@ void set(const Option&, const OptionValue&, const std::string& at, const std::st
 // Sets it from a word of the command line; Exit::usage.
 void set_from_text(const Option&, const std::string& text);
 
-// The same checks of what was set otherwise: a word that is not allowed, a number out of range.
+// The same checks for a value that was set otherwise: a word that is not allowed, a number out of range.
 void check_values(const std::vector<Option>&);
 
-// What a table is made with.
+// Builds a table.
 struct OptionTable {
     Option::Group group;
     std::vector<Option> all = {};

@@ -25,7 +25,7 @@ public:
 
 private:
     Arena::Mark mark_;
-    size_t guarded_; // how many there were before
+    size_t guarded_; // their number before this one
 };
 
 } // namespace fci::cpu

@@ -49,7 +49,7 @@ SignalGuard::SignalGuard() {
 }
 
 SignalGuard::~SignalGuard() {
-    if (--guards || asked) return; // asked: the sender may repeat itself until the program has ended
+    if (--guards || asked) return; // asked: the sender may repeat the signal until the program has ended
     for (size_t i = 0; i < std::size(asking); ++i) sigaction(asking[i], &before[i], nullptr);
 }
 

@@ -1,4 +1,4 @@
-// Signals that ask a program to stop, as a question that long work asks itself: shall I? SIGINT, SIGTERM, SIGUSR1 and
+// Signals that ask the program to stop; long work asks stop_asked() now and then. They are SIGINT, SIGTERM, SIGUSR1 and
 // SIGUSR2 (a batch system's warning), SIGXCPU (a limit on processor time) and, unless it is ignored (nohup), SIGHUP.
 //
 // The first one is answered at once by "stopping ..." on standard error. Senders repeat themselves (`timeout -s INT`,
@@ -8,8 +8,8 @@
 
 namespace fci {
 
-// While one lives, the signals ask, and once one has asked, to the program's end: the second may come when all guards
-// have gone. One within another changes nothing: a sweep holds one over all of its runs.
+// Signals are handled while a guard lives and, once one has come, to the program's end: a second may come when all
+// guards have gone. A guard inside another changes nothing: a sweep holds one over all of its runs.
 struct SignalGuard {
     SignalGuard();
     ~SignalGuard();
@@ -17,6 +17,6 @@ struct SignalGuard {
     SignalGuard& operator=(const SignalGuard&) = delete;
 };
 
-bool stop_asked(); // since the outermost guard was made, which still lives
+bool stop_asked(); // a signal came since the outermost living guard was made
 
 } // namespace fci

@@ -2,12 +2,22 @@
 
 #include <fcntl.h>
 
+#include <cstring>
+
 namespace fci {
 
 void hold_standard_streams() {
     for (int fd = 0; fd < 3; ++fd) // the lowest that is free is what open() returns
         if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0) return;
 }
+
+static const char* to_type = "./fci"; // no allocation: main() calls this before it can report that one failed
+
+void called_as(const char* argv0) {
+    if (argv0 && *argv0 && !std::strchr(argv0, '/')) to_type = argv0;
+}
+
+const char* program_name() { return to_type; }
 
 std::string printable(std::string_view text) {
     std::string out;

@@ -35,13 +35,15 @@ public:
     Device device() const { return arena_.device(); }
 
     // An activation: its numbers are unset, its gradient (if any) is zero.
-    Tensor tensor(Shape shape) {
-        Tensor t{arena_.floats(shape.size()), nullptr, shape};
+    Tensor tensor(Shape shape) { return with_gradient({arena_.floats(shape.size()), nullptr, shape}); }
+
+    // Numbers from outside as an activation: it gets a gradient like any other, which nothing reads.
+    Tensor with_gradient(Tensor t) {
         if (recording_ && gradients_) {
-            t.grad = gradients_->floats(shape.size());
+            t.grad = gradients_->floats(t.size());
         } else if (recording_) {
-            t.grad = arena_.floats(shape.size());
-            set_zero(device(), t.grad, shape.size() * sizeof(float));
+            t.grad = arena_.floats(t.size());
+            set_zero(device(), t.grad, t.size() * sizeof(float));
         }
         return t;
     }
@@ -86,10 +88,10 @@ public:
         if (gradients_) gradients_->reset();
     }
 
-    // Slow mode, on the CPU, that looks at every number and names the first op that makes one that is not finite.
+    // A slow mode on the CPU that checks every number and names the first op whose output is not finite.
     void set_checked(bool on) { checked_ = on; }
 
-    // Indices that come from outside are looked at where they lie within reach, which on a GPU they do not.
+    // Checks indices that come from outside, on the CPU; on a GPU the host cannot read them.
     void expect_indices(const char* op, const char* what, IntTensor index, int below) const {
         if (device() != Device::cpu) return;
         for (int64_t i = 0; i < index.shape.size(); ++i)

@@ -55,8 +55,8 @@ template <int MR, int NV>
 }
 
 // What a core can do at most: `rounds` of multiply_adds_a_round flops on values that stay in registers, as many side by
-// side as keep every multiplier busy. That it returns something and is not inlined is for the compiler, which would
-// else leave all of it out; so is the empty asm, without which it would take two equal calls for one.
+// side as keep every multiplier busy. It returns a value and is not inlined, as the compiler would
+// otherwise remove it; the empty asm keeps it from merging two equal calls.
 inline constexpr int side_by_side = vector_registers - 4, multiply_adds_a_round = 2 * side_by_side * lane_count;
 [[gnu::noinline]] inline float multiply_adds(int64_t rounds) {
     asm volatile("");

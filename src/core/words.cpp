@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <span>
+
+#include "core/sigma_context.h"
 
 namespace fci {
 namespace {
@@ -80,13 +83,50 @@ constexpr std::array<char, 128> plain[] = {ascii(false), ascii(true)};
 
 void append(std::string& s, uint32_t c) {
     const auto add = [&](uint32_t byte) { s += static_cast<char>(byte); };
+    if (c < 0x80) return add(c); // of U+212A, the sign of Kelvin
     if (c < 0x800) return add(0xC0 | c >> 6), add(0x80 | (c & 63));
     c < 0x10000 ? add(0xE0 | c >> 12) : (add(0xF0 | c >> 18), add(0x80 | (c >> 12 & 63)));
     add(0x80 | (c >> 6 & 63)), add(0x80 | (c & 63));
 }
 
-// The character at s[at], which is not ASCII, and its length; length 1: not UTF-8.
-uint32_t decode(std::string_view s, size_t at, size_t& length) {
+bool in(std::span<const Span> spans, uint32_t c) {
+    const auto s =
+        std::lower_bound(spans.begin(), spans.end(), c, [](const Span& x, uint32_t y) { return x.last < y; });
+    return s != spans.end() && c >= s->first;
+}
+
+// As decode_utf8(), and 0 for a byte that is not UTF-8: no character, so neither with case nor ignorable.
+uint32_t character(std::string_view s, size_t at, size_t& length) {
+    const uint32_t c = decode_utf8(s, at, length);
+    return length == 1 && c >= 128 ? 0 : c;
+}
+
+// The one that ends at the end of `s`.
+uint32_t last_character(std::string_view s, size_t& length) {
+    for (size_t n = 1; n <= std::min<size_t>(4, s.size()); ++n)
+        if (const uint32_t c = character(s, s.size() - n, length); length == n && c) return c;
+    return length = 1, 0;
+}
+
+// Final_Sigma [Unicode, The Standard, 3.13, table 3-17], for the sigma at [begin, end): a character with case stands
+// before it and none after it, those that are ignorable left out. White space is neither, so this stays in the word.
+bool is_final(std::string_view s, size_t begin, size_t end) {
+    size_t length;
+    uint32_t c = 0;
+    do {
+        if (begin == 0) return false;
+        c = last_character(s.substr(0, begin), length), begin -= length;
+    } while (in(case_ignorable, c));
+    if (!in(with_case, c)) return false;
+    for (; end < s.size(); end += length)
+        if (c = character(s, end, length); !in(case_ignorable, c)) return !in(with_case, c);
+    return true;
+}
+
+} // namespace
+
+uint32_t decode_utf8(std::string_view s, size_t at, size_t& length) {
+    constexpr uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     const auto byte = [&](size_t i) { return static_cast<unsigned char>(s[i]); };
     const uint32_t c = byte(at);
     length = c >> 5 == 6 ? 2 : c >> 4 == 14 ? 3 : c >> 3 == 30 ? 4 : 1;
@@ -96,10 +136,9 @@ uint32_t decode(std::string_view s, size_t at, size_t& length) {
         if (byte(at + i) >> 6 != 2) return length = 1, c;
         code = code << 6 | (byte(at + i) & 63);
     }
+    if (code < least[length] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return length = 1, c;
     return code;
 }
-
-} // namespace
 
 uint32_t lower_case(uint32_t c) {
     if (c < 128) return c >= 'A' && c <= 'Z' ? c + 32 : c;
@@ -111,7 +150,7 @@ uint32_t lower_case(uint32_t c) {
 
 bool WordReader::wide() {
     size_t length;
-    const uint32_t c = decode(text_, at_, length);
+    const uint32_t c = decode_utf8(text_, at_, length);
     if (length == 1) return word_ += static_cast<char>(c), ++at_, true;
     if (is_wide_space(c) || (letters_ && ((c >= 0xA0 && c <= 0xBF) || (c >= 0x2000 && c <= 0x206F))))
         return at_ += length, false;
@@ -120,11 +159,7 @@ bool WordReader::wide() {
         word_ += 'i';
         append(word_, 0x307);
     } else if (c == capital_sigma) {
-        const auto letter = [](char b) {
-            return (static_cast<unsigned char>(b) & 0x80) != 0 || (plain[1][static_cast<unsigned char>(b)] > '9');
-        };
-        const bool last = !word_.empty() && letter(word_.back()) && (at_ == text_.size() || !letter(text_[at_]));
-        append(word_, last ? final_sigma : small_sigma);
+        append(word_, is_final(text_, at_ - length, at_) ? final_sigma : small_sigma);
     } else
         append(word_, lower_case(c));
     return true;

@@ -52,7 +52,7 @@ Workers::Workers(int count) {
     const auto wait_for_jobs = [this](int w) {
         try {
             cpu::Scratch::reserve(); // not in the middle of its first job
-        } catch (const Error&) {}    // of which its first job will complain
+        } catch (const Error&) {}    // its first job will report it
         uint64_t seen = 0;
         std::unique_lock lock(mutex_);
         for (;;) {
@@ -111,13 +111,13 @@ void Workers::take(int worker) {
         } catch (...) {
             std::lock_guard lock(mutex_);
             if (!error_) error_ = std::current_exception();
-            next_ = n_; // what has not begun need not begin
+            next_ = n_; // jobs that have not begun are dropped
         }
 }
 
 namespace {
 
-// Processors' worth of time that one control group may use, rounded up; 0: as much as it likes.
+// The processors that one control group may use, rounded up; 0: no limit.
 int quota_of(const std::string& folder, bool v2) {
     double quota = 0, period = 0;
     if (v2) // "max 100000" or "150000 100000"

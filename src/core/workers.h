@@ -1,6 +1,6 @@
 // Workers: threads that wait between jobs. run(n, job) calls job(i, worker) for i = 0 .. n-1, each once, on
 // any worker in any order, and returns when all are done; the first exception is rethrown. Which worker
-// takes which i is left to chance, so a job's result may depend on i alone, never on `worker` (that index is
+// takes which i varies from run to run, so a job's result may depend on i alone, never on `worker` (that index is
 // for scratch memory). One run makes no heap allocation.
 #pragma once
 #include <atomic>

@@ -1,5 +1,6 @@
 #include "model/fci.h"
 
+#include "model/tail.h"
 #include "ops/anchors.h"
 #include "ops/dot_scores.h"
 #include "ops/embedding.h"
@@ -9,8 +10,11 @@
 namespace fci {
 
 Representation::Representation(ParameterBinder& p, const ModelOptions& o, int vocab, int length) {
-    token = p.add("token.weight", {vocab, o.d_model},
-                  {o.embeddings == "structured" ? Init::concepts : Init::normal, 0.02f, concept_size});
+    if (!o.has_backbone())
+        token = p.add("token.weight", {vocab, o.d_model},
+                      {o.embeddings == "structured" ? Init::concepts : Init::normal, 0.02f, concept_size});
+    else if (o.backbone_width != "native")
+        of_features.emplace(p, "backbone.map", o.feature_width, o.d_model);
     if (has_positions(o)) position = p.add("position.weight", {length, o.d_model}, {Init::normal, 0.02f});
     if (o.embeddings == "anchors") // one for each concept
         anchor = p.add("anchor.weight", {(vocab + concept_size - 2) / concept_size, o.d_model}, {Init::normal, 0.02f});
@@ -20,13 +24,14 @@ Representation::Representation(ParameterBinder& p, const ModelOptions& o, int vo
         blocks.push_back(mixing.kind->build(p, "block." + std::to_string(i), shape));
 }
 
-Tensor Representation::embed(Tape& tape, IntTensor tokens) const {
-    // What a token adds to its embedding depends on the token alone: it is added to the table.
+Tensor Representation::embed(Tape& tape, IntTensor tokens, Tensor features) const {
+    if (features) return of_features ? (*of_features)(tape, features) : tape.with_gradient(features);
+    // What anchors add depends on the token alone, so it is added to the table.
     return embedding(tape, tokens, anchor ? anchors(tape, token, anchor) : token, position);
 }
 
-Mixed Representation::operator()(Tape& tape, IntTensor tokens) const {
-    Mixed out = embed(tape, tokens);
+Mixed Representation::operator()(Tape& tape, IntTensor tokens, Tensor features) const {
+    Mixed out = embed(tape, tokens, features);
     for (const Block& block : blocks) out = block.mix(tape, out.x);
     return out;
 }
@@ -44,10 +49,37 @@ Model::Model(ParameterBinder& p, const ModelOptions& o, int vocab, int length)
     check(router_kind(o.router).type == RouterKind::in_model, "the router {} is no part of a model", o.router);
 }
 
-Model::Output Model::operator()(Tape& tape, IntTensor tokens, IntTensor query) const {
+namespace {
+
+// part: &Tensor::data or &Tensor::grad
+template <class T>
+TailWeights<T> tail_weights(const Router& router, const Council& council, const LayerNorm& head_norm,
+                            const Linear& head, float* Tensor::*part) {
+    using Weights = TailWeights<T>;
+    const auto norm = [=](const LayerNorm& n) { return typename Weights::Norm{n.weight.*part, n.bias.*part}; };
+    const auto linear = [=](const Linear& l) { return typename Weights::Linear{l.weight.*part, l.bias.*part}; };
+    return {router.wq.*part,        router.wk.*part,          norm(council.norm1), norm(council.norm2),
+            norm(head_norm),        linear(council.q),        linear(council.kv),  linear(council.out),
+            linear(council.ffn.up), linear(council.ffn.down), linear(head)};
+}
+
+} // namespace
+
+Model::Output Model::operator()(Tape& tape, IntTensor tokens, IntTensor query, Tensor features) const {
     Output out;
-    out.mixed = representation_(tape, tokens);
+    out.mixed = representation_(tape, tokens, features);
     const Tensor x = out.mixed.x, seen = for_router(tape, x);
+    if (tape.device() == Device::cuda && council_ && router_.wq && !feedback_ && !router_norm_) {
+        const TailShape s{x.shape[0],      x.shape[1], query.shape[1],       x.shape[2],
+                          council_->heads, top_k_,     head_.weight.shape[0]};
+        if (s.fits()) {
+            const auto all =
+                tail(tape, s, tail_weights<const float>(router_, *council_, head_norm_, head_, &Tensor::data),
+                     tail_weights<float>(router_, *council_, head_norm_, head_, &Tensor::grad), x, query);
+            out.scores = all.scores, out.logits = all.logits, out.chosen = out.seen = all.chosen;
+            return out;
+        }
+    }
     Tensor u = gather(tape, x, query); // the query rows
     const auto route = [&](Tensor xq) {
         const Routed r = router_.route(tape, seen, for_router(tape, xq), query, top_k_);
@@ -69,7 +101,7 @@ Model::Output Model::operator()(Tape& tape, IntTensor tokens, IntTensor query) c
 
 Tensor Model::contrastive_scores(Tape& tape, IntTensor tokens, IntTensor query) const {
     constexpr float temperature = 0.07f, tiny = 1e-20f;
-    const Tensor x = for_router(tape, representation_.embed(tape, tokens));
+    const Tensor x = for_router(tape, representation_.embed(tape, tokens, {}));
     const auto unit = [&](Tensor rows, Tensor w) { return rms_norm(tape, linear(tape, rows, w, {}), {}, tiny); };
     return dot_scores(tape, unit(gather(tape, x, query), router_.wq), unit(x, router_.wk),
                       1.f / (temperature * static_cast<float>(x.shape[2])));

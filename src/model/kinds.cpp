@@ -1,4 +1,4 @@
-// The kinds that there are, a line each, in the order in which help and messages name them. An entry stands beside its
+// All kinds, a line each, in the order in which help and messages name them. An entry stands beside its
 // code, as representation_kinds::NAME or router_kinds::NAME.
 #define FCI_REPRESENTATIONS(KIND)                                                                                      \
     KIND(raw)                                                                                                          \
@@ -70,7 +70,11 @@ const RouterKind& router_kind(const std::string& router) { return find_kind("--r
 
 std::vector<Option> option_table(ModelOptions& o) {
     OptionTable t{Option::model};
-    t.any("representation", &o.representation, "what mixes the tokens before the router: KIND or KIND:N");
+    std::vector<std::string> kinds;
+    for (const RepresentationKind* k : representations())
+        kinds.push_back(std::string(k->name) + (k->number.what ? ":N" : ""));
+    t.any("representation", &o.representation,
+          fmt::format("what mixes the tokens before the router ({})", fmt::join(kinds, " | ")).c_str());
     t.word("router", &o.router, router_names(), "what chooses positions; none: head(LN x_q) alone");
     t.word("positions", &o.positions, {"everywhere", "in_mixer", "none"},
            "who gets position embeddings: all but content-only, attention only, nobody");
@@ -82,6 +86,16 @@ std::vector<Option> option_table(ModelOptions& o) {
     t.number("d_model", &o.d_model, 1, 1 << 16, "width");
     t.number("heads", &o.heads, 1, 1 << 10, "attention heads");
     t.number("top_k", &o.top_k, 1, largest_size, "positions that the router chooses");
+    t.any("backbone", &o.backbone,
+          "folder of a pretrained model (config.json, *.safetensors), frozen: its hidden states stand in place of "
+          "embeddings, and --representation is the bridge on them, raw for none");
+    t.number("backbone_layer", &o.backbone_layer, -1, largest_size,
+             "the states after this layer; -1: the last, after the final norm; 0: the backbone's embedding");
+    t.word("backbone_weights", &o.backbone_weights, {"stored", "random"}, "random: the same shape, drawn: a control");
+    t.any("backbone_width", &o.backbone_width,
+          "native: the model has the backbone's width; a number: a learned linear map to it; either way it is d-model");
+    t.word("backbone_precision", &o.backbone_precision, {"fp16", "fp32"}, "of the states");
+    t.any("backbone_hash", &o.backbone_hash, "what the folder must hold, else it is refused; found by itself");
     return t.all;
 }
 
@@ -109,6 +123,7 @@ std::string Mixing::text() const { return kind->number.what ? fmt::format("{}:{}
 
 bool has_positions(const ModelOptions& o) {
     const RepresentationKind& kind = *Mixing(o.representation).kind;
+    if (o.has_backbone()) return false; // its states have positions
     if (!kind.has_positions || o.positions == "none") return false;
     return o.positions == "everywhere" || kind.attends; // or in_mixer
 }
@@ -131,11 +146,19 @@ void check_model(const ModelOptions& o, int vocab, int length) {
         fail(Exit::usage, "--d-model {} must be a positive multiple of --heads {}", o.d_model, o.heads);
     if (o.top_k < 1 || o.top_k > length)
         fail(Exit::usage, "--top-k {} must be from 1 to the sequence length {}", o.top_k, length);
-    if (router.by_segment && router.type == RouterKind::in_model) { // an index says so itself
+    if (router.by_segment && router.type == RouterKind::in_model) { // an index reports it itself
         if (length % segment_count != 0)
             fail(Exit::usage, "--router {} cuts a sequence into {}: --length {} is not a multiple of that", o.router,
                  segment_count, length);
         if (o.top_k > segment_count) fail(Exit::usage, "--top-k {}: there are {} segments", o.top_k, segment_count);
+    }
+    if (o.has_backbone()) {
+        if (o.embeddings != "learned")
+            fail(Exit::usage, "--embeddings {} and --backbone: its states stand in place of embeddings; leave one out",
+                 o.embeddings);
+        if (router.type != RouterKind::in_model)
+            fail(Exit::usage, "--router {} and --backbone: it looks at embeddings, or at tokens; take another router",
+                 o.router);
     }
     if (vocab < 2) fail(Exit::usage, "--vocab {}: at least 2 tokens are needed", vocab);
 }

@@ -1,5 +1,5 @@
-// The options of a model, and what fits together. Kinds are by name here: to add or change one recompiles none of those
-// that include this.
+// The options of a model, and their checks. Kinds are referred to by name here: adding or changing one recompiles no
+// file that includes this.
 #pragma once
 #include "core/option.h"
 
@@ -16,12 +16,22 @@ struct ModelOptions {
     bool mean_residual = false;                   // global-mean: h_j = x_j + W mean(x) + b
     bool router_norm = false;                     // the router sees LN x; the Council sees x all the same
     int d_model = 128, heads = 4, top_k = 4;
-    uint64_t seed = 1; // the run's, by which patterns are drawn; set by resolve
+    // A frozen pretrained model, whose features replace the token embeddings (src/pretrained).
+    std::string backbone;                    // its folder; empty: none. A run is identified not by the folder
+    std::string backbone_hash;               // but by the hash of its contents; empty: not known yet
+    int backbone_layer = -1;                 // whose features: -1 the last, after the final norm; 0 the embedding
+    std::string backbone_weights = "stored"; // stored | random: the same shape, random weights
+    std::string backbone_width = "native";   // native, or the width of a learned linear map's output
+    std::string backbone_precision = "fp16"; // fp16 | fp32: of the features
+    int feature_width = 0;                   // the backbone's own; set by resolve
+    uint64_t seed = 1;                       // the run's, for patterns that are random; set by resolve
+
+    bool has_backbone() const { return !backbone.empty(); }
 };
 
 std::vector<Option> option_table(ModelOptions&);
 
-// KIND:N, read. Exit::usage, with the nearest name, for anything unknown.
+// KIND:N, parsed. Exit::usage, with the nearest name, for anything unknown.
 struct Mixing {
     const RepresentationKind* kind;
     double number; // N

@@ -1,5 +1,5 @@
-// The layers that everything is made of: linear, layer norm, feed-forward. A layer is a plain struct of
-// parameters; calling it appends its ops to the tape. Start values are PyTorch's defaults.
+// The basic layers: linear, layer norm, feed-forward. A layer is a plain struct of
+// parameters; calling it appends its ops to the tape. Initial values are PyTorch's defaults.
 #pragma once
 #include <cmath>
 
@@ -31,7 +31,7 @@ struct LayerNorm {
     SumAndNorm of_sum(Tape& tape, Tensor x, Tensor z) const { return residual_norm(tape, x, z, weight, bias); }
 };
 
-// W2 gelu(W1 x), four times as wide inside
+// W2 gelu(W1 x), with a hidden width of 4 d
 struct FeedForward {
     Linear up, down;
 

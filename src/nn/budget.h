@@ -1,7 +1,7 @@
-// Budgeted attention, MF-OFUL: one attention block in which only a share of the tokens takes part, as queries, keys and
+// Budgeted attention, MF-OFUL: one attention block in which only some of the tokens take part, as queries, keys and
 // values; the others pass through. A linear bandit, whose features are a token's embedding x, learns which; its
 // equations are in ops/budget.h  [Basu 2026, Sec. 4.3]
-// Its numbers stand among the model's parameters, not learned by gradient, so that a checkpoint holds them and every
+// Its state lies among the model's parameters but is not learned by gradient, so that a checkpoint holds it and every
 // gradient group reads the same. A starts as the identity (ridge 1).
 #pragma once
 #include "core/tape.h"
@@ -17,7 +17,7 @@ public:
     // x (b,t,d) -> the positions that take part, (b,m), ascending
     IntTensor choose(Tape&, Tensor x) const;
 
-    // What a batch showed, on the arena's device; room is taken once.
+    // What the bandit observed in a batch, on the arena's device; allocated once.
     struct Observations {
         BudgetLearnShape shape;
         Device device;

@@ -17,7 +17,7 @@ struct GlobalMean {
         : residual_(with_residual), linear(p, name + ".linear", d, d) {}
 
     Tensor operator()(Tape& tape, Tensor x) const {                       // (b,t,d) -> (b,t,d)
-        const IntTensor first = cycle(tape, {x.shape[0], x.shape[1]}, 1); // the one row, for everybody
+        const IntTensor first = cycle(tape, {x.shape[0], x.shape[1]}, 1); // the same row for every position
         const Tensor y = gather(tape, linear(tape, segment_pool(tape, x, 1, Pool::mean)), first);
         return residual_ ? residual(tape, x, y) : y;
     }

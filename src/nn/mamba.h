@@ -2,8 +2,8 @@
 //   u = silu(conv(W_u x)),  z = W_z x,   (dt_low, B, C) = W_x u,   dt = softplus(W_dt dt_low + b)
 //   y = W_out (scan(u, dt, -exp(A_log), B, C, D) gated by silu(z))
 // as two ops between products: causal_conv1d makes u, gated_scan dt and what W_out takes (why two: ops/gated_scan.h).
-// expand 2, state 16, conv 4, rank of dt d/16. The paper's Flow block adds it to its input after a norm; the
-// bidirectional one adds two, one of them running from the end to the start, with weights of its own.
+// expand 2, state 16, conv 4, rank of dt d/16. The paper's Flow block is x + mamba(LN x); the
+// bidirectional one adds two with separate weights, one of which runs from the end to the start.
 #pragma once
 #include <algorithm>
 #include <optional>
@@ -11,6 +11,7 @@
 #include "nn/basic.h"
 #include "ops/causal_conv1d.h"
 #include "ops/gated_scan.h"
+#include "ops/linear_pair.h"
 
 namespace fci {
 
@@ -36,17 +37,11 @@ struct Mamba {
           A_log(p.add(name + ".A_log", {inner, state}, {Init::log_index})),
           D(p.add(name + ".D", {inner}, {Init::constant, 1.f})), out_proj(p, name + ".out_proj", inner, d, false) {}
 
-    // The products before the convolution and before the scan; FlowBlock has the rest, which both directions do in one
-    // call. Rows of a joint projection are projections of their own: no columns to split afterwards.
-    ConvInput conv_input(Tape& tape, Tensor x) const {
-        return {linear(tape, x, in_proj.weight.row_range(0, inner), {}), conv_weight, conv_bias, reverse};
-    }
-    Tensor gate_input(Tape& tape, Tensor x) const {
-        return linear(tape, x, in_proj.weight.row_range(inner, 2 * inner), {});
-    }
-    GatedScanInput scan_input(Tape& tape, Tensor u, Tensor z) const {
-        const auto rows = [&](int begin, int end) { return linear(tape, u, x_proj.weight.row_range(begin, end), {}); };
-        const Tensor dt_low = rows(0, rank), B = rows(rank, rank + state), C = rows(rank + state, rank + 2 * state);
+    // Rows of a joint projection are used as separate projections: no columns to split afterwards.
+    Tensor in_rows(int part) const { return in_proj.weight.row_range(part * inner, (part + 1) * inner); } // W_u, W_z
+    Tensor x_rows(int begin, int n) const { return x_proj.weight.row_range(begin, begin + n); }
+    ConvInput conv_input(Tensor u) const { return {u, conv_weight, conv_bias, reverse}; }
+    GatedScanInput scan_input(Tensor u, Tensor dt_low, Tensor B, Tensor C, Tensor z) const {
         return {u, dt_low, B, C, z, dt_weight, dt_bias, A_log, D, reverse};
     }
 };
@@ -68,13 +63,26 @@ struct FlowBlock {
         GatedScanInput scan[most_directions];
         Tensor z[most_directions];
         for (int i = 0; i < count; ++i) {
-            conv[i] = directions[i]->conv_input(tape, normed);
-            z[i] = directions[i]->gate_input(tape, normed);
+            const Mamba& m = *directions[i];
+            const auto made = linear_pair(tape, {normed, normed}, {m.in_rows(0), m.in_rows(1)});
+            conv[i] = m.conv_input(made[0]), z[i] = made[1];
         }
         const Tensor u = causal_conv1d(tape, {conv, conv + count});
-        for (int i = 0; i < count; ++i) scan[i] = directions[i]->scan_input(tape, direction_of(u, i), z[i]);
+        // of both directions, or of the one there is
+        const auto project = [&](Tensor of, auto weight) -> std::array<Tensor, most_directions> {
+            if (count == 1) return {linear(tape, direction_of(of, 0), weight(forward), {})};
+            return linear_pair(tape, {direction_of(of, 0), direction_of(of, 1)}, {weight(forward), weight(*backward)});
+        };
+        constexpr int n = Mamba::state;
+        const int rank = forward.rank;
+        const auto dt_low = project(u, [&](const Mamba&m) { return m.x_rows(0, rank); }),
+                   B = project(u, [&](const Mamba&m) { return m.x_rows(rank, n); }),
+                   C = project(u, [&](const Mamba&m) { return m.x_rows(rank + n, n); });
+        for (int i = 0; i < count; ++i)
+            scan[i] = directions[i]->scan_input(direction_of(u, i), dt_low[i], B[i], C[i], z[i]);
         const Tensor y = gated_scan(tape, {scan, scan + count});
-        for (int i = 0; i < count; ++i) x = residual(tape, x, directions[i]->out_proj(tape, direction_of(y, i)));
+        const auto out = project(y, [](const Mamba& m) { return m.out_proj.weight; });
+        for (int i = 0; i < count; ++i) x = residual(tape, x, out[i]);
         return x;
     }
 };

@@ -1,4 +1,4 @@
-// What mixes positions in a pre-norm block instead of softmax attention to all of them: (b,t,d) -> (b,t,d), of a
+// Mixers that can replace full softmax attention in a pre-norm block: (b,t,d) -> (b,t,d), of a
 // normed x. The mathematics is in the ops.
 #pragma once
 #include <memory>
@@ -28,7 +28,7 @@ struct SparseAttention {
     }
 };
 
-// Features elu + 1 in the place of the softmax; see linear_attention.h.
+// The feature map elu + 1 instead of the softmax; see linear_attention.h.
 struct LinearAttention {
     int heads;
     Linear qkv, out;
@@ -38,7 +38,7 @@ struct LinearAttention {
     Tensor operator()(Tape& tape, Tensor x) const { return out(tape, linear_attention(tape, qkv(tape, x), heads)); }
 };
 
-// Queries and keys of one number a head, so that scores are of rank 1; values of full width.
+// Queries and keys are one number a head, so the scores have rank 1; values have full width.
 struct Rank1Attention {
     int heads;
     Linear qk, v, out;
@@ -52,7 +52,7 @@ struct Rank1Attention {
 
 // A few learned hubs read all positions, then every position reads the hubs  [after Jaegle et al. 2021, "Perceiver"]
 //   h <- h + W_r attention(h, W_kv x);   y = W_s attention(W_q x, W'_kv h)
-// The hubs ask as they are, without norm or projection.
+// The hubs are queries as they are, without norm or projection.
 struct HubAttention {
     int heads;
     Tensor hubs; // (m,d)

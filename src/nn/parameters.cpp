@@ -5,7 +5,7 @@
 namespace fci {
 namespace {
 
-// A concept is `size` tokens in a row, from 1 on; token 0 stands alone.
+// A concept is `size` consecutive tokens, from token 1 on; token 0 belongs to none.
 void initialise_concepts(Rng& rng, const Shape& shape, float deviation, int size, float* x) {
     std::vector<float> centroid(shape[1]);
     for (int row = 0; row < shape[0]; ++row) {

@@ -13,7 +13,7 @@
 
 namespace fci {
 
-// How a parameter starts.
+// The initial values of a parameter.
 struct Init {
     enum Kind {
         constant,  // value
@@ -33,7 +33,7 @@ struct ParameterInfo {
     Shape shape;
     int64_t offset; // floats from the start of the block
     Init init;
-    bool learned = true; // false: numbers that the model keeps, but no gradient and no optimiser changes
+    bool learned = true; // false: state that neither a gradient nor the optimiser changes
 };
 
 class ParameterBinder {

@@ -1,5 +1,5 @@
-// What mixes the tokens before the router: blocks of one kind. A kind is one entry beside its code, in a .cpp file of
-// its own or next to its header, and one line in model/kinds.cpp; flags, help, messages, tests and twins iterate these.
+// Representations: what mixes the tokens before the router, blocks of one kind. A kind is one entry beside its code, in
+// its .cpp file, and one line in model/kinds.cpp; flags, help, messages, tests and twins iterate the entries.
 #pragma once
 #include <climits>
 #include <functional>
@@ -13,37 +13,37 @@ namespace fci {
 struct Mixed {
     Tensor x;              // (b,t,d)
     Tensor features;       // budgeted attention: the embeddings (b,t,d) from which it chose
-    IntTensor taking_part; // these positions (b,m)
+    IntTensor taking_part; // the positions that took part (b,m)
 
     Mixed(Tensor mixed = {}) : x(mixed) {} // of every other kind
 };
 
 struct Block {
     std::function<Mixed(Tape&, Tensor x)> mix; // (b,t,d) -> (b,t,d)
-    std::optional<Budget> budget = {};         // which the trainer teaches
+    std::optional<Budget> budget = {};         // the trainer updates it
 };
 
-struct BlockShape { // what a block may be made for
+struct BlockShape { // what a block is built for
     int d, heads, length;
     double number; // N of KIND:N
     bool mean_residual;
     uint64_t seed; // the run's, by which patterns are drawn
 };
 
-// What may follow in KIND:N.
+// The N of KIND:N.
 struct KindNumber {
-    const char* what = nullptr; // null: nothing may
+    const char* what = nullptr; // null: the kind takes no number
     double low = 0, high = 0, preset = 0;
     const char* example = "";
     bool whole = true;
-    bool of_blocks = false; // N is how many blocks there are
+    bool of_blocks = false; // N is the number of blocks
 };
 constexpr KindNumber layers{"the number of layers", 1, 64, 1, "2", true, true};
 
 struct RepresentationKind {
     const char* name;
     KindNumber number = {};
-    bool attends = false;       // mixes by attention, and so does not tell positions apart by itself
+    bool attends = false;       // mixes by attention, which alone cannot tell positions apart
     bool has_positions = true;  // may have position embeddings
     bool needs_routing = false; // learns from the routing loss
     int longest = INT_MAX;      // sequence

@@ -1,6 +1,6 @@
-// A pre-norm block: something that mixes positions, then a feed-forward layer, each added to its input
+// A pre-norm block: a mixer over positions, then a feed-forward layer, each added to its input
 //   x <- x + mix(LN x);   x <- x + FFN(LN x)                    [Vaswani et al. 2017; Xiong et al. 2020]
-// With softmax attention it is the transformer's; src/nn/mixers.h has what else can mix.
+// With softmax attention it is a transformer block; src/nn/mixers.h has the other mixers.
 #pragma once
 #include <utility>
 
@@ -16,7 +16,7 @@ struct PreNormBlock {
     LayerNorm norm2;
     FeedForward ffn;
 
-    // more: what the mixer's constructor takes after the width
+    // more: the mixer's constructor arguments after the width
     template <class... More>
     PreNormBlock(ParameterBinder& p, const std::string& name, int d, More&&... more)
         : norm1(p, name + ".norm1", d), mix(p, name, d, std::forward<More>(more)...), norm2(p, name + ".norm2", d),

@@ -12,7 +12,7 @@
 //           dk[j] += scale sum_i dS[i,j] q[i]                                              (dk)
 //           dv[j] += sum_i P[i,j] dy[i]                                                    (dv)
 // Contract  every d* is ADDED to. Only lse is kept, in base 2 (log2(e) is folded into the scale) and in two parts
-//           (LogSum): S and P are made again in the backward pass, a block of rows against a tile of keys at a time, so
+//           (LogSum): the backward pass computes S and P again, a block of rows against a tile of keys at a time, so
 //           that they live and die in cache and memory is O(queries + keys)  [Dao et al. 2022].
 // Cost      2 products forward, 5 backward, of 2 queries keys d_head flops a head each (d_value in 1 and 2 of them).
 #pragma once
@@ -52,9 +52,9 @@ FCI_TWINS(AttentionBackward<float>, attention_backward)
 
 // Every position attends to every position (causal: up to itself). qkv (b,t,3d), columns q | k | v -> (b,t,d)
 Tensor self_attention(Tape&, Tensor qkv, int heads, bool causal);
-// Rows attend to other rows: to chosen positions, to hubs. q (b,r,d), kv (b,m,2d), columns k | v -> (b,r,d)
+// Cross attention: rows attend to other rows (chosen positions, hubs). q (b,r,d), kv (b,m,2d), columns k | v -> (b,r,d)
 Tensor query_attention(Tape&, Tensor q, Tensor kv, int heads);
-// Queries and keys of one number a head. qk (b,t,2 heads), columns q | k, v (b,t,d) -> (b,t,d)
+// Queries and keys are one number a head. qk (b,t,2 heads), columns q | k, v (b,t,d) -> (b,t,d)
 Tensor rank1_attention(Tape&, Tensor qk, Tensor v, int heads);
 
 } // namespace fci

@@ -4,21 +4,21 @@
 //   chosen[b]  = the m positions with the highest bounds, ties to the lower; ascending                         (2)
 //   gram[b]    = sum_i x[b,chosen[b,i]] x[b,chosen[b,i]]^T,   sum[b] = sum_i x[b,chosen[b,i]]                  (3)
 //   A += gram[b],   c += (l' - l[b]) sum[b],   b = 0, 1, ..;   then theta = A^-1 c                             (4)
-//   l[b] is the mean of the sequence's losses and l' that of all l before it; the first of all has no reward. A
-//   checkpoint calls c by the paper's name, b.
+//   l[b] is the mean loss of sequence b, l' the mean of all earlier l; the very first l gives no reward. A begins as
+//   the identity. In a checkpoint c has the paper's name, b.
 // Shapes    x (b,t,d)   A, A^-1, gram[b] (d,d)   theta, c, sum[b] (d)   bound (b,t)   chosen (b,m)   loss (b,r)
-// Contract  (2): 1 <= m <= t; a NaN is below everything.
+// Contract  (2): 1 <= m <= t; a NaN ranks lowest.
 //           (4): in double, from (3) in float (on a GPU with --tf32, TF32), stored as float. An A that is not positive
 //           definite is Exit::non_finite on the CPU; on the GPU it leaves A^-1 and theta NaN.
 // Backward  none: a choice has no derivative.
-// Cost      (1) 2 b t d^2   (2) O(b t)   (3) 2 b m d^2   (4) d^3 + b d^2 flops, on the GPU 7 d^3
+// Cost      (1) 2 b t d^2   (2) O(b t)   (3) 2 b m d^2   (4) d^3 + b d^2 flops, 7 d^3 on the GPU
 #pragma once
 #include "core/tape.h"
 
 namespace fci {
 
 struct BudgetShape {
-    static constexpr int widest = 512; // features
+    static constexpr int widest = 512; // largest d
     int batch, time, chosen, d;
 };
 
@@ -34,9 +34,9 @@ struct BudgetLearnShape {
 };
 
 template <class T>
-struct BudgetNumbers { // what the bandit knows
+struct BudgetNumbers { // the bandit's state
     T *A, *inverse, *c, *theta;
-    T* losses; // sum and number of all l so far
+    T* losses; // sum and count of all l so far
 };
 
 template <class T>
@@ -45,7 +45,7 @@ template <class T>
 using BudgetChoose = void(BudgetShape, const T* bound, int32_t* chosen);
 template <class T>
 using BudgetGram = void(BudgetShape, const T* x, const int32_t* chosen, T* gram, T* sum);
-// skip: if not null and not 0, nothing is learned (a step that was not made; it lies on the device)
+// skip (on the device): where it is not null and *skip is not 0, nothing is learned, as the step was not made
 template <class T>
 using BudgetLearn = void(BudgetLearnShape, const T* gram, const T* sum, const T* loss, BudgetNumbers<T>,
                          const int* skip);

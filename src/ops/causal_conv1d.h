@@ -7,8 +7,8 @@
 //           dx[b,t-+(K-1-k),c] += w[c,k] dp[b,t,c]                                         (dx)
 //           dw[c,k] += sum_bt dp[b,t,c] x[b,t-+(K-1-k),c]                                  (dw)
 //           dbias[c] += sum_bt dp[b,t,c]                                                   (db)
-// Contract  every d* is ADDED to. Nothing saved: p is K products a number, made again from x, which
-//           backward reads anyway. One or two directions of time, each with tensors of its own (ops/directions.h).
+// Contract  every d* is ADDED to. Nothing is saved: p is K products a number, computed again from x, which
+//           backward reads anyway. One or two directions of time, each with its own tensors (ops/directions.h).
 // Cost      (2 K + 26) batch time channels flops a direction forward, (6 K + 31) backward: bound by memory, hence silu
 //           in the same pass. K = 4 in Mamba  [Gu & Dao 2023].
 #pragma once

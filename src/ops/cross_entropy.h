@@ -35,9 +35,9 @@ FCI_TWINS(FillForward, fill_forward)
 FCI_TWINS(CrossEntropyForward<float>, cross_entropy_forward)
 FCI_TWINS(CrossEntropyBackward<float>, cross_entropy_backward)
 
-// z (...,classes), target of as many rows -> (rows). A root of the tape: what is minimised is weight * sum of
-// the losses, so backward starts from dloss = weight, times *factor if there is one: a number on the device, which may
-// change between two runs of one captured step.
+// z (...,classes), one target a row -> (rows). A root of the tape: it minimises weight * sum of
+// the losses, so backward starts from dloss = weight, times *factor if there is one: a number on the device that may
+// change between two replays of a captured step.
 Tensor cross_entropy(Tape&, Tensor z, IntTensor target, float weight, const float* factor = nullptr);
 
 } // namespace fci

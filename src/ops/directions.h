@@ -1,5 +1,5 @@
-// One or two directions of time, each with tensors of its own: an op takes both in one call. On a GPU that is one
-// launch, which has twice the blocks; a direction alone leaves much of a large one idle. No tensor may belong to both:
+// One or two directions of time, each with its own tensors: an op takes both in one call. On a GPU that is one
+// launch with twice the blocks; one direction alone leaves much of a large GPU idle. No tensor may belong to both:
 // they would add to its gradient at the same time.
 #pragma once
 #include "core/tensor.h"

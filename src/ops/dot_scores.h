@@ -1,4 +1,4 @@
-// dot_scores: every key's dot product with every row that asks
+// dot_scores: the dot product of every query row with every key
 //   s[b,r,j] = scale q[b,r] . k[b,j]                                                        (1)
 // Shapes    q (b,r,d)   k (b,n,d)   s (b,r,n)
 // Backward  dq[r] += scale sum_j ds[r,j] k[j]                                               (dq)

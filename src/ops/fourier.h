@@ -33,7 +33,7 @@ struct FourierTables {
     std::vector<float> cos_d, sin_d; // (d,d)
     FourierTables(int time, int d);
 };
-// The same tables for all who ask for these sizes, for as long as somebody holds them.
+// Shared tables of these sizes; they live as long as somebody holds them.
 std::shared_ptr<const FourierTables> fourier_tables(int time, int d);
 
 template <class T>

@@ -1,25 +1,25 @@
-// gated_scan: the selective scan with what Mamba puts around it, its step and its gate  [Gu & Dao 2023, Fig. 3, Alg. 2]
+// gated_scan: Mamba's step size (dt), the selective scan, then Mamba's gate  [Gu & Dao 2023, Fig. 3, Alg. 2]
 //   p[b,t,c] = sum_r dt_weight[c,r] dt_low[b,t,r] + dt_bias[c],   dt = softplus(p),   A = -exp(A_log)        (1)
 //   s        = selective_scan(u, dt, A, B, C, D)                          its equations: ops/selective_scan.h (2)
 //   y        = s silu(z)                                                                                     (3)
 // Shapes    u z y (b,t,c)   dt_low (b,t,rank)   B C (b,t,n)   dt_weight (c,rank)   dt_bias D (c)   A_log (c,n)
 // Backward  ds = dy silu(z)                                                                                 (ds)
 //           dz += dy s silu'(z)                                                                             (dz)
-//           du, dB, dC, dD, ddt and dA are selective_scan's, with ds for dy there
+//           du, dB, dC, dD, ddt, dA: selective_scan's backward pass, with ds as its dy
 //           dp = ddt sigmoid(p)                                                                             (dp)
 //           d_dt_low[b,t,r]  += sum_c dt_weight[c,r] dp[b,t,c]                                            (dlow)
 //           d_dt_weight[c,r] += sum_bt dp[b,t,c] dt_low[b,t,r]                                              (dW)
 //           d_dt_bias[c]     += sum_bt dp[b,t,c]                                                            (db)
 //           dA_log[c,n]      += dA[c,n] A[c,n]                                                              (dA)
-// Contract  every d* is ADDED to. One or two directions of time, each with tensors of its own (ops/directions.h).
-//           Saved: h before each chunk of time. The CPU calls the ops that this is made of, one
-//           after another while their numbers are in its cache, and keeps p, dt, A and s for backward. A GPU is one
-//           kernel each way, to which those are worth less than the memory traffic: none of them is ever written.
-// Cost      the scan's and, of b t c, 2 rank + 46 + 27 flops forward and 4 rank + 27 + 35 backward; a GPU makes p, dt
-//           and s again, 2 rank + 46 + 2 n.
+// Contract  every d* is ADDED to. One or two directions of time, each with its own tensors (ops/directions.h).
+//           Saved: the scan's state h before each chunk of time. The CPU runs the separate ops one after another, on
+//           data still in its cache, and keeps p, dt, A and s for backward. A GPU runs one kernel each way and computes
+//           them again, which is cheaper than storing and loading them.
+// Cost      the scan's, and for each of b t c 2 rank + 46 (softplus) + 27 (gate) flops forward, 4 rank + 27 + 35
+//           backward; a GPU also computes p, dt and s again: 2 rank + 46 + 2 n.
 //
-// Why Mamba is this op and causal_conv1d and not one: dt_low, B and C are products of u = silu(conv) of all channels;
-// no block that has some of the channels can go on before all others are done.
+// Why causal_conv1d is a separate op: dt_low, B and C are products of u = silu(conv) over all channels, so a block that
+// holds only some channels would have to wait for all the others.
 #pragma once
 #include <span>
 
@@ -51,8 +51,8 @@ struct GatedScanDirection {
     bool reverse;
     const T *u, *dt_low, *B, *C, *z, *dt_weight, *dt_bias, *A_log, *D;
     T *y, *saved; // saved: h before each chunk, (b, chunks, n, c); null when no backward will follow
-    T* kept;      // of the CPU: p, dt, s (b,t,c) and A (c,n); a GPU leaves it alone
-    const T* dy;  // backward only, and what follows
+    T* kept;      // on the CPU: p, dt, s (b,t,c) and A (c,n); unused on a GPU
+    const T* dy;  // from here on: backward only
     T *du, *d_dt_low, *dB, *dC, *dz, *d_dt_weight, *d_dt_bias, *dA_log, *dD;
 };
 

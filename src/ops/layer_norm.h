@@ -5,11 +5,11 @@
 // Backward  with g = dy w:  dx[r,c] += rstd (g[r,c] - mean_c(g) - xhat[r,c] mean_c(g xhat))  (dx)
 //           dw[c] += sum_r dy xhat                                                         (dw)
 //           db[c] += sum_r dy                                                              (db)
-// residual_norm: the same of a sum that is kept, between two parts of a pre-norm block, in one pass over memory
+// residual_norm: a residual sum, which is kept as h, and layer_norm of it, in one pass over memory
 //   h = x + z     y = layer_norm(h)                                                       (2)
-// Backward  with (dx)_h what (dx) says for h:   dx[r,c] += dh + (dx)_h     dz[r,c] += dh + (dx)_h   (dh)
+// Backward  with e = dh + the right side of (dx) at h:   dx[r,c] += e     dz[r,c] += e             (dh)
 //           dw, db as above
-// Contract  every d* is ADDED to; dh, as dy, is read. eps = 1e-5 unless the shape says so.
+// Contract  dx dz dw db are ADDED to; dy and dh are only read. eps = 1e-5 unless the shape says so.
 // Cost      O(rows d), bound by memory.
 #pragma once
 #include "core/tape.h"
@@ -55,7 +55,7 @@ Tensor layer_norm(Tape&, Tensor x, Tensor w, Tensor b);
 struct SumAndNorm {
     Tensor h, y;
 };
-// x and z (...,d), not the same tensor; w and b (d) -> (...,d) both
+// x and z (...,d), distinct tensors; w and b (d) -> h, y (...,d)
 SumAndNorm residual_norm(Tape&, Tensor x, Tensor z, Tensor w, Tensor b);
 
 } // namespace fci

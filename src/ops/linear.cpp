@@ -14,7 +14,7 @@ void linear_forward(LinearShape s, const float* x, const float* w, const float* 
 }
 
 void linear_backward(LinearShape s, const float* x, const float* w, const float* dy, float* dx, float* dw, float* db) {
-    gemm(Transpose::no, Transpose::no, s.rows, s.in, s.out, 1.f, dy, s.out, w, s.in, 1.f, dx, s.in);  // (dx)
+    if (dx) gemm(Transpose::no, Transpose::no, s.rows, s.in, s.out, 1.f, dy, s.out, w, s.in, 1.f, dx, s.in); // (dx)
     gemm(Transpose::yes, Transpose::no, s.out, s.in, s.rows, 1.f, dy, s.out, x, s.in, 1.f, dw, s.in); // (dW)
     if (!db) return;
     for (int r = 0; r < s.rows; ++r)

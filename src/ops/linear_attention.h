@@ -1,9 +1,9 @@
 // linear_attention: attention whose softmax is a dot product of features, so that keys are summed once for all rows
-// [Katharopoulos et al. 2020, "Transformers are RNNs"], both directions of time
+// [Katharopoulos et al. 2020, "Transformers are RNNs"], not causal
 //   a[i] = phi(q[i]),  b[j] = phi(k[j]),  phi = elu + 1                                    (1)
 //   S = sum_j b[j] v[j]^T,  z = sum_j b[j]                                                 (2)
 //   y[i] = S^T a[i] / n[i],  n[i] = a[i].z                                                 (3)
-// which is y[i] = sum_j w[i,j] v[j] with w[i,j] = a[i].b[j] / sum_j a[i].b[j], head by head.
+// which is y[i] = sum_j w[i,j] v[j] with w[i,j] = a[i].b[j] / sum_l a[i].b[l], for each head.
 // Shapes    qkv (b,t,3d), columns q | k | v   y (b,t,d)   S (b,heads,d_head,d_head), z (b,heads,d_head), saved
 // Backward  g[i] = dy[i] / n[i];   e[i] = y[i].g[i]                                        (g) (e)
 //           da[i] = S g[i] - e[i] z;   dq[i] += da[i] phi'(q[i])                           (da) (dq)
@@ -11,7 +11,7 @@
 //           db[j] = dS v[j] + dz;      dk[j] += db[j] phi'(k[j])                           (db) (dk)
 //           dv[j] += dS^T b[j]                                                             (dv)
 // Contract  every d* is ADDED to.
-// Cost      2 products forward, 4 backward, of 2 t d_head d flops each, and 2 t d exponentials forward, 4 t d backward.
+// Cost      2 products forward, 4 backward, 2 b t d_head d flops each; 2 b t d exponentials forward, 4 b t d backward.
 #pragma once
 #include "core/tape.h"
 

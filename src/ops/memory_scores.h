@@ -1,15 +1,15 @@
-// memory_scores: routing through a bank of slots; the query never meets a position, only what a slot holds of it
-//   p(m|j) = softmax_m z[b,j],   p(m|q) = softmax_m zq[b,r]       how much j writes to slot m, q reads from it   (1)
+// memory_scores: routing through a bank of slots; a query reaches positions only through the slots
+//   p(m|j) = softmax_m z[b,j],   p(m|q) = softmax_m zq[b,r]       position j writes to slot m, query q reads it   (1)
 //   p(j|m) = p(m|j) / n[m],   n[m] = sum_j p(m|j)                                           (2)
 //   p(j|q) = sum_m p(m|q) p(j|m),   s[b,r,j] = ln p(j|q)                                    (3)
-// The p(j|q) of a row sum to 1, so the cross-entropy of s at the answer a is -ln p(a|q), the bank's own loss.
+// sum_j p(j|q) = 1, so softmax_j s = p(j|q), and the cross-entropy of s at the answer a is -ln p(a|q).
 // Shapes    z (b,t,m)   zq (b,r,m)   s (b,r,t)   saved: P = p(m|j) (b,t,m), Pq = p(m|q) (b,r,m), n (b,m)
 // Backward  with D[r,j] = ds[r,j] / p(j|q):
 //           dPq[r,m] = sum_j D[r,j] p(j|m),   G[j,m] = sum_r D[r,j] Pq[r,m]                 (dPq) (G)
 //           dP[j,m] = (G[j,m] - sum_i G[i,m] p(i|m)) / n[m]                                 (dP)
 //           dz[j,m] += P[j,m] (dP[j,m] - sum_l dP[j,l] P[j,l]);   dzq from dPq likewise      (dz) (dzq)
-// Contract  every d* is ADDED to. p(j|q) is kept from 0 by at least 1e-30.
-// Cost      O(b (t + r) m + b r t m).
+// Contract  every d* is ADDED to. p(j|q) is clamped to at least 1e-30, where D takes the clamped value.
+// Cost      O(b r t m).
 #pragma once
 #include "core/tape.h"
 

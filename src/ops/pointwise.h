@@ -1,4 +1,4 @@
-// Pointwise ops: number by number, the formulas and derivatives are in core/scalar.h
+// Pointwise ops, element by element; formulas and derivatives are in core/scalar.h
 //   gelu          y = x Phi(x)                 dx += dy gelu'(x)                            (dx)
 //   softplus      y = ln(1 + e^x)              dx += dy sigmoid(x)                          (dx)
 //   negative_exp  y = -e^x                     dx += dy y          (A = -exp(A_log) in Mamba) (dx)
@@ -34,7 +34,7 @@ FCI_TWINS(BinaryForward<float>, residual_forward)
 FCI_TWINS(BinaryBackward<float>, gate_backward)
 FCI_TWINS(BinaryBackward<float>, residual_backward)
 
-// unary: with these flops a number
+// unary: flops of one element
 constexpr OpCost unary_cost(double n, double forward, double backward) {
     return {{0, forward * n, 2 * n}, {0, backward * n, 4 * n}};
 }

@@ -1,10 +1,10 @@
-// rank1_scores: routing by one number a token, its fingerprint  [Basu 2026, Sec. 4.6]
+// rank1_scores: routing by one number for each token, its fingerprint  [Basu 2026, Sec. 4.6]
 //   f[b,j] = v . x[b,j]                                                                    (1)
-//   s[b,r,j] = f[b,q_r] f[b,j]                                                             (2)
+//   s[b,r,j] = f[b,q_r] f[b,j],  q_r = query[b,r]                                          (2)
 // Shapes    x (b,t,d)   query (b,r) in [0,t)   v (d)   s (b,r,t)   f (b,t), saved
 // Backward  df[j] += sum_r ds[r,j] f[q_r];   df[q_r] += sum_j ds[r,j] f[j]                 (df)
 //           dx[j] += df[j] v                                                               (dx)
-//           dv += sum_j df[j] x[j]                                                         (dv)
+//           dv += sum_bj df[j] x[j]                                                        (dv)
 // Contract  every d* is ADDED to.
 // Cost      O(b t d + b r t). At inference rank1_choose picks the same positions in O(t d + t k + r k) with no
 //           scores at all: the best partners of f[q] > 0 are the largest f, those of f[q] < 0 the smallest.
@@ -34,8 +34,8 @@ FCI_TWINS(Rank1ScoresBackward<float>, rank1_scores_backward)
 // x (b,t,d), query (b,r), v (d) -> (b,r,t)
 Tensor rank1_scores(Tape&, Tensor x, IntTensor query, Tensor v);
 
-// The chosen positions of the query rows, laid out as top_k lays them out; on the CPU without the scores.
-// Equal to top_k(rank1_scores) unless two different f round to one product.
+// The chosen positions of the query rows, in top_k's layout; the CPU does not compute the scores.
+// Equal to top_k(rank1_scores) unless rounding makes two products equal.
 IntTensor rank1_choose(Tape&, Tensor x, IntTensor query, Tensor v, int k);
 
 } // namespace fci

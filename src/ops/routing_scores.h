@@ -1,11 +1,11 @@
-// routing_scores: the Investigator's scores of the query rows, W_k absorbed  [Basu 2026, eq. 1]
+// routing_scores: the Investigator's scores of the query rows, Wk folded into w  [Basu 2026, eq. 1]
 //   s[b,r,j] = scale (Wq xq[b,r]) . (Wk x[b,j]),   scale = 1/(H sqrt(d/H))
-// xq are the rows that ask, x what is asked about: every position, or one vector for each segment of positions.
+// xq are the query rows; x holds what is scored: n positions, or one vector for each of n segments.
 // The mean over heads of dot products of width d/H is one dot product of width d, so H enters the scale only.
 //   p[b,r] = Wq xq[b,r]                                                                    (1)
 //   w[b,r] = Wk^T p[b,r]                                                                   (2)
 //   s[b,r,j] = scale w[b,r] . x[b,j]                                                       (3)
-// which is O(rows d^2 + rows keys d) where scoring all pairs is O(keys^2 d): exactly the rows that a loss reads.
+// O(r d^2 + r n d) a sequence, not the O(n d^2 + n^2 d) of all pairs: only the rows that a loss reads.
 // Shapes    xq (b,r,d)   x (b,n,d)   Wq Wk (d,d)   s (b,r,n)   saved p w (b,r,d) each
 // Backward  dw = scale sum_j ds[j] x[j]                                                    (dw)
 //           dx[j] += scale sum_r ds[r,j] w[r]                                              (dx)
@@ -24,13 +24,14 @@ struct RoutingShape {
     int batch, keys, rows, d;
     int heads;
     float scale() const { return 1.f / std::sqrt(static_cast<float>(heads) * d); } // 1/(H sqrt(d/H))
-    int64_t vectors() const { return int64_t{batch} * rows * d; }                  // of one of p, w
+    int64_t vectors() const { return int64_t{batch} * rows * d; }                  // floats of p, of w
 };
 
 constexpr OpCost routing_scores_cost(RoutingShape s) {
     const double rows = 1. * s.batch * s.rows, x = 1. * s.batch * s.keys * s.d, W = 2. * s.d * s.d,
-                 of_rows = rows * (s.keys + 3. * s.d), flops = 2 * rows * (W + 1. * s.keys * s.d);
-    return {{flops, 0, x + W + of_rows}, {2 * flops, 0, 3 * x + 3 * W + of_rows}};
+                 xq_p_w = 3 * rows * s.d, dxq = 2 * rows * s.d, scores = rows * s.keys,
+                 flops = 2 * rows * (W + 1. * s.keys * s.d);
+    return {{flops, 0, x + W + xq_p_w + scores}, {2 * flops, 0, 3 * x + 3 * W + xq_p_w + dxq + scores}};
 }
 
 // saved: p, w one after another, 2 * vectors()

@@ -1,9 +1,9 @@
 // segment_pool: one vector for each of a few contiguous segments of a sequence, channel by channel
-//   mean  y[b,s,c] = (1/n) sum_j x[b,sn+j,c]     n = time/segments, j = 0 .. n-1             (1)
-//   sum   y[b,s,c] = sum_j x[b,sn+j,c]                                                      (2)
-//   max   y[b,s,c] = max_j x[b,sn+j,c], taken at argmax[b,s,c] = sn + j, ties to the lower j (3)
-// Shapes    x (b,t,d)   y (b,s,d)   argmax (b,s,d), saved, of max only
-// Backward  mean  dx[b,sn+j,c] += dy[b,s,c] / n;   sum  the same without 1/n               (dx)
+//   mean  y[b,s,c] = (1/n) sum_j x[b,s*n+j,c]     n = time/segments, j = 0 .. n-1               (1)
+//   sum   y[b,s,c] = sum_j x[b,s*n+j,c]                                                        (2)
+//   max   y[b,s,c] = max_j x[b,s*n+j,c], taken at argmax[b,s,c] = s*n + j, ties to the lower j (3)
+// Shapes    x (b,t,d)   y (b,s,d)   argmax (b,s,d), saved by max only
+// Backward  mean  dx[b,s*n+j,c] += dy[b,s,c] / n;   sum  the same without 1/n               (dx)
 //           max   dx[b,argmax[b,s,c],c] += dy[b,s,c]                                        (dx)
 // Contract  time is a multiple of segments. dx is ADDED to.
 // Cost      O(b t d), bound by memory.

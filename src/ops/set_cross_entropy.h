@@ -1,12 +1,12 @@
-// set_cross_entropy: minus the log of the softmax's sum over a set; for rows of scores of which several are correct
+// set_cross_entropy: minus the log of the softmax summed over a set; for rows of scores with several correct classes
 //   lse[r]  = ln sum_c exp(z[r,c])                                                         (1)
 //   held[r] = ln sum_{c in A_r} exp(z[r,c])                                                (2)
 //   loss[r] = lse[r] - held[r]                                                             (3)
-// A_r = {target[begin[r]], ..., target[begin[r+1]-1]}, at least one class, each once. Of one class it is cross_entropy.
+// A_r = {target[begin[r]], ..., target[begin[r+1]-1]}, not empty, all distinct. With one class it is cross_entropy.
 // Shapes    z (rows,classes)   begin (rows+1)   target (begin[rows]) in [0,classes)   loss (rows)   lse held (rows,2)
-// Backward  dz[r,c] += dloss[r] (exp(z[r,c] - lse[r]) - [c in A_r] exp(z[r,c] - held[r]))   (dz)
-// Contract  dz is ADDED to. lse and held are saved, each in two parts (LogSum).
-// Cost      O(rows classes + begin[rows]), one exp2 each way.
+// Backward  dz[r,c] += dloss[r] (exp(z[r,c] - lse[r]) - [c in A_r] exp(z[r,c] - held[r]))  (dz)
+// Contract  dz is ADDED to. lse and held are saved, each in two parts (LogSum, core/scalar.h).
+// Cost      O(rows classes + begin[rows]), one exp2 a score each way.
 #pragma once
 #include "ops/cross_entropy.h"
 
@@ -28,8 +28,8 @@ using SetCrossEntropyBackward = void(SetCrossEntropyShape, const T* z, const int
 FCI_TWINS(SetCrossEntropyForward<float>, set_cross_entropy_forward)
 FCI_TWINS(SetCrossEntropyBackward<float>, set_cross_entropy_backward)
 
-// z (...,classes), begin of one more than its rows, target -> (rows). A root of the tape, as cross_entropy is:
-// backward starts from dloss = weight, times *factor if there is one.
+// z (...,classes), begin (rows+1), target (begin[rows]) -> (rows). A root of the tape, like cross_entropy: backward
+// starts here, with dloss = weight (times *factor if given).
 Tensor set_cross_entropy(Tape&, Tensor z, IntTensor begin, IntTensor target, float weight,
                          const float* factor = nullptr);
 

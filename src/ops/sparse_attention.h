@@ -1,19 +1,19 @@
-// sparse_attention: softmax attention to a window around each row and to a few fixed positions  [as in Beltagy et al.
-// 2020, "Longformer", and Zaheer et al. 2020, "Big Bird"]
-//   N(i) = { j : i - 16 <= j < i + 16, 0 <= j < t } u G,   G the global positions, the same for every row
+// sparse_attention: softmax attention to a window around each row and to a few global positions
+// [as in Longformer, Beltagy et al. 2020, and Big Bird, Zaheer et al. 2020]
+//   N(i) = { j in [0,t) : i - 16 <= j < i + 16 or j in G },   G the global positions, the same for all rows
 //   S[i,j] = scale q[i].k[j],  scale = 1/sqrt(d_head),  j in N(i) only                     (1)
 //   P[i,j] = exp(S[i,j] - lse[i]),  lse[i] = ln sum_j exp(S[i,j])                          (2)
 //   y[i]   = sum_j P[i,j] v[j]                                                             (3)
-// N(i) is a set: a global position inside the window counts once.
-// Shapes    qkv (b,t,3d), columns q | k | v   global (g) in [0,t), distinct   y (b,t,d)   lse (b,heads,t), saved
+// For each head. N(i) is a set: a global position inside the window counts once.
+// Shapes    qkv (b,t,3d), columns q | k | v   global (g) in [0,t), distinct   y (b,t,d)   lse (b,heads,t,2), saved
 // Backward  delta[i] = y[i].dy[i];   dS[i,j] = P[i,j] (dy[i].v[j] - delta[i])              (delta) (dS)
 //           dq[i] += scale sum_j dS[i,j] k[j]                                              (dq)
 //           dk[j] += scale sum_i dS[i,j] q[i]                                              (dk)
 //           dv[j] += sum_i P[i,j] dy[i]                                                    (dv)
 //           j in N(i) in all of them.
-// Contract  every d* is ADDED to. lse is in base 2, as in attention.
-// Cost      2 products forward, 5 backward, of at most 2 t (47 + g) d flops each, 32 + g of them needed: 16 rows at a
-//           time see at most 47 keys in a row; never t x t.
+// Contract  every d* is ADDED to. lse is in base 2 and in two parts (LogSum), as in attention.
+// Cost      2 products forward, 5 backward, each of at most 2 b t (47 + g) d flops, 32 + g of them needed: a block of
+//           16 rows sees at most 47 adjacent keys. Never t x t.
 #pragma once
 #include <vector>
 
@@ -44,10 +44,10 @@ using SparseAttentionBackward = void(SparseShape, const T* qkv, const int32_t* g
 FCI_TWINS(SparseAttentionForward<float>, sparse_attention_forward)
 FCI_TWINS(SparseAttentionBackward<float>, sparse_attention_backward)
 
-// qkv (b,t,3d), columns q | k | v, global (g), on the host -> (b,t,d)
+// qkv (b,t,3d), columns q | k | v; global (g) on the host -> (b,t,d)
 Tensor sparse_attention(Tape&, Tensor qkv, IntTensor global, int heads);
 
-// 16 distinct positions below `length` (all of them, if it is shorter), ascending, the same for the same seed.
+// 16 distinct positions below `length` (all, if there are fewer), ascending; fixed by length and seed.
 std::vector<int32_t> global_positions(int length, uint64_t seed);
 
 } // namespace fci

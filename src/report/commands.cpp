@@ -1,6 +1,7 @@
 #include "report/commands.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "cli/command.h"
 #include "core/files.h"
@@ -30,6 +31,7 @@ Exit report(PageOptions o) {
     if (o.format == "text" && !o.out.empty())
         fail(Exit::usage, "--out {} and --format text: that is printed; leave --out out", o.out);
     if (o.out.empty()) o.out = o.format == "md" ? "report.md" : "report.html";
+    expect_results(o.results);
     std::vector<std::string> notes;
     const std::unique_ptr<Page> page = gather(o, notes);
     std::sort(notes.begin(), notes.end()); // the record may be the results
@@ -61,16 +63,26 @@ std::function<Exit()> add_report(CLI::App& app) {
 
 std::function<Exit()> add_plot(CLI::App& app) {
     const auto plot = std::make_shared<PlotOptions>();
-    app.add_option("figure", plot->figure, "figure2 to figure6, scaling or curves")->required();
-    app.add_option("runs", plot->runs, "curves: run folders, or their log.jsonl");
-    app.add_option("--out", plot->out, "the SVG to write");
+    app.add_option("figure", plot->figure,
+                   "figure2 to figure6, scaling or curves; with --x, rows: ids, a group, the name of a sweep")
+        ->required();
+    app.add_option("runs", plot->runs, "curves: run folders, their checkpoints or log.jsonl");
+    app.add_option("--x", plot->x, "the option of the rows that is drawn along x, e.g. learning-rate")
+        ->check(not_empty());
+    app.add_option("--y", plot->y,
+                   "the quantity along y: " + fmt::format("{}", fmt::join(quantities(), ", ")) +
+                       " (default routing): mean and range of the seeds")
+        ->check(not_empty());
+    app.add_option("--out", plot->out, "the SVG to write (default FIGURE.svg)")->check(not_empty());
     app.add_option("--reading", plot->reading, "of the rows under this joint reading")->check(not_empty());
     app.add_option("--scale", plot->scale, "paper, small or smoke")->capture_default_str();
     app.add_option("--results", plot->results, "folder of results; the recorded ones fill in")->capture_default_str();
     app.add_option("--data", plot->data, "scaling: what fci bench --scaling --out wrote")->capture_default_str();
     return [plot] {
+        expect_results(plot->results);
         const std::string svg = plot_svg(*plot);
-        if (!plot->out.ends_with(".svg")) fail(Exit::usage, "fci plot {}: --out FILE.svg is needed", plot->figure);
+        if (plot->out.empty()) plot->out = std::filesystem::path(plot->figure).stem().string() + ".svg";
+        if (!plot->out.ends_with(".svg")) fail(Exit::usage, "--out {}: expected a name that ends with .svg", plot->out);
         write_out(plot->out, svg);
         return Exit::ok;
     };
@@ -90,6 +102,7 @@ extern const Command report{"report", "what holds of the paper: claims, figures 
 extern const Command plot{"plot", "draw a figure as SVG",
                           "  fci plot figure2 --scale paper --out figure2.svg\n"
                           "  fci plot scaling --data scaling.tsv --out scaling.svg\n"
+                          "  fci plot w --x learning-rate --y accuracy --out w.svg\n"
                           "  fci plot curves runs/out/NAME runs/out/OTHER --out curves.svg\n",
                           add_plot};
 

@@ -226,7 +226,9 @@ Markup chart(const Chart& c) {
         m += line("grid", {"x1", left}, {"y1", py(y)}, {"x2", right}, {"y2", py(y)}) +
              text(left - 6, py(y) + 4, "tick right", tick_text(y));
     m += line("axis", {"x1", left}, {"y1", bottom}, {"x2", right}, {"y2", bottom});
-    for (const double x : c.x.ticks) m += text(px(x), bottom + 16, "tick mid", tick_text(x));
+    for (size_t i = 0; i < c.x.ticks.size(); ++i)
+        m +=
+            text(px(c.x.ticks[i]), bottom + 16, "tick mid", c.x.names.empty() ? tick_text(c.x.ticks[i]) : c.x.names[i]);
     if (!c.x_title.empty()) m += text((left + right) / 2, bottom + 32, "tick mid", c.x_title);
     if (c.chance) m += line("chance", {"x1", left}, {"y1", py(*c.chance)}, {"x2", right}, {"y2", py(*c.chance)});
     if (c.jump) m += line("jump", {"x1", px(*c.jump)}, {"y1", top}, {"x2", px(*c.jump)}, {"y2", bottom});
@@ -241,14 +243,19 @@ Markup chart(const Chart& c) {
         for (size_t i = 0; i < curve.x.size(); ++i) points.emplace_back(px(curve.x[i]), py(curve.y[i]));
         for (size_t i = 0; i < curve.high.size(); ++i) band.emplace_back(px(curve.x[i]), py(curve.high[i]));
         for (size_t i = curve.low.size(); i > 0; --i) band.emplace_back(px(curve.x[i - 1]), py(curve.low[i - 1]));
-        if (!band.empty()) m += element("path", {{"class", "band " + curve.css}, {"d", path_of(band) + "Z"}});
-        m += element("path", {{"class", "ln " + curve.css}, {"d", path_of(points)}});
+        if (curve.whiskers)
+            for (size_t i = 0; i < curve.low.size(); ++i)
+                m += line("whisk " + curve.css, {"x1", px(curve.x[i])}, {"y1", py(curve.low[i])},
+                          {"x2", px(curve.x[i])}, {"y2", py(curve.high[i])});
+        else if (!band.empty())
+            m += element("path", {{"class", "band " + curve.css}, {"d", path_of(band) + "Z"}});
+        if (curve.joined) m += element("path", {{"class", "ln " + curve.css}, {"d", path_of(points)}});
         if (curve.dots || points.size() == 1)
             for (const auto& [x, y] : points)
                 m += element("circle", {{"class", "dot " + curve.css}, {"cx", x}, {"cy", y}, {"r", 2.0}});
         if (points.empty()) continue;
         const auto [x, y] = points.back(); // a line that ends early has its label there
-        if (x < right - 60)
+        if (x < right - 60 && curve.joined)
             m += text(x + 8, y - 3, "lab " + curve.css, curve.label);
         else
             labels.push_back({y, "lab " + curve.css, curve.label});

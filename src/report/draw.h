@@ -14,7 +14,8 @@ struct Axis {
     double low = 0, high = 100;
     bool log = false;
     std::vector<double> ticks{0, 50, 100};
-    double at(double x) const; // its place, 0 to 1; what lies outside stands at the end
+    std::vector<std::string> names = {}; // of the ticks; empty: they are numbers
+    double at(double x) const;           // its place, 0 to 1; what lies outside stands at the end
 };
 const Axis& axis_of(const std::string& quantity);
 std::string tick_text(double x); // "1k", "0.5"
@@ -28,8 +29,8 @@ Markup legend_mark(const std::string& kind); // paper, one, many, square, chance
 
 struct Curve {
     std::string label, css;
-    std::vector<double> x, y, low, high; // low, high: the band; may be empty
-    bool dots = false;
+    std::vector<double> x, y, low, high;                // low, high: the band; may be empty
+    bool dots = false, whiskers = false, joined = true; // whiskers: the range at each point, in place of a band
 };
 struct Chart {
     double width = 300, height = 170, labels = 84; // labels: the room right of the lines

@@ -10,7 +10,7 @@ namespace fci {
 
 struct PageOptions {
     std::vector<std::string> words; // rows; none: all
-    std::string scale = "paper", results = "runs/out/results", reading, format = "html", out;
+    std::string scale = "paper", results = default_results, reading, format = "html", out;
 };
 
 // One strip: a number of the paper, and ours.

@@ -12,6 +12,7 @@
 #include "report/draw.h"
 #include "report/gather.h"
 #include "study/execute.h"
+#include "train/checkpoint.h"
 
 namespace fci {
 namespace {
@@ -110,9 +111,9 @@ std::string figure(const PlotOptions& o) {
     gather_sections(*p, rows);
     if (std::none_of(p->lines.begin(), p->lines.end(), [](const Line& l) { return counts(&l); }))
         fail(Exit::usage,
-             "{}: there are no results of it at scale {}; make them, or choose another --scale:\n  ./fci reproduce {} "
+             "{}: there are no results of it at scale {}; make them, or choose another --scale:\n  {} reproduce {} "
              "--scale {}{}",
-             o.figure, o.scale, words[0], o.scale, o.reading.empty() ? "" : " --reading " + o.reading);
+             o.figure, o.scale, program_name(), words[0], o.scale, o.reading.empty() ? "" : " --reading " + o.reading);
     return o.figure == "figure2" ? small_multiples(*p) : landscape(*p, p->sections.at(0));
 }
 
@@ -123,7 +124,8 @@ struct Scaled {
 
 std::vector<std::pair<std::string, Scaled>> read_scaling(const std::string& path) {
     if (!fs::exists(path))
-        fail(Exit::usage, "{0}: there is no such file; make it first:\n  ./fci bench --scaling --out {0}", path);
+        fail(Exit::usage, "{0}: there is no such file; make it first:\n  {1} bench --scaling --out {0}", path,
+             program_name());
     const std::string data = read_file(path);
     if (!data.starts_with("method\tn\tms\tMB"))
         fail(Exit::bad_data,
@@ -150,8 +152,8 @@ std::vector<std::pair<std::string, Scaled>> read_scaling(const std::string& path
             good = error == std::errc() && stop == last && std::isfinite(values[i]) && values[i] > 0;
         }
         if (!good)
-            fail(Exit::bad_data,
-                 "{}:{}: a method and the numbers n, ms and MB, above 0, are wanted, with a tab between", path, number);
+            fail(Exit::bad_data, "{}:{}: expected a method and the numbers n, ms and MB, above 0, separated by tabs",
+                 path, number);
         auto at = std::find_if(methods.begin(), methods.end(), [&](const auto& m) { return m.first == fields[0]; });
         if (at == methods.end()) at = methods.insert(at, {fields[0], {}});
         at->second.n.push_back(values[0]), at->second.ms.push_back(values[1]), at->second.mb.push_back(values[2]);
@@ -202,7 +204,7 @@ std::string curves(const PlotOptions& o) {
     std::vector<std::string> names;
     std::vector<Result> runs;
     for (const std::string& word : o.runs) {
-        const fs::path given = fs::path(word).lexically_normal();
+        const fs::path given = fs::path(folder_of_run(word)).lexically_normal();
         const bool folder = fs::is_directory(given);
         const std::string log = folder ? (given / "log.jsonl").string() : given.string();
         if (!fs::exists(log)) fail(Exit::usage, "{}: there is no such log; a run's folder holds log.jsonl", log);
@@ -243,6 +245,8 @@ std::string curves(const PlotOptions& o) {
 } // namespace
 
 std::string plot_svg(const PlotOptions& o) {
+    if (!o.x.empty()) return plot_by_option(o);
+    if (!o.y.empty()) fail(Exit::usage, "--y {}: expected --x OPTION too, an option of the rows", o.y);
     expect_one_of("fci plot:", o.figure, {"figure2", "figure3", "figure4", "figure5", "figure6", "scaling", "curves"});
     if (o.figure != "curves" && !o.runs.empty())
         fail(Exit::usage, "fci plot {}: {}: runs are for `plot curves`", o.figure, o.runs[0]);

@@ -54,7 +54,7 @@ const char* const families[] = {"Something mixes the tokens, then every position
 
 size_t family_of(const Row& row) {
     const std::string& router = row.router;
-    if (row.needs == "pretrained") return 4;
+    if (row.settings.values.model.has_backbone() || row.needs == "weights") return 4;
     const auto type = row.measured == Measured::by_index ? RouterKind::text_index : router_kind(router).type;
     if (type == RouterKind::text_index || type == RouterKind::index) return 5;
     if (router.starts_with("segment-")) return 2;

@@ -1,5 +1,5 @@
-// Linear bandits: routing as trial and error. In a round each arm j shows a context x_j (d); one is chosen, and only
-// its reward is seen. They believe that E[reward] = theta . x, one theta for all arms, and keep
+// Linear bandits: routing by trial and error. In a round each arm j has a context x_j (d); one is chosen, and only
+// its reward is seen. They assume E[reward] = theta . x, one theta for all arms, and keep
 //   A = ridge I + sum x x^T,   b = sum reward x,   theta_hat = A^-1 b  (ridge regression)               (1)
 //   lin_ucb   argmax_j theta_hat . x_j + alpha sqrt(x_j^T A^-1 x_j)          [Li et al. 2010; Chu et al. 2011]
 //   oful      argmax_j max over |theta - theta_hat|_A <= beta of theta . x_j [Abbasi-Yadkori et al. 2011]

@@ -39,8 +39,8 @@ double bloom_false_positive_rate(int bits, int hashes, int n) {
 
 namespace {
 
-// A filter a segment, made of its tokens. Candidates: the segments that may hold the query's key, without the query's
-// own, in random order; too few are not filled up.
+// One filter a segment, holding its tokens. Candidates: the segments that may hold the query's key, without the query's
+// own segment, in random order; there may be fewer than k.
 IndexHits choose(const IndexTask& t) {
     const Dataset& test = t.test;
     const int width = test.length / segment_count;
@@ -51,7 +51,7 @@ IndexHits choose(const IndexTask& t) {
     for (int s = 0; s < test.count; ++s) {
         const int32_t* tokens = test.tokens.data() + int64_t{s} * test.length;
         std::vector<BloomFilter> filters(segment_count, BloomFilter(hashes));
-        std::vector<std::set<int32_t>> sets; // what the filters stand for
+        std::vector<std::set<int32_t>> sets; // the sets that the filters approximate
         for (int g = 0; g < segment_count; ++g) {
             sets.emplace_back(tokens + g * width, tokens + (g + 1) * width);
             for (int32_t token : sets[g]) filters[g].add(token);

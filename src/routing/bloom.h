@@ -1,7 +1,7 @@
 // Bloom filter: a set of tokens in m bits  [Bloom 1970]. Adding a token sets the k bits that its hashes name; a token
-// may be in the set if its k bits are set. One that was added is never missed; another one passes with probability
+// may be in the set if its k bits are set. A token that was added is never missed; any other passes with probability
 //   (1 - (1 - 1/m)^(k n))^k                                                                              (1)
-// after n distinct tokens, bits taken as independent. This is an index that learns nothing: it answers "which segments
+// after n distinct tokens, taking bits as independent. This index learns nothing: it answers "which segments
 // may hold this token?" by the token's identity alone.
 // Hashes: the token's own draws of Philox, a function of (seed, token), uniform over the m bits.
 #pragma once
@@ -11,7 +11,7 @@
 
 namespace fci {
 
-// The k bits that each token sets, worked out once for all filters.
+// The k bits of each token, computed once for all filters.
 class BloomHashes {
 public:
     BloomHashes(uint64_t seed, int vocab, int bits = 256, int hashes = 3);

@@ -18,13 +18,13 @@ void bm25_scores(const WordIndex& x, const Bm25Options& o, std::vector<double>& 
     if (total == 0) return;
     const double mean_length = total / N;
 
-    std::vector<double> idf(N + 1); // by the number of units with the word
+    std::vector<double> idf(N + 1); // indexed by the number of units with the word
     for (int n = 0; n <= N; ++n)
         idf[n] = okapi ? std::log(N - n + 0.5) - std::log(n + 0.5) : std::log(1 + (N - n + 0.5) / (n + 0.5));
     if (okapi) {
-        std::vector<int> words(N + 1, 0); // with that number
+        std::vector<int> words(N + 1, 0); // words with that number
         for (int w = 0; w < x.words(); ++w) ++words[x.units_with(w)];
-        words[0] = 0; // of the query only
+        words[0] = 0; // words that only the query has
         double sum = 0;
         for (int n = 1; n <= N; ++n) sum += words[n] * idf[n];
         const double least = o.floor * (sum / std::accumulate(words.begin(), words.end(), 0));

@@ -24,7 +24,7 @@ struct Bm25Options {
 void bm25_scores(const WordIndex&, const Bm25Options&, std::vector<double>& scores);
 void bloom_scores(const WordIndex&, uint64_t seed, std::vector<double>& scores, int bits = 256, int hashes = 3);
 
-// The k units of the highest score, best first; ties to the lower index. All where there are fewer.
+// The k units of the highest scores, best first, ties to the lower index; all units where there are fewer than k.
 std::vector<int> best_units(const std::vector<double>& scores, int k);
 
 } // namespace fci

@@ -12,9 +12,9 @@ namespace fci {
 struct IndexTask {
     const Dataset& test;
     int k;
-    int key_after; // the query's key stands so many rows behind the row that asks
+    int key_after; // the query's key stands this many rows after the query row
     uint64_t seed;
-    std::function<std::array<double, 2>()> best_blind; // percent at k and at 1 of the rule that the training set shows
+    std::function<std::array<double, 2>()> best_blind; // percent at k, at 1: the best content-blind rule
 
     // Draws for query i; the steps below 2^32 are the hashes of tokens.
     Rng draws(int64_t i) const { return {seed, Stream::index, (uint64_t{1} << 32) + static_cast<uint64_t>(i)}; }
@@ -22,7 +22,7 @@ struct IndexTask {
 
 struct IndexHits {
     int64_t queries = 0, at_k = 0, at_1 = 0;
-    std::map<std::string, double> extra = {};                // shown beside
+    std::map<std::string, double> extra = {};                // more numbers to show
     void count(const std::vector<int>& chosen, int correct); // of one query, best first
 };
 

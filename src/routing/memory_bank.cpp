@@ -1,5 +1,5 @@
 // Memory bank: 16 learned slots between the query and the positions. A position writes to the slots, the query reads
-// them, by softmax over dot products; see ops/memory_scores.h for p(j|q), its logarithm is the score.
+// them, by softmax over dot products. The score is ln p(j|q), see ops/memory_scores.h.
 #include "nn/basic.h"
 #include "ops/memory_scores.h"
 #include "ops/top_k.h"

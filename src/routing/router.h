@@ -1,6 +1,6 @@
-// Routers: what scores places for a query row, and so chooses the positions that the Council may see; a place is a
+// Routers: they score places for a query row and so choose the positions that the Council sees; a place is a
 // position, or a segment of positions. Scores learn from the routing loss alone: the choice itself has no derivative.
-// A router is part of a model, or stands beside one: a bandit looks at a trained model's embeddings, an index at
+// A router is part of a model, or stands outside it: a bandit works on a trained model's embeddings, an index on
 // tokens. Each is one entry beside its code and one line in model/kinds.cpp; flags, help, messages, tests and twins
 // iterate these.
 #pragma once
@@ -12,9 +12,9 @@
 
 namespace fci {
 
-constexpr int segment_count = 16; // that a sequence is cut into, by those that choose segments
+constexpr int segment_count = 16; // segments of a sequence, for the routers that choose segments
 
-// What a router of a model answers.
+// What a router returns.
 struct Routed {
     Tensor scores;    // (b,r,places); empty at inference with rank1
     IntTensor chosen; // (b,r,2k): the k places, best first, then their right neighbours
@@ -24,7 +24,7 @@ struct Routed {
 struct Router {
     // x (b,t,d), its query rows xq (b,r,d) and which they are (b,r)
     std::function<Routed(Tape&, Tensor x, Tensor xq, IntTensor query, int k)> route;
-    Tensor wq = {}, wk = {}; // (d,d), where InfoNCE can train them
+    Tensor wq = {}, wk = {}; // (d,d), of the Investigator: InfoNCE can train them
 };
 
 enum class BanditRule : int; // routing/bandit.h
@@ -34,8 +34,8 @@ struct IndexHits;
 struct RouterKind {
     const char* name;
     enum Type { in_model, bandit, index, text_index } type = in_model; // text_index: of study/hotpot_eval.h only
-    bool by_segment = false;                                           // its places are segments
-    bool asks_again = false;                                           // after the Council, with what that answered
+    bool by_segment = false;                                           // places are segments
+    bool asks_again = false;                                           // scores again after the Council
     Router (*build)(ParameterBinder&, const std::string& name, int d,
                     int heads) = nullptr; // in_model; null: no Council
     std::optional<BanditRule> rule = {};
@@ -43,6 +43,7 @@ struct RouterKind {
     bool contrasts = false;                          // InfoNCE can train it
 
     bool routes() const { return type != in_model || build; }
+    bool learns() const { return type == in_model || type == bandit; }
     int place_length(int length) const { return by_segment ? length / segment_count : 1; } // positions of one place
 };
 

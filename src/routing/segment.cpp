@@ -1,5 +1,5 @@
-// Segment routers: 16 segments of equal length stand for their positions; the best k segments are chosen, and the
-// Council sees all that is in them  [Basu 2026, Sec. 4.3]
+// Segment routers score 16 segments of equal length instead of positions; the best k segments are chosen, and the
+// Council sees all of their positions  [Basu 2026, Sec. 4.3]
 //   mean, max   s[q,i] = scale (Wq x_q).(Wk pool_i),  pool_i the mean or maximum of x over segment i
 //   linear      s[q,i] = scale phi(Wq x_q).sum_(j in i) phi(Wk x_j),  phi = elu + 1: linear attention's scores, summed
 // with the Investigator's scale 1/(H sqrt(d/H)). The routing loss is the cross-entropy over the 16 segments.

@@ -16,7 +16,7 @@ void WordIndex::grow() {
 }
 
 int WordIndex::number_of(std::string_view word, uint64_t hash) {
-    hash ^= hash >> 32; // the low bits of FNV-1a know little of the last letters
+    hash ^= hash >> 32; // the low bits of FNV-1a depend little on the last letters
     if (2 * entries_.size() >= slots_.size()) grow();
     size_t at = hash & (slots_.size() - 1);
     for (; slots_[at] >= 0; at = (at + 1) & (slots_.size() - 1)) {

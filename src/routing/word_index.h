@@ -1,8 +1,8 @@
-// What indices over words need to know of one example, counted in one pass over its text. The text comes as sentences,
+// The word statistics of one example that word indices need, counted in one pass over its text. The text is sentences,
 // and a unit (a segment, a sentence, a paragraph) is a run of them:
 //   unit u = sentences [begins[u], begins[u+1]),   u = 0 .. units-1
-// Words get numbers in order of appearance, those of the query first. An object is used again for the next example, so
-// that nothing is allocated once it has grown.
+// Words are numbered in order of appearance, the query's first. An object is reused for the next example, so
+// nothing is allocated once it has grown.
 #pragma once
 #include <span>
 #include <vector>

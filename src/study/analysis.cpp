@@ -13,6 +13,8 @@
 #include "study/execute.h"
 #include "study/layout.h"
 #include "train/checkpoint.h"
+#include "train/evaluate.h"
+#include "train/metrics.h"
 #include "train/progress.h"
 #include "train/provenance.h"
 #include "train/run.h"
@@ -188,24 +190,27 @@ const std::vector<std::string>& analysis_names() {
     return names;
 }
 
-Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how) {
-    const Options o = checkpoint_options(checkpoint, how);
+Exit analyze(const std::string& checkpoint, const std::string& data, int sequences, const RunOptions& how) {
     Progress progress(how.json ? stderr : stdout, how.quiet);
-    Trainer trainer(make_data(o));
+    const std::unique_ptr<Trainer> measured = trainer_to_measure(checkpoint, data, how);
+    Trainer& trainer = *measured;
+    const Options& o = trainer.options();
     const bool has_spectrum = o.model.router == "investigator";
     const auto spectrum = [&] { return has_spectrum ? routing_spectrum(trainer) : std::vector<double>{}; };
     const auto start = analyse(trainer, sequences);
     const std::vector<double> start_sigma = spectrum();
-    load_checkpoint(checkpoint, trainer);
+    load_model(checkpoint, trainer);
     const auto now = analyse(trainer, sequences);
     const std::vector<double> sigma = spectrum();
     progress.line(fmt::format("{}  {}  router {}  step {}\n{} test sequences, of which {} for rank", o.task.task,
                               o.model.representation, o.model.router, trainer.steps_done(), trainer.test_set().count,
                               std::min(sequences, trainer.test_set().count)));
-    const Chance& chance = trainer.chance();
-    if (router_kind(o.model.router).routes())
+    const std::optional<Chance>& chance = trainer.chance();
+    if (!chance)
+        progress.line(no_chance(trainer));
+    else if (router_kind(o.model.router).routes())
         progress.line(
-            fmt::format("chance of routing {:.1f}% at {}, {:.1f}% at 1", chance.at_k, o.model.top_k, chance.at_1));
+            fmt::format("chance of routing {:.1f}% at {}, {:.1f}% at 1", chance->at_k, o.model.top_k, chance->at_1));
     Cells cells{{"", "   start", " trained", ""}};
     for (const auto& [name, meaning] : lines)
         if (now.contains(name))
@@ -256,7 +261,8 @@ Exit analyze(const std::string& checkpoint, int sequences, const RunOptions& how
     j.add("trained", object(now)).add("start", object(start));
     j.add("wqk_singular_values", Json::object().add("start", array(start_sigma)).add("trained", array(sigma)));
     j.add("curve", curve_json(run)).add("transition_epoch", transition_json(run));
-    j.add("chance", blind.add("routing_at_k", chance.at_k).add("routing_at_1", chance.at_1));
+    if (chance) blind.add("routing_at_k", chance->at_k).add("routing_at_1", chance->at_1);
+    j.add("chance", chance ? blind : Json::raw("null"));
     j.add("sequences", std::min(sequences, trainer.test_set().count)).add("steps", trainer.steps_done());
     j.add("provenance", Json::raw(provenance_json(trainer.options(), trainer.data_hash())));
     fmt::print("{}\n", j.text());

@@ -36,7 +36,7 @@ const std::vector<std::string>& analysis_names(); // all that analyse() may give
 std::vector<double> routing_spectrum(Trainer&); // the singular values of Wq^T Wk, the largest first
 
 // `fci analyze`: a checkpoint's numbers beside those of the same model at its start values, and its run epoch by epoch
-// where log.jsonl lies beside it.
-Exit analyze(const std::string& checkpoint, int sequences, const RunOptions&);
+// where log.jsonl lies beside it. `data`: as trainer_to_measure takes it.
+Exit analyze(const std::string& checkpoint, const std::string& data, int sequences, const RunOptions&);
 
 } // namespace fci

@@ -27,7 +27,7 @@ Claim read_claim(const TomlFile& reader, const toml::table& t) {
             std::string& to = key == "id" ? c.id : key == "words" ? c.words : key == "why" ? c.why : c.quantity;
             to = reader.text(key, node);
             if (to.empty() || to.find_first_of("\n|") != std::string::npos)
-                reader.refuse(node, "{}: one line, without |, is wanted here", key);
+                reader.refuse(node, "{}: expected one line, without |", key);
         }
     }
     if (c.id.empty() || c.words.empty() || c.rows.empty() || c.why.empty())
@@ -103,7 +103,7 @@ Claims read_claims(const std::string& toml, const std::string& file) {
                     reader.refuse(t, "the claim {} is there twice", claims.all.back().id);
             }
         else
-            reader.refuse(node, "{}: reading and [[claim]] are wanted here", key);
+            reader.refuse(node, "{}: expected reading and [[claim]]", key);
     }
     return claims;
 }

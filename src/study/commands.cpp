@@ -8,6 +8,7 @@
 
 #include "core/streams.h"
 #include "study/claims.h"
+#include "study/grid.h"
 #include "study/hotpot_rows.h"
 #include "study/layout.h"
 #include "study/order.h"
@@ -34,6 +35,7 @@ struct Loaded {
     explicit Loaded(const StudyOptions& o) : study(load_study(find_runs_folder())) {
         rows = study.select(o.words.empty() ? std::vector<std::string>{"all"} : o.words);
         if (!o.readings.empty()) rows = under(rows, select_readings(study.joint, o.readings));
+        place_backbones(rows, o.backbones);
         scale = &study.scale(o.scale);
     }
     std::string recorded() const { return study.folder + "/results"; }
@@ -67,18 +69,20 @@ TableOptions table_options(const StudyOptions& o) {
     return t;
 }
 
-// "5 rows are not run: 4 need pretrained, 1 needs hotpotqa"; nothing where all are.
+// "5 rows are not run: 4 for want of weights, 1 for want of hotpotqa"; nothing where all are.
 std::string not_run(const std::vector<Row>& rows) {
     std::map<std::string, int> needs;
     int all = 0;
     for (const Row& r : rows)
         if (!r.needs.empty()) ++needs[r.needs], ++all;
     std::vector<std::string> parts;
-    for (const auto& [what, count] : needs) parts.push_back(fmt::format("{} for want of {}", count, what));
+    for (const auto& [what, count] : needs)
+        parts.push_back(
+            fmt::format("{} for want of {}{}", count, what, what == "weights" ? " (in --backbones DIR)" : ""));
     return all ? fmt::format("{} row{} not run: {}", all, all == 1 ? " is" : "s are", fmt::join(parts, ", ")) : "";
 }
 
-// What is found in the results is not made again: to be said, where this build did not make it.
+// Results that are there are not made again. This says so where another build made them.
 std::string of_other_builds(const std::vector<Case>& cases, const Results& own, int64_t seeds,
                             const std::string& file) {
     const auto [key, commit] = provenance().front();
@@ -142,7 +146,7 @@ Exit show_claims(const StudyOptions& o) {
         return Exit::ok;
     }
     Claims claims = load_claims(l.study);
-    if (o.readings.size() > 1) fail(Exit::usage, "--claims: one reading is wanted, not {}", o.readings.size());
+    if (o.readings.size() > 1) fail(Exit::usage, "--claims: expected one reading, not {}", o.readings.size());
     if (!o.readings.empty()) claims.reading = o.readings[0];
     if (!claims.reading.empty()) one_reading(&l.study, claims.reading);
     fmt::print("{}", claims_text(claims, l.study, *l.scale, own, recorded, t));
@@ -156,15 +160,15 @@ Exit list_rows(const StudyOptions& o) {
     Results known = read(o.results, o.scale);
     if (known.all().empty()) known = read(l.recorded(), o.scale);
     const TableOptions t = table_options(o);
-    fmt::print("{}", rows_text(l.rows, *l.scale, known, o.how.threads, t));
+    fmt::print("{}", rows_text(l.rows, *l.scale, known, o.how, t));
     if (is_data(o.format)) return Exit::ok;
     const auto say = [&](const std::string& text) { fmt::print("{}", sentences_in(text, o.format, t.width)); };
     if (o.words.empty())
-        say(fmt::format("and {} rows of readings, one open option at a time: ./fci rows readings\n",
-                        l.study.variants.size()));
+        say(fmt::format("and {} rows of readings, one open option at a time: {} rows readings\n",
+                        l.study.variants.size(), program_name()));
     if (o.words.empty() && o.readings.empty())
-        say(fmt::format("and {} joint readings, by name (runs/readings.toml): ./fci table ROWS --by-reading\n",
-                        l.study.joint.size()));
+        say(fmt::format("and {} joint readings, by name (runs/readings.toml): {} table ROWS --by-reading\n",
+                        l.study.joint.size(), program_name()));
     for (const Row& r : l.rows) // of the whole list they would be too many
         if (!o.words.empty() && !r.note.empty()) say(fmt::format("{}: {}\n", r.label(), r.note));
     return Exit::ok;
@@ -180,7 +184,8 @@ std::vector<Reading> survivors_now(const Study& study, const std::string& own, c
 }
 
 Exit sweep_order(const StudyOptions& o) {
-    const Study study = load_study(find_runs_folder());
+    Study study = load_study(find_runs_folder());
+    place_backbones(study.rows, o.backbones);
     const Order order = load_order(study);
     if (o.scale != order.scale) fail(Exit::usage, "{} is about --scale {}, not {}", order.file, order.scale, o.scale);
     if (o.seeds || !o.readings.empty() || o.stop_after)
@@ -206,7 +211,29 @@ Exit sweep_order(const StudyOptions& o) {
 
 } // namespace
 
+namespace {
+
+// What the words of a grid come to: the rows of its name.
+StudyOptions keep_grid(const StudyOptions& o) {
+    if (!o.words.empty())
+        fail(Exit::usage, "{} and {}: rows have options of their own; leave one out", o.words[0],
+             o.grid.empty() ? "--name " + o.name : flag_of(o.grid[0].first));
+    if (o.name.empty())
+        fail(Exit::usage, "{} {}: expected --name NAME too, by which table, plot and sweep find these runs",
+             flag_of(o.grid[0].first), o.grid[0].second);
+    if (o.grid.empty()) fail(Exit::usage, "--name {}: expected options too, e.g. --learning-rate 3e-4,1e-3", o.name);
+    shard_from(o.shard); // what is refused is not kept
+    const Study study = load_study(find_runs_folder());
+    keep_grid(study, study.scale(o.scale), o.name, o.grid);
+    StudyOptions rows = o;
+    rows.words = {o.name}, rows.name = "", rows.grid.clear();
+    return rows;
+}
+
+} // namespace
+
 Exit run_sweep(const StudyOptions& o) {
+    if (!o.name.empty() || !o.grid.empty()) return run_sweep(keep_grid(o));
     if (o.words == std::vector<std::string>{"order"}) return sweep_order(o);
     const Loaded l(o);
     SweepOptions s = sweep_options(o, o.seeds ? o.seeds : 1);
@@ -225,9 +252,10 @@ Exit run_sweep(const StudyOptions& o) {
     if (exit == Exit::ok && std::filesystem::exists(results_file(s.results, s.scale))) {
         std::string words = o.scale == "small" ? "" : " --scale " + o.scale;
         for (const std::string& reading : o.readings) words += " --reading " + reading;
-        if (o.results != StudyOptions().results) words += " --results " + o.results;
-        progress.line(fmt::format("results are in {}; ./fci table {}{} shows them", results_file(s.results, s.scale),
-                                  o.words.empty() ? "all" : fmt::format("{}", fmt::join(o.words, " ")), words));
+        if (o.results != default_results) words += " --results " + o.results;
+        progress.line(fmt::format("results are in {}; to show them:\n  {} table {}{}", results_file(s.results, s.scale),
+                                  program_name(), o.words.empty() ? "all" : fmt::format("{}", fmt::join(o.words, " ")),
+                                  words));
     }
     return exit;
 }
@@ -274,6 +302,7 @@ Exit reproduce(const StudyOptions& o) {
 }
 
 Exit show_table(const StudyOptions& o) {
+    expect_results(o.results);
     if (o.claims || o.coverage) return show_claims(o);
     Loaded l(o);
     if (o.registered || o.score) return show_registered(o, l);
@@ -291,7 +320,7 @@ Exit show_table(const StudyOptions& o) {
     fmt::print("{}", table_text(lines, t));
     std::vector<Row> without = l.rows;
     for (const Line& line : lines)
-        if (line.on) std::erase_if(without, [&](const Row& r) { return r.label() == line.of.row.label(); });
+        if (line.on || line.ran) std::erase_if(without, [&](const Row& r) { return r.label() == line.of.row.label(); });
     if (!is_data(t.format))
         if (const std::string text = not_run(without); !text.empty())
             fmt::print("{}", sentences_in(text + "\n", t.format, t.width));
@@ -305,8 +334,8 @@ Reading one_reading(const Study* study, const std::string& word) {
                                                                   : std::vector<Reading>{},
                         {word});
     if (found.size() != 1)
-        fail(Exit::usage, "--reading {} names {} readings, and one is wanted here: {} or another of them", word,
-             found.size(), found[0].word);
+        fail(Exit::usage, "--reading {} names {} readings, expected one: {} or another of them", word, found.size(),
+             found[0].word);
     return found[0];
 }
 

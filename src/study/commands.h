@@ -1,9 +1,10 @@
-// What `fci rows`, `sweep`, `reproduce` and `table` do.
+// The commands `fci rows`, `sweep`, `reproduce` and `table`.
 #pragma once
 #include <string>
 #include <vector>
 
 #include "core/check.h"
+#include "study/results.h"
 #include "study/rows.h"
 #include "train/run.h"
 
@@ -11,11 +12,14 @@ namespace fci {
 
 struct StudyOptions {
     std::vector<std::string> words; // ids, groups, files, or all
-    std::string scale = "small", results = "runs/out/results", shard, format = "text";
-    std::string data;  // reproduce: a HotpotQA file
-    int64_t seeds = 0; // 0: the command's own
-    RunOptions how;    // threads, device, tf32
+    std::string scale = "small", results = default_results, shard, format = "text";
+    std::string data;      // reproduce: a HotpotQA file
+    std::string backbones; // folder of the pretrained models' folders
+    int64_t seeds = 0;     // 0: the command's own
+    RunOptions how;        // threads, device, tf32
     int jobs = 1;
+    std::string name; // sweep: of a grid (study/grid.h), and its words
+    Given grid;
     int stop_after = 0;                // sweep: epochs
     std::vector<std::string> readings; // joint ones, or sets of them
     bool by_reading = false;           // table: readings by rows

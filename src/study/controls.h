@@ -1,7 +1,7 @@
-// Controls: two routers without learning, run on the sequences that a row's numbers are measured on. They must come out
-// at what the law says of them exactly; where one does not, data or law are not what they are said to be, and the row
-// is untested. They need the options alone, so old results get them too, when a table is made. That these options still
-// give a result's data is seen by the hash that it recorded; where they do not, it is untested too.
+// Controls: two routers without learning, run on the sequences that a row's numbers are measured on. Their exact scores
+// follow from how the data are generated; where one misses its score, data or law are not as stated, and the row is
+// untested. They need the options alone, so old results get them too when a table is made. That these options still
+// give the data of a result is checked by the hash that it recorded; where they do not, the row is untested too.
 //
 //   oracle  knows the law: of the places where the answer may be (given q), those whose token equals the query's key
 //           (semantic: is another one of its concept), the k lowest. Filler may be taken for the key with probability

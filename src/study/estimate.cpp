@@ -1,10 +1,9 @@
 #include "study/estimate.h"
 
 #include <algorithm>
-#include <chrono>
 
-#include "core/tile.h"
-#include "core/workers.h"
+#include "core/device.h"
+#include "core/peak.h"
 #include "routing/router.h"
 #include "study/index_run.h"
 #include "study/plan.h"
@@ -13,28 +12,20 @@
 namespace fci {
 namespace {
 
-// Flop a second of all workers together: the best of a few short samples, what others do on the machine left aside.
 double measured_peak(int threads) {
-    constexpr int rounds = 10000, calls = 10, samples = 12;
     Workers workers(threads ? threads : Workers::available());
-    std::vector<float> results(workers.count());
-    double best = 1e300;
-    for (int s = 0; s < samples; ++s) {
-        const auto start = std::chrono::steady_clock::now();
-        workers.run(workers.count() * calls, [&](int, int w) { results[w] += multiply_adds(rounds); });
-        best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    }
-    return 1.0 * multiply_adds_a_round * rounds * calls * workers.count() / best;
+    return measured_peak(workers);
 }
 
 } // namespace
 
-Estimates::Estimates(const Results& results, int threads) : threads_(threads) {
+Estimates::Estimates(const Results& results, const RunOptions& how)
+    : gpu_(how.device != "cpu" && find_gpu().present), threads_(how.threads) {
     for (const auto& [hash, result] : results.all()) add(result);
 }
 
 void Estimates::add(const Result& r) {
-    if (r.on) return;
+    if (r.on || made_on_gpu(r) != gpu_) return;
     const auto [known, first] = by_family_.emplace(family_hash(r.options), r.seconds);
     if (!first) known->second = std::min(known->second, r.seconds); // the others were made beside other work
 }
@@ -47,8 +38,9 @@ double Estimates::seconds(const Options& o) const {
     constexpr double beside = 70e3; // flop a token, for what is no product: embedding, norms, optimiser
     Options resolved = o;
     resolved.task = resolve(o.task);
+    resolve_backbone(resolved); // its own work, once for all runs, is left out
     if (router_kind(o.model.router).type == RouterKind::bandit) resolved = trained_first(resolved);
-    const double passes = double(o.train.sequences) * o.train.epochs + o.train.test_sequences * o.train.epochs / 3.0;
+    const double passes = (o.train.sequences + o.train.test_sequences / 3.0) * o.train.all_epochs();
     return passes * (1e9 * sequence_gflop(resolved) + beside * resolved.task.length) / (share * peak_);
 }
 

@@ -1,6 +1,6 @@
-// How long runs take on this machine: as long as the fastest run of the same options with any seed took, if one is
-// recorded; else by the work of its steps at a share of this machine's peak (core/tile.h): rough, the more so the less
-// of a run is products.
+// Estimates of run times on this machine: the time of the fastest run of the same options with any seed, if one is
+// recorded that was made as this one is to be, on the CPU or on a GPU; else by the work of its steps at a share of the
+// processor's peak (core/tile.h): rough, the more so the less of a run is products, and far too long for a GPU.
 #pragma once
 #include <map>
 
@@ -10,14 +10,15 @@ namespace fci {
 
 class Estimates {
 public:
-    Estimates(const Results&, int threads); // 0: one for each processor
+    Estimates(const Results&, const RunOptions&); // its threads and device
 
     double seconds(const Options&) const;
     void add(const Result&);
 
 private:
     std::map<std::string, double> by_family_; // seconds, by the hash of the options with seed 1
-    int threads_;
+    bool gpu_;
+    int threads_;             // 0: one for each processor
     mutable double peak_ = 0; // flop a second, measured when first asked for
 };
 

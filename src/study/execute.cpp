@@ -34,31 +34,30 @@ std::string other_origin(const std::string& folder, const RunOptions& run) {
 } // namespace
 
 void read_log(const std::string& path, Result& r) {
-    simdjson::dom::parser parser;
-    const std::string text = read_file(path);
-    for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
-        simdjson::dom::element json;
-        const auto error = parser.parse(text.data() + begin, end - begin).get(json);
-        expect_memory(error);
-        if (error)
-            fail(Exit::bad_data,
-                 "{}: a line is not JSON: the run cannot be measured; remove its folder to start it anew", path);
+    each_json_line(read_file(path), [&](simdjson::error_code error, simdjson::dom::element json) {
+        const auto refuse = [&](const char* what) {
+            fail(Exit::bad_data, "{}: {}: the run cannot be measured; remove its folder to start it anew", path, what);
+        };
+        if (error) refuse("a line is not JSON");
         const auto number = [&](const char* key) {
             double x = NAN; // router none has no routing
             return json[key].get(x) == simdjson::SUCCESS ? x : NAN;
         };
         std::string_view type;
-        if (json["type"].get(type) != simdjson::SUCCESS) continue;
-        if (type == "step") r.seconds += number("ms") / 1e3;
-        if (type != "epoch") continue;
-        r.curve.push_back({number("epoch"), number("routing_at_k"), number("routing_at_1"), number("accuracy")});
+        if (json["type"].get(type) != simdjson::SUCCESS) return;
+        if (type == "step" && !std::isfinite(r.seconds += number("ms") / 1e3)) refuse("a step without its time");
+        if (type != "epoch") return;
+        int64_t epoch;
+        if (json["epoch"].get(epoch) || epoch < 1 || epoch > largest_size) refuse("an epoch without its number");
+        r.curve.push_back(
+            {static_cast<double>(epoch), number("routing_at_k"), number("routing_at_1"), number("accuracy")});
         if (bool transition = false; json["transition"].get(transition) == simdjson::SUCCESS && transition)
-            r.transition_epoch = static_cast<int>(number("epoch"));
-    }
+            r.transition_epoch = static_cast<int>(epoch);
+    });
 }
 
 void set_numbers(Result& r, const Trainer& trainer, const Counts& c) {
-    const Chance& chance = trainer.chance();
+    const Chance& chance = *trainer.chance();
     const Dataset& test = trainer.test_set();
     if (router_kind(trainer.options().model.router).routes()) {
         r.metrics.at_k = c.percent(c.at_k), r.metrics.at_1 = c.percent(c.at_1);
@@ -92,6 +91,7 @@ std::optional<Result> execute(const PlannedRun& run, const std::string& scale, c
                               const RunOptions& how, Progress& progress) {
     Options o = run.options;
     o.run.threads = how.threads, o.run.device = how.device, o.run.tf32 = how.tf32;
+    o.run.backbone_cache = how.backbone_cache;
     o.run.stop_after = run.stop_after;
     resolve(o);
     Result r;

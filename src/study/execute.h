@@ -7,7 +7,7 @@
 
 namespace fci {
 
-// What an evaluation of a trainer says, and where it comes from.
+// The result of an evaluation of a trainer, with its provenance.
 void set_numbers(Result&, const Trainer&, const Counts&);
 
 FinalTest final_of(const Counts&, const Trainer&);

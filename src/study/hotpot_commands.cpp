@@ -215,11 +215,11 @@ void show_routed(const HotpotExample& x, const HotpotSequence& s, const Trainer:
 
 } // namespace
 
-void show_text(Trainer& trainer, int count, const ShowStyle& style) {
+void show_text(Trainer& trainer, const std::string& data, int count, const ShowStyle& style) {
     const Options& o = trainer.options();
     const TrainOptions& t = o.train;
-    const std::string& path = t.test_data.empty() ? t.data : t.test_data;
-    const bool held_out = t.test_data.empty() && !t.data.empty();
+    const std::string& path = !data.empty() ? data : t.test_data.empty() ? t.data : t.test_data;
+    const bool held_out = data.empty() && t.test_data.empty() && !t.data.empty();
     std::vector<HotpotExample> file;
     if (!path.empty()) file = load_reported(path, trainer.workers()).examples;
     const int first = held_out ? trainer.train_set().count : 0;

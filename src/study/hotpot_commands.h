@@ -18,8 +18,9 @@ struct HotpotCommand {
 
 void eval_hotpot(const HotpotCommand&);
 void show_hotpot(const HotpotCommand&, const ShowStyle&); // without data: generated examples
-// The first test examples of a trainer on text, and the sentences that its router chose.
-void show_text(Trainer&, int count, const ShowStyle&);
+// The first test examples of a trainer on text, and the sentences that its router chose. `data`: the file that they are
+// of, where it is not the run's.
+void show_text(Trainer&, const std::string& data, int count, const ShowStyle&);
 void generate_hotpot(const std::string& out, int count, uint64_t seed, Stream, int threads);
 
 } // namespace fci

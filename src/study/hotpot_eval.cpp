@@ -167,9 +167,9 @@ HotpotResult::Number summary(size_t measure, double sum, double squares, double 
 
 void check_hotpot(const HotpotOptions& o) {
     expect_one_of("--method", o.method, hotpot_methods);
-    expect_one_of("--unit", o.unit, {"segments", "sentences", "paragraphs"});
-    expect_one_of("--tokeniser", o.tokeniser, {"whitespace", "letters"});
-    expect_one_of("--bm25", o.bm25.variant, {"okapi", "lucene"});
+    expect_one_of("--unit", o.unit, hotpot_unit_names);
+    expect_one_of("--tokeniser", o.tokeniser, hotpot_tokenisers);
+    expect_one_of("--bm25", o.bm25.variant, bm25_variants);
     if (!(o.bm25.k1 >= 0 && o.bm25.k1 <= 1000)) fail(Exit::usage, "--k1 {} must be from 0 to 1000", o.bm25.k1);
     if (!(o.bm25.b >= 0 && o.bm25.b <= 1)) fail(Exit::usage, "--b {} must be from 0 to 1", o.bm25.b);
     if (o.unit == "segments" && o.top_k > o.segments)

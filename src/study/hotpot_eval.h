@@ -25,7 +25,9 @@
 
 namespace fci {
 
-inline const std::vector<std::string> hotpot_methods{"bm25", "bloom", "random"};
+inline const std::vector<std::string> hotpot_methods{"bm25", "bloom", "random"},
+    hotpot_unit_names{"segments", "sentences", "paragraphs"}, hotpot_tokenisers{"whitespace", "letters"},
+    bm25_variants{"okapi", "lucene"};
 
 struct HotpotOptions {
     std::string method = "bm25";          // bm25 | bloom | random

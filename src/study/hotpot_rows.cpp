@@ -56,8 +56,8 @@ void print_source(const HotpotData& data) {
     if (data.file.examples == 0) {
         fmt::print("\nHotpotQA on generated examples, since no file was named: not the paper's rows.\n"
                    "The official file: {}{}\n{} bytes, SHA-256 {} (CC BY-SA 4.0).\n"
-                   "Then: ./fci reproduce table1 --data FILE; `sha256sum FILE` tells whether it is that one.\n",
-                   site, hotpot_dev.name, grouped(hotpot_dev.bytes), hotpot_dev.sha256);
+                   "Then: {} reproduce table1 --data FILE; `sha256sum FILE` tells whether it is that one.\n",
+                   site, hotpot_dev.name, grouped(hotpot_dev.bytes), hotpot_dev.sha256, program_name());
         return;
     }
     fmt::print("\nHotpotQA: {}\n", file_text(data.file));

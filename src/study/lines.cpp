@@ -27,7 +27,7 @@ std::optional<double> chance_of(const Result& r, const std::string& quantity, co
 }
 
 double half_way(const Result& r, const Controls& controls) {
-    return (chance_of(r, "routing", controls).value_or(0) + 100) / 2;
+    return transition_at(chance_of(r, "routing", controls).value_or(0));
 }
 
 // The first epoch with routing half way from chance to 100%; 0: none.
@@ -72,8 +72,9 @@ Summary over_seeds(const Case& of, const std::string& quantity, const std::vecto
         }
         if (of_router && final && r->final && r->final->ties)
             strict.push_back(r->final->strict.value_or(0)), ties.push_back(*r->final->ties);
-        if (const auto routing = metrics_of(*r, final).at_k; routing && !r->curve.empty())
-            ++trained, converged += *routing >= half_way(*r, controls);
+        const double enough = half_way(*r, controls); // infinite: to converge means nothing here
+        if (const auto routing = metrics_of(*r, final).at_k; routing && !r->curve.empty() && std::isfinite(enough))
+            ++trained, converged += *routing >= enough;
     }
     Summary o = summarise(values, queries);
     o.without = without;
@@ -113,7 +114,7 @@ void add_beside(Line& line, const std::vector<const Result*>& results) {
 }
 
 std::vector<const Result*> seeds_in(const Case& c, const Results& results, int64_t seeds) {
-    return c.row.needs.empty() ? results.of_seeds(c.options, seeds) : std::vector<const Result*>{};
+    return c.row.has_runs() ? results.of_seeds(c.options, seeds) : std::vector<const Result*>{};
 }
 
 std::vector<std::pair<std::string, std::string>> shown(const Row& row) {
@@ -165,7 +166,7 @@ std::vector<Line> lines_of(const std::vector<Case>& cases, const Results& own, c
             if (files.empty()) files = recorded.files(c.options);
         }
         if (!index || files.empty()) add(shown(c.row), results, from_record, std::nullopt);
-        if (results.empty() && c.row.needs.empty()) {
+        if (results.empty() && c.row.has_runs()) {
             std::vector<const Result*> stopped = own.stopped(c.options, seeds);
             if (stopped.empty()) stopped = recorded.stopped(c.options, seeds);
             for (size_t i = stopped.empty() ? lines.size() : first; i < lines.size(); ++i)

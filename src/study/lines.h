@@ -1,5 +1,5 @@
-// Lines: what the results say of each row, quantity by quantity, beside the paper's number, chance and controls; and
-// whether it is what was recorded.
+// Lines: the results of each row, quantity by quantity, beside the paper's number, chance and controls; and whether
+// they agree with the recorded ones.
 #pragma once
 #include "study/controls.h"
 #include "study/plan.h"

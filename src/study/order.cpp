@@ -33,19 +33,19 @@ struct Reader : TomlFile {
             if (key == "seeds")
                 for (const toml::node& x : array(key, node)) {
                     e.seeds.push_back(x.is_integer() ? x.value<int64_t>().value() : 0);
-                    if (e.seeds.back() < 1) refuse(x, "seeds: whole numbers from 1 are wanted here");
+                    if (e.seeds.back() < 1) refuse(x, "seeds: expected integers from 1");
                 }
             if (key == "learning_rates")
                 for (const toml::node& x : array(key, node)) {
-                    if (!x.is_number()) refuse(x, "learning_rates: numbers are wanted here");
+                    if (!x.is_number()) refuse(x, "learning_rates: expected numbers");
                     e.learning_rates.push_back(x.value<double>().value());
                 }
             if (key == "stop_after") {
                 e.stop_after = node.is_integer() ? node.value<int>().value_or(0) : 0;
-                if (e.stop_after < 1) refuse(node, "stop_after: a number of epochs is wanted here");
+                if (e.stop_after < 1) refuse(node, "stop_after: expected a number of epochs");
             }
             if (key == "again") {
-                if (!node.is_boolean()) refuse(node, "again: true or false is wanted here");
+                if (!node.is_boolean()) refuse(node, "again: expected true or false");
                 e.again = node.value<bool>().value();
             }
         }
@@ -84,7 +84,7 @@ Order read_order(const std::string& toml, const std::string& file) {
             for (const toml::node& t : reader.array("[[entry]]", node))
                 order.entries.push_back(reader.entry(reader.sub_table("entry", t)));
         else
-            reader.refuse(node, "{}: scale and [[entry]] are wanted here", key);
+            reader.refuse(node, "{}: expected scale and [[entry]]", key);
     }
     if (order.scale.empty()) fail(Exit::usage, "{}: scale = \"...\" is missing", file);
     return order;

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <map>
 
 #include "core/files.h"
+#include "core/hash.h"
 #include "nn/representation.h"
 #include "routing/router.h"
 #include "study/hotpot_rows.h"
@@ -33,13 +35,23 @@ Options canonical(Options o) {
         n.clip = start.train.clip, n.epochs = start.train.epochs, n.batch = start.train.batch;
         n.contrastive = start.train.contrastive;
     }
+    if (router_kind(m.router).type != RouterKind::in_model) n.added_epochs = start.train.added_epochs;
+    if (router_kind(m.router).type != RouterKind::in_model) n.init_from = start.train.init_from;
     if (router_kind(m.router).type == RouterKind::bandit) m.representation = "raw"; // the model that they look at
     const Mixing mixing(m.representation);
     m.representation = mixing.text();
+    if (m.has_backbone()) {
+        m.d_model = start.model.d_model; // --backbone-width says it
+        if (m.representation == "content-only") m.representation = "raw";
+    } else {
+        m.backbone_layer = start.model.backbone_layer, m.backbone_weights = start.model.backbone_weights;
+        m.backbone_width = start.model.backbone_width, m.backbone_precision = start.model.backbone_precision;
+    }
     m.positions = has_positions(m) ? "everywhere" : "none"; // in_mixer comes to one or the other
-    if (m.representation == "raw" && m.positions == "none" && router_kind(m.router).type != RouterKind::bandit)
+    if (m.representation == "raw" && m.positions == "none" && !m.has_backbone() &&
+        router_kind(m.router).type != RouterKind::bandit)
         m.representation = "content-only"; // another name of the same model
-    if (m.representation == "content-only") m.positions = start.model.positions;
+    if (m.representation == "content-only" || m.has_backbone()) m.positions = start.model.positions;
     if (std::string_view(mixing.kind->name) != "global-mean") m.mean_residual = start.model.mean_residual;
     if (!router_kind(m.router).routes()) m.top_k = start.model.top_k, m.router_norm = start.model.router_norm;
     if (router_kind(m.router).type != RouterKind::bandit) n.bandit_context = start.train.bandit_context;
@@ -55,8 +67,11 @@ void refuse_idle(const Options& options, const Given& given) {
             if (key == all[i].key && (all[i].group == Option::model || all[i].group == Option::train) &&
                 key != "representation" && key != "positions" && // one model may have two names
                 used[i].text() != all[i].text() && used[i].text() == defaults[i].text())
-                fail(Exit::usage, "{} {} would do nothing with --representation {} --router {}{}: leave it out",
+                fail(Exit::usage, "{} {} would do nothing with --representation {} --router {}{}{}: leave it out",
                      all[i].flag(), word, o.model.representation, o.model.router,
+                     !o.model.has_backbone() ? ""
+                     : key == "d_model"      ? " --backbone, whose --backbone-width is the model's"
+                                             : " --backbone",
                      key == "contrastive_target" ? " --contrastive none" : "");
 }
 
@@ -65,7 +80,7 @@ std::string run_hash(const Options& options) {
     const std::vector<Option> all = table(o), defaults = table(start);
     std::vector<std::string> lines;
     for (size_t i = 0; i < all.size(); ++i)
-        if (all[i].group != Option::run && all[i].text() != defaults[i].text())
+        if (all[i].group != Option::run && all[i].key != "backbone" && all[i].text() != defaults[i].text())
             lines.push_back(all[i].key + " = " + all[i].text() + "\n");
     std::sort(lines.begin(), lines.end());
     return fmt::format("{:016x}", hash64(fmt::format("{}", fmt::join(lines, ""))));
@@ -85,7 +100,7 @@ Options Case::seeded(int64_t seed) const {
 std::vector<Case> plan(const std::vector<Row>& rows, const Scale& scale) {
     std::vector<Case> cases;
     for (const Row& row : rows) {
-        if (!row.needs.empty()) {
+        if (!row.has_runs()) {
             cases.push_back({row, row.measured == Measured::by_index ? index_options(row) : Options(), {}});
             continue;
         }
@@ -97,18 +112,36 @@ std::vector<Case> plan(const std::vector<Row>& rows, const Scale& scale) {
         try {
             Options whole = o;        // what can be known to be wrong is said before anything runs
             whole.run.device = "cpu"; // nothing runs here: no GPU is looked for
-            resolve(whole);
+            if (row.needs.empty()) resolve(whole);
         } catch (const Error& e) {
             fail(e.exit, "{}:{}: row {} at scale {}: {}", row.file, row.line, row.label(), scale.name, e.what());
         }
         const bool own_rate = row.settings.has("learning_rate");
-        for (const double rate : own_rate ? std::vector{o.train.learning_rate} : scale.learning_rates) {
+        for (const double rate : !own_rate                    ? scale.learning_rates
+                                 : row.learning_rates.empty() ? std::vector{o.train.learning_rate}
+                                                              : row.learning_rates) {
             o.train.learning_rate = rate;
             cases.push_back({row, canonical(o), learns(o) ? std::optional(rate) : std::nullopt});
             if (!learns(o)) break;
         }
     }
     return cases;
+}
+
+void place_backbones(std::vector<Row>& rows, const std::string& folder) {
+    std::error_code error;
+    if (!folder.empty() && !std::filesystem::is_directory(folder, error))
+        fail(Exit::usage, "--backbones {}: expected a folder, with a folder for each pretrained model", folder);
+    for (Row& row : rows) {
+        Options& o = row.settings.values;
+        const std::string place = folder + "/" + o.model.backbone;
+        if (folder.empty() || !o.model.has_backbone() || !std::filesystem::exists(place + "/config.json", error))
+            continue;
+        o.model.backbone = place;
+        resolve_backbone(o);
+        if (!row.settings.has("backbone_hash")) row.settings.keys.emplace_back("backbone_hash");
+        row.needs.clear();
+    }
 }
 
 std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, int64_t seeds) {
@@ -143,8 +176,9 @@ std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, const std::vecto
 void stop_after(std::vector<PlannedRun>& runs, int epochs) {
     for (PlannedRun& r : runs)
         r.stop_after =
-            router_kind(r.options.model.router).type == RouterKind::in_model && epochs < r.options.train.epochs ? epochs
-                                                                                                                : 0;
+            router_kind(r.options.model.router).type == RouterKind::in_model && epochs < r.options.train.all_epochs()
+                ? epochs
+                : 0;
 }
 
 } // namespace fci

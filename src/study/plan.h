@@ -1,16 +1,16 @@
-// A plan: which runs a row is made of at a scale. Rows whose options come to the same share one run.
+// A plan: the runs of a row at a scale. Rows with the same effective options share one run.
 #pragma once
 #include "study/rows.h"
 #include "train/run.h"
 
 namespace fci {
 
-// The same options, with what does nothing in this run at its default, e.g. n_distractors of mqar, bandit_context
-// without a bandit, learning_rate without anything that learns.
+// The same options, with those that have no effect in this run at their defaults, e.g. n_distractors of mqar,
+// bandit_context without a bandit, learning_rate without anything that learns.
 Options canonical(Options);
 
-// Exit::usage for a flag that was given, and that those options leave without effect: nobody shall believe that it had
-// one. Flags of the task are refused by resolve().
+// Exit::usage for a flag that was given but has no effect with those options: it would be mistaken for effective.
+// Flags of the task are refused by resolve().
 void refuse_idle(const Options&, const Given&);
 
 bool learns(const Options&); // bloom, random and blind do not: they have no parameters
@@ -33,8 +33,12 @@ struct Case {
     Options seeded(int64_t seed) const;
 };
 
+// Rows on pretrained models, whose folders are in this one by the rows' names for them (empty: nowhere): those that are
+// there can be run. Exit::bad_data for one that is not what the row's backbone_hash says.
+void place_backbones(std::vector<Row>&, const std::string& folder);
+
 // In the order of the rows, for each its learning rates; rows that need what is not here have one case, which is not
-// run.
+// run, or, of a pretrained model whose hash is known, the same cases as if it were here: results of them may be.
 std::vector<Case> plan(const std::vector<Row>&, const Scale&);
 
 // One run of a sweep, and the rows that it is of.

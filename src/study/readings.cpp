@@ -130,14 +130,14 @@ std::vector<Reading> select_readings(const std::vector<Reading>& known, const st
     std::vector<Reading> chosen;
     std::set<std::string> seen;
     for (const std::string& word : words) {
-        if (word.empty()) fail(Exit::usage, "--reading '': a name is wanted here");
+        if (word.empty()) fail(Exit::usage, "--reading '': expected a name");
         const size_t toml = word.find(".toml");
         const std::string file = toml == std::string::npos ? "" : word.substr(0, toml + 5);
         std::string name = file.empty() ? word : word.substr(file.size());
         std::vector<Reading> own;
         if (!file.empty()) {
             if (!name.empty() && name[0] != ':')
-                fail(Exit::usage, "--reading {}: FILE.toml or FILE.toml:NAME is wanted here", word);
+                fail(Exit::usage, "--reading {}: expected FILE.toml or FILE.toml:NAME", word);
             name.erase(0, 1);
             own = read_joint(read_file(file), file);
             if (own.empty()) fail(Exit::usage, "--reading {}: there is no [[joint]] in {}", word, file);

@@ -42,7 +42,7 @@ struct Reader : TomlFile {
             refuse(node, "{}: no reading of the set has such a name{}", e.readings, did_you_mean(e.readings, names));
         expect_word(node, "expected:", e.expect, {"routes", "fails", "open"});
         expect_word(node, "seen:", e.seen, {"unseen", "L 48", "L 128", "L 512"});
-        if (e.why.empty() || e.why.find('\n') != std::string::npos) refuse(node, "why: a reason in one line is wanted");
+        if (e.why.empty() || e.why.find('\n') != std::string::npos) refuse(node, "why: expected a reason in one line");
         return e;
     }
 
@@ -117,7 +117,7 @@ Registered read_registered(const std::string& toml, const std::string& file, con
             for (const toml::node& t : reader.array("[[registered]]", node))
                 reader.add(reader.sub_table("registered", t), all.entries);
         else if (key != "set" && key != "scale")
-            reader.refuse(node, "{}: set, scale, before, arithmetic and [[registered]] are wanted here", key);
+            reader.refuse(node, "{}: expected set, scale, before, arithmetic and [[registered]]", key);
     }
     for (const std::string& row : all.arithmetic)
         if (!contains(all.rows(), row))

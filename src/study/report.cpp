@@ -62,7 +62,7 @@ std::string verdict_of(const Line& line, const std::string& scale) {
         !line.paper.empty()) // at no scale: nothing of it is smaller
         return is_official(*line.on) ? name(judge(line.quantity, *parse_paper(line.paper), line.ours)) : "a sample";
     if (line.on) return "-";
-    if (!line.of.row.needs.empty() || !line.ran) return name(Verdict::not_run);
+    if (!line.of.row.has_runs() || !line.ran) return name(Verdict::not_run);
     if (line.ours.ran() == 0) return "-"; // it has no such number
     if (!line.ours.tested) return name(Verdict::untested);
     if (scale != "paper") return scale;
@@ -73,9 +73,10 @@ std::string verdict_of(const Line& line, const std::string& scale) {
 std::string command_text(const Line& line, const std::string& scale) {
     const Row& row = line.of.row;
     if (line.on && row.measured == Measured::by_index) return fmt::format("./fci reproduce {} --data FILE", row.id);
-    if (!row.needs.empty()) return "needs " + row.needs;
-    return fmt::format("./fci reproduce {}{} --scale {}{}", row.foreign ? row.file : row.base_id(),
-                       row.under.empty() ? "" : " --reading " + row.under, scale, line.on ? " --data FILE" : "");
+    if (!row.has_runs()) return "needs " + row.needs;
+    return fmt::format("./fci reproduce {}{} --scale {}{}{}", row.foreign ? row.file : row.base_id(),
+                       row.under.empty() ? "" : " --reading " + row.under, scale, line.on ? " --data FILE" : "",
+                       row.settings.values.model.has_backbone() ? " --backbones DIR" : "");
 }
 
 namespace {
@@ -181,9 +182,9 @@ std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
     return table + sentences_in(s, o.format, o.width);
 }
 
-std::string rows_text(const std::vector<Row>& rows, const Scale& scale, const Results& known, int threads,
+std::string rows_text(const std::vector<Row>& rows, const Scale& scale, const Results& known, const RunOptions& how,
                       const TableOptions& o) {
-    const Estimates estimates(known, threads);
+    const Estimates estimates(known, how);
     double all = 0; // runs that rows share are made once
     for (const PlannedRun& r : runs_of(plan(rows, scale), 1)) all += estimates.seconds(r.options);
     Cells cells{{"id", "where", "task", "representation", "router", "paper", "time"}}, data = cells;

@@ -1,14 +1,15 @@
 // What is shown of the rows: the list of them, and the table of the paper's numbers beside ours.
 #pragma once
 #include "study/lines.h"
+#include "study/results.h"
 
 namespace fci {
 
 struct TableOptions {
     std::string scale = "small";
-    std::string results = "runs/out/results", recorded; // folders; recorded: empty for none
-    int64_t seeds = 0;                                  // 1 to this; 0: all there are
-    std::string format = "text";                        // text | md | latex | csv | json
+    std::string results = default_results, recorded; // folders; recorded: empty for none
+    int64_t seeds = 0;                               // 1 to this; 0: all there are
+    std::string format = "text";                     // text | md | latex | csv | json
     bool colour = false;
     int width = 0; // letters of a terminal; 0: as wide as the text is
 };
@@ -26,6 +27,7 @@ std::string table_text(const std::vector<Line>&, const TableOptions&);
 std::string by_reading_text(const std::vector<Line>&, const TableOptions&);
 
 // id, where, task, representation, router, the paper's values and the time of one run.
-std::string rows_text(const std::vector<Row>&, const Scale&, const Results& known, int threads, const TableOptions&);
+std::string rows_text(const std::vector<Row>&, const Scale&, const Results& known, const RunOptions& how,
+                      const TableOptions&);
 
 } // namespace fci

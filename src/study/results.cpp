@@ -12,6 +12,7 @@
 
 #include "core/files.h"
 #include "core/json_read.h"
+#include "core/streams.h"
 #include "study/plan.h"
 #include "train/provenance.h"
 
@@ -38,6 +39,13 @@ std::optional<double> number_or_null(const Element& json, const char* key) {
     return value.is_null() ? std::nullopt : std::optional(double(value));
 }
 
+int epoch_or_null(const Element& json, const char* key) { // 0: null
+    const Element value = json[key];
+    const int64_t epoch = value.is_null() ? 0 : int64_t(value);
+    if (epoch < 0 || epoch > largest_size) fail(Exit::bad_data, "its {} is {}", key, epoch);
+    return static_cast<int>(epoch);
+}
+
 Metrics metrics_in(const Element& json) {
     return {number_or_null(json, "routing_at_k"), number_or_null(json, "routing_at_1"),
             number_or_null(json, "accuracy")};
@@ -52,8 +60,7 @@ Options options_in(const Element& json) {
         if (!option) fail(Exit::bad_data, "it has an option '{}', which this version does not", key);
         const OptionValue read = option_value(value); // words may be of another version, or bm25
         if (option->fit(read) != Option::fits)
-            fail(Exit::bad_data, "its option '{}' is {}, where {} is wanted", key, simdjson::minify(value),
-                 option->wants());
+            fail(Exit::bad_data, "its option '{}' is {}, expected {}", key, simdjson::minify(value), option->wants());
         option->assign(read);
     }
     return o;
@@ -66,16 +73,15 @@ FinalTest final_in(const Element& json) {
 
 MeasuredOn measured_on(const Element& json) {
     MeasuredOn on;
-    on.name = std::string(std::string_view(json["name"])), on.hash = std::string(std::string_view(json["data_hash"]));
+    on.name = printable(std::string_view(json["name"])), on.hash = std::string(std::string_view(json["data_hash"]));
     on.examples = int64_t(json["examples"]), on.bytes = int64_t(json["bytes"]), on.generated = bool(json["generated"]);
     return on;
 }
 
-bool computed_nothing(const Result& r) {
-    for (const std::string device : {emulator_device, mock_device})
-        if (r.provenance.find("\"device\":\"" + device) != std::string::npos) return true;
-    return false;
+bool made_on(const Result& r, const std::string& device) {
+    return r.provenance.find("\"device\":\"" + device) != std::string::npos;
 }
+bool computed_nothing(const Result& r) { return made_on(r, emulator_device) || made_on(r, mock_device); }
 
 std::string with_file(const std::string& hash, const std::string& on) { return on.empty() ? hash : hash + "@" + on; }
 std::string file_of(const Result& r) { return r.on ? r.on->hash : ""; }
@@ -87,11 +93,13 @@ Result result_in(const Element& json, bool& renamed) {
     const Element metrics = json["metrics"];
     r.metrics = metrics_in(metrics);
     r.queries = int64_t(metrics["queries"]);
-    r.transition_epoch = static_cast<int>(number_or_null(metrics, "transition_epoch").value_or(0));
+    r.transition_epoch = epoch_or_null(metrics, "transition_epoch");
     r.chance = metrics_in(json["chance"]);
     for (const auto [key, value] : simdjson::dom::object(json["analysis"]))
         if (!value.is_null()) r.analysis[std::string(key)] = double(value);
-    for (const Element point : simdjson::dom::array(json["curve"])) {
+    const simdjson::dom::array curve = json["curve"];
+    r.curve.reserve(curve.size());
+    for (const Element point : curve) {
         std::array<double, 4> values{};
         const simdjson::dom::array numbers = point;
         if (numbers.size() != values.size())
@@ -106,7 +114,7 @@ Result result_in(const Element& json, bool& renamed) {
     const Element provenance = json["provenance"];
     if (Element final; json["final"].get(final) == simdjson::SUCCESS) r.final = final_in(final);
     if (Element on; json["on"].get(on) == simdjson::SUCCESS) r.on = measured_on(on);
-    if (Element x; json["stopped_after"].get(x) == simdjson::SUCCESS) r.stopped_after = static_cast<int>(int64_t(x));
+    if (json["stopped_after"].error() == simdjson::SUCCESS) r.stopped_after = epoch_or_null(json, "stopped_after");
     r.provenance = simdjson::minify(provenance);
     r.options = options_in(provenance["options"]);
     if (r.options.train.seed != r.seed)
@@ -130,7 +138,7 @@ public:
     Lock(const std::string& path, int flags, int how) {
         std::error_code unmade; // what is wrong shows when the file is opened
         if (how == LOCK_EX) fs::create_directories(fs::path(path).parent_path(), unmade);
-        fd_ = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+        fd_ = ::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK, 0666);
         int error = fd_ < 0 ? errno : 0;
         while (!error && ::flock(fd_, how) != 0)
             if (errno != EINTR) error = errno; // a signal asks for a stop, not for the loss of a result
@@ -160,6 +168,10 @@ Json curve_json(const Result& r) {
 
 Json transition_json(const Result& r) {
     return r.transition_epoch ? Json::number("{}", r.transition_epoch) : Json::raw("null");
+}
+
+bool made_on_gpu(const Result& r) { // the earliest lines name no device, those of an index an empty one
+    return made_on(r, "") && !made_on(r, "\"") && !made_on(r, "cpu\"");
 }
 
 std::string to_json(const Result& r) {
@@ -213,6 +225,11 @@ std::string results_file(const std::string& folder, const std::string& scale) {
     return folder + "/" + scale + ".jsonl";
 }
 
+void expect_results(const std::string& folder) {
+    if (folder != default_results && !fs::is_directory(folder))
+        fail(Exit::usage, "--results {}: there is no such folder; expected one with SCALE.jsonl files", folder);
+}
+
 Results::Results(const std::string& folder, const std::string& scale, std::vector<std::string>& notes) {
     const std::string path = results_file(folder, scale);
     if (!fs::exists(path)) return;
@@ -235,8 +252,10 @@ Results::Results(const std::string& folder, const std::string& scale, std::vecto
         }
         int64_t version = 0;
         bool renamed = false;
-        std::optional<Result> r =
-            from_json(text.substr(begin, end - begin), fmt::format("{}:{}", path, number), &version, &renamed);
+        std::string line; // with room behind it, or the parser makes a copy
+        line.reserve(std::min(end, text.size()) - begin + simdjson::SIMDJSON_PADDING);
+        line.append(text, begin, end - begin);
+        std::optional<Result> r = from_json(line, fmt::format("{}:{}", path, number), &version, &renamed);
         other_names += renamed;
         if (r && r->scale != scale)
             fail(Exit::bad_data, "{}:{}: a result of scale {} in a file of scale {}; move it", path, number, r->scale,

@@ -64,6 +64,7 @@ struct Result {
     int stopped_after = 0;         // epochs; 0: a whole run
 };
 
+bool made_on_gpu(const Result&);
 std::string to_json(const Result&);  // one line; Exit::non_finite for a NaN or Inf among its numbers
 Json curve_json(const Result&);      // [[1,15.4,4.4,0.8],...]
 Json transition_json(const Result&); // the epoch, or null
@@ -98,6 +99,10 @@ private:
 };
 
 std::string results_file(const std::string& folder, const std::string& scale);
+inline constexpr const char* default_results = "runs/out/results"; // folder
+// For what only shows results. Exit::usage where a folder other than the default is not there: a mistyped one would
+// look like one without results.
+void expect_results(const std::string& folder);
 
 // Exit::internal, before any work, where append_result could not write.
 void require_writable(const std::string& folder, const std::string& scale);

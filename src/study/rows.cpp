@@ -30,6 +30,10 @@ void set_words(Row& row) {
     const Options& o = row.settings.values;
     row.task = o.task.task, row.router = o.model.router;
     row.representation = learns(o) ? o.model.representation : "-";
+    if (o.model.has_backbone()) {
+        const bool bridge = Mixing(o.model.representation).blocks() > 0;
+        row.representation = o.model.backbone + " frozen" + (bridge ? " + " + row.representation : "");
+    }
     row.measured = task_of(o.task).is_text ? Measured::on_file_too : Measured::here;
 }
 
@@ -51,7 +55,42 @@ struct Reader : TomlFile {
         std::sort(row.paper.begin(), row.paper.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
     }
 
-    Row read_row(const toml::table& t, const std::string& group) const {
+    // A value, or a list of them: of learning rates the row's, of others a row each.
+    void set_each(std::vector<Row>& rows, const std::string& key, const toml::node& node) const {
+        if (!node.is_array()) {
+            for (Row& row : rows) set(row.settings, key, node, row_keys);
+            return;
+        }
+        if (node.as_array()->empty()) refuse(node, "{}: no value", key);
+        std::vector<Row> product;
+        std::set<std::string> seen;
+        const auto expect_new = [&](const toml::node& value, const std::string& word) {
+            if (!seen.insert(word).second) refuse(value, "{}: {} is there twice", key, word);
+        };
+        for (const Row& base : rows) {
+            seen.clear();
+            if (rows.size() * node.as_array()->size() > 4096)
+                refuse(node, "{}: the lists make more than 4096 rows", key);
+            Row with_all = base;
+            for (const toml::node& value : *node.as_array()) {
+                Row row = base;
+                const std::string word = set(row.settings, key, value, row_keys);
+                expect_new(value, word);
+                if (row.settings.keys.back() == "learning_rate") {
+                    with_all.settings = row.settings;
+                    with_all.learning_rates.push_back(row.settings.values.train.learning_rate);
+                    continue;
+                }
+                const bool first = row.id.find('@') == std::string::npos;
+                row.id += fmt::format("{}{}={}", first ? '@' : ',', row.settings.keys.back(), word);
+                product.push_back(std::move(row));
+            }
+            if (!with_all.learning_rates.empty()) product.push_back(std::move(with_all));
+        }
+        rows = std::move(product);
+    }
+
+    std::vector<Row> read_row(const toml::table& t, const std::string& group) const {
         Row row;
         row.group = group, row.file = file, row.line = static_cast<int>(t.source().begin.line);
         const auto word = [&](const char* key, std::string& to) {
@@ -61,24 +100,36 @@ struct Reader : TomlFile {
         word("needs", row.needs), word("measure", row.measure);
         if (row.id.empty()) refuse(t, "a [[row]] without id");
         const std::string at = fmt::format("{}:{}: row {}: ", file, row.line, row.id);
-        if (!row.needs.empty()) expect_one_of(at + "needs =", row.needs, {"pretrained", "hotpotqa"});
+        if (!row.needs.empty()) expect_one_of(at + "needs =", row.needs, {"weights", "hotpotqa"});
         if (!row.measure.empty()) expect_one_of(at + "measure =", row.measure, analysis_names());
         if (const toml::node* paper = t.get("paper")) read_paper(row, *paper);
-        for (const auto& [key, node] : t) {
-            const std::string name(key.str());
-            if (contains(row_keys, name)) continue;
+        std::vector<std::pair<std::string, const toml::node*>> options; // in the order of the file
+        for (const auto& [key, node] : t)
+            if (!contains(row_keys, std::string(key.str()))) options.emplace_back(key.str(), &node);
+        std::stable_sort(options.begin(), options.end(), [](const auto& a, const auto& b) {
+            const toml::source_position x = a.second->source().begin, y = b.second->source().begin;
+            return std::pair(x.line, x.column) < std::pair(y.line, y.column);
+        });
+        std::vector<Row> all{row};
+        for (const auto& [name, at_key] : options) {
+            const toml::node& node = *at_key;
             if (row.needs.empty())
-                set(row.settings, name, node, row_keys);
+                set_each(all, name, node);
             else if (!contains(word_keys, name))
                 refuse(node, "{}: a row that needs {} is not run: {} are all that it may have", name, row.needs,
                        fmt::join(word_keys, ", "));
         }
+        for (Row& r : all) set_words(r);
+        if (row.needs.empty()) {
+            for (Row& r : all)
+                if (r.settings.values.model.has_backbone()) r.needs = "weights";
+            return all;
+        }
         set_words(row);
-        if (row.needs.empty()) return row;
         word("task", row.task), word("representation", row.representation), word("router", row.router);
         const bool by_index = row.needs == row.task && contains(hotpot_methods, row.router);
         row.measured = by_index ? Measured::by_index : Measured::here;
-        return row;
+        return {row};
     }
 
     // The rows of a [[readings]] table: each of its rows with each value of each of its options.
@@ -96,8 +147,7 @@ struct Reader : TomlFile {
                 if (key.str() == "rows") continue;
                 for (const toml::node& value : array(std::string(key.str()), values)) {
                     Row row = *base;
-                    if (!row.needs.empty())
-                        refuse(value, "{} needs {}: it is not run under any reading", id, row.needs);
+                    if (row.only_listed()) refuse(value, "{} needs {}: it is not run under any reading", id, row.needs);
                     const std::string word = set(row.settings, std::string(key.str()), value, {"rows"}, false);
                     set_words(row);
                     row.id += "@" + row.settings.keys.back() + "=" + word;
@@ -119,7 +169,7 @@ struct Reader : TomlFile {
                 const std::string word(key.str());
                 if (word == "learning_rates") {
                     for (const toml::node& rate : array(word, value)) {
-                        if (!rate.is_number()) refuse(rate, "learning_rates: numbers are wanted here");
+                        if (!rate.is_number()) refuse(rate, "learning_rates: expected numbers");
                         scale.learning_rates.push_back(rate.value<double>().value());
                     }
                 } else if (value.is_table()) {
@@ -137,25 +187,6 @@ struct Reader : TomlFile {
     }
 };
 
-void read_rows(const std::string& path, const std::vector<Row>& known, std::vector<Row>& rows) {
-    const Reader reader{{path}};
-    const toml::table doc = parse_toml(read_file(path), path);
-    const std::string group = fs::path(path).stem().string();
-    for (const auto& [key, node] : doc) {
-        const std::string name(key.str());
-        if (name == "joint") continue; // study/readings.h
-        if (name != "row" && name != "readings")
-            reader.refuse(node, "{}: [[row]], [[readings]] and [[joint]] are wanted here", name);
-        for (const toml::node& entry : reader.array("[[" + name + "]]", node)) {
-            const toml::table& t = reader.sub_table(name, entry);
-            if (name == "row")
-                rows.push_back(reader.read_row(t, group));
-            else
-                for (Row& r : reader.read_readings(t, known, group)) rows.push_back(std::move(r));
-        }
-    }
-}
-
 void refuse_twice(const std::vector<Row>& rows) {
     std::set<std::string> seen;
     for (const Row& r : rows)
@@ -166,12 +197,47 @@ void refuse_twice(const std::vector<Row>& rows) {
 
 } // namespace
 
+std::vector<Row> read_rows(const std::string& text, const std::string& path, const std::vector<Row>& known) {
+    std::vector<Row> rows;
+    const Reader reader{{path}};
+    const toml::table doc = parse_toml(text, path);
+    const std::string group = fs::path(path).stem().string();
+    for (const auto& [key, node] : doc) {
+        const std::string name(key.str());
+        if (name == "joint") continue; // study/readings.h
+        if (name != "row" && name != "readings")
+            reader.refuse(node, "{}: expected [[row]], [[readings]] and [[joint]]", name);
+        for (const toml::node& entry : reader.array("[[" + name + "]]", node)) {
+            const toml::table& t = reader.sub_table(name, entry);
+            for (Row& r : name == "row" ? reader.read_row(t, group) : reader.read_readings(t, known, group))
+                rows.push_back(std::move(r));
+        }
+    }
+    return rows;
+}
+
 const Scale& Study::scale(const std::string& name) const {
     std::vector<std::string> names;
     for (const Scale& s : scales) names.push_back(s.name);
     expect_one_of("--scale", name, names);
     return scales[std::find(names.begin(), names.end(), name) - names.begin()];
 }
+
+namespace {
+
+const std::string grids = "runs/out/sweeps"; // folder
+
+std::vector<std::string> grid_names() {
+    std::vector<std::string> names;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(grids, error))
+        if (entry.path().extension() == ".toml") names.push_back(entry.path().stem().string());
+    return names;
+}
+
+} // namespace
+
+std::string grid_file(const std::string& name) { return grids + "/" + name + ".toml"; }
 
 std::vector<Row> Study::select(const std::vector<std::string>& words) const {
     std::vector<Row> chosen;
@@ -180,6 +246,10 @@ std::vector<Row> Study::select(const std::vector<std::string>& words) const {
         if (seen.insert(r.label()).second) chosen.push_back(r);
     };
     for (std::string word : words) {
+        const auto names = [&](const Row& r) { return word == r.id || word == r.group; };
+        if (std::none_of(rows.begin(), rows.end(), names) && std::none_of(variants.begin(), variants.end(), names) &&
+            fs::exists(grid_file(word)))
+            word = grid_file(word);
         if (const std::string file = folder + "/" + word + ".toml";
             word.find('/') != std::string::npos && fs::exists(file))
             word = file; // own/text
@@ -195,8 +265,7 @@ std::vector<Row> Study::select(const std::vector<std::string>& words) const {
                 if (!found) fail(Exit::usage, "{}: no such file, or no [[row]] in it", word);
                 continue;
             }
-            std::vector<Row> more;
-            read_rows(word, rows, more);
+            std::vector<Row> more = read_rows(read_file(word), word, rows);
             refuse_twice(more);
             if (more.empty()) fail(Exit::usage, "{}: there is no [[row]] in it", word);
             for (Row& r : more) {
@@ -210,7 +279,8 @@ std::vector<Row> Study::select(const std::vector<std::string>& words) const {
                 take(r);
             continue;
         }
-        std::vector<std::string> known{"all"};
+        std::vector<std::string> known = grid_names();
+        known.emplace_back("all");
         bool found = word == "all";
         for (const auto* from : {&rows, &variants})
             for (const Row& r : *from) {
@@ -224,7 +294,7 @@ std::vector<Row> Study::select(const std::vector<std::string>& words) const {
 }
 
 Row under(const Row& row, const Reading& reading) {
-    if (!row.needs.empty()) return row;
+    if (row.only_listed()) return row;
     const Settings s = reading.of_task(row.settings.values.task);
     Row changed = row;
     for (const std::string& key : s.keys)
@@ -254,11 +324,12 @@ std::string find_runs_folder() {
     if (holds_rows("runs")) return "runs";
     std::error_code error;
     for (fs::path p = fs::read_symlink("/proc/self/exe", error).parent_path(); !p.empty(); p = p.parent_path()) {
-        if (holds_rows(p / "runs")) return (p / "runs").string();
+        for (const char* runs : {"runs", "share/fci/runs"}) // the second: where make install puts them
+            if (holds_rows(p / runs)) return (p / runs).string();
         if (p == p.root_path()) break;
     }
     fail(Exit::usage, "the rows of the paper are not here: no runs/scales.toml in this folder, nor above the program; "
-                      "start fci in its repository");
+                      "start fci in its repository, or install it");
 }
 
 Study load_study(const std::string& folder) {
@@ -273,11 +344,11 @@ Study load_study(const std::string& folder) {
         if (name == "scales.toml")
             study.scales = Reader{{file}}.read_scales(parse_toml(read_file(file), file));
         else if (name != "readings.toml" && name != "registered.toml" && name != "claims.toml" && name != "order.toml")
-            read_rows(file, {}, study.rows);
+            for (Row& r : read_rows(read_file(file), file, {})) study.rows.push_back(std::move(r));
     }
     refuse_twice(study.rows);
     if (const std::string file = folder + "/readings.toml"; fs::exists(file)) {
-        read_rows(file, study.rows, study.variants);
+        study.variants = read_rows(read_file(file), file, study.rows);
         study.joint = read_joint(read_file(file), file);
     }
     return study;

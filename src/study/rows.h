@@ -6,8 +6,13 @@
 //   representation = "raw"
 //   paper = { routing = "25.6", accuracy = "7.6" }    as the paper has it: x, ~x, <=x, >x, a-b
 //
+// A list of values for an option makes a row of each: of several lists, of their product, in the order of the file.
+// Their ids say which, x@representation=flow:1,heads=2. learning_rate = [1e-4, 1e-3] is what the row runs at in place
+// of the scale's rates. A grid of `fci sweep` (study/grid.h) is such a row.
+//
 // and also: reading (a second row of the same id, for what the paper leaves open), note, measure (the number shown as
-// routing is this one of the run's analysis), needs (what a row waits for that is not run: it is listed only).
+// routing is this one of the run's analysis), needs (what a row waits for that is not run: it is listed only). A row
+// with a backbone names the model's folder within that of --backbones, and needs weights where it is not there.
 //
 //   [[readings]]                                      runs/readings.toml: rows by the values of one option at a time
 //   rows = ["f2.raw"]                                 gives the rows f2.raw@positions=in_mixer, f2.raw@positions=none
@@ -36,6 +41,7 @@ struct Row {
     std::string task, representation, router;               // as words, for lists
     std::vector<std::pair<std::string, std::string>> paper; // quantity, value
     Settings settings;
+    std::vector<double> learning_rates; // of a list; else its own one, or the scale's
     Measured measured = Measured::here;
     std::string file; // and line: where it stands
     int line = 0;
@@ -44,6 +50,9 @@ struct Row {
 
     std::string label() const { return reading.empty() ? id : id + " (" + reading + ")"; }
     std::string base_label() const { return reading.empty() ? base_id() : base_id() + " (" + reading + ")"; }
+    // Whether its runs have hashes, by which results are found: of a backbone only once what is in it is known.
+    bool has_runs() const { return needs.empty() || !settings.values.model.backbone_hash.empty(); }
+    bool only_listed() const { return !needs.empty() && !settings.values.model.has_backbone(); }
     std::string base_id() const { return under.empty() ? id : base; }
 };
 
@@ -73,8 +82,14 @@ struct Study {
 Row under(const Row&, const Reading&);
 std::vector<Row> under(const std::vector<Row>&, const std::vector<Reading>&); // all rows under the first, then ...
 
-// ./runs, else runs beside one of the folders above the program; Exit::usage where there is neither.
+// ./runs, else runs or share/fci/runs in one of the folders above the program; Exit::usage where there is neither.
 std::string find_runs_folder();
+
+// The rows of a file's text; `known`: those that its [[readings]] may name.
+std::vector<Row> read_rows(const std::string& toml, const std::string& file, const std::vector<Row>& known);
+
+// Where the rows of a sweep over options are kept (study/grid.h), for Study::select to find them by its name.
+std::string grid_file(const std::string& name);
 
 // All of it. Exit::usage names file, line and nearest key.
 Study load_study(const std::string& folder);

@@ -19,6 +19,7 @@
 #include "study/execute.h"
 #include "study/layout.h"
 #include "study/results.h"
+#include "train/progress.h"
 
 namespace fci {
 namespace {
@@ -30,7 +31,7 @@ int64_t whole_number(const std::string& text, const std::string& name) {
     int64_t x = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), x);
     if (error != std::errc() || end != text.data() + text.size())
-        fail(Exit::usage, "{} '{}': a whole number is wanted here", name, text);
+        fail(Exit::usage, "{} '{}': expected an integer", name, text);
     return x;
 }
 
@@ -74,8 +75,8 @@ Known read_known(const SweepOptions& o, Progress& progress, std::set<std::string
     return known;
 }
 
-Estimates estimates_by(const Known& known, int threads) {
-    Estimates estimates(known.recorded, threads);
+Estimates estimates_by(const Known& known, const RunOptions& how) {
+    Estimates estimates(known.recorded, how);
     for (const auto& [hash, r] : known.own.all()) estimates.add(r);
     return estimates;
 }
@@ -90,7 +91,7 @@ std::string summary(const Result& r) {
 }
 
 double expected(const PlannedRun& r, const Estimates& estimates) {
-    const double epochs = static_cast<double>(r.options.train.epochs);
+    const double epochs = static_cast<double>(r.options.train.all_epochs());
     return estimates.seconds(r.options) * (r.stop_after ? r.stop_after / epochs : 1);
 }
 
@@ -110,7 +111,7 @@ std::string run_folder(const PlannedRun& r, const SweepOptions& o) {
 Shard shard_from(const std::string& flag) {
     if (!flag.empty()) {
         const size_t slash = flag.find('/');
-        if (slash == std::string::npos) fail(Exit::usage, "--shard {}: i/N is wanted here, e.g. 1/4", flag);
+        if (slash == std::string::npos) fail(Exit::usage, "--shard {}: expected i/N, e.g. 1/4", flag);
         const int64_t i = whole_number(flag.substr(0, slash), "--shard"),
                       n = whole_number(flag.substr(slash + 1), "--shard");
         if (n < 1 || i < 1 || i > n) fail(Exit::usage, "--shard {}: i must be from 1 to N, in i/N", flag);
@@ -138,7 +139,7 @@ class Sweep {
 public:
     Sweep(const std::vector<PlannedRun>& runs, const SweepOptions& o)
         : options_(o), progress_(stdout, o.quiet), known_(read_known(o, progress_, said_)),
-          estimates_(estimates_by(known_, o.how.threads)), total_(runs.size()) {
+          estimates_(estimates_by(known_, o.how)), total_(runs.size()) {
         for (const PlannedRun& r : runs)
             if (!known_.done(r)) left_.push_back(&r);
         done_ = total_ - left_.size();
@@ -205,7 +206,9 @@ private:
                     return;
                 }
                 const std::string eta = left_.empty() ? "" : "  ETA " + duration(expected(left_, estimates_));
-                progress_.line(fmt::format("{:>3}/{}  {}  {}{}", done_ + failed_, total_, r.label, *text, eta));
+                const int width = progress_.terminal() ? terminal_width(stdout) : 0;
+                progress_.line(
+                    wrapped(fmt::format("{:>3}/{}  {}  {}{}", done_ + failed_, total_, r.label, *text, eta), width));
             }
             if (moved || left_.empty()) continue;
             if (said_.insert("waiting").second)
@@ -290,7 +293,7 @@ namespace {
 class Status {
 public:
     Status(const SweepOptions& o, Progress& progress)
-        : options_(o), known_(read_known(o, progress, said_)), estimates_(estimates_by(known_, o.how.threads)) {}
+        : options_(o), known_(read_known(o, progress, said_)), estimates_(estimates_by(known_, o.how)) {}
 
     static constexpr const char* names[] = {"done", "running", "unfinished", "waiting"};
     int of(const PlannedRun& r) const {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "study/plan.h"
+#include "study/results.h"
 #include "train/options.h"
 
 namespace fci {
@@ -22,7 +23,7 @@ struct Shard {
 Shard shard_from(const std::string& flag); // Exit::usage: not i/N, or out of range
 
 struct SweepOptions {
-    std::string scale = "small", results = "runs/out/results", folder = "runs/out/sweep";
+    std::string scale = "small", results = default_results, folder = "runs/out/sweep";
     std::string recorded; // a further folder of results, whose runs count as done; empty: none
     int64_t seeds = 1;
     RunOptions how; // threads, device, tf32

@@ -18,7 +18,7 @@ struct TomlFile {
     }
 
     std::string text(const std::string& key, const toml::node& node) const {
-        if (!node.is_string()) refuse(node, "{}: a string, in quotes, is wanted here", key);
+        if (!node.is_string()) refuse(node, "{}: expected a string, in quotes", key);
         std::string word = node.value<std::string>().value();
         if (printable(word) != word)
             refuse(node, "{}: a control character in the string: names and notes are shown on terminals", key);
@@ -26,12 +26,12 @@ struct TomlFile {
     }
 
     const toml::array& array(const std::string& key, const toml::node& node) const {
-        if (!node.is_array()) refuse(node, "{}: an array, in [ ], is wanted here", key);
+        if (!node.is_array()) refuse(node, "{}: expected an array, in [ ]", key);
         return *node.as_array();
     }
 
     const toml::table& sub_table(const std::string& key, const toml::node& node) const {
-        if (!node.is_table()) refuse(node, "{}: a table is wanted here", key);
+        if (!node.is_table()) refuse(node, "{}: expected a table", key);
         return *node.as_table();
     }
 
@@ -43,6 +43,7 @@ struct TomlFile {
             if (o.key != key) continue;
             if (key == "data" || key == "test_data") // a path says nothing about what is in it
                 refuse(node, "{}: rows make their data; fci train --data reads a folder", key);
+            if (key == "init_from") refuse(node, "{}: rows start from their seed; see fci train --init-from", key);
             if (o.group == Option::run || key == "seed")
                 refuse(node, "{}: not a row's to say, but how it is run: see fci sweep --help", key);
         }

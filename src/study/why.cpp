@@ -2,6 +2,7 @@
 //   a row is against it    f2.raw routes at 1e-3 (99.8; paper <=2.5)
 //   none is, all ran       as in the paper; by the order of equal scores alone; inconclusive: f2.raw at 3e-4
 //   else                   not run: t1.flow2
+// If none is against it but one under the reading of runs/claims.toml, that is said behind it.
 #include <algorithm>
 
 #include "study/claims.h"
@@ -26,11 +27,11 @@ std::string does(const Line& l) {
     return outcome == "routes" ? "routes" : outcome == "fails" ? "is at chance" : "is between chance and routing";
 }
 
-// "f2.raw routes at 1e-3 (99.8; paper <=2.5)": at the rates at which the row is against the claim.
-std::vector<std::string> against(const Judged& j, size_t row) {
+// "f2.raw routes at 1e-3 (99.8; paper <=2.5)": at the rates at which the row is against the claim, of these.
+std::vector<std::string> against(const Judged& j, size_t row, const std::vector<std::vector<const Line*>>& at_rates) {
     std::vector<std::string> sentences;
     std::vector<const Line*> left;
-    for (const auto& at : j.at_rates)
+    for (const auto& at : at_rates)
         if (at[row] && voice_of(*at[row]).speaks == Speaks::against && !std::count(left.begin(), left.end(), at[row]))
             left.push_back(at[row]);
     while (!left.empty()) {
@@ -52,10 +53,14 @@ std::vector<std::string> against(const Judged& j, size_t row) {
 } // namespace
 
 std::string reason(const Judged& j) {
-    std::vector<std::string> opposed, open, missing;
+    std::vector<std::string> opposed, opposed_under, open, missing;
     bool tie = false, all_at_chance = true, everywhere = true;
+    const auto add = [&](std::vector<std::string>& to, size_t row, const std::vector<std::vector<const Line*>>& lines) {
+        for (const std::string& sentence : against(j, row, lines)) to.push_back(sentence);
+    };
     for (size_t row = 0; row < j.rows.size(); ++row) {
-        for (const std::string& sentence : against(j, row)) opposed.push_back(sentence);
+        add(opposed, row, j.at_rates);
+        if (!j.under.empty()) add(opposed_under, row, {j.under});
         bool ran = false;
         for (const auto& at : j.at_rates) {
             const Voice v = at[row] ? voice_of(*at[row]) : Voice{};
@@ -69,11 +74,12 @@ std::string reason(const Judged& j) {
         if (!ran) missing.push_back(j.rows[row].label());
     }
     if (!opposed.empty()) return some(opposed, "; ");
-    if (!missing.empty()) return "not run: " + some(missing, ", ");
-    if (!open.empty()) return "inconclusive: " + some(open, ", ");
-    if (tie) return "by the order of equal scores alone";
+    const std::string under = opposed_under.empty() ? "" : "; under the best reading " + some(opposed_under, "; ");
+    if (!missing.empty()) return "not run: " + some(missing, ", ") + under;
+    if (!open.empty()) return "inconclusive: " + some(open, ", ") + under;
+    if (tie) return "by the order of equal scores alone" + under;
     const std::string where = everywhere ? "" : ", where it ran";
-    return (all_at_chance ? "at chance, as the paper's" : "as in the paper") + where;
+    return (all_at_chance ? "at chance, as the paper's" : "as in the paper") + where + under;
 }
 
 } // namespace fci

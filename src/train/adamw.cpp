@@ -7,6 +7,7 @@ namespace fci {
 
 OneCycle::Point OneCycle::at(int64_t step) const {
     const double start = max_rate / 25, last = start / 1e4, high = 0.95, low = 0.85;
+    if (step >= steps) return {start, high};
     const double turn = 0.3 * static_cast<double>(steps) - 1, end = static_cast<double>(steps) - 1;
     const auto between = [](double from, double to, double part) {
         return to + (from - to) / 2 * (1 + std::cos(M_PI * part));

@@ -1,4 +1,4 @@
-// What moves the parameters: AdamW, the one-cycle schedule, clipping by the global norm. Each is one pass over
+// The optimiser: AdamW, the one-cycle schedule, clipping by the global norm. Each is one pass over
 // the flat block, cut into fixed slices, so that the bits do not depend on the number of workers.
 //
 // AdamW  [Loshchilov & Hutter 2019], as torch.optim.AdamW computes it, step s from 1:
@@ -6,7 +6,8 @@
 //   p <- p - lr / (1 - b1^s) m / (sqrt(v) / sqrt(1 - b2^s) + eps)
 // OneCycle  [Smith & Topin 2018], as torch.optim.lr_scheduler.OneCycleLR: over n steps the rate rises from
 //   max/25 to max until step 0.3 n - 1, then falls to max/25/1e4 at step n - 1, both along half a cosine;
-//   b1 goes 0.95 -> 0.85 -> 0.95 at the same time.
+//   b1 goes 0.95 -> 0.85 -> 0.95 at the same time. From step n on (--added-epochs) both stay as at step 0: the last
+//   rate moves next to nothing, and the highest would undo what the fall has settled.
 #pragma once
 #include <vector>
 
@@ -24,7 +25,7 @@ struct OneCycle {
     Point at(int64_t step) const; // step from 0
 };
 
-// What the update of step s multiplies by, the same for all numbers and on every device.
+// The factors of the update of step s, the same for all parameters and on every device.
 struct AdamWRates {
     float decay, step_size, b1, c1, b2, c2, root2, eps;
 };

@@ -40,7 +40,7 @@ CpuStepper::CpuStepper(const Options& o, const Dataset& train, const std::vector
 }
 
 void CpuStepper::train_on(const Batch& b, int first, float routing_weight, Group& group, Tape& tape) {
-    const Model::Output out = (*group.model)(tape, b.tokens, b.query);
+    const Model::Output out = (*group.model)(tape, b.tokens, b.query, b.features);
     Counts counts = count(out, b, options_.model.top_k);
     const Losses l = losses(tape, out, b, query_weight(options_.train.batch, train_.queries), routing_weight);
     for (int64_t i = 0; l.answer && i < l.answer.size(); ++i) counts.answer_loss += l.answer.data[i];
@@ -75,7 +75,7 @@ void CpuStepper::run_group(const Phase& phase, int64_t step, int g, Workspace& s
     }
 }
 
-// Adds up the groups' gradients, clips and steps. What is frozen counts neither in the norm nor in the step.
+// Adds up the groups' gradients, clips and steps. Frozen parameters count neither in the norm nor in the step.
 double CpuStepper::update(const Phase& phase, int64_t step) {
     std::vector<float>& parameters = numbers_.parameters;
     kept_.clear();
@@ -85,7 +85,7 @@ double CpuStepper::update(const Phase& phase, int64_t step) {
     }
     const double norm = sum_and_norm(grad_blocks_, static_cast<int64_t>(parameters.size()), partial_, workers_);
     if (!std::isfinite(norm)) return norm;
-    const OneCycle::Point at = OneCycle{options_.train.learning_rate, phase.steps}.at(step);
+    const OneCycle::Point at = OneCycle{options_.train.learning_rate, phase.cycle}.at(step);
     numbers_.optimiser.step(step + 1, at, clip_factor(norm, options_.train.clip), grad_blocks_[0], parameters.data(),
                             workers_);
     const float* kept = kept_.data();
@@ -99,7 +99,7 @@ double CpuStepper::update(const Phase& phase, int64_t step) {
 std::span<const Stepper::Shown> CpuStepper::run(const Phase& phase, int64_t first, int64_t) {
     workers_.run(static_cast<int>(groups_.size()),
                  [&](int g, int worker) { run_group(phase, first, g, *workspaces_[worker]); });
-    // A worker without a group so far takes its memory now: from the second step on there is no allocation.
+    // Workers that had no group allocate now: from the second step on there is no allocation.
     for (const auto& space : workspaces_) workspaces_[0]->arena.grow_like(space->arena);
     for (const auto& space : workspaces_) space->arena.grow_like(workspaces_[0]->arena);
     shown_ = {{}, NAN};
@@ -111,7 +111,7 @@ std::span<const Stepper::Shown> CpuStepper::run(const Phase& phase, int64_t firs
     return {&shown_, 1};
 }
 
-// The step again, with every number looked at: slow, but it names the op.
+// Repeats the step and checks every number: slow, but it names the op.
 std::string CpuStepper::first_not_finite(const Phase& phase, int64_t step) {
     Workspace& space = *workspaces_[0];
     space.tape.set_checked(true);
@@ -144,7 +144,7 @@ Counts CpuStepper::evaluate(const Dataset& d, bool closely) {
         const int begin = i * per_tape, n = std::min(per_tape, d.count - begin);
         space.forward_only.reset();
         const Batch b = gather_batch(space.arena, d, model().place_length(), begin, n);
-        const Model::Output out = model()(space.forward_only, b.tokens, b.query);
+        const Model::Output out = model()(space.forward_only, b.tokens, b.query, b.features);
         for (const Tensor& t : {out.scores, out.logits})
             if (!Tape::finite(t.data, t.size()))
                 fail(Exit::non_finite, "test sequences from {}: what the model makes of them has a NaN or Inf", begin);
@@ -155,18 +155,18 @@ Counts CpuStepper::evaluate(const Dataset& d, bool closely) {
     return sum;
 }
 
-Model::Output CpuStepper::forward(const Dataset& d, int sequence) {
-    Workspace& space = *workspaces_[0];
+Model::Output CpuStepper::forward(const Dataset& d, int sequence, int worker) {
+    Workspace& space = *workspaces_[worker];
     space.forward_only.reset();
     const Batch b = gather_batch(space.arena, d, model().place_length(), sequence, 1);
-    return model()(space.forward_only, b.tokens, b.query);
+    return model()(space.forward_only, b.tokens, b.query, b.features);
 }
 
 Tensor CpuStepper::represent(const Dataset& d, int sequence, int worker) {
     Workspace& space = *workspaces_[worker];
     space.forward_only.reset();
     const Batch b = gather_batch(space.arena, d, model().place_length(), sequence, 1);
-    return model().represent(space.forward_only, b.tokens).reshape({d.length, options_.model.d_model});
+    return model().represent(space.forward_only, b.tokens, b.features).reshape({d.length, options_.model.d_model});
 }
 
 } // namespace fci

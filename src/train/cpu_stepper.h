@@ -14,9 +14,9 @@ namespace fci {
 
 class CpuStepper final : public Stepper {
 public:
-    static constexpr int most_groups = 8; // of gradients; more than that many threads do not help a step
+    static constexpr int most_groups = 8; // of gradients: more threads do not speed up a step
 
-    // All stay where they are.
+    // All references must outlive the stepper.
     CpuStepper(const Options&, const Dataset& train, const std::vector<ParameterInfo>&, Numbers&, Workers&);
 
     std::span<const Shown> run(const Phase&, int64_t first, int64_t n) override; // one
@@ -28,7 +28,7 @@ public:
     std::string first_not_finite(const Phase&, int64_t step); // the op's message; empty: here all numbers are finite
     const Model& model() const { return *forward_model_; }    // without gradients
     // Of one sequence, in the worker's memory until its next call.
-    Model::Output forward(const Dataset&, int sequence);
+    Model::Output forward(const Dataset&, int sequence, int worker);
     Tensor represent(const Dataset&, int sequence, int worker);
 
 private:

@@ -1,13 +1,17 @@
 #include "train/data.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 
 #include "core/files.h"
+#include "core/hash.h"
 #include "core/streams.h"
+#include "routing/router.h"
 #include "tasks/hotpot_text.h"
 #include "tasks/npy.h"
 #include "tasks/task.h"
+#include "train/progress.h"
 
 namespace fci {
 namespace {
@@ -56,12 +60,12 @@ Dataset hold_out(Dataset& data, const TrainOptions& o) {
     return held;
 }
 
-// The options say how much there is.
+// The options' sizes follow from the data.
 TrainerData counted(TrainerData d) {
     TrainOptions& o = d.options.train;
     o.sequences = d.train.count;
     o.test_sequences = d.test.count;
-    if (o.batch > o.sequences)
+    if (o.batch > o.sequences && router_kind(d.options.model.router).learns())
         fail(Exit::usage, "--batch {} is more than the {} training sequences in {}", o.batch, o.sequences, o.data);
     return d;
 }
@@ -84,9 +88,11 @@ uint64_t hash_of(const Dataset& train, const Dataset& test) { return hash_of(tes
 
 Dataset load_described(const std::string& folder, TaskOptions& task) {
     std::error_code ignored;
-    if (std::filesystem::is_regular_file(folder, ignored))
+    if (std::filesystem::is_regular_file(folder, ignored) && !is_zoology(folder))
         fail(Exit::bad_data,
-             "{}: a file, where a folder of .npy files is wanted; a HotpotQA file needs --task hotpotqa", folder);
+             "{}: expected a folder of .npy files, or a file of Zoology's named *inputs*.npy; a HotpotQA file needs "
+             "--task hotpotqa",
+             folder);
     TaskOptions described;
     described.task = "other";
     Dataset data = load_dataset(folder, &described);
@@ -147,6 +153,30 @@ TrainerData make_data(const Options& o) {
     d.options.task.length = d.train.length;
     d.options.task.vocab = d.train.vocab;
     return counted(std::move(d));
+}
+
+FeatureChoice feature_choice(const Options& o) {
+    const ModelOptions& m = o.model;
+    const auto backbone = shared_backbone(m.backbone, m.backbone_weights == "random");
+    return {backbone, m.backbone_layer < 0 ? backbone->shape().layers : m.backbone_layer,
+            m.backbone_precision == "fp16", o.run.backbone_cache};
+}
+
+TellFeatures tell_features(bool quiet) {
+    const auto progress = std::make_shared<Progress>(stderr, quiet);
+    const auto start = std::chrono::steady_clock::now();
+    return [=](const std::string& text, int64_t done, int64_t all) {
+        if (!text.empty()) return progress->line(text);
+        const std::chrono::duration<double> so_far = std::chrono::steady_clock::now() - start;
+        const double rest = static_cast<double>(all - done) / static_cast<double>(done);
+        progress->status(fmt::format("the backbone's features: {} of {} sequences, {} left", done, all,
+                                     done ? duration(so_far.count() * rest) : "?"));
+    };
+}
+
+void attach_features(Dataset& d, const Options& o, Workers& workers) {
+    if (o.model.has_backbone() && !d.features)
+        d.features = features_of(d, feature_choice(o), workers, tell_features(o.run.quiet));
 }
 
 std::string cut_text(const Dataset& d) {

@@ -2,6 +2,7 @@
 #pragma once
 #include <optional>
 
+#include "pretrained/features.h"
 #include "tasks/hotpotqa.h"
 #include "train/options.h"
 
@@ -10,10 +11,20 @@ namespace fci {
 struct TrainerData {
     Options options;
     Dataset train, test;
+    // For a model that is only measured and whose training set is missing: `train` is then a stand-in of its shape.
+    struct Absent {
+        std::string why;
+        uint64_t hash; // of the run's data
+    };
+    std::optional<Absent> absent = {};
 };
 // Generates the data, or reads --data, whose description then replaces the task's options. hotpotqa: either set is
 // read from its file where one is named, else generated; a file without --test-data is split.
 TrainerData make_data(const Options& resolved);
+FeatureChoice feature_choice(const Options& resolved); // of the model's backbone
+TellFeatures tell_features(bool quiet);                // on standard error, with the time that is left
+// Where the model has a backbone: its features of the sequences (pretrained/features.h), unless they are there.
+void attach_features(Dataset&, const Options& resolved, Workers&);
 // The final test's: final_times as many sequences as the test set, 10,000 by default, of a stream of their own and the
 // same for all seeds. Of tasks with a law where fci generates them, else nothing: read data have no more, and no number
 // of the paper's stands beside hotpotqa's.
@@ -24,7 +35,7 @@ uint64_t hash_of(const Dataset& train, const Dataset& test); // the data_hash of
 // A folder's sequences, and its task: task "other" where dataset.json does not say. Exit::bad_data if the two disagree.
 Dataset load_described(const std::string& folder, TaskOptions& task);
 
-// A HotpotQA file; what cannot be used is said on standard error.
+// A HotpotQA file; examples that cannot be used are reported on standard error.
 HotpotFile load_reported(const std::string& path, Workers&);
 Dataset load_text(const std::string& path, const TaskOptions& resolved, Workers&); // as sequences
 

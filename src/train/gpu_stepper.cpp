@@ -7,7 +7,7 @@ namespace {
 
 static_assert(most_rounds == Losses::most_rounds); // gpu.h is for nvcc too, which does not see the model
 
-// The CPU's ops look at every index; on the GPU they are looked at once, before they are uploaded.
+// The CPU's ops check every index; for the GPU indices are checked once, before they are uploaded.
 void expect_below(const std::vector<int32_t>& v, const char* what, int limit) {
     for (size_t i = 0; i < v.size(); ++i)
         if (v[i] < 0 || v[i] >= limit)
@@ -74,21 +74,32 @@ GpuStepper::GpuStepper(const Options& o, const Dataset& train, Numbers& numbers,
               train.correct.empty() ? nullptr : memory_.array<int32_t>(queries + 1),
               o.train.batch};
     if (model_->budget()) observed_.emplace(memory_, BudgetLearnShape{o.train.batch, train.queries, o.model.d_model});
-    hits_ = memory_.array<int32_t>(4 * queries);
+    hits_ = memory_.array<int32_t>(5 * queries);
     set_zero(Device::cuda, hits_, 4 * queries * sizeof(int32_t));
     routing_weight_ = memory_.floats(1);
     at_ = memory_.array<GpuStep>(1);
     test_at_ = memory_.array<GpuTest>(1);
     log_ = memory_.array<GpuLog>(most_steps);
     seen_.resize(most_steps);
+    gradients_.bytes(gradient_bytes()); // in one piece, which one fill clears
+    gradients_.reset();
     cuda::synchronize();
+}
+
+// What a step's activations have of gradients, op by op; where a GPU's node does several ops it is less.
+size_t GpuStepper::gradient_bytes() const {
+    Arena nowhere(Device::none), gradients(Device::none);
+    Tape tape(nowhere, true, &gradients);
+    const Batch b = batch_of(batch_, batch_.batch, train_);
+    losses(tape, (*model_)(tape, b.tokens, b.query), b, 1.f, 1.f);
+    return gradients.mark().used;
 }
 
 GpuStepper::Repeated::~Repeated() {
     if (graph) cuda::drop(graph);
 }
 
-// The first time takes the memory; then the work is captured, and replayed from there on.
+// The first, uncaptured run sizes the arenas; the second is captured, and from there on the graph is replayed.
 template <class F>
 void GpuStepper::Repeated::operator()(F work) {
     if (!made) {
@@ -126,7 +137,7 @@ Numbers& GpuStepper::edit() {
 GpuStepper::Prepared& GpuStepper::prepare(const Phase& phase) {
     Prepared& p = prepared_[static_cast<int>(phase.objective)];
     if (p.schedule) return p;
-    const OneCycle cycle{options_.train.learning_rate, phase.steps};
+    const OneCycle cycle{options_.train.learning_rate, phase.cycle};
     std::vector<AdamWRates> schedule;
     for (int64_t s = 0; s < phase.steps; ++s) schedule.push_back(numbers_.optimiser.rates(s + 1, cycle.at(s)));
     p.schedule = upload(schedule, memory_);
@@ -148,7 +159,7 @@ GpuCount GpuStepper::count_of(const Model::Output& out, const Batch& b) const {
             hits_};
 }
 
-// Everything in here is launched on the stream, and the same each time.
+// Launches only, on the stream, and the same ones each time: it is captured.
 void GpuStepper::step(Objective objective) {
     tape_.reset();
     cuda::gather_batch(train_, at_, per_epoch_, batch_);
@@ -159,17 +170,26 @@ void GpuStepper::step(Objective objective) {
     GpuCount count{n * q, 0, 0, nullptr, nullptr, nullptr, nullptr, nullptr, hits_};
     if (objective == Objective::training) {
         const Model::Output out = (*model_)(tape_, b.tokens, b.query);
-        const Losses l = losses(tape_, out, b, weight, 1.f, routing_weight_);
-        minimised.answer = l.answer.data;
-        for (int r = 0; r < l.rounds; ++r) minimised.routing[r] = l.routing[r].data;
-        minimised.rounds = l.rounds;
-        cuda::count_hits(count = count_of(out, b));
+        count = count_of(out, b);
+        if (b.label.data && !b.bounds.data && out.scores && !out.earlier[0]) {
+            float *answer = activations_.floats(n * q), *routing = activations_.floats(n * q);
+            count.scores = out.scores.data, count.places = out.scores.cols();
+            cuda::losses_and_hits(count,
+                                  {weight, weight, routing_weight_, answer, routing, out.logits.grad, out.scores.grad});
+            minimised = {answer, {routing}, 1};
+        } else {
+            const Losses l = losses(tape_, out, b, weight, 1.f, routing_weight_);
+            minimised.answer = l.answer.data;
+            for (int r = 0; r < l.rounds; ++r) minimised.routing[r] = l.routing[r].data;
+            minimised.rounds = l.rounds;
+            cuda::count_hits(count);
+        }
         if (observed_) observed_->set(0, out.mixed.features, out.mixed.taking_part);
     } else {
         minimised.routing[0] = contrastive_loss(tape_, *model_, b, weight).data;
         minimised.rounds = 1;
     }
-    tape_.backward();
+    cuda::with_sums_together([](void* tape) { static_cast<Tape*>(tape)->backward(); }, &tape_);
     const Prepared& p = prepared_[static_cast<int>(objective)];
     const GpuUpdate update{size_, parameters_, grad_, m_, v_, p.frozen, options_.train.clip, p.schedule};
     cuda::finish_step(update, minimised, count, at_, log_, most_steps);
@@ -211,13 +231,14 @@ std::string GpuStepper::not_finite(const Phase& phase, int64_t step) {
     return op.empty() ? "a number that is finite on the CPU" : op;
 }
 
-// Launched on the stream, and the same each time: a last batch that is not full counts in part.
+// Launches only, and the same ones each time: it is captured. Of a last batch that is not full, a part counts.
 void GpuStepper::test_batch() {
     forward_only_.reset();
     cuda::gather_batch(test_, test_at_, batch_);
     const Batch b = batch_of(batch_, batch_.batch, test_);
     test_output_ = (*forward_model_)(forward_only_, b.tokens, b.query);
-    const GpuCount count = count_of(test_output_, b);
+    GpuCount count = count_of(test_output_, b);
+    if (const Tensor s = test_output_.scores) count.scores = s.data, count.places = s.cols();
     cuda::count_hits(count);
     cuda::finish_test_batch(test_, count, batch_.batch, test_at_);
 }
@@ -242,9 +263,12 @@ Counts GpuStepper::evaluate(const Dataset& test, bool closely) {
         (*test_batch_)([&] { test_batch(); });
         if (closely) sum.add(look_closely(test, first, std::min(batch_.batch, test.count - first)));
     }
-    if (closely) return sum;
     GpuTest counted{};
     copy_out(Device::cuda, &counted, test_at_, sizeof counted);
+    if (counted.not_finite)
+        fail(Exit::non_finite, "what the model makes of {} of the {} test queries has a NaN or Inf", counted.not_finite,
+             int64_t{test.count} * test.queries);
+    if (closely) return sum;
     sum.queries = int64_t{test.count} * test.queries;
     sum.at_k = counted.at_k, sum.at_1 = counted.at_1, sum.correct = counted.correct, sum.all = counted.all;
     return sum;

@@ -1,7 +1,7 @@
-// GpuStepper: the step and the evaluation on the GPU. The whole batch is one tape; from its second time on a step, or a
-// batch of a test, is a replayed graph (the first takes the memory), and many are made between two looks at the log.
+// GpuStepper: the step and the evaluation on the GPU. The whole batch is one tape; from its second run on a step, or a
+// batch of a test, is a replayed graph (the first run sizes the arenas), and the host reads the log after many of them.
 //
-// Who has what. Data, activations and gradients are the device's alone. Parameters and the optimiser's moments have a
+// Ownership. Data, activations and gradients are on the device alone. Parameters and the optimiser's moments have a
 // place on both sides: edit() hands out the host's, run() changes and evaluate() reads the device's, and each fetches
 // or sends them only if the other side is ahead. Nothing else moves them, so between two checkpoints the host gets the
 // log and the counts alone. One thread makes all calls: its stream orders them.
@@ -13,7 +13,8 @@ namespace fci {
 
 class GpuStepper final : public Stepper {
 public:
-    // on_host: with the same numbers; it looks closely, and says where a number is not finite. All stay where they are.
+    // on_host: of the same numbers; for the closer look, and to name the op that is not finite. References must outlive
+    // it.
     GpuStepper(const Options&, const Dataset& train, Numbers&, CpuStepper& on_host);
 
     std::span<const Shown> run(const Phase&, int64_t first, int64_t n) override;
@@ -47,6 +48,7 @@ private:
     template <class T>
     T* upload(const std::vector<T>&, Arena&);
     GpuSequences upload(const Dataset&, Arena&);
+    size_t gradient_bytes() const;
     void put(); // the numbers to the device, if need be
     Prepared& prepare(const Phase&);
     GpuCount count_of(const Model::Output&, const Batch&) const;

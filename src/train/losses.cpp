@@ -44,6 +44,13 @@ Batch gather_batch(Arena& arena, const Dataset& d, int place_length, int first, 
         return IntTensor{to, {n, width}};
     };
     Batch b{rows(d.tokens, d.length), rows(d.query, d.queries), {}, {}, {}};
+    if (d.features) {
+        int* sequences = arena.array<int>(n);
+        for (int i = 0; i < n; ++i) sequences[i] = static_cast<int>(index_of(i));
+        const Shape shape{n, d.length, d.features->width};
+        b.features = {arena.floats(shape.size()), nullptr, shape};
+        d.features->read(sequences, n, b.features.data);
+    }
     if (!d.label.empty()) b.label = rows(d.label, d.queries);
     const int queries = n * d.queries;
     int32_t* place = arena.array<int32_t>(int64_t{queries} * most_correct(d));
@@ -122,9 +129,13 @@ std::vector<Tape::Call> calls_of_step(const Options& o, int sequences) {
     const auto indices = [&](int n) {
         return IntTensor{nowhere.array<int32_t>(int64_t{sequences} * n), {sequences, n}};
     };
-    const Batch b{indices(length), indices(queries), indices(queries), indices(queries), {}};
+    Batch b{indices(length), indices(queries), indices(queries), indices(queries), {}};
+    if (o.model.has_backbone()) {
+        const Shape shape{sequences, length, o.model.feature_width};
+        b.features = {nowhere.floats(shape.size()), nullptr, shape};
+    }
     Tape tape(nowhere);
-    losses(tape, model(tape, b.tokens, b.query), b, 1.f, 1.f);
+    losses(tape, model(tape, b.tokens, b.query, b.features), b, 1.f, 1.f);
     std::vector<Tape::Call> calls;
     for (size_t i = 0; i < tape.size(); ++i) calls.push_back(tape[i]);
     return calls;

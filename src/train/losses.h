@@ -1,4 +1,4 @@
-// What is minimised, the same on every device: batches as the model takes them, and the losses of one.
+// The objective, the same on every device: batches as the model takes them, and the losses of a batch.
 //   loss = mean over queries of CE(logits, label) + w mean over queries of CE(scores, answer)
 // With the closed loop the second is the mean over its rounds. Where several positions are correct and there is no
 // label (hotpotqa), w = 1 and
@@ -15,6 +15,7 @@ struct Batch { // a few sequences, gathered
     IntTensor tokens, query, label;
     IntTensor place; // of the answer; or, where several are correct, those of query i at bounds[i] to bounds[i+1]
     IntTensor bounds;
+    Tensor features = {}; // (b,t,w) of a backbone
 
     std::span<const int32_t> correct(int64_t query) const { // the places; on the CPU
         if (!bounds.data) return {place.data + query, 1};
@@ -22,8 +23,8 @@ struct Batch { // a few sequences, gathered
     }
 };
 
-// The sequences first to first + n - 1, or those that `order` has there; a router's place is so many positions. What it
-// takes from the arena does not depend on which they are.
+// Sequences first to first + n - 1, or order[first] and so on; a router's place is place_length positions. What it
+// takes from the arena does not depend on the choice.
 Batch gather_batch(Arena&, const Dataset&, int place_length, int first, int n, const int* order = nullptr);
 
 // Sums over queries.
@@ -65,7 +66,7 @@ Losses losses(Tape&, const Model::Output&, const Batch&, float weight, float w, 
 // InfoNCE of contrastive pretraining: the cross-entropy of the cosines.
 Tensor contrastive_loss(Tape&, const Model&, const Batch&, float weight);
 
-// What a training step of so many sequences calls, op by op; nothing is computed, and no memory taken.
+// The ops that a training step of this many sequences calls; nothing is computed or allocated.
 std::vector<Tape::Call> calls_of_step(const Options& resolved, int sequences);
 // GFLOP of one sequence in it, both ways: products, convolutions and recurrences, for rates and estimates.
 double sequence_gflop(const Options& resolved);

@@ -1,12 +1,15 @@
 #include "train/metrics.h"
 
+#include "train/provenance.h"
+
 namespace fci {
 
 Applicable::Applicable(const Trainer& t)
     : routes(router_kind(t.options().model.router).routes()), answers(!t.train_set().label.empty()),
       several(!t.train_set().correct.empty()), has_neighbours(routes && t.place_length() == 1) {}
 
-Json metrics_json(const Counts& c, const Chance& chance, const Applicable& has) {
+Json metrics_json(const Counts& c, const std::optional<Chance>& known, const Applicable& has) {
+    const Chance chance = known.value_or(Chance());
     Json ours = Json::object(), blind = Json::object();
     const auto add = [&](bool there, const char* name, int64_t n, double by_chance) {
         if (there) ours.add(name, c.percent(n));
@@ -15,7 +18,18 @@ Json metrics_json(const Counts& c, const Chance& chance, const Applicable& has) 
     add(has.routes, "routing_at_k", c.at_k, chance.at_k), add(has.routes, "routing_at_1", c.at_1, chance.at_1);
     if (has.several) add(true, "routing_all", c.all, chance.all);
     if (has.answers) add(true, "accuracy", c.correct, chance.accuracy);
-    return ours.add("chance", blind);
+    return ours.add("chance", known ? blind : Json::raw("null"));
+}
+
+std::string no_chance(const Trainer& t) {
+    return fmt::format("chance is not known, for the training set is not there: {}", t.absent().value().why);
+}
+
+void print_json(Json& j, const Trainer& trainer, const std::string& folder) {
+    j.add("peak_rss_mb", Json::number("{:.1f}", peak_rss_mb())).add("parameters", trainer.parameter_count());
+    if (!folder.empty()) j.add("folder", folder);
+    j.add("provenance", Json::raw(provenance_json(trainer.options(), trainer.data_hash())));
+    fmt::print("{}\n", j.text());
 }
 
 Json cut_json(const Dataset& d) {

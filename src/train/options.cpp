@@ -1,14 +1,17 @@
 #include "train/options.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <set>
 #include <stdexcept>
 
+#include "core/json.h"
 #include "core/nearest.h"
 #include "core/workers.h"
+#include "pretrained/features.h"
 #include "routing/router.h"
 #include "tasks/task.h"
 #include "train/options_toml.h"
@@ -26,8 +29,10 @@ std::vector<Option> table(Options& o) {
     t.number("sequences", &n.sequences, 1, most_of_int, "training sequences");
     t.number("test_sequences", &n.test_sequences, 1, most_of_int,
              "test sequences; ten times as many in the final test");
-    t.number("epochs", &n.epochs, 1, largest_size, "epochs that the schedules span");
-    t.number("batch", &n.batch, 1, largest_size, "sequences a step");
+    t.number("epochs", &n.epochs, 1, largest_size, "epochs that the schedules span; with --resume: +N, more of them");
+    t.number("added_epochs", &n.added_epochs, 0, largest_size,
+             "epochs after those, at learning_rate / 25 and the last weights of the losses");
+    t.number("batch", &n.batch, 1, largest_size, "sequences a step; what is left of an epoch is dropped");
     t.number("seed", &n.seed, 0, 9007199254740992.0, "of data, start values and order");
     t.word("contrastive", &n.contrastive, {"none", "frozen", "finetuned"},
            "10 epochs of InfoNCE first; then Wq and Wk stay, or learn on");
@@ -35,6 +40,8 @@ std::vector<Option> table(Options& o) {
     t.word("bandit_context", &n.bandit_context, {"concat", "product"}, "bandits: of the embeddings of query and arm");
     t.any("data", &n.data, "train on this folder of .npy files (fci generate makes one); hotpotqa: on this file");
     t.any("test_data", &n.test_data, "test on this folder, or file; without it the last of --data is held out");
+    t.any("init_from", &n.init_from,
+          "start from the weights of this checkpoint, or run folder; AdamW and schedules begin anew");
 
     t.group = Option::run;
     RunOptions& r = o.run;
@@ -44,8 +51,11 @@ std::vector<Option> table(Options& o) {
     t.number("stop_after", &r.stop_after, 0, largest_size,
              "stop after this many epochs, schedules unchanged; 0: run all");
     t.number("checkpoint_every", &r.checkpoint_every, 0, most_of_int, "steps between checkpoints; 0: one epoch");
+    t.any("backbone_cache", &r.backbone_cache,
+          "where a backbone's states are kept; none: they are made anew each time");
     t.any("out", &r.out, "run folder; default: a new one in runs/out");
-    t.any("resume", &r.resume, "continue the run in this folder");
+    t.any("resume", &r.resume, "continue the run in this folder, or of this checkpoint.safetensors");
+    t.any("tensorboard", &r.tensorboard, "also write what log.jsonl has as an event file for TensorBoard");
     t.any("quiet", &r.quiet, "no progress");
     t.any("json", &r.json, "end with one JSON object on standard output");
     return t.all;
@@ -55,8 +65,9 @@ void toml_gave_up() { throw std::invalid_argument("it cannot be read here"); }
 
 namespace {
 
-// Refuses what toml++ cannot take: keys of so many parts that it runs out of stack, and six quotes at the end of a
-// string. Follows strings and comments only, which suffices up to the first error, where toml++ stops.
+// Refuses what toml++ cannot take: keys of so many parts that it runs out of stack, six quotes at the end of a string,
+// and others than ASCII outside of strings and comments, where its table of white space has no way out for some.
+// Follows strings and comments only, which suffices up to the first error.
 void check_toml(std::string_view text, const std::string& file, Exit code) {
     constexpr int most_parts = 32;
     int parts = 1;
@@ -66,7 +77,9 @@ void check_toml(std::string_view text, const std::string& file, Exit code) {
     };
     for (size_t i = 0; i < text.size();) {
         const char c = text[i];
-        if (c == '#') {
+        if (static_cast<unsigned char>(c) >= 0x80) {
+            refuse(i, "a character outside ASCII, which belongs in quotes");
+        } else if (c == '#') {
             i = std::min(text.find('\n', i), text.size());
         } else if (c == '"' || c == '\'') {
             const std::string three(3, c);
@@ -88,6 +101,15 @@ void check_toml(std::string_view text, const std::string& file, Exit code) {
     }
 }
 
+// All that is not ASCII in hexadecimal: from an error on, toml++ looks for white space in what was a string, too.
+std::string in_ascii(const std::string& text) {
+    std::string plain;
+    for (const char c : text)
+        plain += static_cast<unsigned char>(c) < 0x80 ? std::string(1, c)
+                                                      : fmt::format("{:02x}", static_cast<unsigned char>(c));
+    return plain;
+}
+
 void refuse_nul(const toml::node& node, const std::string& file, Exit code) {
     const auto refuse = [&] { fail(code, "{}:{}: NUL in a string", file, node.source().begin.line); };
     if (const auto* table = node.as_table())
@@ -101,10 +123,23 @@ void refuse_nul(const toml::node& node, const std::string& file, Exit code) {
 
 } // namespace
 
-toml::table parse_toml(const std::string& text, const std::string& file, Exit code) {
+toml::table parse_toml(const std::string& given, const std::string& file, Exit code) {
+    const std::string text = given.substr(given.starts_with("\xEF\xBB\xBF") ? 3 : 0);
     check_toml(text, file, code);
+    const auto parse = [&] {
+        if (const std::string plain = in_ascii(text); plain != text)
+            static_cast<void>(toml::parse(plain, file)); // throws at errors
+        return toml::parse(text, file);
+    };
+    const auto parse_twice = [&] { // toml++ calls a number wrong when it has no memory to read it: twice, and it is
+        try {
+            return parse();
+        } catch (const toml::parse_error&) {
+            return parse();
+        }
+    };
     try {
-        toml::table doc = toml::parse(text, file);
+        toml::table doc = parse_twice();
         refuse_nul(doc, file, code);
         return doc;
     } catch (const std::invalid_argument& e) {
@@ -157,10 +192,21 @@ std::string write_toml(Options o, bool with_run) {
     return text;
 }
 
+std::optional<std::pair<Option, Option>> difference(Options& a, Options& b,
+                                                    const std::function<bool(const Option&)>& counts) {
+    const std::vector<Option> of_a = table(a), of_b = table(b);
+    for (size_t i = 0; i < of_a.size(); ++i)
+        if (counts(of_a[i]) && of_a[i].text() != of_b[i].text()) return std::pair(of_a[i], of_b[i]);
+    return {};
+}
+
 namespace {
 
 // "auto" takes a GPU where there is one.
 void choose_device(Options& o) {
+    if (o.model.has_backbone() && o.run.device == "cuda")
+        fail(Exit::usage, "--device cuda and --backbone: such runs are on the CPU only; leave --device out");
+    if (o.model.has_backbone()) o.run.device = "cpu";
     const Gpu gpu = o.run.device == "cpu" ? Gpu{} : find_gpu();
     if (o.run.device == "cuda" && !gpu.present)
         fail(Exit::usage, "--device cuda: {}. Without a GPU use --device cpu (or leave it out)", gpu.why);
@@ -170,21 +216,71 @@ void choose_device(Options& o) {
     if (o.run.tf32 && o.run.device == "cuda") cuda::allow_tf32();
 }
 
+int width_of_map(const std::string& word) {
+    int width = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), width);
+    if (error != std::errc() || end != word.data() + word.size() || width < 1 || width > 1 << 16)
+        fail(Exit::usage, "--backbone-width {}: native, or a width from 1 to {}", word, 1 << 16);
+    return width;
+}
+
 } // namespace
 
+void resolve_backbone(Options& o) {
+    ModelOptions& m = o.model;
+    if (!m.has_backbone()) {
+        if (!m.backbone_hash.empty())
+            fail(Exit::usage, "--backbone-hash {}: --backbone FOLDER says where it is", m.backbone_hash);
+        return;
+    }
+    const auto backbone = shared_backbone(m.backbone, m.backbone_weights == "random");
+    const Backbone::Shape& shape = backbone->shape();
+    const std::string hash = fmt::format("{:016x}", backbone->hash());
+    if (!m.backbone_hash.empty() && m.backbone_hash != hash)
+        fail(Exit::bad_data,
+             "{}: another backbone, its hash is {} and not {}; if that one has moved, name its folder with --backbone",
+             m.backbone, hash, m.backbone_hash);
+    m.backbone_hash = hash;
+    if (m.backbone_layer > shape.layers)
+        fail(Exit::usage, "--backbone-layer {}: the backbone has {} layers: 0 to that, or -1", m.backbone_layer,
+             shape.layers);
+    if (m.backbone_layer == shape.layers) m.backbone_layer = -1; // one name of the same states
+    m.feature_width = shape.width;
+    m.d_model = m.backbone_width == "native" ? shape.width : width_of_map(m.backbone_width);
+    const bool read = !o.train.data.empty() && !task_of(o.task).is_text; // then the data say it
+    if (!read && o.task.vocab > shape.vocab)
+        fail(Exit::usage, "--vocab {}: the backbone has {} tokens; take no more", o.task.vocab, shape.vocab);
+    if (!read && shape.longest && o.task.length > shape.longest)
+        fail(Exit::usage, "--length {}: the backbone's positions reach {}; take no more", o.task.length, shape.longest);
+    if (o.train.contrastive != "none")
+        fail(Exit::usage,
+             "--contrastive {} and --backbone: it trains embeddings, which there are none of; leave one out",
+             o.train.contrastive);
+}
+
 void resolve(Options& o) {
-    for (std::string* folder : {&o.train.data, &o.train.test_data}) // a run may be resumed from anywhere
-        if (!folder->empty()) *folder = std::filesystem::absolute(*folder).lexically_normal().string();
+    for (std::string* path : {&o.train.data, &o.train.test_data, &o.train.init_from, &o.model.backbone})
+        if (!path->empty()) { // resumed from anywhere
+            *path = std::filesystem::absolute(*path).lexically_normal().string();
+            if (!is_utf8(*path))
+                fail(Exit::usage,
+                     "{}: the name is not UTF-8, so that config.toml cannot hold it; rename it, or make a "
+                     "link to it",
+                     *path);
+        }
     const bool text = task_of(o.task).is_text;
     if (o.train.data.empty() || text) {
         if (!o.train.test_data.empty() && !text) fail(Exit::usage, "--test-data needs --data too");
         o.task = resolve(o.task);
+        resolve_backbone(o);
         check_model(o.model, o.task.vocab, o.task.length);
-        if (o.train.data.empty() && o.train.batch > o.train.sequences)
+        if (o.train.data.empty() && o.train.batch > o.train.sequences && router_kind(o.model.router).learns())
             fail(Exit::usage, "--batch {} is more than --sequences {}: there would be no whole batch", o.train.batch,
                  o.train.sequences);
-    } else
+    } else {
+        resolve_backbone(o);
         check_model(o.model, 1 << 24, no_length); // again, by the trainer, once the data is read
+    }
     if (text && (!router_kind(o.model.router).build))
         fail(Exit::usage,
              "--router {}: {} is learned by routing alone, to several right positions and no answer token, which "
@@ -196,8 +292,8 @@ void resolve(Options& o) {
     o.model.seed = static_cast<uint64_t>(o.train.seed);
     if (!std::isfinite(o.train.learning_rate) || o.train.learning_rate <= 0)
         fail(Exit::usage, "--learning-rate {} must be above 0", o.train.learning_rate);
-    if (o.run.stop_after > o.train.epochs)
-        fail(Exit::usage, "--stop-after {} is more than --epochs {}", o.run.stop_after, o.train.epochs);
+    if (o.run.stop_after > o.train.all_epochs())
+        fail(Exit::usage, "--stop-after {} is more than --epochs {}", o.run.stop_after, o.train.all_epochs());
     if (o.run.threads == 0) o.run.threads = Workers::available();
     choose_device(o);
 }

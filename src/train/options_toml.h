@@ -1,4 +1,4 @@
-// For those who read options from TOML: config files here, rows and scales in src/study. Errors name the file, the line
+// Reading options from TOML: config files here, rows and scales in src/study. Errors name the file, the line
 // and the nearest key.
 #pragma once
 #define TOML_EXCEPTIONS 1

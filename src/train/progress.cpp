@@ -65,6 +65,16 @@ void Progress::clear() {
     drawn_ = false;
 }
 
+std::string status_line(const std::vector<std::string>& parts) {
+    const std::string line = fmt::format("{}", fmt::join(parts, "  "));
+    return line.size() < 80 ? line : fmt::format("{}", fmt::join(parts, " "));
+}
+
+std::string short_count(double x) {
+    if (x < 999.5) return fmt::format("{:.0f}", x);
+    return x < 999.5e3 ? fmt::format("{:.3g}k", x / 1e3) : fmt::format("{:.3g}M", x / 1e6);
+}
+
 std::string duration(double seconds) {
     const auto s = static_cast<int64_t>(std::llround(seconds));
     if (s < 60) return fmt::format("{} s", s);

@@ -5,6 +5,7 @@
 #include <sys/utsname.h>
 
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 
 #include "build_info.h" // FCI_GIT, FCI_FLAGS: written by the Makefile
@@ -36,6 +37,23 @@ std::vector<std::pair<std::string, std::string>> provenance(const RunOptions& ru
             {"system", fmt::format("{} {} {}", system.sysname, system.release, system.machine)},
             {"device", device_name(run)},
             {"date", fmt::format("{:%Y-%m-%d}", fmt::gmtime(std::time(nullptr)))}};
+}
+
+std::string version_text() {
+    const Gpu gpu = find_gpu();
+    return fmt::format("fci {}, commit {}\ncompiler  {}\nBLAS      OpenBLAS, kernels for {}\nGPU       {}\n",
+                       FCI_VERSION, FCI_GIT, build_name(), blas_core(), gpu.present ? gpu.name : "none: " + gpu.why);
+}
+
+std::string provenance_json(const Options& options, uint64_t data_hash) {
+    Json j = Json::object(), recorded = Json::object();
+    for (const auto& [key, value] : provenance(options.run)) j.add(key, value);
+    Options o = options;
+    o.model.backbone = std::filesystem::path(o.model.backbone).filename().string(); // its hash says what it is
+    for (const Option& entry : table(o))
+        if (entry.group != Option::run) recorded.add(entry.key, Json::raw(entry.text())); // as TOML, so as JSON
+    j.add("seed", options.train.seed).add("data_hash", fmt::format("{:016x}", data_hash)).add("options", recorded);
+    return j.text();
 }
 
 double peak_rss_mb() {

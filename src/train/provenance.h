@@ -1,4 +1,4 @@
-// Where a number comes from: recorded with every run and every result.
+// Provenance, recorded with every run and every result.
 #pragma once
 #include <string>
 #include <utility>
@@ -9,13 +9,19 @@
 
 namespace fci {
 
-// Compiler, its flags and the width of vectors: two builds of which this is the same compute the same bits on the CPU,
+// Compiler, its flags and the width of vectors: two builds with the same name compute the same bits on the CPU,
 // but for what LAPACK does in double precision (blas_core in core/gemm.h).
 std::string build_name();
 
 // (name, value): git commit (-dirty if the tree had changes), compiler (build_name()), the CPU kernels that OpenBLAS
 // chose, processor, system, the device that computed, and today (UTC).
 std::vector<std::pair<std::string, std::string>> provenance(const RunOptions& = {});
+
+// What `fci --version` prints: version, commit, compiler, BLAS, CUDA and GPU, a line each.
+std::string version_text();
+
+// The same as a JSON object, with seed, data and options.
+std::string provenance_json(const Options&, uint64_t data_hash);
 
 std::string device_name(const RunOptions&); // of resolved ones: "cpu", or the GPU's name
 

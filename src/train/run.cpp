@@ -8,12 +8,16 @@
 #include <string_view>
 
 #include "core/files.h"
+#include "core/peak.h"
 #include "core/signals.h"
-#include "tasks/npy.h"
+#include "core/streams.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
 #include "train/progress.h"
 #include "train/provenance.h"
+#include "train/run_config.h"
+#include "train/run_log.h"
+#include "train/tensorboard.h"
 
 namespace fci {
 
@@ -29,59 +33,31 @@ float median(std::vector<float> v) {
     return v[v.size() / 2];
 }
 
-// Options of a run that is to be continued: those that it was started with; flags given now may only repeat them,
-// or say how to carry on (threads, quiet, ...).
-Options resumed_options(const std::string& folder, const Options& now, const Given& given) {
-    const std::string path = folder + "/config.toml";
-    if (!std::filesystem::exists(path))
-        fail(Exit::usage,
-             "--resume {}: there is no run in it (no config.toml); the folder of a run is wanted, e.g. runs/out/NAME",
-             folder);
-    Options o;
-    read_toml(o, read_file(path), path, Exit::bad_data);
-    Options asked = o;
-    for (const auto& [key, word] : given)
-        for (const Option& entry : table(asked))
-            if (entry.key == key) set_from_text(entry, word);
-    const std::vector<Option> before = table(o), after = table(asked);
-    for (size_t i = 0; i < before.size(); ++i)
-        if (before[i].group != Option::run && before[i].text() != after[i].text())
-            fail(Exit::usage,
-                 "{} {}: the run in {} has {}; leave the flag out to continue it, or start anew with --out",
-                 after[i].flag(), after[i].text(), folder, before[i].text());
-    o.run = now.run;
-    return o;
-}
-
-// The rest of a run's object for --json, and out with it.
-void print(Json& j, const Trainer& trainer, const std::string& folder = "") {
-    j.add("peak_rss_mb", Json::number("{:.1f}", peak_rss_mb())).add("parameters", trainer.parameter_count());
-    if (!folder.empty()) j.add("folder", folder);
-    j.add("provenance", Json::raw(provenance_json(trainer.options(), trainer.data_hash())));
-    fmt::print("{}\n", j.text());
-}
-
 class Run {
 public:
     Run(const Options& o, Progress& progress) : progress_(progress), trainer_(make_data(o)), has_(trainer_) {
         step_ms_.reserve(static_cast<size_t>(trainer_.steps_total()));
     }
 
-    // In a new folder, made here: after all that can be wrong with options and data has been found.
+    // Starts in a new folder, made here: all errors in options and data have been found before.
     void start(const std::string& out) {
+        take_start();
         const Options& o = trainer_.options();
         std::string stem =
             o.task.task + "-" + o.model.representation + (o.model.router == "investigator" ? "" : "-" + o.model.router);
         std::replace(stem.begin(), stem.end(), ':', '-');
-        if (out.empty())
+        if (out.empty()) {
             folder_ = unused_name("runs/out", stem);
-        else
+            if (o.run.quiet && !o.run.json) fmt::print("{}\n", folder_); // nothing else says where it is
+        } else
             make_output_folder(folder_ = out);
         lock(folder_);
+        if (std::filesystem::exists(config_file())) // another process began a run here before this one had the lock
+            fail(Exit::usage, "{}: already exists: choose another --out, or continue it with --resume", folder_);
         start_in(folder_);
     }
 
-    // Until the end, nobody else goes on with the run in this folder. A sweep has locked it already.
+    // No other process may go on with the run in this folder until this one ends. A sweep has locked it already.
     void lock(const std::string& folder) {
         lock_.emplace(folder);
         if (!lock_->held())
@@ -91,15 +67,10 @@ public:
     // The same in a folder that is there.
     void start_in(const std::string& folder) {
         folder_ = folder;
-        std::string text =
-            "# What this run was started with; `fci train --config` reads it, `--resume` continues it.\n" +
-            write_toml(trainer_.options()) + "\n[provenance]\n";
-        for (const auto& [key, value] : provenance(trainer_.options().run))
-            text += key + " = " + json_quote(value) + "\n";
-        text += fmt::format("data_hash = \"{:016x}\"\n", trainer_.data_hash());
-        write_file_atomically(folder_ + "/config.toml", text);
+        write_config(config_file(), trainer_, init_hash_);
         log_.emplace(folder_ + "/log.jsonl");
         log_->truncate_to(0); // of a run whose config.toml was lost
+        keep_start();
     }
 
     void restore(const std::string& folder) {
@@ -111,10 +82,17 @@ public:
             if (!note.empty()) progress_.line("note: " + note);
             progress_.line(
                 fmt::format("resumed {} at step {} of {}", folder_, trainer_.steps_done(), trainer_.steps_total()));
-        } else
+        } else {
+            expect_data_of(config_file(), trainer_);
             progress_.line(fmt::format("{} has no checkpoint yet: starting over", folder_));
+            take_start();
+        }
         log_->truncate_to(progressed_.log_bytes);
-        // Stopped amid the evaluation that ends an epoch: it is still to be made.
+        before_ = read_run_log(log_->path());
+        epoch_loss_ = before_.epoch_loss, epoch_steps_ = before_.epoch_steps;
+        if (trainer_.steps_done() == 0) keep_start();
+        record_changes(config_file(), trainer_);
+        // It was stopped during the evaluation that ends an epoch, which is still due.
         owes_epoch_ = trainer_.steps_done() > 0 && trainer_.steps_done() % trainer_.steps_per_epoch() == 0 &&
                       log_->last_line().starts_with(step_line);
     }
@@ -137,9 +115,17 @@ public:
     Trainer& trainer() { return trainer_; }
 
 private:
-    static constexpr std::string_view step_line = R"({"type":"step",)";
-
     std::string checkpoint() const { return folder_ + "/checkpoint.safetensors"; }
+    std::string config_file() const { return folder_ + "/config.toml"; }
+
+    void take_start() {
+        const std::string& path = trainer_.options().train.init_from;
+        if (!path.empty()) init_hash_ = load_start(path, trainer_);
+    }
+    // A checkpoint at step 0, as that file may change later.
+    void keep_start() {
+        if (!trainer_.options().train.init_from.empty()) save();
+    }
 
     Exit steps_to_end() {
         const Options& o = trainer_.options();
@@ -152,6 +138,7 @@ private:
         announce(end);
         first_step_ = trainer_.steps_done();
         start_ = std::chrono::steady_clock::now();
+        if (o.run.tensorboard) events_.emplace(folder_, first_step_ + 1);
         if (owes_epoch_) finish_epoch(end);
         while (trainer_.steps_done() < end) {
             if (stop_asked()) return stopped(); // before the first step; later the step's end has seen to it
@@ -176,9 +163,10 @@ private:
 
     Exit stopped() {
         const int64_t steps = trainer_.steps_done();
-        progress_.line(fmt::format(
-            "stopped {}; go on with\n  ./fci train --resume {}",
-            steps ? fmt::format("at step {}: a checkpoint is written", steps) : "before the first step", folder_));
+        progress_.line(
+            fmt::format("stopped {}; go on with\n  {} train --resume {}",
+                        steps ? fmt::format("at step {}: a checkpoint is written", steps) : "before the first step",
+                        program_name(), folder_));
         return Exit::interrupted;
     }
 
@@ -194,6 +182,7 @@ private:
 
     void save() {
         log_->sync();
+        if (events_) events_->flush();
         progressed_.log_bytes = log_->size();
         save_checkpoint(checkpoint(), trainer_, progressed_);
     }
@@ -202,9 +191,17 @@ private:
         const Options& o = trainer_.options();
         progress_.line(fmt::format("{}  {}  router {}  {} parameters", o.task.task, o.model.representation,
                                    o.model.router, trainer_.parameter_count()));
-        progress_.line(fmt::format("{} sequences of {} tokens, in batches of {}; {} epochs of {} steps",
-                                   o.train.sequences, o.task.length, o.train.batch, o.train.epochs,
-                                   trainer_.steps_per_epoch()));
+        if (o.model.has_backbone())
+            progress_.line(fmt::format("on the frozen {}, {} wide, {} weights", o.model.backbone, o.model.feature_width,
+                                       o.model.backbone_weights));
+        const int64_t steps = trainer_.steps_per_epoch(), left_out = o.train.sequences % o.train.batch;
+        progress_.line(fmt::format("{} sequences of {} tokens, in batches of {}; {} epoch{} of {} step{}",
+                                   o.train.sequences, o.task.length, o.train.batch, o.train.all_epochs(),
+                                   o.train.all_epochs() == 1 ? "" : "s", steps, steps == 1 ? "" : "s"));
+        if (o.train.added_epochs)
+            progress_.line(fmt::format("after epoch {} the rate is {:.3g}, OneCycle's first: its last moves nothing",
+                                       o.train.epochs, OneCycle{o.train.learning_rate, 0}.at(0).rate));
+        if (left_out) progress_.line(fmt::format("each epoch leaves out {} of them, too few for a batch", left_out));
         for (const auto& [name, data] : {std::pair("training", &trainer_.train_set()), {"test", &trainer_.test_set()}})
             if (const std::string text = cut_text(*data); !text.empty())
                 progress_.line(fmt::format("{} set, {}", name, text));
@@ -214,13 +211,17 @@ private:
                                        : fmt::format("{} thread{}", o.run.threads, o.run.threads == 1 ? "" : "s")));
         progress_.line(fmt::format("run folder {}", folder_));
         if (end < trainer_.steps_total())
-            progress_.line(fmt::format("stops after epoch {} of {}", end / trainer_.steps_per_epoch(), o.train.epochs));
+            progress_.line(
+                fmt::format("stops after epoch {} of {}", end / trainer_.steps_per_epoch(), o.train.all_epochs()));
         heading();
     }
 
+    double seconds() const { return before_.seconds + seconds_since(start_); }
+
     void heading() {
-        progress_.line(fmt::format("{:12}{:>10}{}   time left", "", "loss", metrics_heading(trainer_.options(), has_)));
-        progress_.line(fmt::format("{:22}{}", "chance", metrics_row(trainer_.chance(), has_)));
+        progress_.line(fmt::format("{:12}{:>10}{}   time left", "test set", "train loss",
+                                   metrics_heading(trainer_.options(), has_)));
+        progress_.line(fmt::format("{:22}{}", "chance", metrics_row(*trainer_.chance(), has_)));
     }
 
     std::string eta(int64_t end) const {
@@ -230,42 +231,51 @@ private:
                     : "?";
     }
 
-    std::string status(const Step& s, int64_t end) const {
+    std::string status(const Step& s, int64_t end) {
+        const Options& o = trainer_.options();
         const int64_t per_epoch = trainer_.steps_per_epoch();
-        return fmt::format("epoch {:3}/{}  step {:3}/{}  loss {:.2f}  routing {:5.1f}%  {:.0f} ms a step  {} left",
-                           s.epoch + 1, trainer_.options().train.epochs, (s.number - 1) % per_epoch + 1, per_epoch,
-                           s.loss, s.counts.percent(s.counts.at_k), step_ms_.back(), eta(end));
+        const double rate = 1e3 * o.train.batch / step_ms_.back(); // sequences a second
+        if (!peak_share_)                                          // of a GPU no peak is measured
+            peak_share_ = o.run.device == "cpu" ? 1e9 * sequence_gflop(o) / measured_peak(trainer_.workers()) : 0;
+        return status_line({fmt::format("epoch {}/{}", s.epoch + 1, o.train.all_epochs()),
+                            fmt::format("{}/{}", (s.number - 1) % per_epoch + 1, per_epoch),
+                            fmt::format("loss {:.2f}", s.loss),
+                            fmt::format("batch {:.1f}%", s.counts.percent(s.counts.at_k)),
+                            fmt::format("{} tok/s{}", short_count(rate * o.task.length),
+                                        *peak_share_ > 0 ? fmt::format(" {:.0f}%", 100 * *peak_share_ * rate) : ""),
+                            eta(end)});
     }
 
     void log_step(const Step& s) {
+        if (s.number == 1) first_loss_ = s.loss;
         epoch_loss_ += s.loss;
         ++epoch_steps_;
-        Json line = Json::object();
-        line.add("type", "step").add("step", s.number).add("epoch", s.epoch + 1).add("loss", s.loss);
-        line.add("answer_loss", s.answer_loss).add("routing_loss", s.routing_loss).add("grad_norm", s.grad_norm);
-        line.add("learning_rate", s.learning_rate).add("ms", Json::number("{:.3f}", step_ms_.back()));
-        log_->line(line.text());
+        log_->line(step_text(s, step_ms_.back()));
+        if (events_) events_->add(s.number, scalars_of(s));
     }
 
     void finish_epoch(int64_t end) {
         last_ = trainer_.evaluate();
-        const Chance& chance = trainer_.chance();
+        if (events_) events_->add(trainer_.steps_done(), scalars_of("test", last_, has_));
+        const Chance& chance = *trainer_.chance();
         const int64_t epoch = trainer_.steps_done() / trainer_.steps_per_epoch();
         const bool transition =
-            has_.routes && !progressed_.transition_epoch && last_.percent(last_.at_k) >= (chance.at_k + 100) / 2;
+            has_.routes && !progressed_.transition_epoch && last_.percent(last_.at_k) >= transition_at(chance.at_k);
         if (transition) progressed_.transition_epoch = static_cast<int>(epoch);
         Json line = Json::object();
         line.add("type", "epoch").add("epoch", epoch).add("step", trainer_.steps_done());
         line.merge(metrics_json(last_, chance, has_)).add("transition", transition);
-        log_->line(line.add("seconds", Json::number("{:.3f}", seconds_since(start_))).text());
+        if (epoch_steps_) line.add("loss", epoch_loss_ / static_cast<double>(epoch_steps_));
+        log_->line(line.add("seconds", Json::number("{:.3f}", seconds())).text());
         if (epoch % 20 == 1 && epoch_steps_ && trainer_.steps_done() > first_step_ + trainer_.steps_per_epoch())
             heading(); // the first has scrolled
         const std::string loss = epoch_steps_ ? fmt::format("{:10.4f}", epoch_loss_ / static_cast<double>(epoch_steps_))
                                               : fmt::format("{:10}", "");
-        const std::string row = fmt::format("epoch {:3}/{:<2}{}{}   {}", epoch, trainer_.options().train.epochs, loss,
-                                            metrics_row(last_, has_), eta(end));
+        const std::string row = fmt::format("epoch {:3}/{:<2}{}{}   {}", epoch, trainer_.options().train.all_epochs(),
+                                            loss, metrics_row(last_, has_), eta(end));
         progress_.line(transition ? progress_.bold(row) : row);
         if (transition) progress_.line("             ^ the transition: routing passes half way from chance to 100%");
+        last_loss_ = epoch_loss_ / static_cast<double>(std::max<int64_t>(epoch_steps_, 1));
         epoch_loss_ = 0;
         epoch_steps_ = 0;
     }
@@ -274,8 +284,10 @@ private:
         if (!last_.queries) last_ = trainer_.evaluate(); // resumed at its end
         progress_.status("the final test");
         final_ = trainer_.final_test();
+        if (events_ && final_) events_->add(trainer_.steps_done(), scalars_of("final", *final_, has_));
+        if (events_) events_->flush();
         const Options& o = trainer_.options();
-        const double seconds = seconds_since(start_);
+        const double seconds = this->seconds();
         const int64_t epochs = trainer_.steps_done() / trainer_.steps_per_epoch();
         if (final_) {
             Json line = Json::object();
@@ -291,9 +303,15 @@ private:
                                        ? fmt::format("; the transition was in epoch {}", progressed_.transition_epoch)
                                        : "; no transition: routing stayed below half way to 100%"));
         if (trainer_.steps_done() < trainer_.steps_total())
-            progress_.line(fmt::format("stopped after epoch {} of {}, as asked; go on with\n  ./fci train --resume {}",
-                                       epochs, o.train.epochs, folder_));
-        progress_.line(fmt::format("look at what it chose:\n  ./fci show --checkpoint {}", checkpoint()));
+            progress_.line(fmt::format("stopped after epoch {} of {}, as asked; go on with\n  {} train --resume {}",
+                                       epochs, o.train.all_epochs(), program_name(), folder_));
+        progress_.clear();
+        if (first_loss_ && last_loss_ > *first_loss_)
+            complain(
+                "fci: the loss ends at {:.4g}, above the {:.4g} of the first step: this training went astray; try a "
+                "smaller --learning-rate\n",
+                last_loss_, *first_loss_);
+        progress_.line(fmt::format("look at what it chose:\n  {} show --checkpoint {}", program_name(), checkpoint()));
         if (!o.run.json) return;
         Json j = metrics_json(last_, trainer_.chance(), has_);
         if (final_) j.add("final", final_json(*final_, has_));
@@ -302,11 +320,12 @@ private:
             .add("epochs", epochs);
         j.add("steps", trainer_.steps_done()).add("seconds", Json::number("{:.3f}", seconds));
         j.add("ms_per_step_median", Json::number("{:.3f}", median(step_ms_)));
-        print(j, trainer_, folder_);
+        print_json(j, trainer_, folder_);
     }
 
     Progress& progress_;
     Trainer trainer_;
+    std::optional<uint64_t> init_hash_;
     std::string folder_;
     std::optional<FolderLock> lock_;
     std::optional<LogFile> log_;
@@ -314,7 +333,12 @@ private:
     Progressed progressed_;
     Counts last_;
     std::optional<Counts> final_;
-    double epoch_loss_ = 0; // of the epoch, or of its part since this process resumed it
+    std::optional<EventFile> events_;
+    RunSoFar before_;                  // this process went on with it
+    std::optional<double> peak_share_; // of the processor's peak, at a sequence a second
+    double epoch_loss_ = 0;            // of the epoch
+    double last_loss_ = 0;             // of the last whole epoch
+    std::optional<double> first_loss_; // of the first step, where this process made it
     int64_t epoch_steps_ = 0;
     bool owes_epoch_ = false; // its evaluation
     std::vector<float> step_ms_;
@@ -324,44 +348,24 @@ private:
 
 } // namespace
 
-std::string provenance_json(const Options& options, uint64_t data_hash) {
-    Json j = Json::object(), recorded = Json::object();
-    for (const auto& [key, value] : provenance(options.run)) j.add(key, value);
-    Options o = options;
-    for (const Option& entry : table(o))
-        if (entry.group != Option::run) recorded.add(entry.key, Json::raw(entry.text())); // as TOML, so as JSON
-    j.add("seed", options.train.seed).add("data_hash", fmt::format("{:016x}", data_hash)).add("options", recorded);
-    return j.text();
-}
-
-Options options_to_train(const Options& asked, const Given& given) {
-    Options o = asked;
-    if (!o.train.data.empty() && !task_of(o.task).is_text) // a file of text can be cut at any length
-        for (const Option& entry : table(o))
-            for (const auto& [key, word] : given)
-                if (key == entry.key && entry.group == Option::task)
-                    fail(Exit::usage, "{} {} and --data: the data are what they are; leave the flag out", entry.flag(),
-                         word);
-    resolve(o);
-    return o;
-}
-
 Exit train(const Options& asked, const Given& given) {
     const SignalGuard guard; // before data are made, which may take long
     if (!asked.run.resume.empty()) {
+        const std::string folder = folder_of_run(asked.run.resume);
         if (!asked.run.out.empty())
             fail(Exit::usage, "--out and --resume: a resumed run stays in its folder; leave --out out");
-        Options o = resumed_options(asked.run.resume, asked, given);
+        Options o = resumed_options(folder, asked, given);
         resolve(o);
         Progress progress(o.run.json ? stderr : stdout, o.run.quiet);
         Run run(o, progress);
-        run.lock(asked.run.resume);
-        run.restore(asked.run.resume);
+        run.lock(folder);
+        run.restore(folder);
         return run.loop();
     }
     const Options o = options_to_train(asked, given);
     Progress progress(o.run.json ? stderr : stdout, o.run.quiet);
     Run run(o, progress);
+    expect_as_many_as_given(asked, given, run.trainer().options());
     run.start(o.run.out);
     return run.loop();
 }
@@ -377,35 +381,6 @@ Exit carry_out(const Options& asked, const std::string& folder, Progress& progre
     const Exit exit = run.loop();
     if (exit == Exit::ok) at_end(run.trainer(), run.last(), run.final_test(), run.progressed().transition_epoch);
     return exit;
-}
-
-Exit evaluate(const std::string& checkpoint, const std::string& data, const RunOptions& how) {
-    const Options o = checkpoint_options(checkpoint, how);
-    Progress progress(how.json ? stderr : stdout, how.quiet);
-    Trainer trainer(make_data(o));
-    std::string note;
-    load_checkpoint(checkpoint, trainer, &note);
-    if (!data.empty()) {
-        TaskOptions task = o.task;
-        Dataset other = task_of(task).is_text ? load_text(data, task, trainer.workers()) : load_described(data, task);
-        trainer.set_test_set(std::move(other), task, data);
-    }
-    const auto start = std::chrono::steady_clock::now();
-    const Counts c = trainer.evaluate();
-    const Applicable has(trainer);
-    progress.line(fmt::format("{}  {}  router {}  step {}  {} test sequences{}", o.task.task, o.model.representation,
-                              o.model.router, trainer.steps_done(), trainer.test_set().count,
-                              data.empty() ? "" : " of " + data));
-    if (const std::string text = cut_text(trainer.test_set()); !text.empty()) progress.line(text);
-    progress.line("        " + metrics_heading(trainer.options(), has));
-    progress.line("chance  " + metrics_row(trainer.chance(), has));
-    progress.line("test    " + metrics_row(c, has));
-    if (!how.json) return Exit::ok;
-    Json j = metrics_json(c, trainer.chance(), has);
-    j.merge(cut_json(trainer.test_set())).add("epochs", trainer.steps_done() / trainer.steps_per_epoch());
-    j.add("steps", trainer.steps_done()).add("seconds", Json::number("{:.3f}", seconds_since(start)));
-    print(j, trainer);
-    return Exit::ok;
 }
 
 } // namespace fci

@@ -1,6 +1,7 @@
-// A run: what `fci train` and `fci eval` do. A run folder holds
+// A run: what `fci train` does. A run folder holds
 //   config.toml              the resolved options, and [provenance]
-//   log.jsonl                one line a step, one an epoch, and one of the final test
+//   log.jsonl                one line a step, one an epoch, and one of the final test: train/run_log.h
+//   events.out.tfevents.*    with --tensorboard: the same numbers (train/tensorboard.h), a file a process
 //   checkpoint.safetensors   after each epoch (--checkpoint-every) and at the end; see train/checkpoint.h
 #pragma once
 #include <functional>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "train/progress.h"
+#include "train/provenance.h"
 #include "train/trainer.h"
 
 namespace fci {
@@ -18,20 +20,14 @@ using Given = std::vector<std::pair<std::string, std::string>>; // (key, word) o
 // Options as `fci train` was given them, checked and filled in.
 Options options_to_train(const Options& asked, const Given&);
 
-// Where a run's numbers come from, as a JSON object: build, machine, seed, data, options.
-std::string provenance_json(const Options&, uint64_t data_hash);
-
 // Trains, or with --resume goes on. Exit::interrupted after SIGINT or SIGTERM, a checkpoint written.
 Exit train(const Options&, const Given&);
 
-// What a run that has reached its end leaves: the trained model, its numbers on the test set and in the final test,
+// The outcome of a finished run: the trained model, its numbers on the test set and in the final test,
 // and the epoch of the transition from 1, 0 for none.
 using AtEnd = std::function<void(Trainer&, const Counts&, const std::optional<Counts>&, int transition_epoch)>;
 
-// One run of many: in `folder`, which is there, it starts, or goes on if it has begun.
+// One run of many, in `folder`, which exists: starts it, or goes on with it.
 Exit carry_out(const Options&, const std::string& folder, Progress&, const AtEnd& at_end);
-
-// Measures a checkpoint on its own test set, or on the sequences in `data`.
-Exit evaluate(const std::string& checkpoint, const std::string& data, const RunOptions&);
 
 } // namespace fci

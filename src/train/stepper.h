@@ -1,4 +1,4 @@
-// Stepper: what carries out a run's steps and tests, on the CPU (cpu_stepper.h) or on the GPU (gpu_stepper.h). Which
+// Stepper: carries out a run's steps and tests, on the CPU (cpu_stepper.h) or on the GPU (gpu_stepper.h). Which
 // steps, in which order, and what a run is, Trainer decides.
 #pragma once
 #include <span>
@@ -22,7 +22,7 @@ public:
     using Ranges = std::vector<std::pair<int64_t, int64_t>>; // (offset, size) of parameters
     struct Phase { // a stretch of steps with one objective, schedule and set of frozen parameters
         Objective objective;
-        int64_t steps;                 // of the whole schedule
+        int64_t steps, cycle;          // of the whole stretch, and those of them that OneCycle spans
         const Ranges& frozen;          // count neither in the norm nor in the step
         const std::vector<int>& order; // of this epoch
         double routing_weight;         // in this epoch
@@ -40,8 +40,8 @@ public:
     virtual Counts evaluate(const Dataset& test, bool closely) = 0; // closely: see count()
     virtual void forget_test_set() {}                               // the same Dataset holds other sequences now
 
-    // As the steps left them. edit: to be changed until the next step or test. The models are bound to the memory of
-    // the parameters: assign, do not swap.
+    // The numbers after the last step. edit: they may be changed until the next step or test. The models are bound to
+    // the memory of the parameters: assign, do not swap.
     virtual const Numbers& numbers() = 0;
     virtual Numbers& edit() = 0;
     virtual bool on_host() const { return true; } // numbers() has nothing to fetch

@@ -12,13 +12,15 @@ namespace fci {
 
 Trainer::Trainer(TrainerData data)
     : options_(std::move(data.options)), train_(std::move(data.train)), test_(std::move(data.test)),
-      workers_(options_.run.threads) {
+      absent_(std::move(data.absent)), workers_(options_.run.threads) {
     use_one_blas_thread();
+    attach_features(test_, options_, workers_);
     check_model(options_.model, train_.vocab, train_.length);
     if (router_kind(options_.model.router).type != RouterKind::in_model)
         fail(Exit::internal, "the router {} has nothing that a Trainer could train", options_.model.router);
-    data_hash_ = hash_of(train_, test_);
-    steps_per_epoch_ = train_.count / options_.train.batch; // a partial last batch is dropped
+    data_hash_ = absent_ ? absent_->hash : hash_of(train_, test_);
+    steps_per_epoch_ =
+        (absent_ ? options_.train.sequences : train_.count) / options_.train.batch; // a partial last batch is dropped
 
     ParameterBinder layout;
     Model measure(layout, options_.model, train_.vocab, train_.length);
@@ -31,7 +33,7 @@ Trainer::Trainer(TrainerData data)
     stepper_ = gpu_ ? gpu_.get() : cpu_.get();
     const auto exact =
         generates(options_) ? law_chance(options_.task, options_.model.top_k, place_length()) : std::nullopt;
-    chance_ = exact ? *exact : fitted_chance(options_.task);
+    chance_ = exact ? exact : fitted_chance(options_.task);
     frozen_ = freeze([&](const ParameterInfo& p) {
         return options_.train.contrastive == "frozen" && p.name.starts_with("router.w");
     });
@@ -61,18 +63,22 @@ void Trainer::set_test_set(Dataset test, const TaskOptions& task, const std::str
     if (test.length != train_.length || test.queries != train_.queries || test.vocab > train_.vocab)
         fail(Exit::bad_data, "{}: length {}, {} queries and a vocabulary of {}; the model is made for {}, {} and {}",
              name, test.length, test.queries, test.vocab, train_.length, train_.queries, train_.vocab);
+    attach_features(test, options_, workers_);
     test_ = std::move(test);
     stepper_->forget_test_set();
     chance_ = fitted_chance(task);
 }
 
-Chance Trainer::fitted_chance(const TaskOptions& task) const {
+std::optional<Chance> Trainer::fitted_chance(const TaskOptions& task) const {
+    if (absent_) return std::nullopt;
     return fit_chance(task, train_, test_, options_.model.top_k, place_length());
 }
 
 double Trainer::routing_weight(int epoch) const {
     if (train_.label.empty()) return 1; // it is the whole loss
-    return options_.train.epochs > 1 ? 1 - 0.9 * epoch / (options_.train.epochs - 1) : 1;
+    return options_.train.epochs > 1
+               ? 1 - 0.9 * std::min(epoch, options_.train.epochs - 1) / (options_.train.epochs - 1)
+               : 1;
 }
 
 // A permutation of the training set for each epoch [Fisher & Yates; Durstenfeld 1964].
@@ -109,7 +115,7 @@ void Trainer::pretrain() {
             fail(Exit::interrupted, "stopped amid contrastive pretraining, which starts over with the run");
         const int64_t epoch = step / steps_per_epoch_;
         shuffle(static_cast<int>(epoch), Stream::contrastive);
-        const Stepper::Phase phase{Stepper::Objective::contrastive, steps, others, order_, 1};
+        const Stepper::Phase phase{Stepper::Objective::contrastive, steps, steps, others, order_, 1};
         for (const Stepper::Shown& shown : stepper_->run(phase, step, (epoch + 1) * steps_per_epoch_ - step)) {
             ++step;
             if (!std::isfinite(shown.counts.routing_loss + shown.grad_norm))
@@ -122,11 +128,13 @@ void Trainer::pretrain() {
 std::span<const Step> Trainer::advance(int64_t until) {
     check(steps_done_ < until && until <= steps_total(), "trainer: step {} of {}, with {} done", until, steps_total(),
           steps_done_);
+    attach_features(train_, options_, workers_); // not before: who only measures needs none of them
     if (steps_done_ == 0 && options_.train.contrastive != "none") pretrain();
     const int64_t first = steps_done_, epoch = first / steps_per_epoch_;
     shuffle(static_cast<int>(epoch));
-    const Stepper::Phase phase{Stepper::Objective::training, steps_total(), frozen_, order_,
-                               routing_weight(static_cast<int>(epoch))};
+    const Stepper::Phase phase{
+        Stepper::Objective::training,           steps_total(), steps_of_schedule(), frozen_, order_,
+        routing_weight(static_cast<int>(epoch))};
     made_.clear();
     for (const Stepper::Shown& shown :
          stepper_->run(phase, first, std::min(until, (epoch + 1) * steps_per_epoch_) - first)) {
@@ -149,27 +157,29 @@ Step Trainer::describe(int64_t number, const Stepper::Shown& shown) const {
     s.routing_loss = s.counts.routing_loss / static_cast<double>(s.counts.queries);
     s.loss = s.answer_loss + routing_weight(s.epoch) * s.routing_loss;
     s.grad_norm = shown.grad_norm;
-    s.learning_rate = OneCycle{options_.train.learning_rate, steps_total()}.at(number - 1).rate;
+    s.learning_rate = OneCycle{options_.train.learning_rate, steps_of_schedule()}.at(number - 1).rate;
     return s;
 }
 
 std::optional<Counts> Trainer::final_test() {
-    const std::optional<Dataset> d = final_test_set(options_, workers_);
+    std::optional<Dataset> d = final_test_set(options_, workers_);
     if (!d) return std::nullopt;
+    attach_features(*d, options_, workers_);
     const Counts c = stepper_->evaluate(*d, true);
     stepper_->forget_test_set(); // *d goes
     return c;
 }
 
-Trainer::Look Trainer::look(const Dataset& d, int sequence) {
+Trainer::Look Trainer::look(const Dataset& d, int sequence, int worker) {
     stepper_->numbers();
-    const Model::Output out = cpu_->forward(d, sequence);
+    const Model::Output out = cpu_->forward(d, sequence, worker);
     Look look;
     const int k = options_.model.top_k;
     for (int r = 0; r < d.queries && out.chosen.data; ++r)
         look.chosen.insert(look.chosen.end(), out.chosen.data + r * 2 * k, out.chosen.data + r * 2 * k + k);
     look.place_length = place_length();
     if (out.scores) look.scores.assign(out.scores.data, out.scores.data + out.scores.size());
+    look.logits.assign(out.logits.data, out.logits.data + out.logits.size());
     return look;
 }
 

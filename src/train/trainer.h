@@ -1,7 +1,7 @@
-// Trainer: what a run is: its data, schedule and order of steps, its tests and what a checkpoint holds. What carries
-// out steps and tests is a Stepper, the CPU's or with --device cuda the GPU's.
+// Trainer: a run's data, schedule, order of steps, tests, and the state that a checkpoint holds. A Stepper, the CPU's
+// or with --device cuda the GPU's, carries out steps and tests.
 //
-// The loss is that of train/losses.h, with w = 1 - 0.9 e/(E-1) in epoch e of E.
+// The loss is that of train/losses.h, with w = 1 - 0.9 e/(E-1) in epoch e of E, and 0.1 in those added after them.
 #pragma once
 #include <memory>
 #include <optional>
@@ -36,8 +36,10 @@ public:
 
     int64_t steps_done() const { return steps_done_; }
     int64_t steps_per_epoch() const { return steps_per_epoch_; }
-    int64_t steps_total() const { return steps_per_epoch_ * options_.train.epochs; }
-    const Chance& chance() const { return chance_; }
+    int64_t steps_total() const { return steps_per_epoch_ * options_.train.all_epochs(); }
+    int64_t steps_of_schedule() const { return steps_per_epoch_ * options_.train.epochs; } // without added epochs
+    const std::optional<Chance>& chance() const { return chance_; } // known where the training set is there
+    const std::optional<TrainerData::Absent>& absent() const { return absent_; }
     const Options& options() const { return options_; }
     uint64_t data_hash() const { return data_hash_; }
     int place_length() const { return cpu_->model().place_length(); } // positions of what the router chooses
@@ -55,14 +57,14 @@ public:
     Tensor parameter(const std::string& name);   // to edit; Exit::internal where the model has none of that name
     void set_steps_done(int64_t steps) { steps_done_ = steps; }
 
-    // The places that the router picks in one sequence, (queries, k), and, where there are any, its scores
-    // (queries, places). A place is place_length positions.
+    // The places that the router picks in one sequence, (queries, k), where there are any its scores (queries, places),
+    // and the logits (queries, vocab). A place is place_length positions.
     struct Look {
         std::vector<int32_t> chosen;
-        std::vector<float> scores;
+        std::vector<float> scores, logits;
         int place_length = 1;
     };
-    Look look(const Dataset&, int sequence);
+    Look look(const Dataset&, int sequence, int worker = 0); // on the CPU, in the worker's memory
 
     // What the router sees of one sequence, (length, d_model), in the worker's memory until its next call. For many
     // threads, so that parameters() must be called before it.
@@ -78,12 +80,13 @@ private:
     Step describe(int64_t number, const Stepper::Shown&) const;
     void shuffle(int epoch, Stream = Stream::order);
     double routing_weight(int epoch) const;
-    Chance fitted_chance(const TaskOptions&) const;
+    std::optional<Chance> fitted_chance(const TaskOptions&) const;
 
     Options options_;
     Dataset train_, test_;
     uint64_t data_hash_ = 0;
-    Chance chance_;
+    std::optional<TrainerData::Absent> absent_;
+    std::optional<Chance> chance_;
     Workers workers_;
     int64_t steps_per_epoch_ = 0, steps_done_ = 0;
     std::vector<ParameterInfo> infos_;

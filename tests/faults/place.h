@@ -25,7 +25,7 @@ struct Place {
         write("runs/two.toml", "[[row]]\nid = \"b.raw\"\nrepresentation = \"raw\"\npaper = { accuracy = \"1\" }\n"
                                "[[row]]\nid = \"b.causal\"\nrepresentation = \"causal-transformer\"\n"
                                "paper = { routing = \"<=2\", rank = \"3\" }\n"
-                               "[[row]]\nid = \"b.absent\"\nneeds = \"pretrained\"\ntask = \"x\"\n"
+                               "[[row]]\nid = \"b.absent\"\nneeds = \"weights\"\ntask = \"x\"\n"
                                "paper = { routing = \"3\" }\n");
     }
     void write(const std::string& name, const std::string& text) const { write_file_atomically(scratch / name, text); }

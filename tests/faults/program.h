@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -10,8 +11,8 @@
 #include <thread>
 
 #include "core/files.h"
+#include "core/safetensors.h"
 #include "tests/scratch.h"
-#include "train/safetensors.h"
 
 namespace fci {
 
@@ -51,6 +52,7 @@ public:
         if (pid_ != 0) return;
         ::dup2(::open(out.c_str(), O_WRONLY | O_CREAT, 0600), 1);
         ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT, 0600), 2);
+        std::signal(SIGHUP, SIG_DFL); // nohup, under which the tests may run, has it ignored
         if (in_child) in_child();
         ::execv(argv[0], argv.data());
         ::_exit(127);

@@ -95,9 +95,9 @@ TEST_CASE("cli: hotpotqa: what cannot be used is refused, what can is reported",
     }
     std::string damaged = text;
     damaged.replace(damaged.find("\"question\":\""), 12, "\"question\":7,\"x\":\"");
-    const Ran some = run(eval + Words{with_text(scratch, "some.json", damaged)});
+    const Ran some = run(eval + Words{with_text(scratch, "some\x1b[2J.json", damaged)});
     expect_ran(some, 0, "11 examples");
-    CHECK(some.err.find("example 0 (id generated-5-1-0), at byte 1: \"question\" is not a string") !=
+    CHECK(some.err.find("some\\x1b[2J.json: example 0 (id generated-5-1-0), at byte 1: \"question\" is not a") !=
           std::string::npos);
     CHECK(some.err.find("1 malformed example skipped, 11 read") != std::string::npos);
     std::string lost = text;

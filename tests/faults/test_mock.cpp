@@ -174,6 +174,23 @@ TEST_CASE("mock of CUDA: reports the nodes of each graph", "[mock]") {
     CHECK(steps == 3 * 8 - 1); // all but the first, which took the memory
 }
 
+// A node is about a microsecond in which a GPU does nothing else: whoever adds one sees it here.
+TEST_CASE("mock of CUDA: how many nodes a step has", "[mock]") {
+    if (mock("fci").empty()) return;
+    for (const auto& [representation, most] : {std::pair{"raw", 14}, {"transformer:1", 42}, {"bidir-flow:1", 47}}) {
+        const Scratch scratch;
+        const Mocked m(Words{"train", "--task", "der", "--representation", representation, "--sequences", "64"} +
+                       Words{"--test-sequences", "32", "--stop-after", "2", "--device", "cuda", "--quiet"} +
+                       Words{"--out", scratch / "run"});
+        expect_clean(m);
+        std::string step;
+        for (const std::vector<std::string>& field : m.nodes)
+            if (field[3] == "adamw_kernel (step)") step = field[1];
+        INFO(representation);
+        CHECK(m.of_graph.at(step).at(0) == most);
+    }
+}
+
 TEST_CASE("mock of CUDA: a sweep of four jobs has no violation, and no result", "[mock]") {
     const std::string program = mock("fci");
     if (program.empty()) return;

@@ -9,7 +9,7 @@ TEST_CASE("reproduce: shows the rows, and compares them with what was recorded",
     const Ran first = place({"reproduce", "all", "--seeds", "2"});
     expect_ran(first, 0, "nothing is recorded of these rows at scale tiny in runs/results");
     CHECK(first.out.find("./fci reproduce b.causal --scale tiny") != std::string::npos);
-    CHECK(first.out.find("not run  needs pretrained") != std::string::npos);
+    CHECK(first.out.find("not run  needs weights") != std::string::npos);
     fs::create_directories(place.scratch / "runs/results");
     fs::copy(place.results(), place.results("runs/results"));
     expect_ran(place({"reproduce", "all", "--seeds", "2"}), 0, "as recorded in runs/results: 4 of 5 rows");
@@ -51,7 +51,7 @@ TEST_CASE("table: own results before recorded ones, which are marked", "[cli]") 
     expect_ran(place({"table", "one", "--format", "md"}), 0, "| a.raw | routing | 1e-2 | 25.6 |");
     expect_ran(place({"table", "one", "--format", "csv"}), 0, "a.raw,,routing,0.01,25.6,");
     const Ran list = place({"rows"});
-    expect_ran(list, 0, "needs pretrained");
+    expect_ran(list, 0, "needs weights");
     CHECK(list.out.find("5 rows; time: of one seed at each learning rate of scale tiny") != std::string::npos);
 }
 

@@ -13,7 +13,7 @@ const std::vector<std::string>& expected() {
         const Place place;
         const Ran r = place({"sweep", "all", "--seeds", "2"});
         expect_ran(r, 0, "6/6  b.causal lr 1e-2 seed 2");
-        CHECK(r.out.find("1 row is not run: 1 for want of pretrained") != std::string::npos);
+        CHECK(r.out.find("1 row is not run: 1 for want of weights") != std::string::npos);
         CHECK(r.out.find_first_of("\x1b\r") == std::string::npos);
         return place.numbers();
     }();
@@ -168,7 +168,9 @@ TEST_CASE("sweep: killed or interrupted, it goes on and ends with the same bits"
             return lines;
         };
         while (child->running() && steps() < 100) std::this_thread::sleep_for(1ms);
-        const Ran status = place({"sweep", "one", "--status"});
+        Ran status = place({"sweep", "one", "--status"});
+        while (child->running() && status.out.find("\nrunning  ") == std::string::npos) // between two runs
+            status = place({"sweep", "one", "--status"});
         expect_ran(status, 0);
         child->kill(signal);
         const Ran r = child->wait();
@@ -216,4 +218,80 @@ TEST_CASE("sweep: a run that cannot be done does not stop the others", "[cli]") 
     place.write("runs/three.toml", "[[row]]\nid = \"c.bad\"\nrepresentation = \"transfomer:1\"\n");
     expect_refused(place({"sweep", "three"}), 2, "three.toml:1: row c.bad");
     expect_refused(place({"sweep", "three"}), 2, "did you mean 'transformer'?");
+}
+
+TEST_CASE("sweep: a grid of flags is a row with lists, under a name that table, status and plot know", "[cli]") {
+    const Place place;
+    const Words grid{"--task", "mqar", "--representation", "raw,transformer:1", "--learning-rate", "1e-2,3e-2"};
+    expect_ran(place(Words{"sweep", "--name", "g", "--seeds", "2"} + grid), 0,
+               "8/8  g@representation=transformer:1 lr 3e-2");
+    place.write("runs/three.toml", "[[row]]\nid = \"c\"\nrepresentation = [\"raw\", \"transformer:1\"]\n"
+                                   "task = \"mqar\"\nlearning_rate = [1e-2, 3e-2]\n");
+    expect_ran(place({"sweep", "runs/three.toml", "--seeds", "2"}), 0,
+               "8 of 8 runs are done already"); // the same hashes
+    expect_ran(place({"sweep", "a.transformer", "a.raw"}), 0, "2 of 2 runs are done already");
+    expect_ran(place({"sweep", "g", "--status"}), 0, "4 runs at scale tiny: 4 done");
+    expect_ran(place(Words{"sweep", "--name", "g", "--status"} + grid), 0, "4 runs at scale tiny: 4 done");
+    const Ran table = place({"table", "g", "--format", "csv"});
+    expect_ran(table, 0, "g@representation=transformer:1,,routing,0.03,");
+
+    const auto plot = [&](const Words& more) {
+        Words words = Words{"plot", "g", "--scale", "tiny"} + more; // into g.svg
+        return Child(
+                   words, [&] { REQUIRE(::chdir(place.scratch.path.c_str()) == 0); }, "",
+                   fs::absolute(program()).string())
+            .wait();
+    };
+    const auto count = [&](const std::string& part) {
+        const std::string svg = read_file(place.scratch / "g.svg");
+        size_t n = 0;
+        for (size_t at = 0; (at = svg.find(part, at)) != std::string::npos; ++at) ++n;
+        return n;
+    };
+    expect_ran(plot({"--x", "learning-rate", "--y", "accuracy"}), 0);
+    CHECK(count("class=\"ln ") == 2); // a curve for each representation
+    CHECK(count("<circle") == 4);
+    CHECK(count("class=\"whisk ") == 4);
+    CHECK(count(">transformer:1<") == 1);
+    CHECK(count(">1e-2<") == 1);
+    expect_ran(plot({"--x", "representation"}), 0); // names: no line joins them
+    CHECK(count("class=\"ln ") == 0);
+    CHECK(count("<circle") == 4);
+    CHECK(count(">3e-2<") == 1);
+    expect_ran(plot({"--x", "learning-rate", "--y", "rank"}), 0); // which rows without the paper's numbers do not list
+    CHECK(count("<circle") == 4);
+    expect_refused(plot({"--x", "seed"}), 2, "--x seed: a point is the mean over seeds");
+    expect_refused(place({"sweep", "--name", "z", "--heads", "2", "--shard", "3/2"}), 2, "--shard 3/2");
+    CHECK_FALSE(fs::exists(place.scratch / "runs/out/sweeps/z.toml"));
+    expect_refused(place({"table", "--results", "nosuch"}), 2, "--results nosuch: there is no such folder");
+    expect_refused(plot({"--x", "lr"}), 2, "--x lr: not an option of rows; did you mean 'learning-rate'?");
+    expect_refused(plot({"--x", "heads", "--y", "routin"}), 2, "did you mean 'routing'?");
+    expect_refused(plot({"--y", "accuracy"}), 2, "expected --x OPTION too");
+}
+
+TEST_CASE("sweep: a grid that is not one names flag and value, and nothing is kept of it", "[cli]") {
+    const Place place;
+    const auto refused = [&](const Words& more, const std::string& part) {
+        INFO(more[0] << " " << more.back());
+        expect_refused(place(Words{"sweep", "--name", "k"} + more), 2, part);
+        CHECK_FALSE(fs::exists(place.scratch / "runs/out/sweeps/k.toml"));
+    };
+    refused({"--heads", "2,x"}, "--heads x: expected an integer");
+    refused({"--heads", "2,,4"}, "--heads 2,,4: a value is missing beside a comma");
+    refused({"--learning-rate", "1e-2,0.01"}, "--learning-rate 1e-2,0.01: 0.01 is there twice");
+    refused({"--router", "rank1\\,investigator"}, "--router rank1,investigator: allowed are");
+    refused({"--representation", "raw,flw:1"}, "row k@representation=flw:1 at scale tiny: --representation flw");
+    refused({"--batch", "8,128"}, "row k@batch=128 at scale tiny: --batch 128 is more than --sequences 64");
+    expect_refused(place({"sweep", "--heads", "2"}), 2, "--heads 2: expected --name NAME too");
+    expect_refused(place({"sweep", "--name", "k"}), 2, "--name k: expected options too");
+    expect_refused(place({"sweep", "--name", "../k", "--heads", "2"}), 2, "--name '../k': expected letters and digits");
+    expect_refused(place({"sweep", "--name", "a.raw", "--heads", "2"}), 2, "this names rows of the paper");
+    expect_refused(place({"sweep", "a.raw", "--heads", "2"}), 2, "a.raw and --heads: rows have options of their own");
+    expect_ran(place({"sweep", "--name", "k", "--mean-residual", "--representation", "global-mean"}), 0, "1/1");
+    expect_refused(place({"sweep", "--name", "k", "--heads", "2"}), 2, "runs/out/sweeps/k.toml is another grid");
+    expect_refused(place({"table", "kk"}), 2, "no such row or group; did you mean 'k'?");
+    place.write("big.toml", "[[row]]\nid = \"b\"\nheads = []\n");
+    expect_refused(place({"sweep", "big.toml"}), 2, "big.toml:3: heads: no value");
+    place.write("big.toml", "[[row]]\nid = \"b\"\nheads = [1, 2, 1]\n");
+    expect_refused(place({"sweep", "big.toml"}), 2, "big.toml:3: heads: 1 is there twice");
 }

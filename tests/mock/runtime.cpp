@@ -25,6 +25,18 @@ thread_local Configuration configuration;
 
 Stream* stream_of(cudaStream_t s) { return reinterpret_cast<Stream*>(s); }
 
+// Where the next allocation goes: in the upper half of 4 GiB, and never where one was before. An argument's padding may
+// hold what a pointer left there; together with a number that is not negative it is no address of this memory then.
+void* place_for(size_t bytes) {
+    constexpr uintptr_t half = uintptr_t{1} << 31;
+    uintptr_t& next = state().next_place;
+    const uintptr_t begin = next % (2 * half);
+    if (begin < half || begin + bytes > 2 * half) next = next / (2 * half) * (2 * half) + (begin < half ? 1 : 3) * half;
+    void* const place = reinterpret_cast<void*>(next);
+    next += (bytes + 4095) / 4096 * 4096;
+    return place;
+}
+
 cudaError_t take(const Call& call, void** p, size_t bytes, bool managed) {
     if (const cudaError_t error = call.outside_all_captures(); error != cudaSuccess) return error;
     *p = nullptr;
@@ -32,7 +44,8 @@ cudaError_t take(const Call& call, void** p, size_t bytes, bool managed) {
     Totals& t = state().totals;
     void* got = t.bytes + bytes > memory_of_device
                     ? MAP_FAILED
-                    : mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                    : mmap(place_for(bytes), bytes, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
     if (got == MAP_FAILED) return last_error() = cudaErrorMemoryAllocation;
     state().memory[static_cast<char*>(*p = got)] = {bytes, managed};
     ++t.allocations;

@@ -57,6 +57,7 @@ struct State {
     std::set<Stream*> streams;
     std::set<Graph*> graphs; // executable ones
     std::set<void*> handles; // of cuBLAS
+    uintptr_t next_place = uintptr_t{1} << 44;
     Totals totals;
 
     // The allocation that holds all of these bytes; end(): none does.

@@ -23,6 +23,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/files.h"
+
 namespace fci {
 
 struct StoredTensor {
@@ -31,6 +33,7 @@ struct StoredTensor {
     std::vector<int64_t> shape;
     const void* data; // memcpy from it: nothing in the format aligns it
     size_t bytes;
+    uint64_t at = 0; // its first byte in the file, where it was read from one
 };
 
 using Metadata = std::map<std::string, std::string>;
@@ -47,6 +50,7 @@ public:
     // Exit::bad_data unless the tensor is there and is what the caller can use.
     const StoredTensor& require(std::string_view name, std::string_view dtype, const std::vector<int64_t>& shape) const;
     const Metadata& metadata() const { return metadata_; } // without the checksum
+    uint64_t hash() const;                                 // XXH64 of the whole file
     bool has_checksum() const { return has_checksum_; }    // then it was right
 
 private:
@@ -55,6 +59,9 @@ private:
     Metadata metadata_;
     bool has_checksum_ = false;
 };
+
+// By the header alone, without data, for a file whose tensors are read in parts. A checksum is left aside.
+std::vector<StoredTensor> stored_tensors(const OpenFile&);
 
 std::string safetensors_bytes(const std::vector<StoredTensor>&, const Metadata& = {}); // what write_safetensors writes
 void write_safetensors(const std::string& path, const std::vector<StoredTensor>&, const Metadata& = {});

@@ -1,4 +1,4 @@
-#include "train/safetensors.h"
+#include "core/safetensors.h"
 
 #include <fmt/ranges.h>
 #include <simdjson.h>
@@ -6,11 +6,14 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <deque>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "core/check.h"
 #include "core/files.h"
+#include "core/hash.h"
 #include "core/json.h"
 #include "core/json_read.h"
 
@@ -23,12 +26,16 @@ constexpr std::string_view checksum_key = "checksum", checksum_kind = "xxh64:", 
                            checksum_start = R"({"__metadata__":{"checksum":"xxh64:)", no_digits = "0000000000000000";
 constexpr const char* use_another = "use another copy, or an older checkpoint";
 
-// A name from a file, for a message: short, and without bytes that a terminal would obey.
+// A name from a file, for a message: shortened, without control characters.
 std::string named(std::string_view name) {
     std::string s = "'";
     for (const char c : name.substr(0, 60))
         s += c >= ' ' && c <= '~' ? std::string(1, c) : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     return s + (name.size() > 60 ? "...'" : "'");
+}
+
+[[noreturn]] void refuse(const std::string& path, uint64_t at, std::string_view what) {
+    fail(Exit::bad_data, "{}: {} (at byte {}); {}", path, what, at, use_another);
 }
 
 // False on overflow.
@@ -59,14 +66,14 @@ public:
         try {
             read_all(document.value());
         } catch (const simdjson::simdjson_error& error) {
-            // Bad UTF-8 and open strings are found before all else, and without a place.
+            // simdjson finds bad UTF-8 and open strings first, and without a position.
             const char* at = json_.data() + (document.error() ? 0 : json_.size());
             if (const char* here; !document.current_location().get(here)) at = here;
             refuse(at, "the header is not valid JSON: {}", error.what());
         }
     }
 
-    std::vector<Entry> entries;
+    std::deque<Entry> entries; // which grows without a copy
     Metadata metadata;
     size_t metadata_at = 8;
 
@@ -76,8 +83,7 @@ private:
 
     template <class... Args>
     [[noreturn]] void refuse(const char* at, fmt::format_string<Args...> what, Args&&... args) {
-        fail(Exit::bad_data, "{}: {} (at byte {}); {}", path_, fmt::format(what, std::forward<Args>(args)...), byte(at),
-             use_another);
+        fci::refuse(path_, byte(at), fmt::format(what, std::forward<Args>(args)...));
     }
     size_t byte(const char* at) const {
         return 8 + static_cast<size_t>(std::clamp(at, json_.data(), json_.data() + json_.size()) - json_.data());
@@ -95,13 +101,34 @@ private:
         }
     }
 
+    [[noreturn]] void refuse_twice(const std::string& name, const char* at) {
+        refuse(at, "the header has {} twice", named(name));
+    }
+
     void read_all(simdjson::ondemand::document& document) {
-        members(document.get_object(), "the header", [&](const std::string& name, Value value, const char* at) {
-            if (name == metadata_key)
-                read_metadata(value, at);
+        bool has_metadata = false;
+        for (simdjson::ondemand::field field : document.get_object()) {
+            const char* at = field.key().raw() - 1; // the opening quote
+            const std::string name(std::string_view(field.unescaped_key()));
+            if (name != metadata_key)
+                read_tensor(name, field.value(), at);
+            else if (std::exchange(has_metadata, true))
+                refuse_twice(name, at);
             else
-                read_tensor(name, value, at);
+                read_metadata(field.value(), at);
+        }
+        // A set of the names would take as much memory as the rest.
+        std::vector<const Entry*> by_name;
+        by_name.reserve(entries.size());
+        for (const Entry& e : entries) by_name.push_back(&e);
+        std::sort(by_name.begin(), by_name.end(), [](const Entry* a, const Entry* b) {
+            return std::pair<const std::string&, size_t>(a->tensor.name, a->at) <
+                   std::pair<const std::string&, size_t>(b->tensor.name, b->at);
         });
+        const auto twice = std::adjacent_find(by_name.begin(), by_name.end(), [](const Entry* a, const Entry* b) {
+            return a->tensor.name == b->tensor.name;
+        });
+        if (twice != by_name.end()) refuse_twice((*twice)->tensor.name, json_.data() + twice[1]->at - 8);
         if (const char* after; !document.current_location().get(after)) refuse(after, "the header's JSON ends early");
     }
 
@@ -169,7 +196,53 @@ private:
     simdjson::padded_string json_;
 };
 
-bool is_utf8(std::string_view s) { return simdjson::validate_utf8(s.data(), s.size()); }
+// Puts the tensors in the order of their data, of which the file has `size` - `start` bytes, and gives each its place.
+std::vector<StoredTensor> laid_out(const std::string& path, Header& header, uint64_t start, uint64_t size) {
+    const uint64_t available = size - start;
+    std::sort(header.entries.begin(), header.entries.end(), [](const Entry& a, const Entry& b) {
+        return std::tuple(a.begin, a.end, a.at) < std::tuple(b.begin, b.end, b.at);
+    });
+    uint64_t end = 0;
+    std::vector<StoredTensor> tensors;
+    tensors.reserve(header.entries.size());
+    for (Entry& e : header.entries) {
+        const std::string who = "tensor " + named(e.tensor.name);
+        if (e.begin != end)
+            refuse(path, e.at,
+                   fmt::format("{} begins at {} of the data, {} {}", who, e.begin,
+                               e.begin < end ? "inside the one before, which ends at" : "after a hole from", end));
+        if (e.end > available)
+            refuse(path, size, fmt::format("{} ends at {} of the data, the file at {}", who, e.end, available));
+        end = e.end;
+        e.tensor.at = start + e.begin;
+        tensors.push_back(std::move(e.tensor));
+    }
+    if (end != available) refuse(path, start + end, fmt::format("{} bytes follow the last tensor", available - end));
+    return tensors;
+}
+
+// The bytes of the header, by the file's first 8 (or fewer, if it has no more).
+uint64_t header_length(const std::string& path, std::string_view first, uint64_t size) {
+    uint64_t length;
+    if (first.size() < sizeof length)
+        refuse(path, size, fmt::format("the file ends after {} bytes, before the header", size));
+    std::memcpy(&length, first.data(), sizeof length);
+    if (length > max_header)
+        refuse(path, 0,
+               fmt::format("the header's length is {}, more than {}: not a safetensors file", length, max_header));
+    if (length > size - sizeof length)
+        refuse(path, size, fmt::format("the header has {} bytes, the file holds {}", length, size - sizeof length));
+    return length;
+}
+
+// Without the spaces behind it.
+std::string_view header_text(const std::string& path, std::string_view text) {
+    if (text.empty() || text.front() != '{')
+        refuse(path, 8, "the header does not begin with '{': not a safetensors file");
+    text = text.substr(0, text.find_last_not_of(' ') + 1);
+    if (text.back() != '}') refuse(path, 8 + text.size() - 1, "the header does not end with '}' and spaces");
+    return text;
+}
 
 } // namespace
 
@@ -187,48 +260,26 @@ SafetensorsFile::SafetensorsFile(const std::string& path) : SafetensorsFile(path
 
 SafetensorsFile::SafetensorsFile(std::string path, std::string bytes)
     : path_(std::move(path)), bytes_(std::move(bytes)) {
-    const auto refuse = [&](size_t at, const std::string& what) {
-        fail(Exit::bad_data, "{}: {} (at byte {}); {}", path_, what, at, use_another);
-    };
-    uint64_t length;
-    if (bytes_.size() < sizeof length)
-        refuse(bytes_.size(), fmt::format("the file ends after {} bytes, before the header", bytes_.size()));
-    std::memcpy(&length, bytes_.data(), sizeof length);
-    if (length > max_header)
-        refuse(0, fmt::format("the header's length is {}, more than {}: not a safetensors file", length, max_header));
-    if (length > bytes_.size() - sizeof length)
-        refuse(bytes_.size(), fmt::format("the header has {} bytes, the file holds {}", length, bytes_.size() - 8));
-    std::string_view text(bytes_.data() + sizeof length, length);
-    if (text.empty() || text.front() != '{') refuse(8, "the header does not begin with '{': not a safetensors file");
-    text = text.substr(0, text.find_last_not_of(' ') + 1);
-    if (text.back() != '}') refuse(8 + text.size() - 1, "the header does not end with '}' and spaces");
-
+    const auto refuse = [&](size_t at, const std::string& what) { fci::refuse(path_, at, what); };
+    const uint64_t length = header_length(path_, std::string_view(bytes_).substr(0, sizeof length), bytes_.size());
+    const std::string_view text = header_text(path_, std::string_view(bytes_).substr(sizeof length, length));
     Header header(path_, text);
     header.read();
+    tensors_ = laid_out(path_, header, sizeof length + length, bytes_.size());
+    for (StoredTensor& t : tensors_) t.data = bytes_.data() + t.at;
 
-    const size_t start = sizeof length + length, available = bytes_.size() - start;
-    std::stable_sort(header.entries.begin(), header.entries.end(), [](const Entry& a, const Entry& b) {
-        return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
-    });
-    uint64_t end = 0;
-    for (Entry& e : header.entries) {
-        const std::string who = "tensor " + named(e.tensor.name);
-        if (e.begin != end)
-            refuse(e.at,
-                   fmt::format("{} begins at {} of the data, {} {}", who, e.begin,
-                               e.begin < end ? "inside the one before, which ends at" : "after a hole from", end));
-        if (e.end > available)
-            refuse(bytes_.size(), fmt::format("{} ends at {} of the data, the file at {}", who, e.end, available));
-        end = e.end;
-        e.tensor.data = bytes_.data() + start + e.begin;
-        tensors_.push_back(std::move(e.tensor));
-    }
-    if (end != available) refuse(start + end, fmt::format("{} bytes follow the last tensor", available - end));
-
-    // Last, so that damage that can be named is named.
+    // Last: an error that can be named is named before.
     metadata_ = std::move(header.metadata);
     has_checksum_ = text.starts_with(checksum_start);
+    const auto digits = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
     for (const auto& [key, value] : metadata_) {
+        const bool whole = value.size() == checksum_kind.size() + no_digits.size() &&
+                           std::all_of(value.begin() + checksum_kind.size(), value.end(), digits);
+        if (!has_checksum_ && key == checksum_key && value.starts_with(checksum_kind) && whole)
+            fail(Exit::bad_data,
+                 "{}: it was saved again by another program, which kept the checksum of fci's file (at byte {}); save "
+                 "it without {} in its metadata, and it is read",
+                 path_, header.metadata_at, named(key));
         const bool is_ours = has_checksum_ && value.size() == checksum_kind.size() + no_digits.size();
         if (value.starts_with(checksum_kind) != (key == checksum_key) || (key == checksum_key && !is_ours))
             refuse(header.metadata_at, fmt::format("metadata {} is not a checksum as fci writes it", named(key)));
@@ -239,10 +290,14 @@ SafetensorsFile::SafetensorsFile(std::string path, std::string bytes)
     std::copy(no_digits.begin(), no_digits.end(), at);
     const std::string found = fmt::format("{}{:016x}", checksum_kind, hash64(bytes_));
     if (checksum.mapped() != found)
-        refuse(static_cast<size_t>(at - bytes_.data()),
-               fmt::format("the checksum is {}, the contents give {}: changed or damaged after it was written",
-                           named(checksum.mapped()), found));
+        refuse(
+            static_cast<size_t>(at - bytes_.data()),
+            fmt::format("the checksum is {}, the contents give {}: saved again by another program that kept 'checksum' "
+                        "in its metadata, or changed or damaged after it was written",
+                        named(checksum.mapped()), found));
 }
+
+uint64_t SafetensorsFile::hash() const { return hash64(bytes_); }
 
 const StoredTensor* SafetensorsFile::find(std::string_view name) const {
     for (const StoredTensor& t : tensors_)
@@ -258,6 +313,21 @@ const StoredTensor& SafetensorsFile::require(std::string_view name, std::string_
         fail(Exit::bad_data, "{}: tensor {} is {} ({}), expected {} ({}); was it written for another model?", path_,
              named(name), t->dtype, fmt::join(t->shape, ","), dtype, fmt::join(shape, ","));
     return *t;
+}
+
+std::vector<StoredTensor> stored_tensors(const OpenFile& file) {
+    const uint64_t size = file.size();
+    const auto part = [&](uint64_t from, size_t most) {
+        std::string bytes(most, '\0');
+        bytes.resize(file.read(from, most, bytes.data()));
+        return bytes;
+    };
+    const uint64_t length = header_length(file.path(), part(0, sizeof length), size);
+    if (part(sizeof length, 1) != "{") header_text(file.path(), {}); // before up to 100 MB of it are read
+    const std::string text = part(sizeof length, length);
+    Header header(file.path(), header_text(file.path(), text));
+    header.read();
+    return laid_out(file.path(), header, sizeof length + length, size);
 }
 
 std::string safetensors_bytes(const std::vector<StoredTensor>& tensors, const Metadata& metadata) {

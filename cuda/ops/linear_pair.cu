@@ -1,0 +1,27 @@
+// linear_pair on the GPU: what it is stands in src/ops/linear_pair.h. The products are cuBLAS's, two in one call, but
+// for dx of one x: both add to it, one after the other.
+#include "ops/linear_pair.h"
+
+#include "cuda/gemm.cuh"
+
+namespace fci::cuda {
+
+void linear_pair_forward(LinearShape s, PairSteps step, const float* x, const float* w, float* y) {
+    device_gemm_batched(2, Transpose::no, Transpose::yes, s.rows, s.out, s.in, 1.f, x, s.in, step.x, w, s.in, step.w,
+                        0.f, y, s.out, step.y); // (1)
+}
+
+void linear_pair_backward(LinearShape s, PairSteps step, const float* x, const float* w, const float* dy, float* dx,
+                          float* dw) {
+    if (step.x)
+        device_gemm_batched(2, Transpose::no, Transpose::no, s.rows, s.in, s.out, 1.f, dy, s.out, step.y, w, s.in,
+                            step.w, 1.f, dx, s.in, step.x); // (dx)
+    else
+        for (int i = 1; i >= 0; --i) // as the tape has them
+            device_gemm(Transpose::no, Transpose::no, s.rows, s.in, s.out, 1.f, dy + i * step.y, s.out, w + i * step.w,
+                        s.in, 1.f, dx, s.in); // (dx)
+    device_gemm_batched(2, Transpose::yes, Transpose::no, s.out, s.in, s.rows, 1.f, dy, s.out, step.y, x, s.in, step.x,
+                        1.f, dw, s.in, step.w); // (dW)
+}
+
+} // namespace fci::cuda

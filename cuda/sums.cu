@@ -1,0 +1,83 @@
+// Sums down the columns (cuda/parts.cuh). In a step they are made together, when all else of its backward pass is done:
+// two kernels in place of two for each layer, which had too few blocks to be worth their start.
+#include "cuda/parts.cuh"
+#include "train/gpu.h"
+
+namespace fci::cuda {
+namespace {
+
+constexpr int most = 16; // sums a launch
+struct Table {
+    int count = 0;
+    ColumnSum of[most];
+    float *parts[most], *parts_of_x[most]; // where a chunk's sum goes
+    __device__ __host__ static int chunks(const ColumnSum& s) { return (s.rows + column_chunk - 1) / column_chunk; }
+    __device__ __host__ static int across(const ColumnSum& s) { return (s.columns + 31) / 32; }
+};
+
+// Blocks of 32 columns, those of a chunk side by side, chunk by chunk, sum by sum.
+__global__ void column_sums_kernel(Table t) {
+    int k = 0, block = static_cast<int>(blockIdx.x); // then: of the k-th sum
+    for (; block >= Table::across(t.of[k]) * Table::chunks(t.of[k]); ++k)
+        block -= Table::across(t.of[k]) * Table::chunks(t.of[k]);
+    const ColumnSum& s = t.of[k];
+    const int across = Table::across(s), chunk = block / across, c = block % across * 32 + threadIdx.x,
+              begin = chunk * column_chunk, end = min(s.rows, begin + column_chunk);
+    const bool inside = c < s.columns, adds = Table::chunks(s) == 1;
+    const int64_t at = int64_t{chunk} * s.columns + c;
+    const auto put = [&](float* to, float sum) {
+        if (inside && threadIdx.y == 0) to[at] = adds ? to[at] + sum : sum;
+    };
+    if (s.x) {
+        const Pair sum = sum_in_strands<Pair>(begin, end, inside, [&](int r) {
+            const float dy = s.dy[int64_t{r} * s.columns + c];
+            return Pair{dy * ((s.x[int64_t{r} * s.columns + c] - s.mean[r]) * s.rstd[r]), dy};
+        });
+        put(t.parts_of_x[k], sum.first), put(t.parts[k], sum.second);
+    } else {
+        put(t.parts[k],
+            sum_in_strands<float>(begin, end, inside, [&](int r) { return s.dy[int64_t{r} * s.columns + c]; }));
+    }
+}
+
+struct Together {
+    bool waiting = false;
+    Table table;
+
+    void make() {
+        if (!table.count) return;
+        Scratch scratch;
+        PartSums<2 * most> sums;
+        unsigned blocks = 0;
+        for (int k = 0; k < table.count; ++k) {
+            const ColumnSum& s = table.of[k];
+            const int chunks = Table::chunks(s);
+            table.parts[k] = chunks > 1 ? sums.add(scratch, chunks, s.columns, s.to) : s.to;
+            table.parts_of_x[k] = chunks > 1 && s.x ? sums.add(scratch, chunks, s.columns, s.of_x) : s.of_x;
+            blocks += static_cast<unsigned>(Table::across(s) * chunks);
+        }
+        FCI_LAUNCH(column_sums_kernel, blocks, dim3(32, sum_strands), 0, table);
+        sums.launch();
+        table = {}; // no address stays: a graph's kernels name what must live as long as they do
+    }
+};
+thread_local Together together;
+
+} // namespace
+
+void add_column_sum(const ColumnSum& s) {
+    if (s.rows <= 0 || s.columns <= 0) return;
+    together.table.of[together.table.count++] = s;
+    if (!together.waiting || together.table.count == most) together.make();
+}
+
+void with_sums_together(void (*work)(void*), void* with) {
+    struct Until {
+        ~Until() { together = {}; } // of work that failed, too
+    } end;
+    together.waiting = true;
+    work(with);
+    together.make();
+}
+
+} // namespace fci::cuda

@@ -1,0 +1,105 @@
+// GPT-NeoX, of which Pythia is made  [Black et al. 2022; Biderman et al. 2023]
+//   h = LN1 x;   a = W_o attention(R q, R k, v) + b,   (q k v of head i) = rows i of W_qkv h + b,   R: rotary, of a
+//   share of each head x <- x + a + MLP(LN2 x)          with parallel residual x <- x + a;  x <- x + MLP(LN2 x)
+//   without;    MLP(y) = W_2 gelu(W_1 y + b) + b
+#include "ops/layer_norm.h"
+#include "ops/pointwise.h"
+#include "ops/rotary.h"
+#include "pretrained/families.h"
+#include "pretrained/layered.h"
+
+namespace fci {
+namespace {
+
+struct GptNeox {
+    int vocab, width, layers, longest, heads, d_head, mlp, rotated, inner;
+    bool tied, parallel, attention_bias;
+    float eps;
+    double base;
+    const std::string embedding = "gpt_neox.embed_in.weight", head = "embed_out.weight";
+    const std::vector<std::string> buffers = {".attention.bias", ".attention.masked_bias",
+                                              ".attention.rotary_emb.inv_freq"};
+
+    GptNeox(const PretrainedConfig& c, const PretrainedWeights&)
+        : vocab(c.integer("vocab_size", 1, most_vocab)), width(c.integer("hidden_size", 1, most_width)),
+          layers(c.integer("num_hidden_layers", 1, most_layers)),
+          longest(c.integer("max_position_embeddings", 1, INT_MAX)), heads(c.integer("num_attention_heads", 1, width)),
+          d_head(width / heads), mlp(c.integer("intermediate_size", 1, most_width)),
+          tied(c.flag("tie_word_embeddings", false)), parallel(c.flag("use_parallel_residual", true)),
+          attention_bias(c.flag("attention_bias", true)),
+          eps(static_cast<float>(c.number("layer_norm_eps", 0, 1, 1e-5))) {
+        if (width % heads) c.refuse("hidden_size {} is not a multiple of num_attention_heads {}", width, heads);
+        c.expect_word("hidden_act", "gelu", "the others are approximations");
+        const auto rotary = c.rotary(c.has("rope_theta") ? "rope_theta" : "rotary_emb_base", "rotary_pct", 0.25);
+        base = rotary.base, rotated = static_cast<int>(d_head * rotary.share);
+        if (rotated % 2)
+            c.refuse("rotary_pct {} turns {} numbers of a head, which are no pairs", rotary.share, rotated);
+        inner = std::max(mlp, 3 * width);
+    }
+
+    struct NormPart {
+        Tensor weight, bias;
+        NormPart(ParameterBinder& p, const std::string& name, int d)
+            : weight(p.add(name + ".weight", {d}, ones)), bias(p.add(name + ".bias", {d}, zeros)) {}
+        void operator()(NormShape s, const float* x, float* y) const {
+            cpu::Scratch scratch;
+            float *mean = scratch.floats(s.rows), *rstd = scratch.floats(s.rows);
+            cpu::layer_norm_forward(s, x, weight.data, bias.data, y, mean, rstd);
+        }
+    };
+
+    struct Layer {
+        NormPart norm1, norm2;
+        Affine qkv, out, up, down;
+        Layer(ParameterBinder& p, const GptNeox& m, int i) : Layer(p, m, fmt::format("gpt_neox.layers.{}.", i)) {}
+        Layer(ParameterBinder& p, const GptNeox& m, const std::string& n)
+            : norm1(p, n + "input_layernorm", m.width), norm2(p, n + "post_attention_layernorm", m.width),
+              qkv(p, n + "attention.query_key_value", 3 * m.width, m.width, m.attention_bias),
+              out(p, n + "attention.dense", m.width, m.width, m.attention_bias),
+              up(p, n + "mlp.dense_h_to_4h", m.mlp, m.width, true),
+              down(p, n + "mlp.dense_4h_to_h", m.width, m.mlp, true) {}
+    };
+    struct Norm : NormPart {
+        Norm(ParameterBinder& p, const GptNeox& m) : NormPart(p, "gpt_neox.final_layer_norm", m.width) {}
+    };
+
+    using Positions = RotaryTables;
+    Positions positions(int length) const { return {length, rotated, base}; }
+
+    void forward(const Layer& l, const Positions& at, int length, float* x) const {
+        const int64_t n = int64_t{length} * width;
+        const NormShape rows{length, width, eps};
+        cpu::Scratch scratch;
+        float *h = scratch.floats(n), *a = scratch.floats(n);
+        l.norm1(rows, x, h);
+        attend(l, at, length, h, a);
+        if (!parallel) add(n, a, x);
+        l.norm2(rows, x, h);
+        if (parallel) add(n, a, x);
+        float *u = scratch.floats(int64_t{length} * mlp), *g = scratch.floats(int64_t{length} * mlp);
+        l.up(length, h, u);
+        cpu::gelu_forward(int64_t{length} * mlp, u, g);
+        l.down(length, g, a);
+        add(n, a, x);
+    }
+
+    void attend(const Layer& l, const Positions& at, int length, const float* h, float* a) const {
+        const int64_t n = int64_t{length} * width;
+        cpu::Scratch scratch;
+        float *qkv = scratch.floats(3 * n), *q = scratch.floats(n), *k = scratch.floats(n), *y = scratch.floats(n);
+        l.qkv(length, h, qkv);
+        const RotaryShape turn{1, length, heads, d_head, rotated, 3 * d_head, 3 * width};
+        cpu::rotary_forward(turn, qkv, at.cos.data(), at.sin.data(), q);
+        cpu::rotary_forward(turn, qkv + d_head, at.cos.data(), at.sin.data(), k);
+        GroupedAttention{length, heads, 1, d_head, d_head, width, 3 * d_head, 3 * width}(q, k, qkv + 2 * d_head, y);
+        l.out(length, y, a);
+    }
+};
+
+} // namespace
+
+std::unique_ptr<Backbone> open_gpt_neox(const PretrainedConfig& c, PretrainedWeights w) {
+    return std::make_unique<Layered<GptNeox>>(c, std::move(w));
+}
+
+} // namespace fci

@@ -1,0 +1,88 @@
+#include "study/grid.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "core/files.h"
+#include "core/json.h"
+#include "study/plan.h"
+
+namespace fci {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The values between the commas of a word.
+std::vector<std::string> values_in(const std::string& word) {
+    std::vector<std::string> values{""};
+    for (size_t i = 0; i < word.size(); ++i) {
+        if (word[i] == '\\' && i + 1 < word.size() && word[i + 1] == ',')
+            values.back() += word[++i];
+        else if (word[i] == ',')
+            values.emplace_back();
+        else
+            values.back() += word[i];
+    }
+    return values;
+}
+
+void expect_name(const Study& study, const std::string& name) {
+    const auto allowed = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::strchr("._-", c); };
+    if (name.empty() || name[0] == '.' || name[0] == '-' || name.ends_with(".toml") ||
+        !std::all_of(name.begin(), name.end(), allowed))
+        fail(Exit::usage,
+             "--name '{}': expected letters and digits, also '.', '_', '-' but not first, and no .toml at the end",
+             name);
+    const auto is_it = [&](const Row& r) { return name == r.id || name == r.group; };
+    if (name == "all" || name == "order" || std::any_of(study.rows.begin(), study.rows.end(), is_it) ||
+        std::any_of(study.variants.begin(), study.variants.end(), is_it))
+        fail(Exit::usage, "--name {}: this names rows of the paper; choose another", name);
+}
+
+} // namespace
+
+void keep_grid(const Study& study, const Scale& scale, const std::string& name, const Given& given) {
+    expect_name(study, name);
+    std::string text = "# Made by fci sweep --name " + name + "\n[[row]]\nid = " + json_quote(name) + "\n";
+    std::set<std::string> keys;
+    for (const auto& [key, word] : given) {
+        Options o;
+        const std::vector<Option> all = table(o);
+        const Option& option = *find_option(all, key);
+        if (!keys.insert(key).second) fail(Exit::usage, "{} {}: the flag is there twice", option.flag(), word);
+        std::vector<std::string> values;
+        for (const std::string& value : values_in(word)) {
+            if (value.empty()) fail(Exit::usage, "{} {}: a value is missing beside a comma", option.flag(), word);
+            set_from_text(option, value);
+            values.push_back(option.text());
+            if (std::count(values.begin(), values.end(), values.back()) > 1)
+                fail(Exit::usage, "{} {}: {} is there twice", option.flag(), word, value);
+        }
+        text += key + " = " + (values.size() == 1 ? values[0] : fmt::format("[{}]", fmt::join(values, ", "))) + "\n";
+    }
+    const std::string file = grid_file(name);
+    if (fs::exists(file)) {
+        if (read_file(file) != text)
+            fail(Exit::usage, "--name {}: {} is another grid; choose another name, or remove that file", name, file);
+        return;
+    }
+    plan(read_rows(text, "--name " + name, {}), scale); // what is wrong with a row is known before anything is kept
+    fs::create_directories(fs::path(file).parent_path());
+    write_file_atomically(file, text);
+}
+
+std::vector<std::string> varied_keys(const std::vector<Row>& rows) {
+    std::vector<std::string> keys;
+    for (const Row& r : rows)
+        for (const std::string& key : r.settings.keys) {
+            const bool differs = (key == "learning_rate" && r.learning_rates.size() > 1) ||
+                                 std::any_of(rows.begin(), rows.end(), [&](const Row& other) {
+                                     return other.settings.text(key) != r.settings.text(key);
+                                 });
+            if (differs && std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
+        }
+    return keys;
+}
+
+} // namespace fci
