@@ -30,15 +30,19 @@ std::optional<std::string> git(const std::string& folder, const std::string& wor
     return ::pclose(pipe) == 0 ? std::optional(out) : std::nullopt;
 }
 
-// The commit of the build that began a run, without -dirty.
-std::string commit_of(const Result& r) {
-    simdjson::dom::parser parser;
-    const simdjson::dom::element json = parser.parse(r.provenance);
-    simdjson::dom::element first;
-    std::string_view commit = json["git"];
-    if (json["started_with"].get(first) == simdjson::SUCCESS) commit = first["git"];
-    return std::string(commit.substr(0, commit.find('-')));
-}
+// The commit of the build that began a run, without -dirty, and the day it was recorded.
+struct Built {
+    std::string commit, date;
+    explicit Built(const Result& r) {
+        simdjson::dom::parser parser;
+        const simdjson::dom::element json = parser.parse(r.provenance);
+        simdjson::dom::element first;
+        std::string_view git = json["git"], day;
+        if (json["started_with"].get(first) == simdjson::SUCCESS) git = first["git"];
+        commit = git.substr(0, git.find('-'));
+        if (json["date"].get(day) == simdjson::SUCCESS) date = day;
+    }
+};
 
 // A commit: whether it is in the history of HEAD, and what it had registered.
 struct Then {
@@ -71,7 +75,8 @@ struct Faults {
 };
 
 // Of every recorded result of a registered cell: its build's commit is in the history of HEAD and has the entry as it
-// is now; or the file says that it was recorded before, and that commit had no entry for it.
+// is now; or the file says that it was recorded before, and that commit had no entry for it. Of a build whose commit is
+// not in that history, as when a branch was lost, the last commit before the day of the result is asked instead.
 Faults faults_in(const Study& study, const Registered& all, const Results& recorded) {
     const bool shallow = git(study.folder, "rev-parse --is-shallow-repository").value_or("").starts_with("true");
     Faults f;
@@ -79,19 +84,31 @@ Faults faults_in(const Study& study, const Registered& all, const Results& recor
     std::set<std::string> seen;
     for (const Cell& cell : cells_of(all, study))
         for (const Result* r : recorded.of_seeds(cell.of.options, 0)) {
-            const std::string commit = commit_of(*r), row = cell.of.row.base_label();
+            const Built built(*r);
+            const std::string row = cell.of.row.base_label();
             const std::string what =
-                fmt::format("{} seed {} ({}, built at {})", cell.of.row.label(), r->seed, r->hash, commit);
+                fmt::format("{} seed {} ({}, built at {})", cell.of.row.label(), r->seed, r->hash, built.commit);
             seen.insert(r->hash);
-            const Then& at = commits.try_emplace(commit, study.folder, commit).first->second;
-            if (!at.in_history) {
-                if (shallow)
-                    ++f.unknown;
-                else
-                    f.found.push_back(what + ": its build's commit is not in this history");
+            const auto at_commit = [&](const std::string& c) {
+                return &commits.try_emplace(c, study.folder, c).first->second;
+            };
+            const Then* at = at_commit(built.commit);
+            if (!at->in_history && shallow) {
+                ++f.unknown;
                 continue;
             }
-            const Expectation* then = at.find(row, select_readings(study.joint, {cell.of.row.under})[0]);
+            if (!at->in_history && !built.date.empty()) {
+                std::string older =
+                    git(study.folder, fmt::format("rev-list -1 --before='{} 00:00:00 +0000' HEAD", built.date))
+                        .value_or("");
+                older.resize(older.find_last_not_of('\n') + 1);
+                if (!older.empty()) at = at_commit(older);
+            }
+            if (!at->in_history) {
+                f.found.push_back(what + ": its build's commit is not in this history, nor one of before its day");
+                continue;
+            }
+            const Expectation* then = at->find(row, select_readings(study.joint, {cell.of.row.under})[0]);
             const bool was_before = std::find(all.before.begin(), all.before.end(), r->hash) != all.before.end();
             if (then && *then != cell.expected)
                 f.found.push_back(
@@ -265,7 +282,11 @@ TEST_CASE("registered: what came without its entry, or under another one, is fou
     result("marker-fixed", nothing);
     expect_fault("nothing was registered then, and 'before' does not name it");
     result("marker-fixed", "0123456789ab");
-    expect_fault("its build's commit is not in this history");
+    expect_fault("its build's commit is not in this history, nor one of before its day");
+    result("marker-fixed", "0123456789ab", "\"date\":\"2099-01-01\","); // a branch that was lost: its day counts
+    CHECK((check_now().found.empty() && check_now().checked == 1));
+    result("marker-fixed", "0123456789ab", "\"date\":\"2000-01-01\",");
+    expect_fault("nor one of before its day");
     result("marker-fixed", nothing);
     write("registered.toml", entries(first + second, "\"" + hash + "\""));
     CHECK((check_now().found.empty() && check_now().before == 1));

@@ -18,7 +18,8 @@
 // L 128, L 512 (mqar: L 256); and why. Of a row and a reading the first entry that covers both counts.
 //
 // A result must come from a build whose commit has this file with the same entry for it (all of expect, seen and why)
-// and the same reading, so an entry is never changed once something ran under it; tests/test_registered.cpp asks git.
+// and the same reading, so an entry is never changed once something ran under it; tests/test_registered.cpp asks git. Of
+// a commit that git does not have, because its branch was lost, the last commit before the result's day counts instead.
 #pragma once
 #include <string>
 #include <vector>

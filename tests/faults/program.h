@@ -124,15 +124,28 @@ inline Words tiny_run(const std::string& out) {
 
 inline std::string checkpoint_in(const std::string& folder) { return folder + "/checkpoint.safetensors"; }
 
-// Parameters and moments, to the bit. The metadata may differ: it counts the bytes of a log that has times in it.
-inline bool same_tensors(const std::string& folder, const std::string& other) {
+// Parameters and moments, to the bit: where two runs differ first, "" if nowhere. The metadata may differ: it counts
+// the bytes of a log that has times in it.
+inline std::string difference(const std::string& folder, const std::string& other) {
     const SafetensorsFile a(checkpoint_in(folder)), b(checkpoint_in(other));
-    if (a.tensors().size() != b.tensors().size() || a.metadata().at("step") != b.metadata().at("step")) return false;
+    const std::string &step = a.metadata().at("step"), &other_step = b.metadata().at("step");
+    if (step != other_step) return fmt::format("step {} and {}", step, other_step);
+    if (a.tensors().size() != b.tensors().size())
+        return fmt::format("{} tensors and {}", a.tensors().size(), b.tensors().size());
     for (const StoredTensor& t : a.tensors()) {
         const StoredTensor* o = b.find(t.name);
-        if (!o || o->shape != t.shape || std::memcmp(o->data, t.data, t.bytes) != 0) return false;
+        if (!o || o->shape != t.shape) return t.name + " is not in both, or has two shapes";
+        const auto *x = static_cast<const float*>(t.data), *y = static_cast<const float*>(o->data);
+        for (size_t i = 0; i < t.bytes / sizeof(float); ++i)
+            if (std::memcmp(x + i, y + i, sizeof(float)) != 0)
+                return fmt::format("{}: number {} is {} and {}", t.name, i, x[i], y[i]);
     }
-    return true;
+    return "";
+}
+inline bool same_tensors(const std::string& folder, const std::string& other) {
+    const std::string where = difference(folder, other);
+    if (!where.empty()) UNSCOPED_INFO(folder << " and " << other << ": " << where);
+    return where.empty();
 }
 
 } // namespace fci

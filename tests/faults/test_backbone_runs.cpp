@@ -85,10 +85,13 @@ TEST_CASE("backbone: a signal while its features are made ends the run, which th
     CHECK(place.count(".tmp-") == 0);
     if (ran.code == 0) return; // it came too late
     expect_ran(ran, 75);
+    INFO("stopped with: " << ran.err);
     if (fs::exists(place.scratch / "run/config.toml"))
         expect_ran(run({"train", "--resume", place.scratch / "run", "--quiet"}), 0);
     else
         expect_ran(run(place.train("run", place.cache)), 0);
     expect_ran(run(place.train("alone", "none")), 0);
     CHECK(same_tensors(place.scratch / "run", place.scratch / "alone"));
+    expect_ran(run(place.train("uninterrupted", place.cache)), 0);
+    CHECK(same_tensors(place.scratch / "run", place.scratch / "uninterrupted"));
 }
