@@ -97,6 +97,15 @@ public:
                       log_->last_line().starts_with(step_line);
     }
 
+    // --stop-after counts from the run's start.
+    void expect_before_stop() const {
+        const int stop = trainer_.options().run.stop_after;
+        const int64_t per_epoch = trainer_.steps_per_epoch(), done = trainer_.steps_done();
+        if (stop && done > stop * per_epoch)
+            fail(Exit::usage, "--stop-after {}: {} has {} steps already, more than the {} of {} epoch{}", stop, folder_,
+                 done, stop * per_epoch, stop, stop == 1 ? "" : "s");
+    }
+
     // Exit::interrupted after a signal, with a checkpoint of all steps made.
     Exit loop() {
         const SignalGuard guard;
@@ -360,6 +369,7 @@ Exit train(const Options& asked, const Given& given) {
         Run run(o, progress);
         run.lock(folder);
         run.restore(folder);
+        run.expect_before_stop();
         return run.loop();
     }
     const Options o = options_to_train(asked, given);
