@@ -40,6 +40,10 @@ bool is_zoology(const std::string& path) {
 
 Dataset load_zoology(const std::string& path) {
     const Paths paths = paths_of(path);
+    std::error_code error;
+    if (fs::is_directory(path, error) && fs::exists(path + "/tokens.npy", error))
+        fail(Exit::bad_data,
+             "{}: has tokens.npy, of fci, and inputs.npy, of Zoology: which is meant? Keep one of them there", path);
     const NpyArray inputs = load_npy(paths.inputs, false), labels = load_npy(paths.labels, false);
     if (inputs.rows != labels.rows || inputs.columns != labels.columns)
         fail(Exit::bad_data, "{}: shape ({},{}), but {} has ({},{})", paths.labels, labels.rows, labels.columns,

@@ -39,8 +39,11 @@ TEST_CASE("route: text is sequences with the rows that ask, or says by line what
     save_npy(scratch / "query.npy", {0, 3}, 2, 1);
     CHECK_THROWS_WITH(Questions::read(scratch / "", 3, 4),
                       Catch::Matchers::Contains("query.npy: sequence 2: row 3; the model has 0 to 2"));
-    save_npy(scratch / "inputs.npy", {1, 2, 1, 3, 0, 3}, 2, 3); // Zoology's, which are taken first
+    save_npy(scratch / "inputs.npy", {1, 2, 1, 3, 0, 3}, 2, 3);
     save_npy(scratch / "labels.npy", {-100, -100, 2, -100, -100, 0}, 2, 3);
+    CHECK_THROWS_WITH(Questions::read(scratch / "", 3, 4), Catch::Matchers::Contains("which is meant?"));
+    CHECK_THROWS_WITH(load_dataset(scratch.path), Catch::Matchers::Contains("which is meant?"));
+    std::filesystem::remove(scratch / "tokens.npy");
     const Questions zoology = Questions::read(scratch / "", 3, 4);
     CHECK(zoology.tokens == std::vector<std::vector<int32_t>>{{1, 2, 1}, {3, 0, 3}});
     CHECK(zoology.rows == std::vector<std::vector<int32_t>>{{2}, {2}});
