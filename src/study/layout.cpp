@@ -155,8 +155,7 @@ std::string latex(const Cells& cells) {
             else
                 s += c == '\n' || c == '\r' ? ' ' : c;
         for (size_t at = 0; (at = s.find("±", at)) != std::string::npos;) s.replace(at, 2, "$\\pm$");
-        for (size_t at = 0; (at = s.find("--", at)) != std::string::npos;)
-            s.insert(++at, "{}"); // or LaTeX makes a dash
+        for (size_t at = 0; (at = s.find("--", at)) != std::string::npos;) s.insert(++at, "{}"); // else a dash
         return s;
     };
     std::string s = fmt::format("\\begin{{tabular}}{{{}}}\n\\toprule\n", std::string(cells[0].size(), 'l'));

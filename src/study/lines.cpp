@@ -78,8 +78,7 @@ Summary over_seeds(const Case& of, const std::string& quantity, const std::vecto
     }
     Summary o = summarise(values, queries);
     o.without = without;
-    if (!chances.empty())
-        o.chance = summarise(chances, 0).mean; // a fitted chance differs between seeds, as their training sets do
+    if (!chances.empty()) o.chance = summarise(chances, 0).mean; // fitted chances differ: each seed has its own data
     o.paper_chance = paper_chance(of.options, quantity);
     if (quantity == "transition_epoch")
         o.converged = o.seeds;
@@ -121,8 +120,7 @@ std::vector<const Result*> seeds_in(const Case& c, const Results& results, int64
 std::vector<std::pair<std::string, std::string>> shown(const Row& row) {
     if (!row.paper.empty()) return row.paper;
     if (row.measured == Measured::on_file_too) return {{"routing", ""}, {"all", ""}, {"transition_epoch", ""}};
-    const RouterKind& router =
-        router_kind(row.settings.values.model.router); // a user's file: the quantities of its runs
+    const RouterKind& router = router_kind(row.settings.values.model.router); // a user's row: what its runs have
     if (!router.routes()) return {{"accuracy", ""}};
     if (router.type != RouterKind::in_model) return {{"routing", ""}};
     return {{"routing", ""}, {"accuracy", ""}, {"transition_epoch", ""}};

@@ -37,8 +37,7 @@ Options canonical(Options o) {
     }
     if (router_kind(m.router).type != RouterKind::in_model) n.added_epochs = start.train.added_epochs;
     if (router_kind(m.router).type != RouterKind::in_model) n.init_from = start.train.init_from;
-    if (router_kind(m.router).type == RouterKind::bandit)
-        m.representation = "raw"; // the model whose embeddings bandits use
+    if (router_kind(m.router).type == RouterKind::bandit) m.representation = "raw"; // the model bandits look at
     const Mixing mixing(m.representation);
     m.representation = mixing.text();
     if (m.has_backbone()) {

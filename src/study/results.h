@@ -96,10 +96,9 @@ public:
     const std::map<std::string, Result>& all() const { return by_hash_; }
 
 private:
-    std::map<std::string, Result> by_hash_; // by hash and the file's hash
-    std::map<std::string, Result> stopped_; // hash
-    std::map<std::string, std::map<int64_t, const Result*>>
-        by_family_; // by family_hash and the file's hash; then by seed
+    std::map<std::string, Result> by_hash_;                             // by hash and the file's hash
+    std::map<std::string, Result> stopped_;                             // hash
+    std::map<std::string, std::map<int64_t, const Result*>> by_family_; // by family_hash and the file's; then seed
 };
 
 std::string results_file(const std::string& folder, const std::string& scale);
