@@ -2,10 +2,9 @@
 // process.
 //   copy      of 1 GiB within the device's memory, read and write counted
 //   products  of 8192x8192x8192, in fp32 or with --tf32
-// An op's limit is the larger of bytes/copy and flops/products. It counts copies from memory to memory, since the op's
-// operands are not in a cache when it starts. In a step some are. So the sum of the limits of a step's ops is the time
-// the step would take if each op ran at its limit and nothing stayed in a cache. A step is that of the trainer: a
-// replayed graph.
+// An op's limit is the larger of bytes/copy and flops/products. Its bytes go from memory to memory, since its operands
+// are not in a cache when it starts. In a step some are. So the sum of the limits of a step's ops is the time the step
+// would take if each op ran at its limit and nothing stayed in a cache. A step is the trainer's: a replayed graph.
 #include "bench/gpu.h"
 #include "bench/bench.h"
 #include "bench/measure.h"

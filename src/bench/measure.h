@@ -54,7 +54,7 @@ public:
     int count() const { return workers_.count(); }
     Workers& workers() { return workers_; }
 
-    // Median seconds of one f(i), i = 0 .. count-1, over blocks of calls that each take about block_seconds.
+    // Median seconds of one f(i), i = 0 .. count-1, over blocks of repeated calls; a block takes about block_seconds.
     template <class F>
     double seconds(const F& f, int blocks = 9, double block_seconds = 2e-3) {
         const double once = timed(f, 1, 3); // also warms the caches
@@ -154,7 +154,7 @@ std::vector<T> measured_in_child(const F& f) { // f returns a vector<T>
 // A whole Trainer::step on real data.
 struct StepNumbers {
     int steps = 0;
-    Spread ms, cpu_ms, peak; // cpu: processor time per worker; workers get equally many groups
+    Spread ms, cpu_ms, peak; // cpu: processor time of the worker with the most groups
     double gflop = 0, parameters = 0, mb = 0;
 };
 struct StepRow {
