@@ -24,9 +24,9 @@ inline TaskOptions mqar(const std::string& queries) {
     return o;
 }
 
-// Pearson's statistic of counts against probabilities must stay below the point that a chi-squared variable with cells
-// - 1 degrees of freedom exceeds as rarely as a normal one exceeds 5 sigma, 3e-7 [Wilson & Hilferty 1931]. Cells are
-// merged, in order, until each expects at least 8.
+// Pearson's statistic of counts against probabilities must stay below the point that a chi-squared variable of
+// cells - 1 degrees of freedom exceeds as rarely as a normal one exceeds 5 sigma, 3e-7 [Wilson & Hilferty 1931]. Cells
+// are merged, in order, until each expects at least 8.
 inline void expect_law(const std::vector<double>& counts, const std::vector<double>& probabilities) {
     double total = 0, mass = 0, x2 = 0;
     for (const double c : counts) total += c;

@@ -9,8 +9,8 @@
 //           behind it. So
 //             ceiling   mean over q, and over r = 0 .. n(q)-1, of P(Bin(r, p) < k),     n(q): places of the answer
 //           which is 100% where p = 0. mqar: the pair whose key is the query's, 100%. A segment is chosen for the
-//           position in it, a bandit's arm within the answer's segment; for these two there is an oracle only where p =
-//           0. There is none where min-distance <= near-window + 1: distractors may then stand where the answer may.
+//           position in it, a bandit's arm within the answer's segment; for these two there is an oracle only if p = 0.
+//           There is none where min-distance <= near-window + 1: distractors may then stand where the answer may.
 //   blind   knows the law and q: takes the k likeliest places, ties to the lower. Expected: chance (train/chance.h).
 //
 // A control holds if its hits are within 4 standard deviations of sampling of the expected value; if that is 100%, none

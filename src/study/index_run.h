@@ -3,9 +3,9 @@
 // linucb thompson oful (routing/bandit.h). The answer's segment is given, an arm is one of its L/16 tokens, and the
 // reward is 1 for the answer and 0 otherwise. The bandit passes once through the training set in index order, which is
 // random already; then theta_hat alone is measured on the test set. h: token embeddings, without positions, of a raw
-// model trained first with the same options. Context of arm j: [h_q ; h_j] (concat) or h_q o h_j (product). at_k = at_1
-// = share of test queries whose answer is the greedy arm. With concat, theta . [h_q ; h_j] is a term for q plus a term
-// for j. The term for q is the same for all arms, so the greedy choice cannot depend on q. The bandit learns which
+// model trained first with the same options. Context of arm j: [h_q ; h_j] (concat) or h_q o h_j (product). at_k and
+// at_1: share of test queries whose answer is the greedy arm. With concat, theta . [h_q ; h_j] is a term for q plus a
+// term for j. The term for q is the same for all arms, so the greedy choice cannot depend on q. The bandit learns which
 // tokens are answers more often, but not to compare.
 //
 // bloom (routing/bloom.h), a filter of 256 bits and 3 hashes per segment. at_k, at_1: the answer's segment is among the

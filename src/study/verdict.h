@@ -4,7 +4,7 @@
 // seeds and sampling: all n seeds share one set of m queries, so
 //   half width^2 = (t s / sqrt n)^2 + z^2 p (1 - p) / m,   p = (hits + 2) / (m + 4)
 // with s the standard deviation over seeds, t Student's and z the normal point of 90% or 95%, two-sided [Student 1908;
-// Agresti & Coull 1998]. With one seed, or for a quantity that is not a percentage, only the other term is used.
+// Agresti & Coull 1998]. One seed has no first term, a quantity that is not a percentage no second term.
 //
 // A number agrees with the paper's if it lies in the band: for x or ~x, within margin() of it; for a bound or a range,
 // inside it.
