@@ -1,5 +1,5 @@
-// For the tests of pretrained models: the golden folders (tools/golden_backbones.py), what they must give, and copies
-// that a test may damage.
+// For the tests of pretrained models: the golden folders (tools/golden_backbones.py), their expected outputs, and
+// copies that a test may damage.
 #pragma once
 #include <cmath>
 #include <cstring>
@@ -45,7 +45,7 @@ inline std::vector<float> hidden(const Backbone& model, const std::vector<int32_
     return x;
 }
 
-// The largest |got - expected| as a share of the largest |expected|.
+// The largest |got - expected| relative to the largest |expected|.
 inline double off(const std::vector<float>& got, const float* expected) {
     double most = 0, largest = 0;
     for (size_t i = 0; i < got.size(); ++i) {

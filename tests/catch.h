@@ -1,4 +1,4 @@
-// Catch2, version 3 or 2: the tests use what both have.
+// Catch2, version 3 or 2: the tests use only features of both.
 #pragma once
 #if __has_include(<catch2/catch_all.hpp>)
 #include <catch2/catch_all.hpp>

@@ -1,4 +1,4 @@
-// What the tests of the tasks share: data, and whether counts follow a law.
+// Shared by the tests of tasks: data, and a check that counts follow a law.
 #pragma once
 #include <cmath>
 
@@ -24,9 +24,9 @@ inline TaskOptions mqar(const std::string& queries) {
     return o;
 }
 
-// Pearson's statistic of counts against probabilities stays below the point that a chi-squared variable of
-// cells - 1 degrees of freedom passes as rarely as a normal one passes 5 sigma, 3e-7 [Wilson & Hilferty 1931].
-// Cells are merged, in order, until each expects at least 8.
+// Pearson's statistic of counts against probabilities must stay below the point that a chi-squared variable of
+// cells - 1 degrees of freedom exceeds as rarely as a normal one exceeds 5 sigma, 3e-7 [Wilson & Hilferty 1931]. Cells
+// are merged, in order, until each expects at least 8.
 inline void expect_law(const std::vector<double>& counts, const std::vector<double>& probabilities) {
     double total = 0, mass = 0, x2 = 0;
     for (const double c : counts) total += c;

@@ -1,4 +1,4 @@
-// Catch2's main: version 3 links it from a library, version 2 makes it here.
+// Catch2's main: version 3 links it from a library, version 2 defines it here.
 #if !__has_include(<catch2/catch_all.hpp>)
 #define CATCH_CONFIG_MAIN
 #if defined(__GNUC__) && !defined(__clang__)

@@ -1,4 +1,4 @@
-// The columns of the op table: how any row is run and judged. See op_table.h.
+// The columns of the op table, which run and judge any row. See op_table.h.
 #include <cmath>
 #include <cstdlib>
 #include <cstring>

@@ -1,10 +1,10 @@
-// The op table's rows for the tests: to what bench/op_table.h describes come references, and the columns (op_check.cpp)
-// that know how to fill, run and compare any row:
+// The op table's rows for the tests. They add to bench/op_table.h the references and the columns (op_check.cpp), which
+// can fill, run and compare any row:
 //   grad   the reference's backward against dual numbers through the reference's forward, in double
 //   cpu    the float kernels against the reference in double
 //   node   the tape node against the float kernels, bit for bit, on each device
-//   twin   the CUDA twins, on the emulator or on a GPU: judged as the cpu column, and the same bits in three thread
-//   orders
+//   twin   the CUDA twins, on the emulator or on a GPU: judged like the cpu column, and the same bits in three thread
+//          orders
 #pragma once
 #include <algorithm>
 #include <functional>
@@ -24,7 +24,7 @@ inline const Fill with_nan = [](Rng& rng) {
     return rng.below(3) ? rng.uniform(-1, 1) : std::numeric_limits<float>::quiet_NaN();
 };
 
-// (range, offset) of logits: a constant added to all of a row must change nothing, not even where float32 has only
+// (range, offset) of logits: a constant added to a whole row must change nothing, even where float32 represents only
 // every eighth number.
 constexpr std::pair<float, float> logits_to_try[] = {{2, 0},     {100, 0},   {2, 300},    {2, -300},
                                                      {50, 1e4f}, {50, 1e6f}, {100, 1e8f}, {100, -1e8f}};
@@ -40,7 +40,7 @@ struct Calls {
     bool has_twin = false;
 };
 
-// The reference of a kernel, which has the kernel's type.
+// The reference of a kernel, with the kernel's type.
 template <auto on_cpu>
 struct Reference;
 #define FCI_REFERENCE(f)                                                                                               \
@@ -56,7 +56,7 @@ struct OpCase : OpFields {
     using OpFields::OpFields;
 
     Calls forward, backward;                                  // backward: empty if the op has none
-    std::function<Outputs(Tape&, const Memory<float>&)> node; // empty: the node has a test of its own
+    std::function<Outputs(Tape&, const Memory<float>&)> node; // empty: the node has a separate test
 
     Buffer buffer(const std::string& what) const {
         for (size_t i = 0; i < fields.size(); ++i)
@@ -80,7 +80,7 @@ struct OpCase : OpFields {
     }
 };
 
-// Memory that the tests and a device's kernels can both read: on a GPU managed memory, in the emulator the heap.
+// Memory that both the tests and a device's kernels can read: managed memory on a GPU, the heap in the emulator.
 template <class T>
 struct Visible {
     using value_type = T;
@@ -95,8 +95,8 @@ struct Visible {
 template <class T>
 using VisibleVector = std::vector<T, Visible<T>>;
 
-// An array between two rows of guard words. They are plain positive numbers, of each array its own: adding to a NaN,
-// the gelu of something very negative or a copy of another guard would leave no trace.
+// An array between two rows of guard words. They are ordinary positive numbers, different for each array: adding to a
+// NaN, the gelu of a very negative number or a copy of another guard would leave no trace.
 template <class T>
 class Guarded {
 public:
@@ -145,9 +145,9 @@ public:
 
     T* operator[](Buffer b) { return b.id < 0 ? nullptr : data[b.id].data(); }
     int32_t* operator[](IndexBuffer b) { return b.id < 0 ? nullptr : index[b.id].data(); }
-    T* grad(Buffer b) { return b.id < 0 ? nullptr : gradient[b.id].data(); } // of an output: dy
+    T* grad(Buffer b) { return b.id < 0 ? nullptr : gradient[b.id].data(); } // for an output: dy
 
-    // For tape nodes; their ops only write what a Tensor may write.
+    // For tape nodes, whose ops write only what a Tensor may write.
     Tensor tensor(Buffer b, Shape shape) const {
         if (b.id < 0) return {};
         return {const_cast<float*>(data[b.id].data()), const_cast<float*>(gradient[b.id].data()), shape};
@@ -158,7 +158,7 @@ public:
     std::vector<Guarded<int32_t>> index;    // by IndexBuffer::id
 };
 
-// The columns. Each returns what is wrong with a row, or "".
+// The columns. Each returns a description of what is wrong with a row, or "".
 std::string check_grad(const OpCase&);
 std::string check_kernel(const OpCase&, const std::function<void(Memory<float>&)>& forward,
                          const std::function<void(Memory<float>&)>& backward);
@@ -166,11 +166,10 @@ std::string check_twin(const OpCase&);
 std::string check_node(const OpCase&, Device);
 
 const std::vector<OpCase>& op_table();
-// The rows of another file, which nothing else names: static const MoreRows rows([](std::vector<OpCase>& table) { ..
-// });
+// Rows from another file, which nothing else names: static const MoreRows rows([](std::vector<OpCase>& table) { .. });
 struct MoreRows {
     explicit MoreRows(void (*add)(std::vector<OpCase>&));
 };
-const OpCase& row_of(const std::string& beginning); // the first row whose name begins so, for tests that change a row
+const OpCase& row_of(const std::string& beginning); // first row whose name begins so; for tests that change a row
 
 } // namespace fci::test

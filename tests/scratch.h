@@ -1,4 +1,4 @@
-// For tests of files and errors: a folder that goes away, what a call throws, and limits set in a child process.
+// For tests of files and errors: a temporary folder, the error that a call throws, and limits set in a child process.
 #pragma once
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -33,7 +33,7 @@ struct Scratch {
     }
 };
 
-// What `act` throws, as "EXIT: message"; "" if it does not.
+// The error that `act` throws, as "EXIT: message"; "" if it throws none.
 inline std::string error_of(const std::function<void()>& act) {
     try {
         act();
@@ -43,7 +43,7 @@ inline std::string error_of(const std::function<void()>& act) {
     return "";
 }
 
-// The same in a child process, for limits that a process cannot take back.
+// The same in a child process, for limits that a process cannot remove again.
 inline std::string error_in_child(const std::function<void()>& act) {
     int ends[2];
     REQUIRE(::pipe(ends) == 0);

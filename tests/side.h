@@ -1,4 +1,4 @@
-// A side of a comparison: a tape on a device, and numbers to it and from it.
+// One side of a comparison: a tape on a device, and copies of numbers to and from it.
 #pragma once
 #include <vector>
 

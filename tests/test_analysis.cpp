@@ -1,4 +1,5 @@
-// The analysis of a trained model: ranks, energies and cosines of what is known by hand, and what `fci analyze` prints.
+// The analysis of a trained model: ranks, energies and cosines against values known by hand, and the output of `fci
+// analyze`.
 #include <algorithm>
 #include <cmath>
 #include <set>

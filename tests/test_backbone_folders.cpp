@@ -1,4 +1,4 @@
-// Folders of pretrained models that are not what they should be: each is refused with what is wrong, by name.
+// Invalid folders of pretrained models: each is refused, and the message names the error.
 #include <fstream>
 
 #include "tests/backbones.h"

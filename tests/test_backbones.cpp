@@ -1,6 +1,6 @@
-// Pretrained models against tests/golden/backbones, which is what Hugging Face transformers computes for tiny random
-// ones: every layer within 1e-5 of its largest number. Then what must not matter (workers, how many sequences a call
-// has, shards), and random weights. Folders that are not what they should be: test_backbone_folders.cpp.
+// Pretrained models against tests/golden/backbones, computed by Hugging Face transformers for tiny random models: every
+// layer within 1e-5 of its largest number. Then things that must not matter (workers, sequences per call, shards), and
+// random weights. Invalid folders: test_backbone_folders.cpp.
 #include <sys/resource.h>
 
 #include <chrono>

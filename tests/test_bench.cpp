@@ -1,4 +1,4 @@
-// The benchmark's rows of the op table are those of the steps it stands for, and their calls can be made.
+// The benchmark's rows of the op table match the steps they stand for, and their calls run.
 #include <cmath>
 #include <map>
 

@@ -1,4 +1,4 @@
-// Chance: the exact one of the laws against enumeration, by hand and against what is generated; the rule for each q.
+// Chance: the exact chance of the laws against enumeration, values by hand and generated data; the rule for each q.
 #include <cmath>
 #include <map>
 

@@ -1,4 +1,4 @@
-// The paper's claims: how the file is read, how rows' verdicts are rolled up, and how much has run.
+// The paper's claims: reading the file, judging claims by their rows' verdicts, and counting how much has run.
 #include <set>
 
 #include "study/claims.h"

@@ -1,5 +1,5 @@
-// The program as people use it: every bad input gets its message and exit code (2 usage, 3 bad data, 1 I/O), and what
-// it prints, writes and reads again. Signals, kills and full disks are in faults/test_interrupted.cpp.
+// The program as people use it: every bad input gets its message and exit code (2 usage, 3 bad data, 1 I/O); its
+// output, files written and files read again. Signals, kills and full disks are in faults/test_interrupted.cpp.
 #include <simdjson.h>
 
 #include <sstream>

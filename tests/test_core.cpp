@@ -1,4 +1,4 @@
-// The engine: random numbers, arena, tape, workers, products, tensors.
+// The engine: random numbers, arena, tape, workers, matrix products, tensors.
 #include <cblas.h>
 
 #include <algorithm>

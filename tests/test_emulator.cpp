@@ -1,4 +1,4 @@
-// The emulator of tests/emulator: right kernels give the right numbers, with the same bits in every order of threads;
+// The emulator of tests/emulator: correct kernels give the right numbers, with the same bits in every order of threads;
 // every seeded bug is caught, by the emulator itself or, in their builds, by the sanitizers.
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
-// A frozen backbone under a model, with one of the tests' own in place of a pretrained one: what learns on its
-// features, which options fit, the file that keeps the features, checkpoints, and rows.
+// A frozen backbone below a model, with the tests' own backbone instead of a pretrained one: which models learn on its
+// features, which options fit, the file that stores the features, checkpoints, and rows.
 #include <cmath>
 #include <cstring>
 #include <fstream>

@@ -1,4 +1,4 @@
-// Files written whole, logs, output folders: also under concurrency, without permission and with no room.
+// Files written atomically, logs, output folders: also under concurrency, without permission and on a full disk.
 #include <sys/stat.h>
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-// The final test: what the closer look counts, which sequences it is of, and that it changes nothing of a run.
+// The final test: its additional counts, its sequences, and that it changes nothing in a run.
 #include "core/files.h"
 #include "study/execute.h"
 #include "study/index_run.h"

@@ -1,15 +1,15 @@
-// The layers, the optimiser and the trainer against tests/golden: what PyTorch computes in float64 (tools/golden.py).
+// The layers, the optimiser and the trainer against tests/golden, computed by PyTorch in float64 (tools/golden.py).
 //
-// Tolerance. With u = 2^-24 (half of eps), a number behind n ops in series, each a sum of up to K products, has gone
-// through n K roundings. They hit at random, so that their sum grows as sqrt(n K) u [Higham & Mary 2019]; the largest
-// of a tensor's few thousand errors lies within six such deviations. Forward and backward through a block and the
-// Council is n = 20, and K = 64 is the feed-forward layer's inner width: 6 sqrt(20 * 64) u = 1.3e-5 (107 eps), of the
-// largest entry of a tensor. A float32 program computes errors of this kind only: a mistake in its mathematics
-// shows as 1e-3 and more, and the smallest we could think of, eps = 1e-6 instead of 1e-5 in the norms, as 5e-5.
+// Tolerance. With u = 2^-24 (half of eps), a number after n ops in series, each a sum of up to K products, has had n K
+// roundings. They are random, so their sum grows as sqrt(n K) u [Higham & Mary 2019]; the largest of a tensor's few
+// thousand errors lies within six such deviations. Forward and backward through a block and the Council is n = 20, and
+// K = 64 is the feed-forward layer's inner width: 6 sqrt(20 * 64) u = 1.3e-5 (107 eps), relative to the largest entry
+// of a tensor. A float32 program has only errors of this kind. A mistake in its mathematics shows as 1e-3 and more; the
+// smallest we could think of, eps = 1e-6 instead of 1e-5 in the norms, as 5e-5.
 //
 // Twenty steps: AdamW divides a gradient by its own size, so it makes rounding errors of small gradients large. The
-// curve of PyTorch itself in float32 is off by 1.6e-6 of its largest value, its final parameters by 1.8e-6; ours may
-// be off ten times as far.
+// curve of PyTorch itself in float32 is off by 1.6e-6 of its largest value, its final parameters by 1.8e-6; ours may be
+// off ten times as far.
 #include <cmath>
 #include <cstring>
 #include <numeric>

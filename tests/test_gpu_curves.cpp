@@ -1,8 +1,8 @@
-// 200 steps on a GPU against the CPU's. Rounding makes two trainings part in time, on whatever they run: how far is
-// measured by trainings on the CPU that are moved one ulp before every step, every parameter up or down by chance. The
-// GPU's, which starts from the same bits but adds up in another order in every step, may be four times as far from the
-// CPU's as the farthest of four of those. Where training amplifies nothing they are all within the losses' own
-// rounding, and the GPU's agrees to five digits. (On the emulator, whose products are the CPU's: a few in 1e-6.)
+// 200 steps on a GPU against the CPU's. Rounding makes two trainings diverge in time on any hardware. The distance is
+// measured by trainings on the CPU whose parameters are all moved by one ulp, up or down at random, before every step.
+// The GPU's training starts from the same bits but adds in another order in every step. It may be four times as far
+// from the CPU's as the farthest of four of those. Where training amplifies nothing, they are all within the losses'
+// own rounding, and the GPU's agrees to five digits. (On the emulator, whose products are the CPU's: a few in 1e-6.)
 #include <algorithm>
 #include <atomic>
 #include <cmath>

@@ -1,5 +1,5 @@
-// Training on the GPU, here on the emulator, against the CPU: the same steps within what float sums in another order
-// allow, the same bits on every run, and nothing lost between calls.
+// Training on the GPU, here on the emulator, against the CPU: the same steps within the rounding of float sums in
+// another order, the same bits on every run, and nothing lost between calls.
 #include <cmath>
 #include <cstring>
 #include <future>

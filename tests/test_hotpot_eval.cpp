@@ -1,5 +1,5 @@
-// Searching HotpotQA: words, BM25, what is measured and how good blind choice is. tests/golden/hotpotqa.tsv is what
-// tools/hotpot_bm25.py finds in hotpotqa.json beside it. The real file is used where FCI_SHARED or ../shared has it.
+// Searching HotpotQA: words, BM25, the measures and the chance of a blind choice. tests/golden/hotpotqa.tsv holds the
+// results of tools/hotpot_bm25.py on hotpotqa.json beside it. The real file is used if FCI_SHARED or ../shared has it.
 #include <algorithm>
 #include <array>
 #include <cmath>

@@ -1,5 +1,5 @@
-// HotpotQA as sequences for routers that learn: the layout by hand, what the cut takes away, generated and read data,
-// chance by enumeration, and a router that learns them.
+// HotpotQA as sequences for routers that learn: the layout by hand, the parts that the cut removes, generated and read
+// data, chance by enumeration, and a router that learns them.
 #include <algorithm>
 #include <bit>
 

@@ -1,4 +1,4 @@
-// HotpotQA: reading, writing and making it. tests/golden/hotpotqa.json is 12 generated examples.
+// HotpotQA: reading, writing and generating it. tests/golden/hotpotqa.json is 12 generated examples.
 #include <algorithm>
 
 #include "core/files.h"

@@ -1,4 +1,4 @@
-// The registries: every kind can be built and trained, no two are the same, and an unknown name never becomes one.
+// The registries: every kind can be built and trained, no two are the same, and an unknown name is never accepted.
 #include <map>
 #include <set>
 

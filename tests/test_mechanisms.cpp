@@ -1,4 +1,4 @@
-// What makes each of the paper's other mechanisms itself: segment routers, memory bank, closed loop, contrastive
+// The defining properties of the paper's other mechanisms: segment routers, memory bank, closed loop, contrastive
 // pretraining, budgeted attention, global mean, structured embeddings.
 #include <cmath>
 #include <cstring>

@@ -1,5 +1,5 @@
-// What mixes positions, beyond the op table: seeded bugs that its columns must find, the drawn positions, keys that are
-// not seen, the names of representations, and messages.
+// Mixers of positions, beyond the op table: seeded bugs that its columns must find, the drawn positions, masked keys,
+// the names of representations, and messages.
 #include <algorithm>
 #include <cmath>
 #include <set>

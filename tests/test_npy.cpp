@@ -1,4 +1,4 @@
-// Arrays as others write them: whole numbers of every width, sign and byte order, and Zoology's MQAR.
+// Arrays written by other programs: whole numbers of every width, sign and byte order, and Zoology's MQAR.
 #include <fstream>
 
 #include "tasks/npy.h"

@@ -1,4 +1,4 @@
-// Seeded bugs: wrong ops in the place of right ones, which the columns of the op table must find.
+// Seeded bugs: wrong ops instead of correct ones, which the columns of the op table must find.
 #include <algorithm>
 #include <cmath>
 #include <limits>

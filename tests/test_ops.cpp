@@ -1,5 +1,5 @@
-// Every row of the op table through every column (test_op_controls.cpp: what the columns must find); then what has no
-// row: the choice without scores, the root of the tape, and the messages for wrong shapes.
+// Every row of the op table in every column (test_op_controls.cpp: bugs that the columns must find); then parts without
+// a row: the choice without scores, the root of the tape, and the messages for wrong shapes.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// The list of what to run next: how it is read, and what the one of the repository asks for.
+// The list of what to run next: reading it, and the runs that the repository's list asks for.
 #include <set>
 
 #include "study/order.h"

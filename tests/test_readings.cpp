@@ -1,4 +1,4 @@
-// Joint readings: how a table of them is read, which rows and runs they make, and the commands that take one.
+// Joint readings: reading their tables, the rows and runs they make, and the commands that take one.
 #include <map>
 #include <set>
 

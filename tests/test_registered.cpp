@@ -1,5 +1,5 @@
-// What is registered before it is run: how the file is read, how it is shown beside what came out, and that every
-// recorded result came from a build whose commit had the same entry.
+// Registered expectations: reading the file, showing it beside the outcomes, and that every recorded result came from a
+// build whose commit had the same entry.
 #include <simdjson.h>
 
 #include <map>

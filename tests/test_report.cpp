@@ -1,5 +1,5 @@
-// The report and the figures: markup that holds any bytes, a page that has every claim and the table's numbers, and
-// files that survive what goes wrong.
+// The report and the figures: markup that can contain any bytes, a page that has every claim and the table's numbers,
+// and files that survive errors.
 #include <sstream>
 
 #include "report/commands.h"

@@ -1,4 +1,4 @@
-// Results as files, and the table of them. Verdicts are in test_verdict.cpp.
+// Results as files, and their table. Verdicts are in test_verdict.cpp.
 #include <cmath>
 
 #include "core/files.h"

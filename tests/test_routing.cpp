@@ -1,5 +1,5 @@
-// Routers that learn no gradient: the bandits against ridge regression and the normal law, the Bloom filter against
-// sets and its formula, and both as whole runs.
+// Routers that are not trained by gradients: the bandits against ridge regression and the normal law, the Bloom filter
+// against sets and its formula, and both as whole runs.
 #include <algorithm>
 #include <cmath>
 #include <numeric>

@@ -1,6 +1,5 @@
-// The scalar formulas against the standard library's in double: within 2 ulp over the ranges that core/scalar.h gives,
-// and right at the edges. A sweep takes evenly spaced bit patterns, so that every binade gets the same number of
-// floats.
+// The scalar formulas against the standard library's in double: within 2 ulp over the ranges that core/scalar.h states,
+// and correct at the edges. A sweep takes evenly spaced bit patterns, so every binade gets the same number of floats.
 #include <algorithm>
 #include <bit>
 #include <cmath>

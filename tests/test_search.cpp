@@ -1,4 +1,4 @@
-// The search: which readings survive, how they are scored, and what luck would give.
+// The search: which readings survive, their scores, and the scores that luck would give.
 #include "study/order.h"
 #include "study/search.h"
 #include "tests/catch.h"

@@ -1,5 +1,5 @@
-// Rows: as they are in runs/, what is refused, which runs they are, by which hash, and which of them a process does.
-// Their results are in test_results.cpp, the commands in faults/test_study_commands.cpp.
+// Rows: the ones in runs/, refused ones, their runs and hashes, and the runs that a process does. Their results are in
+// test_results.cpp, the commands in faults/test_study_commands.cpp.
 #include <map>
 #include <set>
 #include <sstream>

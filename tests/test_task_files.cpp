@@ -1,4 +1,4 @@
-// Around the synthetic tasks: options that cannot be satisfied, datasets as files, pictures.
+// More on the synthetic tasks: options that cannot be satisfied, datasets as files, pictures.
 #include <cstdio>
 #include <cstring>
 #include <fstream>

@@ -1,4 +1,4 @@
-// The event file: its framing and its events, read back; by the program for a run that is resumed.
+// The event file: its framing and its events, read back; for a resumed run, written by the program.
 #include <bit>
 #include <cstring>
 #include <map>

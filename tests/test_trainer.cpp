@@ -1,5 +1,5 @@
 // The trainer as a whole: the same bits for any number of threads and after any interruption, no heap allocation in a
-// step, NaN and Inf refused by step and op, every mixer learns; and chance, on data whose answer is known.
+// step, NaN and Inf refused with their step and op, every mixer learns; and chance, on data with a known answer.
 #include <atomic>
 #include <cmath>
 #include <cstring>

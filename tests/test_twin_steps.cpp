@@ -1,5 +1,5 @@
-// What no row of the op table reaches of the CUDA twins: arrays of positions, the root of the tape, and the step of a
-// whole model on a GPU's tape against the CPU's. On the emulator, or on a GPU.
+// Parts of the CUDA twins that no row of the op table reaches: arrays of positions, the root of the tape, and the step
+// of a whole model on a GPU's tape against the CPU's. On the emulator, or on a GPU.
 #include <algorithm>
 #include <cmath>
 #include <limits>

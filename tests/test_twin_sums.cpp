@@ -1,4 +1,4 @@
-// Sums over many rows on a GPU: their bits do not depend on the order of threads, nor on which launch makes them.
+// Sums over many rows on a GPU: their bits depend neither on the order of threads nor on the launch that makes them.
 #include <algorithm>
 #include <cmath>
 

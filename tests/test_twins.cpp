@@ -1,4 +1,4 @@
-// What the op table cannot reach: the twins' other paths, which depend on the device.
+// Parts that the op table cannot reach: the twins' other paths, which depend on the device.
 #include "ops/attention.h"
 #include "tests/catch.h"
 #include "tests/op_table.h"

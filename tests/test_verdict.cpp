@@ -1,4 +1,4 @@
-// Verdicts: the paper's notation, intervals, and every rule on both of its sides.
+// Verdicts: the paper's notation, intervals, and both sides of every rule.
 #include <cmath>
 #include <limits>
 

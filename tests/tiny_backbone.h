@@ -1,5 +1,5 @@
-// A backbone for tests, with numbers that are easily made again, behind the door that pretrained ones come through. Its
-// hidden states are, of width 16, the token's embedding and beside it `layer` times that of the token before.
+// A backbone for tests, with numbers that are easy to recompute, loaded in the same way as pretrained ones. Its hidden
+// states have width 16: the token's embedding, then `layer` times the embedding of the token before.
 #pragma once
 #include <atomic>
 #include <cstring>
@@ -15,10 +15,11 @@ namespace fci {
 class TinyBackbone final : public Backbone {
 public:
     static constexpr int vocab = 48, half = 8, width = 2 * half, layers = 2, longest = 64;
-    static constexpr int huge = 47;          // a token beyond fp16
-    static inline std::atomic<int> made = 0; // sequences
+    static constexpr int huge = 47;          // a token with values beyond fp16
+    static inline std::atomic<int> made = 0; // number of sequences
 
-    // A folder with one; the seed is all that its file says. While one lives, folders are opened as these.
+    // A folder with such a backbone; its file holds only the seed. While a Folder exists, folders are opened as
+    // TinyBackbones.
     struct Folder : Scratch {
         explicit Folder(uint64_t seed = 5) {
             write_file_atomically(*this / "config.json", std::to_string(seed));

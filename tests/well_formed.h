@@ -1,5 +1,5 @@
-// Is a text well-formed XML, with the entities that src/report/svg.h writes? The first thing that is wrong; nothing: it
-// is.
+// Is a text well-formed XML, with the entities that src/report/svg.h writes? Returns the first error; nothing if there
+// is none.
 #pragma once
 #include <algorithm>
 #include <cctype>
@@ -18,7 +18,7 @@ inline std::optional<std::string> not_well_formed(std::string_view xml) {
     const auto wrong = [&](const std::string& what) { return fmt::format("byte {}: {}", at, what); };
     const auto is_name = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == ':'; };
     const auto continues = [&](size_t i) { return i < xml.size() && (xml[i] & 0xC0) == 0x80; };
-    // The bytes of the character at i; 0: none begins there, or XML cannot hold it.
+    // The bytes of the character at i; 0: no character begins there, or XML cannot contain it.
     const auto character = [&](size_t i) -> size_t {
         const unsigned char c = xml[i];
         if (c < 0x80) return c == '\t' || c == '\n' || (c >= 0x20 && c != 0x7F) ? 1 : 0;
@@ -27,7 +27,7 @@ inline std::optional<std::string> not_well_formed(std::string_view xml) {
             if (!continues(i + k)) return 0;
         return n;
     };
-    const auto skip_text = [&](char end) { // false: something in it cannot stand there
+    const auto skip_text = [&](char end) { // false: it contains something not allowed there
         while (at < xml.size() && xml[at] != end) {
             const size_t n = character(at);
             if (n == 0 || xml[at] == '<') return false;

@@ -11,21 +11,21 @@
 namespace fci {
 namespace {
 
-// An op in one direction: one call on one worker, then what all workers do together, and the share of the limit.
+// An op in one direction: one call on one worker, then the rate of all workers together, and their share of the limit.
 struct Timed {
     double us = 0, gflops = 0, gbs = 0, share = 0;
 };
 struct OpRow {
     const BenchOp* op;
     Timed forward, backward;
-    double step_ms[3]; // what its calls take in a step of each of op_steps
+    double step_ms[3]; // time of its calls in a step of each of op_steps
 };
 
 struct Limits {
     Spread peak, sgemm, cached, copy;
 };
 
-// GB/s of all workers together, between buffers far larger than the caches, `samples` times.
+// GB/s of all workers together between buffers far larger than the caches, `samples` times.
 std::vector<double> copy_rates(Team& team, int samples) {
     double bytes = 256 << 20; // of all buffers together
 #ifdef _SC_LEVEL3_CACHE_SIZE
@@ -46,7 +46,7 @@ std::vector<double> copy_rates(Team& team, int samples) {
     return rates;
 }
 
-// Seconds forward, seconds backward of each op, one after another; between() is called now and then.
+// Forward and backward seconds of each op in turn; between() is called repeatedly in between.
 std::vector<double> time_ops(Team& team, const std::vector<BenchOp>& ops,
                              const std::function<void(const BenchOp&)>& between) {
     std::vector<double> seconds;
@@ -56,7 +56,7 @@ std::vector<double> time_ops(Team& team, const std::vector<BenchOp>& ops,
             seconds.insert(seconds.end(), {o.once(team), 0});
             continue;
         }
-        std::vector<std::unique_ptr<DeviceMemory>> memory; // a worker's own
+        std::vector<std::unique_ptr<DeviceMemory>> memory; // one per worker
         for (int w = 0; w < team.count(); ++w) memory.push_back(std::make_unique<DeviceMemory>(o, Device::cpu, w));
         for (const auto& run : {o.forward, o.backward}) // backward reads what forward saved
             seconds.push_back(run ? team.seconds([&](int i) { run(*memory[i]); }) : 0);
@@ -86,7 +86,7 @@ Limits measure_ops(const std::vector<BenchOp>& ops, int threads, int batch, std:
             x.insert(x.end(), {s.low, s.median, s.high});
         return x;
     });
-    for (Spread* s : {&limits.copy, &limits.cached, &limits.sgemm, &limits.peak}) { // from the end
+    for (Spread* s : {&limits.copy, &limits.cached, &limits.sgemm, &limits.peak}) { // read from the end
         const double* last = &seconds.at(seconds.size() - 3);
         *s = {last[0], last[1], last[2]};
         seconds.resize(seconds.size() - 3);

@@ -1,10 +1,11 @@
-// bench: how fast each op and each step is here, against this machine's own limits measured in the same process.
-//   peak   multiply-adds on values in registers, on all workers at once (beside it products of 512x128x128, a layer's)
-//   copy   memcpy on all workers at once, read and write counted: of a layer's activations, which caches hold, and
+// bench: the speed of each op and each step, against this machine's own limits measured in the same process.
+//   peak   multiply-adds on values in registers, on all workers at once (also measured: products of 512x128x128, as in
+//          a layer)
+//   copy   memcpy on all workers at once, read and write counted: of a layer's activations, which fit in caches, and
 //          between buffers far larger than the caches
-// An op's limit is the larger of flops/peak and bytes/copy in cache; for what runs once a step over all parameters,
-// bytes/copy in memory. Machines are shared and noisy: every time is a median, the limits are measured again and
-// again between the other measurements, and processor time stands beside the clock's.
+// An op's limit is the larger of flops/peak and bytes/copy in cache; for work done once per step over all parameters it
+// is bytes/copy in memory. Machines are shared and noisy. So every time is a median, the limits are measured repeatedly
+// between the other measurements, and processor time is shown beside wall time.
 #pragma once
 #include <string>
 
@@ -12,12 +13,12 @@ namespace fci {
 
 struct BenchOptions {
     std::string task, representation; // empty: all
-    int threads = 0, steps = 0;       // 0: one for each processor; as many steps as take a few seconds
-    bool json = false;                // end with one JSON object on standard output, the tables on standard error
-    bool scaling = false;             // routing against the length instead, see scaling.cpp
-    std::string out;                  // scaling: the same as a file of tab-separated columns
+    int threads = 0, steps = 0;       // 0: one per processor; steps for a few seconds
+    bool json = false;                // one JSON object on standard output, tables on standard error
+    bool scaling = false;             // instead: routing against the length, see scaling.cpp
+    std::string out;                  // scaling: a file for the results, tab-separated
     std::string device = "cpu";       // cuda: see gpu.cpp
-    bool tf32 = false, runs = false;  // cuda: products in TF32; whole runs, too, not only their steps
+    bool tf32 = false, runs = false;  // cuda: products in TF32; also times whole runs
 };
 
 void run_bench(const BenchOptions&);

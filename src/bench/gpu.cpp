@@ -2,9 +2,9 @@
 // process.
 //   copy      of 1 GiB within the device's memory, read and write counted
 //   products  of 8192x8192x8192, in fp32 or with --tf32
-// An op's limit is the larger of bytes/copy and flops/products: from memory to memory, since its operands are not in a
-// cache when it starts. In a step some are, so that the sum of the limits of a step's ops is what it would take if each
-// op ran at its limit and nothing stayed in a cache. A step is what the trainer makes: a replayed graph.
+// An op's limit is the larger of bytes/copy and flops/products. Its bytes go from memory to memory, since its operands
+// are not in a cache when it starts. In a step some are. So the sum of the limits of a step's ops is the time the step
+// would take if each op ran at its limit and nothing stayed in a cache. A step is the trainer's: a replayed graph.
 #include "bench/gpu.h"
 #include "bench/bench.h"
 #include "bench/measure.h"
@@ -20,7 +20,7 @@ namespace {
 
 constexpr double giga = 1e-9;
 
-// Milliseconds of a call, the median of a few after a first that takes memory.
+// Milliseconds of a call: the median of a few after a first one that allocates memory.
 template <class F>
 Spread ms_of(const F& f, int n = 11) {
     const auto call = [](void* with) { (*static_cast<const F*>(with))(); };
@@ -32,7 +32,7 @@ Spread ms_of(const F& f, int n = 11) {
 }
 
 struct GpuLimits {
-    Spread copy, products; // bytes and flops a second, times 1e-9
+    Spread copy, products; // bytes and flops per second, times 1e-9
 };
 
 Spread rate(double amount, Spread ms) {
@@ -61,7 +61,7 @@ GpuLimits measure_limits() {
     return l;
 }
 
-// An op in one direction. limit_ms: what it would take at the limit that binds.
+// An op in one direction. limit_ms: its time at the limit that binds.
 struct Timed {
     double ms = 0, limit_ms = 0;
     double share() const { return ms > 0 ? limit_ms / ms : 0; }
@@ -90,12 +90,12 @@ std::vector<OpRow> measure_ops(const GpuLimits& limits, int batch, std::FILE* ou
     return rows;
 }
 
-// A step of the trainer, and what its ops make of it.
+// A step of the trainer, and the sums over its ops.
 struct GpuStepRow {
     std::string task, representation, error;
     int steps = 0;
     Spread ms;
-    double gflop = 0, parameters = 0, limit_ms = 0, ops_ms = 0; // of its ops, where their calls are known
+    double gflop = 0, parameters = 0, limit_ms = 0, ops_ms = 0; // of its ops, if their calls are known
     double run_steps = 0, run_seconds = 0;                      // of a whole run; seconds: with --runs
     double extrapolated() const { return 1e-3 * ms.median * run_steps; }
     double share() const { return limit_ms / ms.median; }
@@ -110,13 +110,13 @@ Options step_options(const std::string& task, const std::string& representation,
     return o;
 }
 
-constexpr int block = 250; // steps of an epoch of the paper's, after which the host looks at the log
+constexpr int block = 250; // steps per epoch in the paper; the host reads the log after each epoch
 
 void time_steps(GpuStepRow& row, int threads, int steps) {
     Options o = step_options(row.task, row.representation, threads);
     row.run_steps = static_cast<double>(o.train.sequences / o.train.batch) * o.train.epochs;
     o.train.sequences = block * o.train.batch, o.train.test_sequences = 8;
-    o.train.epochs = steps ? steps / block + 3 : 200; // one block an epoch
+    o.train.epochs = steps ? steps / block + 3 : 200; // one block per epoch
     resolve(o);
     Trainer trainer(make_data(o));
     const auto ms_a_step = [&] {
@@ -124,7 +124,7 @@ void time_steps(GpuStepRow& row, int threads, int steps) {
         const auto made = trainer.advance(trainer.steps_done() + block);
         return 1e3 * (now_seconds() - begin) / static_cast<double>(made.size());
     };
-    for (int i = 0; i < 2; ++i) ms_a_step(); // memory is taken, the graph is made
+    for (int i = 0; i < 2; ++i) ms_a_step(); // allocates memory, makes the graph
     const int blocks =
         steps ? std::max(1, steps / block) : static_cast<int>(std::clamp(2000 / (block * ms_a_step()), 5.0, 100.0));
     std::vector<double> ms;
@@ -135,7 +135,7 @@ void time_steps(GpuStepRow& row, int threads, int steps) {
     row.parameters = static_cast<double>(trainer.parameter_count());
 }
 
-// A whole run as the paper makes it: all its steps, and its test set after each epoch.
+// A whole run as in the paper: all its steps, and its test set after each epoch.
 void time_run(GpuStepRow& row, int threads) {
     Options o = step_options(row.task, row.representation, threads);
     resolve(o);
@@ -160,7 +160,7 @@ GpuStepRow measure_step(const std::string& task, const std::string& representati
         row.error = e.what();
         return row;
     }
-    for (size_t c = 0; task == "der" && c < std::size(op_steps); ++c) // the sizes of the ops are those of a DER step
+    for (size_t c = 0; task == "der" && c < std::size(op_steps); ++c) // ops have the sizes of a DER step
         for (const OpRow& r : ops)
             if (representation == op_steps[c]) {
                 row.limit_ms += r.op.calls[c] * (r.forward.limit_ms + r.backward.limit_ms);

@@ -1,4 +1,4 @@
-// What both halves of the benchmark measure with: all workers doing the same at once, medians, and the limits.
+// Measuring for both halves of the benchmark: all workers doing the same work at once, medians, and the limits.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -43,7 +43,7 @@ inline double now_seconds() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Every worker runs the same, at once, so that caches and bandwidth are shared as they are in a step.
+// All workers run the same work at once, so caches and bandwidth are shared as they are in a step.
 class Team {
 public:
     static constexpr int most_blocks = 32;
@@ -54,13 +54,13 @@ public:
     int count() const { return workers_.count(); }
     Workers& workers() { return workers_; }
 
-    // Median seconds of one f(i), i = 0 .. count-1, over blocks of as many calls as take about block_seconds.
+    // Median seconds of one f(i), i = 0 .. count-1, over blocks of repeated calls; a block takes about block_seconds.
     template <class F>
     double seconds(const F& f, int blocks = 9, double block_seconds = 2e-3) {
-        const double once = timed(f, 1, 3); // and the caches are warm
+        const double once = timed(f, 1, 3); // also warms the caches
         return timed(f, static_cast<int>(std::clamp(block_seconds / once, 1.0, 1e5)), blocks);
     }
-    // The same for an f() that spreads over the workers by itself.
+    // The same for an f() that uses all workers itself.
     template <class F>
     double seconds_alone(const F& f, int blocks = 9) {
         f();
@@ -77,7 +77,7 @@ private:
     double timed(const F& f, int repeats, int blocks) {
         workers_.run(count(), [&](int i, int) {
             for (int b = 0; b < blocks; ++b) {
-                start_.arrive_and_wait(); // a worker that waits here cannot take a second i: each has one
+                start_.arrive_and_wait(); // waiting workers cannot take a second i, so each gets one
                 const double begin = now_seconds();
                 for (int r = 0; r < repeats; ++r) f(i);
                 times_[i * blocks + b] = (now_seconds() - begin) / repeats;
@@ -100,7 +100,7 @@ inline void fill_normal(float* x, int64_t n, uint64_t stream) {
     for (int64_t i = 0; i < n; ++i) x[i] = rng.normal();
 }
 
-// Of all workers together: what their multipliers can do, products and copies of what a layer's activations are, in
+// Rates of all workers together: the peak of their multipliers, and products and copies of a layer's activations in
 // cache.
 class Rates {
 public:
@@ -112,7 +112,7 @@ public:
             fill_normal(weight_[w], n * k, 2 * w + 1);
         }
     }
-    double peak() { // GFLOP/s, on registers alone
+    double peak() { // GFLOP/s, in registers only
         constexpr int64_t rounds = 20000;
         const double s = team_.seconds([&](int i) { y_[i][0] = multiply_adds(rounds); });
         return 1e-9 * rounds * multiply_adds_a_round * team_.count() / s;
@@ -135,8 +135,8 @@ private:
     std::vector<float*> x_, weight_, y_;
 };
 
-// A measurement in a process of its own: peak memory is then its own too, and a crash costs one row. This process never
-// starts a thread, so that it can be forked. Returns the bytes that f returns, throws what it throws.
+// Runs a measurement in a separate process, so that its peak memory is its own and a crash costs one row. This process
+// never starts a thread, so that it can be forked. Returns the bytes that f returns, throws what it throws.
 std::string in_child(const std::function<std::string()>& f);
 
 template <class T, class F>
@@ -151,10 +151,10 @@ std::vector<T> measured_in_child(const F& f) { // f returns a vector<T>
     return x;
 }
 
-// A whole Trainer::step, of real data.
+// A whole Trainer::step on real data.
 struct StepNumbers {
     int steps = 0;
-    Spread ms, cpu_ms, peak; // cpu: processor time of one worker, all workers being given as many groups
+    Spread ms, cpu_ms, peak; // cpu: processor time of the worker with the most groups
     double gflop = 0, parameters = 0, mb = 0;
 };
 struct StepRow {
@@ -166,7 +166,7 @@ struct StepRow {
     std::string verdict() const; // "": no bound
 };
 
-// Task and representation of the steps that the options ask for: without a representation all of `of_der`, and
+// Task and representation of the steps that the options select: without a representation all of `of_der`, and
 // transformer:1 on the other tasks.
 std::vector<std::pair<std::string, std::string>> wanted_steps(const BenchOptions&, std::span<const char* const> of_der);
 

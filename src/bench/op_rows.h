@@ -112,7 +112,7 @@ Op rms_norm_op(NormShape s, float range, Weight has_weight) {
     return op;
 }
 
-// The pointwise ops of one and of two inputs.
+// The pointwise ops with one and with two inputs.
 template <class Op, class V, class W>
 Op unary_op(const char* name, int n, OpCost cost, V forward, W backward, Tensor (*node)(Tape&, Tensor), Fill fill) {
     Op op{fmt::format("{} n={}", name, n)};
@@ -158,7 +158,7 @@ Op selective_scan_op(ScanShape s) {
     return op;
 }
 
-// q, k and v begin at columns of the buffers that hold them, as in the nodes.
+// q, k and v begin at columns of the buffers that contain them, as in the nodes.
 struct Columns {
     Buffer of;
     int first;
@@ -279,7 +279,7 @@ Op gather_op(GatherShape s) {
     return op;
 }
 
-// Logits of `offset`, give or take `range`.
+// Logits are `offset` +- `range`.
 template <class Op>
 Op cross_entropy_op(CrossEntropyShape s, float range, float offset = 0) { // its node sets dloss itself
     Op op{fmt::format("cross_entropy rows={} classes={} range={}", s.rows, s.classes, range)};

@@ -62,7 +62,7 @@ Op fourier_op(FourierShape s) {
     return op;
 }
 
-// Directions of time: for each whether it is reversed. A buffer holds what belongs to the first, then to the second.
+// Directions of time: for each, is it reversed? A buffer holds the first direction's part, then the second's.
 using Reversed = std::vector<bool>;
 
 inline std::string text(const Reversed& reversed) {

@@ -28,7 +28,7 @@ Op segment_pool_op(SegmentShape s, Pool pool, const char* pool_name) {
     return op;
 }
 
-// The sets are of 1, 2, ... `most` classes and then of 1 again, spread over all.
+// The sets have 1, 2, ... `most` classes and then 1 again, spread over all classes.
 template <class Op>
 Op set_cross_entropy_op(SetCrossEntropyShape s, int most, float range, float offset = 0) { // its node sets dloss itself
     Op op{fmt::format("set_cross_entropy rows={} classes={} most={} range={}", s.rows, s.classes, most, range)};
@@ -123,7 +123,7 @@ Op replace_rows_op(GatherShape s) {
 template <class Op>
 Op budget_bounds_op(BudgetShape s, float low, float high) {
     Op op{fmt::format("budget_bounds batch={} time={} d={} A^-1 from {}", s.batch, s.time, s.d, low)};
-    const Buffer x = op.input("x", s.batch * s.time * s.d, uniform(0.2f, 1)), // x . A^-1 x far from 0
+    const Buffer x = op.input("x", s.batch * s.time * s.d, uniform(0.2f, 1)), // keeps x . A^-1 x far from 0
         inverse = op.input("inverse", s.d * s.d, uniform(low, high)), theta = op.input("theta", s.d),
                  bound = op.output("bound", s.batch * s.time);
     op.forward =
@@ -150,7 +150,7 @@ Op budget_gram_op(BudgetShape s) {
     return op;
 }
 
-// From `before` losses with the mean 1/2, A = I and the sums of squares of three tokens a sequence.
+// Starts from `before` losses with the mean 1/2, A = I and the sums of squares of three tokens per sequence.
 template <class Op>
 Op budget_learn_op(BudgetLearnShape s, int before) {
     Op op{fmt::format("budget_learn batch={} rows={} d={} before={}", s.batch, s.rows, s.d, before)};

@@ -1,10 +1,10 @@
-// The op table: for each op one description by named buffers, of which the benchmark (ops.cpp) and the tests make rows,
-// each an op with sizes. An Op is what a row is to either, BenchOp or the tests' OpCase; the descriptions are templates
-// of it: op_rows*.h. Columns are
-//   perf   time, against what the op's cost allows: fci bench
+// The op table: one description per op, by named buffers. From it the benchmark (ops.cpp) and the tests make rows, each
+// an op with sizes. The descriptions (op_rows*.h) are templates of Op, the type of a row: BenchOp here, OpCase in the
+// tests. Columns are
+//   perf   time against the op's limit: fci bench
 //   grad cpu node twin    tests/op_table.h, with references
-// To add an op: its files, tests/reference/NAME.h, one description, and its sizes: those of the tests and those that are
-// timed, each in a file that nothing else names (tests/op_NAME.cpp, ops_NAME.cpp).
+// To add an op: add its files, tests/reference/NAME.h, one description, and its sizes. The sizes for the tests and for
+// timing are each in a file that nothing else names (tests/op_NAME.cpp, ops_NAME.cpp).
 #pragma once
 #include <functional>
 #include <limits>
@@ -16,13 +16,13 @@
 
 namespace fci {
 
-// Numbers to fill a buffer with. Always floats, so that every number type starts from the same values.
+// Numbers to fill a buffer with. They are always floats, so that every number type starts from the same values.
 using Fill = std::function<float(Rng&)>;
 inline Fill uniform(float low, float high) {
     return [=](Rng& rng) { return rng.uniform(low, high); };
 }
 
-// Handles. A default one stands for an argument that is null.
+// Handles. A default one stands for a null argument.
 struct Buffer {
     int id = -1;
 };
@@ -43,12 +43,12 @@ struct IndexField {
     Role role; // input or output
     int64_t size;
     int below;                       // inputs are in [0, below)
-    int distinct = 0;                // in runs of this many they ascend
-    std::vector<int32_t> given = {}; // or they are these
+    int distinct = 0;                // they ascend within groups of this many
+    std::vector<int32_t> given = {}; // or these values
 
     void fill(Rng& rng, int32_t* to) const {
         for (int64_t i = 0; i < size; ++i) to[i] = given.empty() ? static_cast<int32_t>(rng.below(below)) : given[i];
-        for (int64_t from = 0; distinct && from < size; from += distinct) // every subset alike [Knuth 3.4.2]
+        for (int64_t from = 0; distinct && from < size; from += distinct) // every subset equally likely [Knuth 3.4.2]
             for (int j = 0, left = distinct, at = 0; left; ++j)
                 if (static_cast<int>(rng.below(below - j)) < left) to[from + at++] = j, --left;
     }
@@ -86,7 +86,7 @@ private:
     }
 };
 
-// A kernel on both devices, a type of its own: by it the tests find its reference.
+// A kernel on both devices. Each has its own type, by which the tests find its reference.
 template <auto on_cpu>
 struct Twin {
     decltype(on_cpu) cuda;
@@ -94,7 +94,7 @@ struct Twin {
 #define FCI_TWIN(f)                                                                                                    \
     Twin<&cpu::f> { &cuda::f }
 
-// What a node made: as many tensors as the row has outputs, in their order.
+// A node's results: as many tensors as the row has outputs, in the same order.
 struct Outputs : std::vector<Tensor> {
     Outputs(Tensor only) : vector{only} {}
     Outputs(std::initializer_list<Tensor> all) : vector(all) {}

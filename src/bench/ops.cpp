@@ -1,5 +1,5 @@
-// The rows of the op table that fci bench times, for one sequence on the CPU, for the whole batch on a GPU, whose rows
-// also have the calls on a few rows of numbers that cost nothing on a CPU.
+// The rows of the op table that fci bench times: for one sequence on the CPU, for the whole batch on a GPU. The GPU's
+// rows also have calls on a few rows of numbers, whose cost on a CPU is negligible.
 #include <cstring>
 
 #include "bench/measure.h"
@@ -11,17 +11,17 @@
 namespace fci {
 namespace {
 
-constexpr int parameters = 560000; // about those of transformer:1 and bidir-flow:1
+constexpr int parameters = 560000; // about as many as transformer:1 and bidir-flow:1 have
 constexpr int groups = CpuStepper::most_groups;
 
-// Buffers that only the time of their use matters for.
+// Buffers whose values do not matter for the time.
 float* zeros(Arena& arena, int64_t n) {
     float* p = arena.floats(n);
     set_zero(arena.device(), p, n * sizeof(float));
     return p;
 }
 
-// Zeroing the activations' gradients of a step, which are far more than a cache holds.
+// Zeroing the gradients of a step's activations, which far exceed a cache.
 BenchOp zero_gradients(int rows, int d) {
     constexpr int units = 40;
     const int64_t unit = int64_t{rows} * d;
@@ -34,7 +34,7 @@ BenchOp zero_gradients(int rows, int d) {
     return op;
 }
 
-// What a GPU's step does once: the norm of the gradients, the log, AdamW.
+// Work that a GPU's step does once: the norm of the gradients, the log, AdamW.
 BenchOp update(int batch) {
     constexpr int most_calls = 1024;
     BenchOp op("update");
@@ -56,7 +56,7 @@ BenchOp update(int batch) {
     return op;
 }
 
-// What a CPU's step does once, over all parameters.
+// Work that a CPU's step does once, over all parameters.
 struct Update {
     Arena arena;
     float *data = zeros(arena, parameters), *grads = zeros(arena, int64_t{groups} * parameters);
@@ -81,7 +81,7 @@ BenchOp once(const char* name, int blocks, double passes, void (Update::*f)(Work
     const std::string block = fmt::format("{:.2f} M", 1e-6 * parameters);
     op.sizes = blocks == 1 ? block : fmt::format("{} x {}", blocks, block);
     op.cost.forward.floats = passes * parameters;
-    op.calls = {0.65, 1, 1}; // raw has two thirds of them
+    op.calls = {0.65, 1, 1}; // raw has two thirds of the parameters
     op.once = [f](Team& team) {
         Update u;
         return team.seconds_alone([&] { (u.*f)(team.workers()); });
@@ -89,7 +89,7 @@ BenchOp once(const char* name, int blocks, double passes, void (Update::*f)(Work
     return op;
 }
 
-// What the tapes of op_steps say.
+// Counts the calls on the tapes of op_steps.
 void count_calls(std::vector<BenchOp>& ops, int batch) {
     for (size_t c = 0; c < std::size(op_steps); ++c) {
         Options o;
@@ -117,7 +117,7 @@ void BenchTable::add(BenchOp op, std::string sizes) {
 }
 
 DeviceMemory::DeviceMemory(const OpFields& op, Device on, uint64_t seed) : device(on), arena_(on) {
-    constexpr int64_t drawn = 1 << 18; // then the same again
+    constexpr int64_t drawn = 1 << 18; // then the same values repeat
     std::vector<float> host;
     for (const Field& f : op.fields) {
         Rng rng(seed, Stream::pattern, data_.size());
@@ -148,7 +148,7 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
     std::vector<BenchOp>& t = table.rows;
     const auto add = [&](BenchOp op, std::string sizes) { table.add(std::move(op), std::move(sizes)); };
     const auto by = [](auto m, auto n) { return fmt::format("{} x {}", m, n); };
-    const auto linear = [&](int n, int in, int out, Bias bias = Bias::yes) { // n rows of a sequence
+    const auto linear = [&](int n, int in, int out, Bias bias = Bias::yes) { // n rows per sequence
         add(linear_op<BenchOp>({batch * n, in, out}, bias), fmt::format("{} x {} -> {}", batch * n, in, out));
     };
     const auto layer_norm = [&](int n) { add(layer_norm_op<BenchOp>({batch * n, d}, 3), by(batch * n, d)); };
@@ -188,7 +188,7 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
     for (const bool causal : {false, true}) self_attention(causal);
     gelu(L);
     residual(L);
-    linear(L, d, inner, Bias::no); // of Mamba
+    linear(L, d, inner, Bias::no); // Mamba's
     for (const int out : {rank, states, d}) linear(L, inner, out, Bias::no);
     add(selective_scan_op<BenchOp>({batch, L, inner, states, false}), fmt::format("{} x {} x {}", bL, inner, states));
     add(routing_scores_op<BenchOp>({batch, L, 1, d, heads}), row_by_length);
@@ -211,7 +211,7 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
         gelu(1);
         gather(1);
         cross_entropy(vocab);
-        embedding(L, vocab, Positions::no);   // of content-only
+        embedding(L, vocab, Positions::no);   // content-only's
         embedding(hubs, hubs, Positions::no); // the perceiver's
         linear(L, d, 2 * d);
         linear(hubs, d, d);

@@ -1,4 +1,4 @@
-// The rows that fci bench times, of the ops that mix positions in other ways than full attention and the scan.
+// Rows that fci bench times: ops that mix positions in other ways than full attention and the scan.
 #include "bench/op_rows_mixing.h"
 #include "bench/rows.h"
 #include "model/options.h"
@@ -11,7 +11,7 @@ static const MoreBenchOps rows_of_this_file([](BenchTable& table) {
     constexpr int L = BenchTable::length, states = Mamba::state;
     const int batch = table.batch, bL = batch * L, d = model.d_model, heads = model.heads, d_head = d / heads;
     const int inner = Mamba::expand * d, rank = d / 16;
-    const auto scans = [&](const auto& of_one, const auto& sizes) { // of two directions of time, and of one
+    const auto scans = [&](const auto& of_one, const auto& sizes) { // in two directions of time, and in one
         for (const Reversed& reversed : {Reversed{false, true}, Reversed{false}})
             table.add(of_one(reversed), fmt::format("{} x {}", reversed.size(), sizes));
     };

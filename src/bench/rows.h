@@ -1,4 +1,4 @@
-// What fci bench times: the rows of the op table at the sizes of a DER step, and what a step does besides the ops.
+// The work that fci bench times: rows of the op table at the sizes of a DER step, and the other work of a step.
 #pragma once
 #include <array>
 #include <memory>
@@ -15,7 +15,7 @@ public:
     DeviceMemory(const OpFields&, Device, uint64_t seed);
 
     const Device device;
-    int calls = 0; // for a row to count
+    int calls = 0; // counter for a row's use
     float* operator[](Buffer b) { return b.id < 0 ? nullptr : data_[b.id]; }
     int32_t* operator[](IndexBuffer b) { return b.id < 0 ? nullptr : index_[b.id]; }
     float* grad(Buffer b) { return b.id < 0 ? nullptr : gradient_[b.id]; }
@@ -26,8 +26,7 @@ private:
     std::vector<int32_t*> index_;
 };
 
-// The steps for which the calls of each op are counted, at the options' defaults; the CPU's table shows the first
-// three.
+// The steps for which the calls of each op are counted, with default options; the CPU's table shows the first three.
 inline constexpr const char* op_steps[] = {"raw",          "transformer:1",        "bidir-flow:1",
                                            "content-only", "causal-transformer:1", "flow:2",
                                            "perceiver:16", "sparse-transformer:1"};
@@ -37,10 +36,10 @@ struct BenchOp : OpFields {
     using Run = std::function<void(DeviceMemory&)>;
 
     std::string sizes;
-    std::array<double, std::size(op_steps)> calls{}; // a sequence (once, or on a GPU: a step) of each of op_steps
-    Run forward, backward;                           // empty: there is none
-    std::function<double(Team&)> once;               // seconds of what runs once a step, on all workers, instead
-    struct {                                         // nodes are the tests'
+    std::array<double, std::size(op_steps)> calls{}; // per sequence (once, or on a GPU: per step) in each of op_steps
+    Run forward, backward;                           // empty: none
+    std::function<double(Team&)> once;               // instead: seconds of work done once per step, on all workers
+    struct {                                         // only the tests use nodes
         template <class F>
         void operator=(const F&) {}
     } node;
@@ -51,7 +50,7 @@ struct BenchOp : OpFields {
     }
 };
 
-// For the CPU one sequence, for a GPU the whole batch.
+// Rows for one sequence on the CPU, for the whole batch on a GPU.
 std::vector<BenchOp> bench_ops(Device, int batch);
 
 // Rows at the sizes of a DER step.
@@ -59,9 +58,9 @@ struct BenchTable {
     static constexpr int length = 512;
     int batch;
     std::vector<BenchOp> rows;
-    void add(BenchOp, std::string sizes); // under the first word of its name
+    void add(BenchOp, std::string sizes); // named by the first word of its name
 };
-// Those of a file that nothing else names: static const MoreBenchOps rows([](BenchTable& table) { .. });
+// Rows of a file that nothing else names: static const MoreBenchOps rows([](BenchTable& table) { .. });
 struct MoreBenchOps {
     explicit MoreBenchOps(void (*add)(BenchTable&));
 };

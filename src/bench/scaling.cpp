@@ -1,8 +1,9 @@
-// Scaling: time and memory of routing against the length n, at inference, when every row asks. One worker, from the
-// representation x (n,128); each measurement in a process of its own, whose peak memory is reported, x included.
+// Scaling: time and memory of routing against the length n, at inference, with every row as a query. One worker,
+// starting from the representation x (n,128). Each measurement runs in a separate process, whose peak memory is
+// reported, x included.
 //   full     all n x n scores of the Investigator, then the top k of each row: O(n^2) time and memory
-//   sparse   W_qkv x and sparse attention: a window of 32 and 16 positions a row, O(n)
-//   rank-1   one number a token, the best partners by its sign: O(n), no scores
+//   sparse   W_qkv x and sparse attention: a window of 32 and 16 positions per row, O(n)
+//   rank-1   one number per token, the best partners by its sign: O(n), no scores
 #include <array>
 #include <cmath>
 
@@ -23,9 +24,9 @@ namespace {
 
 constexpr int d = 128, heads = 4, k = 4;
 constexpr int lengths[] = {256, 1024, 4096, 16384, 65536, 262144, 1000000};
-constexpr int longest_full = 16384; // 1 GiB of scores; four times the length would take 16
+constexpr int longest_full = 16384; // 1 GiB of scores; four times the length would need 16
 constexpr int compared = 4096;      // the length at which full and sparse attention are compared
-constexpr double wanted = 5;        // how much faster sparse attention should be there
+constexpr double wanted = 5;        // sparse attention should be this much faster there
 
 struct Numbers {
     double ms = 0, mb = 0;
@@ -38,7 +39,7 @@ float* random_floats(Arena& arena, int64_t n) {
     return x;
 }
 
-// The median of the calls that fit into half a second, at least one, after one that touches the memory.
+// The median of the calls that fit into half a second, at least one, after a first call that touches the memory.
 template <class F>
 double median_ms(const F& f) {
     f();
@@ -92,7 +93,7 @@ double rank1_ms(int n) {
     });
 }
 
-// Milliseconds of attention forward at one length, full and sparse, from the same q, k and v.
+// Milliseconds of attention forward at one length, full and sparse, with the same q, k and v.
 std::pair<double, double> attention_ms(int n) {
     Arena arena;
     const std::vector<int32_t> global = global_positions(n, 1);

@@ -1,4 +1,4 @@
-// Steps: what one may cost, its analytic work, and its measurement in a process of its own.
+// Steps: bounds on the cost of one, its analytic work, and its measurement in a separate process.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,21 +15,22 @@
 namespace fci {
 namespace {
 
-// What a step may cost, DER, batch 32, L 512. gflop: no longer than these take at 60% of the processor's peak.
-//   transformer:1  19.3 linear layers: 3 x 2 x 12 d^2 a token; 15.0 attention: 7 products (2 forward, 5 backward,
-//                  scores made again) of 2 L^2 d; 0.1 council, router and head; 0.4 for what is no product
-//   bidir-flow:1   21.7 products: 3 x 2 x (2 d + 40 + 8 + d) inner a token in each of two directions; 23.3 for the
-//                  scan's 2 x 67 M states forward and backward, convolution, norms and gates, none of which can run
-//                  at the rate of products
-//   raw            no work for each token but embedding and scores: an absolute time
+// Bounds on a step's cost, DER, batch 32, L 512. gflop: the step may take as long as this work takes at 60% of the
+// processor's peak.
+//   transformer:1  19.3 linear layers: 3 x 2 x 12 d^2 per token; 15.0 attention: 7 products (2 forward, 5 backward,
+//                  scores computed again) of 2 L^2 d; 0.1 council, router and head; 0.4 for work other than products
+//   bidir-flow:1   21.7 products: 3 x 2 x (2 d + 40 + 8 + d) inner per token in each of two directions; 23.3 for the
+//                  scan's 2 x 67 M states forward and backward, convolution, norms and gates, none of which can run at
+//                  the rate of products
+//   raw            no work per token except embedding and scores: an absolute time
 struct Bound {
     const char* representation;
-    double gflop, ms; // one of them is 0
+    double gflop, ms; // one of the two is 0
 };
 constexpr Bound bounds[] = {{"transformer:1", 34.8, 0}, {"bidir-flow:1", 45, 0}, {"raw", 0, 25}};
 constexpr double budget_share = 0.6, budget_mb = 500;
 
-double cpu_seconds() { // of all threads
+double cpu_seconds() { // over all threads
     timespec t{};
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
@@ -48,7 +49,7 @@ StepNumbers time_steps(const Options& options, int steps, const std::string& nam
         trainer.step();
         return 1e3 * (now_seconds() - begin);
     };
-    for (int i = 0; i < 2; ++i) step(); // memory is touched, processors are awake
+    for (int i = 0; i < 2; ++i) step(); // touches memory, wakes processors
     if (!steps) steps = static_cast<int>(std::clamp(3500 / step(), 7.0, 1000.0));
     ms.reserve(steps), cpu_ms.reserve(steps);
     for (int i = 0; i < steps; ++i) {
@@ -73,12 +74,12 @@ StepNumbers time_steps(const Options& options, int steps, const std::string& nam
 std::string in_child(const std::function<std::string()>& f) {
     int ends[2];
     if (pipe(ends) != 0) fail(Exit::internal, "bench: no pipe: {}", std::strerror(errno));
-    std::fflush(nullptr); // or the child prints it again
+    std::fflush(nullptr); // or the child would print it again
     const pid_t child = fork();
     if (child < 0) fail(Exit::internal, "bench: no process: {}", std::strerror(errno));
     if (child == 0) {
         close(ends[0]);
-        std::string message; // a tag, then what was measured or what went wrong
+        std::string message; // a tag, then the measurement or the error message
         try {
             message = f();
             message.insert(message.begin(), '+');
@@ -93,7 +94,7 @@ std::string in_child(const std::function<std::string()>& f) {
             if (n <= 0) break;
             at += n;
         }
-        _exit(0); // nothing of the parent's is torn down here
+        _exit(0); // without destroying the parent's objects
     }
     close(ends[1]);
     std::string message;
@@ -133,7 +134,7 @@ StepRow measure_step(const std::string& task, const std::string& representation,
     o.task.task = task;
     o.model.representation = representation;
     o.train.sequences = 8 * o.train.batch, o.train.test_sequences = 8;
-    o.train.epochs = 1 << 20; // more steps than there is time for
+    o.train.epochs = 1 << 20; // more steps than the time allows
     o.run.threads = threads, o.run.device = "cpu";
     resolve(o);
     try {
@@ -150,7 +151,7 @@ StepRow measure_step(const std::string& task, const std::string& representation,
     return row;
 }
 
-// busy: over, but in processor time it was not, so something else had the processors.
+// busy: the time is over the bound but the processor time is not, so something else used the processors.
 std::string StepRow::verdict() const {
     if (n.mb >= budget_mb) return "over (MB)";
     if (bound_ms == 0) return "";

@@ -1,4 +1,4 @@
-// The commands that there are, a line each, in the order of `fci --help`.
+// The commands, one per line, in the order of `fci --help`.
 #define FCI_COMMANDS(COMMAND)                                                                                          \
     COMMAND(demo)                                                                                                      \
     COMMAND(train)                                                                                                     \
@@ -39,7 +39,7 @@ void GivenOptions::add_flags(CLI::App& app, const std::vector<Option::Group>& gr
     for (const Option& o : table(options)) {
         if ((!in(groups, o.group) && !in(keys, o.key)) || in(but, o.key)) continue;
         std::vector<std::string> allowed = o.allowed;
-        if (o.key == "task") std::erase(allowed, "other"); // a folder of --data says that of itself
+        if (o.key == "task") std::erase(allowed, "other"); // a folder of --data sets this itself
         const std::string key = o.key,
                           help = o.help + (allowed.empty() ? "" : fmt::format(" ({})", fmt::join(allowed, " | ")));
         static const char* const names[] = {"task", "model", "training", "run"};
@@ -51,7 +51,7 @@ void GivenOptions::add_flags(CLI::App& app, const std::vector<Option::Group>& gr
         else {
             flag = app.add_option_function<std::string>(
                 o.flag(), [this, key](const std::string& v) { given.emplace_back(key, v); }, help);
-            const std::string value = o.word(); // the default, where other programs print a type
+            const std::string value = o.word(); // shows the default instead of a type
             flag->type_name(value.empty() ? "TEXT" : value);
             if (flag_alone) flag->expected(0, 1)->default_str("true");
         }

@@ -18,13 +18,13 @@ namespace fci {
 namespace {
 
 struct Flag {
-    std::string name, help, beside;  // --name, or of a positional name
-    std::vector<std::string> values; // that it takes; empty: others
+    std::string name, help, beside;  // --name, or a positional's name
+    std::vector<std::string> values; // allowed values; empty: any
     bool takes_value = true, takes_path = false;
 };
 struct Described {
     std::string name, line, examples;
-    std::vector<Flag> flags, words; // words: the positional ones
+    std::vector<Flag> flags, words; // words: the positionals
 };
 
 bool are_names(const std::vector<std::string>& words) {
@@ -32,7 +32,7 @@ bool are_names(const std::vector<std::string>& words) {
                        [](const std::string& w) { return !w.empty() && w.find_first_of(" ,;") == std::string::npos; });
 }
 
-// Between the last of these characters and the end of the text's part that they enclose, cut at `cut`.
+// The words between the last `open` and its `close`, split at `cut`.
 std::vector<std::string> words_in(const std::string& text, char open, char close, const std::string& cut) {
     const size_t begin = text.rfind(open), end = begin == std::string::npos ? begin : text.find(close, begin);
     if (end == std::string::npos) return {};
@@ -47,7 +47,7 @@ std::vector<std::string> words_in(const std::string& text, char open, char close
 
 const std::vector<std::string> shells{"bash", "zsh", "fish"};
 
-// Of the runs folder, by which rows, readings and scales have names; without it there are none.
+// Names of rows, readings and scales in the runs folder; empty without that folder.
 struct RunNames {
     std::vector<std::string> rows, readings, scales;
 };
@@ -55,7 +55,7 @@ RunNames names_in_runs() {
     RunNames names;
     try {
         const Study study = load_study(find_runs_folder());
-        std::set<std::string> seen; // rows of single readings, f2.raw@positions=none, go by their group alone
+        std::set<std::string> seen; // rows of single readings, f2.raw@positions=none, are offered by group only
         for (const Row& r : study.rows)
             for (const std::string& word : {r.group, r.id})
                 if (seen.insert(word).second) names.rows.push_back(word);
@@ -69,14 +69,14 @@ RunNames names_in_runs() {
     return names;
 }
 
-// What stands beside the flag in its help: the default, or a type; without the checks that CLI11 adds.
+// The text beside the flag in its help: the default, or a type; without the checks that CLI11 adds.
 std::string beside(const CLI::Option& o) {
     const std::string type = o.get_type_name();
     return o.get_items_expected_max() == 0 ? "" : type.substr(0, std::min(type.find(":{"), type.find(":INT in")));
 }
 
-// Enumerations: as CLI11 writes a check of membership, {a,b}, and as our help does, (a | b). Of a word
-// with a number behind it, transformer:N, what stands before that.
+// Enumerations: as CLI11 writes a check of membership, {a,b}, or as our help does, (a | b). From a word with a number,
+// transformer:N, only the part before the number.
 std::vector<std::string> values_of(const CLI::Option& o, const std::string& name, const RunNames& names) {
     if (name == "rows" || name == "figure") { // the paper's figures are groups of rows
         std::vector<std::string> words =
@@ -101,7 +101,7 @@ std::vector<std::string> values_of(const CLI::Option& o, const std::string& name
     return words;
 }
 
-// Whose value is the name of a file or folder.
+// Is the flag's value the name of a file or folder?
 bool takes_path(const std::string& name) {
     static const std::set<std::string> those = {"--backbone",    "--backbone-cache", "--backbones", "--checkpoint",
                                                 "--config",      "--data",           "--init-from", "--out",
@@ -129,7 +129,7 @@ Described describe(const Command& c, const CLI::App& app, const RunNames& names)
 }
 
 std::vector<Described> all_commands(const RunNames& names) {
-    static std::vector<std::unique_ptr<CLI::App>> apps; // what a command does with its flags refers to its App
+    static std::vector<std::unique_ptr<CLI::App>> apps; // a command's functions refer to its App
     std::vector<Described> all;
     for (const Command* c : commands()) {
         apps.push_back(std::make_unique<CLI::App>(c->line, c->name));
@@ -139,13 +139,13 @@ std::vector<Described> all_commands(const RunNames& names) {
     return all;
 }
 
-// Each of these characters behind a backslash, or doubled.
+// Puts a backslash, or `by`, before each of these characters.
 std::string escaped(std::string s, const std::string& special, const std::string& by = "\\") {
     for (size_t i = 0; i < s.size(); ++i)
         if (special.find(s[i]) != std::string::npos) s.insert(i, by), i += by.size();
     return s;
 }
-std::string in_quotes(const std::string& s) { // of sh
+std::string in_quotes(const std::string& s) { // for sh
     std::string q = "'";
     for (const char c : s) q += c == '\'' ? "'\\''" : std::string(1, c);
     return q + "'";
@@ -159,8 +159,8 @@ std::string names_of(const std::vector<Described>& all) {
 
 std::string joined(const std::vector<std::string>& words) { return fmt::format("{}", fmt::join(words, " ")); }
 
-// Bash cuts words at : and = too (COMP_WORDBREAKS) and replaces the last part alone, so that what stands before it is
-// taken off the words that are offered. Names come without quotes and backslashes; bash puts those of a file back.
+// Bash also splits words at : and = (COMP_WORDBREAKS) and replaces only the last part, so the earlier parts are removed
+// from the offered words. Names come without quotes and backslashes; bash adds them again for file names.
 const char* const bash_begin = R"(# bash completion of fci; written by: fci completion bash
 _fci() {
     local -a all=()
@@ -209,7 +209,7 @@ std::string bash_script(const std::vector<Described>& all) {
     const auto takes = [](const std::vector<std::string>& values, bool path) {
         return (values.empty() ? "" : " values=" + in_quotes(joined(values))) + (path ? " paths=yes" : "");
     };
-    std::map<std::string, std::vector<std::string>> after_flags, of_words; // what is offered: after which patterns
+    std::map<std::string, std::vector<std::string>> after_flags, of_words; // values offered: their patterns
     for (const Described& d : all) {
         for (const Flag& f : d.flags)
             if (f.takes_value) after_flags[takes(f.values, f.takes_path)].push_back(in_quotes(d.name + " " + f.name));
@@ -256,7 +256,7 @@ std::string zsh_script(const std::vector<Described>& all) {
             if (f.takes_value) spec += ":value:" + action(f);
             s += " \\\n        " + in_quotes(spec);
         }
-        for (size_t i = 0; i < d.words.size(); ++i) // the last may stand several times
+        for (size_t i = 0; i < d.words.size(); ++i) // the last one may be repeated
             s += " \\\n        " +
                  in_quotes((i + 1 < d.words.size() ? ":" : "*:") + d.words[i].name + ":" + action(d.words[i]));
         s += " ;;\n";
@@ -287,7 +287,7 @@ std::string fish_script(const std::vector<Described>& all) {
     return s;
 }
 
-// Text of a page: a line that begins with a point or a quote would be a request.
+// Text of a page: a line that begins with a point or a quote would be read as a request.
 std::string roff(const std::string& text) {
     std::string s;
     for (size_t i = 0; i < text.size(); ++i) {

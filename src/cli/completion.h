@@ -1,4 +1,4 @@
-// What a shell or man wants to know of the commands and their flags, by CLI11's own description of them.
+// Descriptions of the commands and their flags for shells and man, made from CLI11's own descriptions.
 #pragma once
 #include <string>
 

@@ -1,5 +1,5 @@
-// fci eval, route, demo, show and generate. Of a task that is text, kept as a file of examples, they also measure and
-// show indices, which no checkpoint has (study/hotpot_commands.h).
+// fci eval, route, demo, show and generate. For a text task, stored as a file of examples, they also measure and show
+// indices, which have no checkpoint (study/hotpot_commands.h).
 #include "cli/command.h"
 #include "core/signals.h"
 #include "core/streams.h"
@@ -23,12 +23,12 @@ std::vector<std::string> text_task_names() {
     return names;
 }
 
-// What an index on text is told.
+// The options of an index on text.
 struct IndexFlags : GivenOptions {
     HotpotCommand index;
     std::string group = fmt::format("{}", fmt::join(text_task_names(), ", "));
 
-    // Those that such a task alone has.
+    // Flags that only such a task has.
     void add_index_flags(CLI::App& app) {
         HotpotOptions& o = index.options;
         const std::vector<CLI::Option*> flags = {
@@ -44,7 +44,8 @@ struct IndexFlags : GivenOptions {
         for (CLI::Option* flag : flags) flag->group(group);
     }
 
-    // Sets the options. Of text, refuses every key but `keys`; else the flags that only text has. True: it is text.
+    // Sets the options. For text, refuses every key except `keys`; else refuses the flags that only text has. Returns
+    // true for text.
     bool set_for_text(const CLI::App& app, const std::vector<std::string>& keys) {
         set();
         const std::string& task = options.task.task;
@@ -58,7 +59,7 @@ struct IndexFlags : GivenOptions {
         return text;
     }
 
-    // Flags that the index named by --method never looks at.
+    // Refuses flags that the index named by --method never uses.
     void refuse_idle_flags(const CLI::App& app) const {
         const std::string& method = index.options.method;
         std::vector<const char*> idle;
@@ -124,7 +125,7 @@ std::function<Exit()> add_route(CLI::App& app) {
     return [f] { return route(checkpoint_file(f->checkpoint), f->data, f->how); };
 }
 
-// Where the router looks in a test example, for show_example: of a segment, at its first position.
+// The places where the router looks in a test example, for show_example; for a segment, its first position.
 std::vector<Looked> looked_at(Trainer& trainer, int i) {
     const Dataset& test = trainer.test_set();
     const Trainer::Look look = trainer.look(test, i);
@@ -153,7 +154,7 @@ void show(const GivenOptions& now, const std::string& checkpoint, const std::str
     if (task_of(o.task).is_text) return show_text(trainer, data, count, style);
     const Dataset& test = trainer.test_set();
     std::vector<Annotation> notes;
-    if (o.train.data.empty() && data.empty()) { // the test set again, with what stands where
+    if (o.train.data.empty() && data.empty()) { // makes the test set again, with each position's role
         Workers workers(o.run.threads);
         generate(o.task, std::min(count, test.count), 0, Stream::test_data, workers, &notes);
     }
@@ -168,7 +169,7 @@ void show(const GivenOptions& now, const std::string& checkpoint, const std::str
     }
 }
 
-// A model that learns in about ten seconds where to look, with a picture before and after.
+// Trains a model for about ten seconds to find where to look, with a picture before and after.
 Exit demo() {
     Options o;
     o.task.task = "mqar", o.task.length = 64, o.task.pairs = 8, o.task.vocab = 64;
@@ -181,7 +182,7 @@ Exit demo() {
     const ShowStyle style{use_colour(stdout), terminal_width(stdout, 80)};
     std::vector<Annotation> notes;
     generate(o.task, 1, 0, Stream::test_data, trainer.workers(),
-             &notes); // test example 1 again, with what stands where
+             &notes); // makes test example 1 again, with each position's role
     const auto picture = [&](const std::string& title) {
         const std::vector<Looked> looked = looked_at(trainer, 0);
         progress.line(progress.bold(title));

@@ -1,4 +1,4 @@
-// fci features: what a pretrained model makes of a dataset, as an array, so that anyone can compare it.
+// fci features: a pretrained model's features of a dataset as an array, so that anyone can compare them.
 //   FILE.npy   (sequences, length, width) float32: the hidden states after --backbone-layer of every token
 #include "pretrained/features.h"
 
@@ -16,7 +16,7 @@ Exit write_array(Options o, const std::string& out) {
     if (o.run.threads == 0) o.run.threads = Workers::available();
     expect_writable(out);
     const Dataset d = load_described(o.train.data, o.task);
-    o.model.backbone_precision = "fp32"; // as they are made
+    o.model.backbone_precision = "fp32"; // unrounded
     resolve_backbone(o);
     const FeatureChoice choice = feature_choice(o);
     const int width = choice.backbone->shape().width;

@@ -8,7 +8,7 @@ namespace {
 
 using Shared = std::shared_ptr<StudyOptions>;
 
-// What all four share.
+// Flags of all four commands.
 Shared add_shared(CLI::App& app) {
     const auto o = std::make_shared<StudyOptions>();
     app.add_option("rows", o->words,
@@ -28,7 +28,7 @@ Shared add_shared(CLI::App& app) {
     return o;
 }
 
-// Of those that run.
+// Flags of the commands that run something.
 void add_running(CLI::App& app, StudyOptions& o) {
     app.add_option("--device", o.how.device, "auto (default: on a GPU where there is one), cpu or cuda")
         ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
@@ -100,7 +100,7 @@ std::function<Exit()> add_reproduce(CLI::App& app) {
 std::function<Exit()> add_table(CLI::App& app) {
     const Shared o = add_shared(app);
     add_seeds(app, *o);
-    std::vector<CLI::Option*> kinds; // of table, one at a time
+    std::vector<CLI::Option*> kinds; // kinds of table; only one may be given
     const auto kind = [&](const char* flag, bool& value, const char* help) {
         CLI::Option* added = app.add_flag(flag, value, help);
         for (CLI::Option* other : kinds) added->excludes(other);

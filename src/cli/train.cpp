@@ -30,7 +30,7 @@ Exit carry_out(GivenOptions& o, const std::string& config, const std::string& re
     return by_index ? train_index(o.options, o.given) : train(o.options, o.given);
 }
 
-// --epochs +N, which is about a run that is there.
+// Handles --epochs +N, which continues an existing run.
 void take_more_epochs(GivenOptions& o) {
     for (auto entry = o.given.begin(); entry != o.given.end();) {
         const auto& [key, word] = *entry;

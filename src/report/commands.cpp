@@ -18,7 +18,7 @@ void write_out(const std::string& out, const std::string& text, const std::strin
     fmt::print("{}{}\n", say, out);
 }
 
-// The answer in a paragraph, for a terminal.
+// The report's summary in a paragraph, for a terminal.
 std::string answer(const Page& p) {
     std::string s;
     for (const Piece& piece : p.lede) s += piece.text;
@@ -34,7 +34,7 @@ Exit report(PageOptions o) {
     expect_results(o.results);
     std::vector<std::string> notes;
     const std::unique_ptr<Page> page = gather(o, notes);
-    std::sort(notes.begin(), notes.end()); // the record may be the results
+    std::sort(notes.begin(), notes.end()); // own results and record may be the same folder
     notes.erase(std::unique(notes.begin(), notes.end()), notes.end());
     for (const std::string& note : notes) complain("fci report: {}\n", note);
     const std::string says = wrapped(answer(*page), terminal_width(stdout, 80));

@@ -14,7 +14,7 @@ Markup line(const std::string& css, const Attribute& x1, const Attribute& y1, co
     return element("line", {{"class", css}, x1, y1, x2, y2});
 }
 
-// The paper's box on an axis, from and to in 0 .. 1.
+// The ends of the paper's box on an axis, each 0 .. 1.
 std::optional<std::pair<double, double>> box_of(const std::string& paper, const std::string& quantity) {
     const auto p = parse_paper(paper);
     if (!p) return std::nullopt;
@@ -39,7 +39,7 @@ Markup dot(const Line& l, const std::string& css, double y, bool square) {
     const std::string at = percent(x);
     if (!square)
         return m + element("circle", {{"class", kind}, {"cx", at}, {"cy", y}, {"r", 3.6}, {"data-t", says(l)}});
-    const Markup mark = // in an <svg> of its own: pixels cannot be taken from a percentage
+    const Markup mark = // in a nested <svg>: pixels cannot be subtracted from a percentage
         element("rect", {{"class", kind}, {"x", -3.4}, {"y", -3.4}, {"width", 6.8}, {"height", 6.8}});
     return m + element("svg", {{"x", at}, {"y", y}, {"data-t", says(l)}}, mark);
 }
@@ -254,7 +254,7 @@ Markup chart(const Chart& c) {
             for (const auto& [x, y] : points)
                 m += element("circle", {{"class", "dot " + curve.css}, {"cx", x}, {"cy", y}, {"r", 2.0}});
         if (points.empty()) continue;
-        const auto [x, y] = points.back(); // a line that ends early has its label there
+        const auto [x, y] = points.back(); // a line that ends early is labelled at its end
         if (x < right - 60 && curve.joined)
             m += text(x + 8, y - 3, "lab " + curve.css, curve.label);
         else

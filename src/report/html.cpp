@@ -20,7 +20,7 @@ Markup number_cell(const Line* l, const std::string& label, size_t span = 1) {
     return element("td", attributes, Markup(value_text(*l)) + element("i", {{"class", "tail"}}, tail_text(*l)));
 }
 
-// The numbers of a mechanism: one cell a rate.
+// The numbers of a mechanism: one cell per rate.
 Markup number_cells(const Mechanism& m, const std::vector<double>& rates) {
     if (m.one_number()) return number_cell(m.at[0], "ours", rates.size());
     Markup cells;
@@ -97,7 +97,7 @@ std::string paper_signs(std::string words) {
     return words;
 }
 
-// 3e-4 is one word, also where the line breaks.
+// Keeps 3e-4 unbroken at line ends.
 std::string whole_rates(std::string words) {
     for (size_t at = 1; (at = words.find("e-", at)) != std::string::npos; at += 4)
         if (std::isdigit(static_cast<unsigned char>(words[at - 1]))) words.replace(at + 1, 1, "‑");
@@ -162,7 +162,7 @@ Markup claims(const Page& p) {
                      "come out as the paper's, or both at chance; it does not hold if one differs."));
 }
 
-// Strips one under another.
+// Strips below each other.
 Markup strips(const std::vector<Group>& groups, const char* css, const std::vector<double>& rates, double height) {
     const bool read = std::any_of(groups.begin(), groups.end(), [](const Group& g) {
         return std::any_of(g.of.begin(), g.of.end(), [](const Mechanism& m) { return m.under; });

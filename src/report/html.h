@@ -12,7 +12,7 @@ inline Markup head(const std::string& words, const char* css = "") {
     return element("th", {{"class", css}, {"scope", "col"}}, words);
 }
 
-Markup folds(const Page&);  // every row, to be opened
+Markup folds(const Page&);  // every row, folded
 Markup checks(const Page&); // controls, expectations that failed, agreement with the record
 
 } // namespace fci

@@ -1,4 +1,4 @@
-// The report's rows, each with its runs, and what checks them.
+// The report's rows, each with its runs, and the checks on them.
 #include <algorithm>
 
 #include "report/html.h"
@@ -6,7 +6,7 @@
 namespace fci {
 namespace {
 
-Markup list(const std::vector<std::pair<std::string, bool>>& heads, const Markup& rows) { // head, is a number
+Markup list(const std::vector<std::pair<std::string, bool>>& heads, const Markup& rows) { // text, has numbers
     Markup cells;
     for (const auto& [words, number] : heads) cells += head(words, number ? "n" : "");
     return element(

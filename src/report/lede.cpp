@@ -1,4 +1,4 @@
-// The answer in a paragraph, and the words that the page uses. Every number is of p.claims and p.lines.
+// The report's summary in a paragraph, and its glossary. Every number comes from p.claims and p.lines.
 #include <algorithm>
 
 #include "report/gather.h"
@@ -6,7 +6,7 @@
 namespace fci {
 namespace {
 
-// "95.4 to 98.9%" over the rates that ran, "99.8%"; nothing: none ran.
+// "95.4 to 98.9%" over the rates that ran, or "99.8%"; empty: none ran.
 std::string range_of(const Mechanism& m) {
     const Line *low = nullptr, *high = nullptr;
     for (const Line* l : m.at) {
@@ -43,7 +43,7 @@ void add_sentence(Page& p, const char* before, const char* id, const char* quant
         {after + std::string(m.paper.empty() ? "" : "; the paper has " + in_words(m.paper)) + ". ", false});
 }
 
-// What the two claims that the rest hangs on come to.
+// The outcome of the two claims that the others depend on.
 std::string in_short(const Page& p) {
     const auto of = [&](const char* id) -> const Judged* {
         for (const ClaimStrips& c : p.claims)

@@ -7,7 +7,7 @@
 namespace fci {
 namespace {
 
-// Text in a cell: what Markdown or HTML would take for more than text is escaped, and it stays in one line.
+// Text in a cell: escapes characters that Markdown or HTML would interpret, and keeps it on one line.
 std::string plain(const std::string& text) {
     std::string s;
     for (const char c : text) {

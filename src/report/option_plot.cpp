@@ -11,7 +11,7 @@
 namespace fci {
 namespace {
 
-// A row's options as it is run at this line.
+// The options that a row is run with at this line.
 Options options_of(const Line& l) {
     Options o = l.of.options;
     l.of.row.settings.apply(o);
@@ -25,7 +25,7 @@ std::string word_of(const Line& l, const std::string& key) {
     return key == "learning_rate" ? rate_text(o.train.learning_rate) : find_option(all, key)->word();
 }
 
-// Of a name nothing.
+// The option's value as a number; nothing if it is a name.
 std::optional<double> number_of(const Line& l, const std::string& key) {
     Options o = options_of(l);
     const std::vector<Option> all = table(o);
@@ -39,7 +39,7 @@ std::optional<double> number_of(const Line& l, const std::string& key) {
         find_option(all, key)->value);
 }
 
-// The values along x: where each stands, and what stands under it.
+// The values along x: their positions and labels.
 struct Places {
     std::vector<std::pair<double, std::string>> all;
     bool names = false;
@@ -89,7 +89,7 @@ std::string plot_by_option(const PlotOptions& o) {
     const Study study = load_study(find_runs_folder());
     std::vector<Row> rows = study.select({o.figure});
     if (!o.reading.empty()) rows = under(rows, select_readings(study.joint, {o.reading}));
-    for (Row& r : rows) // a row lists what the paper has of it, or what its kind has; here anything may be asked for
+    for (Row& r : rows) // a row lists the quantities of the paper or of its kind; here y may be any
         if (std::none_of(r.paper.begin(), r.paper.end(), [&](const auto& p) { return p.first == y; }))
             r.paper = {{y, ""}};
     std::vector<std::string> notes;
@@ -128,7 +128,7 @@ std::string plot_by_option(const PlotOptions& o) {
             longest = std::max(longest, label.size());
         }
         const double x = places.at(word_of(*l, option->key));
-        if (std::find(curve->x.begin(), curve->x.end(), x) != curve->x.end()) continue; // rows that share a run
+        if (std::find(curve->x.begin(), curve->x.end(), x) != curve->x.end()) continue; // rows may share a run
         const auto [low, high] = std::minmax_element(l->ours.values.begin(), l->ours.values.end());
         const size_t at = std::lower_bound(curve->x.begin(), curve->x.end(), x) - curve->x.begin();
         const auto put = [&](std::vector<double>& to, double value) {

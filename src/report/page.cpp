@@ -17,7 +17,7 @@
 namespace fci {
 namespace {
 
-// What the provenance says under each of these keys; "" where it says nothing.
+// The provenance's values for these keys; "" for missing ones.
 template <size_t n>
 std::array<std::string, n> provenance_words(const Result& r, const char* const (&keys)[n]) {
     simdjson::dom::parser parser;
@@ -38,7 +38,7 @@ std::vector<const Result*> results_of(const Page& p, const Case& c, const std::s
     return found.empty() ? p.recorded.of_seeds(c.options, 0, on) : found;
 }
 
-// Whether a row may be put under a reading: it has no other value for one of its options itself.
+// May a row be put under a reading? Not if it sets one of the reading's options to another value itself.
 bool may_be_under(const Row& row, const Reading& reading) {
     const Settings s = reading.of_task(row.settings.values.task);
     return std::none_of(s.keys.begin(), s.keys.end(), [&](const std::string& key) {
@@ -46,7 +46,7 @@ bool may_be_under(const Row& row, const Reading& reading) {
     });
 }
 
-// The readings under which a row ran: those of one option at a time, and joint ones.
+// The readings under which a row ran: of one option at a time, and joint ones.
 std::vector<Row> readings_of(const Page& p, const Row& row) {
     std::vector<Row> all;
     for (const Row& v : p.study.variants)
@@ -64,12 +64,13 @@ std::string reading_name(const Row& row, const Row& base) {
     return name;
 }
 
-constexpr int many_readings = 6; // from so many on a row gets a figure of its readings
+constexpr int many_readings = 6; // a row with this many readings or more gets a figure of them
 
-// `rows`: of claims, in their order. Numbers of readings are put into p.others once for all of them.
+// `of_claims`: the rows of claims, in their order. The numbers of readings are added to p.others in one step for all of
+// them.
 void gather_readings(Page& p, const std::vector<std::pair<std::string, Mechanism>>& of_claims) {
     std::vector<Row> rows;
-    std::vector<std::pair<size_t, size_t>> parts; // of each mechanism, its readings among `rows`
+    std::vector<std::pair<size_t, size_t>> parts; // for each mechanism, its readings' range in `rows`
     std::vector<std::pair<std::string, Mechanism>> chosen;
     for (const auto& [claim, m] : of_claims) {
         if (m.quantity != "routing" || !m.row.needs.empty()) continue;
@@ -95,7 +96,7 @@ void gather_readings(Page& p, const std::vector<std::pair<std::string, Mechanism
         Mechanism start = chosen[i].second;
         start.name = "the default", start.under = nullptr;
         many.readings.push_back(start);
-        std::map<std::string, size_t> known; // family: its reading
+        std::map<std::string, size_t> known; // reading by family
         for (const Line* l : start.at)
             if (counts(l)) known[family_hash(l->of.options)] = 0;
         for (size_t r = parts[i].first; r < parts[i].second; ++r) {
@@ -114,7 +115,7 @@ void gather_readings(Page& p, const std::vector<std::pair<std::string, Mechanism
             else if (same)
                 many.readings[*same].also.push_back(m.name);
         }
-        const auto value = [&](const Mechanism& m) { // that at the highest rate
+        const auto value = [&](const Mechanism& m) { // the value at the highest rate
             double best = -1, rate = 0;
             for (const Line* l : m.at)
                 if (counts(l) && l->of.learning_rate.value_or(0) >= rate)
@@ -155,7 +156,7 @@ void gather_claims(Page& p, Claims& claims, const std::vector<Row>& rows) {
     gather_readings(p, strips);
 }
 
-// Those that a figure names.
+// The readings that a figure names.
 void gather_readings_in_words(Page& p) {
     std::set<std::string> named{p.reading};
     for (const Many& many : p.many)
@@ -284,7 +285,7 @@ std::unique_ptr<Page> gather(const PageOptions& o, std::vector<std::string>& not
     p.lines = lines_of_rows(p, all);
     if (!p.reading.empty()) {
         const std::vector<Reading> reading = select_readings(p.study.joint, {p.reading});
-        if (o.reading.empty()) // nobody asked for it: what it cannot be said of stays out
+        if (o.reading.empty()) // not requested: leaves out rows that cannot be under it
             std::erase_if(all, [&](const Row& r) { return !may_be_under(r, reading[0]); });
         p.under = lines_of_rows(p, under(all, reading));
     }

@@ -1,5 +1,5 @@
-// What the report says, gathered from rows, claims and results and not yet drawn: html.cpp and markdown.cpp write the
-// same Page. Every number in it is computed here or by src/study; none is written in a text.
+// The content of the report, gathered from rows, claims and results, but not yet drawn: html.cpp and markdown.cpp write
+// the same Page. Every number in it is computed here or by src/study; no text contains a fixed number.
 #pragma once
 #include <memory>
 
@@ -9,24 +9,24 @@
 namespace fci {
 
 struct PageOptions {
-    std::vector<std::string> words; // rows; none: all
+    std::vector<std::string> words; // rows; empty: all
     std::string scale = "paper", results = default_results, reading, format = "html", out;
 };
 
-// One strip: a number of the paper, and ours.
+// One strip: the paper's number, and ours.
 struct Mechanism {
     Row row;
     std::string name, quantity, paper;
-    std::vector<const Line*> at;   // ours, at one rate or several; without any: null
+    std::vector<const Line*> at;   // ours, at one rate or several; null where there is none
     const Line* under = nullptr;   // ours under the joint reading
-    std::vector<std::string> also; // of a reading: others that come to the same runs
+    std::vector<std::string> also; // for a reading: others with the same runs
 
     bool ran() const;
-    const Line* at_rate(double rate) const; // that of a row without a learning rate at any
-    bool one_number() const;                // at no rate: of a row without a learning rate, or of none
-    std::optional<double> chance() const;   // of the first that ran
+    const Line* at_rate(double rate) const; // a row without a learning rate has its line at any rate
+    bool one_number() const;                // the row has no learning rate, or no number
+    std::optional<double> chance() const;   // of the first line that ran
 };
-bool counts(const Line*); // it has a number, or that there is none
+bool counts(const Line*); // it has a number, or ran without a transition
 
 struct Group {
     std::string name;
@@ -51,15 +51,15 @@ struct Panel {
 
 struct ClaimStrips {
     Judged judged;
-    std::vector<Mechanism> strips; // by its rows
+    std::vector<Mechanism> strips; // one per row
 };
 
 // A row under every reading that ran.
 struct Many {
     std::string claim;
     Mechanism default_;
-    std::vector<Mechanism> readings;    // the default first
-    int low = 0, between = 0, high = 0; // numbers no more than 3 above their chance, between, from 95
+    std::vector<Mechanism> readings;    // the default reading first
+    int low = 0, between = 0, high = 0; // counts: at most 3 above chance; between; 95 or more
 };
 
 struct RunOf {
@@ -91,21 +91,21 @@ struct Forecasts {
     std::vector<Wrong> wrong;
 };
 
-struct Piece { // of a sentence
+struct Piece { // a part of a sentence
     std::string text;
     bool strong = false;
 };
 
 struct Page {
     PageOptions options;
-    std::string commit, newest; // newest: the date of the newest result; empty: none says one
+    std::string commit, newest; // newest: date of the newest result; empty: no result has a date
     Study study;
     const Scale* scale = nullptr;
-    std::string reading; // joint; may be empty
+    std::string reading; // a joint reading; may be empty
     Results own, recorded;
-    ControlsOfRows controls_of_rows;        // made once for all lines
+    ControlsOfRows controls_of_rows;        // computed once for all lines
     bool by_record = false;                 // the results are the recorded ones
-    std::vector<Line> lines, under, others; // as they are; under the reading; other readings
+    std::vector<Line> lines, under, others; // without a reading; under the reading; other readings
 
     int runs = 0;
     double seconds = 0;
@@ -113,7 +113,7 @@ struct Page {
     std::vector<Covered> coverage;
     std::vector<ClaimStrips> claims;
     std::vector<Many> many;
-    std::vector<std::pair<std::string, std::string>> readings; // joint ones that ran, in words
+    std::vector<std::pair<std::string, std::string>> readings; // joint readings that ran, in words
     std::vector<Panel> panels;                                 // Figure 2
     std::vector<std::string> no_panel;
     std::vector<Section> sections;
@@ -121,24 +121,24 @@ struct Page {
     std::vector<ControlsOf> controls;
     std::vector<std::string> untested; // rows
     std::optional<Forecasts> forecasts;
-    std::vector<std::string> differences; // from the record, of one's own results
+    std::vector<std::string> differences; // of the user's own results from the record
     int compared = 0;
     std::vector<std::pair<std::string, std::string>> words; // glossary
 };
 
-// Lines point into it, so it stays where it is.
+// Pointers into the page's lines are kept, so the Page must stay in place.
 std::unique_ptr<Page> gather(const PageOptions&, std::vector<std::string>& notes);
 std::string mechanism_name(const Row&, const std::string& quantity); // "flow:2 · segment-mean, MQAR"
 std::string value_text(const Line&);                                 // "99.8", as tables have it; "none": no transition
 std::string paper_text(const std::string& paper);                    // "≤2.5"
-std::string minus(std::string);                                      // a true minus for '-'
-std::string tail_text(const Line&);                    // "±0.4", half of the 95% interval; "¹" of one seed
-std::string says(const Line&);                         // all of it in words
+std::string minus(std::string);                                      // replaces '-' by a true minus sign
+std::string tail_text(const Line&);                    // "±0.4", half the width of the 95% interval; "¹" for one seed
+std::string says(const Line&);                         // the whole line in words
 std::string verdict_words(const Judged&, const Page&); // "holds at 1e-3 only"
 enum class Cover { full, one_seed, one_rate, sample, not_run, needs };
 Cover cover_of(const Covered&);
 const char* cover_text(Cover, const Scale&);
-size_t rows_run(const Page&);               // of its coverage, those with a run
+size_t rows_run(const Page&);               // number of covered ids with a run
 std::string reading_words(const Settings&); // "the row before the key asks; decoys carry the same key"
 
 std::string html_text(const Page&);

@@ -1,4 +1,4 @@
-// `fci plot`: the report's drawings as files of their own.
+// `fci plot`: the report's drawings as separate files.
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -106,7 +106,7 @@ std::string figure(const PlotOptions& o) {
                                                                    : std::vector<std::string>{o.figure};
     const std::vector<Row> rows = p->study.select(words);
     const auto reading = o.reading.empty() ? std::vector<Reading>{} : select_readings(p->study.joint, {o.reading});
-    // Under a reading its numbers stand at the rates: of each row the line goes by the row's own name.
+    // Under a reading, the plot shows that reading's numbers at the rates; each row's line keeps the row's own name.
     p->lines = lines_of_rows(*p, reading.empty() ? rows : under(rows, reading));
     gather_sections(*p, rows);
     if (std::none_of(p->lines.begin(), p->lines.end(), [](const Line& l) { return counts(&l); }))
@@ -117,7 +117,7 @@ std::string figure(const PlotOptions& o) {
     return o.figure == "figure2" ? small_multiples(*p) : landscape(*p, p->sections.at(0));
 }
 
-// The file of `fci bench --scaling`: method, n, ms, MB, ns a token; tab-separated, with a header line.
+// The file of `fci bench --scaling`: method, n, ms, MB, ns per token; tab-separated, with a header line.
 struct Scaled {
     std::vector<double> n, ms, mb;
 };
@@ -162,7 +162,7 @@ std::vector<std::pair<std::string, Scaled>> read_scaling(const std::string& path
     return methods;
 }
 
-// Decades that hold all of these.
+// A logarithmic axis of whole decades that contain these values.
 Axis decades(const std::vector<double>& values) {
     const auto [low, high] = std::minmax_element(values.begin(), values.end());
     Axis axis{
@@ -223,7 +223,7 @@ std::string curves(const PlotOptions& o) {
         names.push_back(file == "log.jsonl" ? whole.filename().string() : file);
         runs.push_back(std::move(r));
     }
-    for (size_t i = 0; i < names.size(); ++i) // two of one name are told apart by their folders
+    for (size_t i = 0; i < names.size(); ++i) // equal names are replaced by the runs' folders
         if (std::count(names.begin(), names.end(), names[i]) > 1) names[i] = o.runs[i];
     Chart c;
     double last = 2;

@@ -1,4 +1,4 @@
-// The paper's figures and tables, and which rows each of them has.
+// The paper's figures and tables, and the rows of each.
 #include <algorithm>
 #include <set>
 
@@ -12,7 +12,7 @@ namespace {
 struct Known {
     const char *title, *caption;
     std::vector<std::string> groups; // files of runs/
-    bool by_family;                  // else by quantity
+    bool by_family;                  // false: by quantity
 };
 
 const std::vector<Known>& known_sections() {
@@ -44,7 +44,7 @@ const std::vector<Known>& known_sections() {
     return all;
 }
 
-// In the order that they are shown in.
+// In the order in which they are shown.
 const char* const families[] = {"Something mixes the tokens, then every position is compared",
                                 "Nothing mixes; every position is compared",
                                 "Segments of a sixteenth",
@@ -69,7 +69,7 @@ double middle(const std::string& paper) {
     return std::isfinite(p->high) ? (p->low + p->high) / 2 : p->low;
 }
 
-// The quantities of a row as its lines have them.
+// The quantities of a row, as in its lines.
 std::vector<std::string> quantities_of(const Page& p, const Row& row) {
     std::vector<std::string> found;
     for (const Line& l : p.lines)
@@ -93,7 +93,7 @@ const char* quantity_title(const std::string& quantity) {
 Section section_of(const Page& p, const std::string& title, const std::string& caption, const std::vector<Row>& rows,
                    bool by_family) {
     Section s{title, caption, {}};
-    std::set<std::string> known; // a mechanism that two rows have with one number of the paper is shown once
+    std::set<std::string> known; // shows a mechanism once if two rows have it with the same number of the paper
     const auto add = [&](Group& group, const Row& row, const std::string& quantity) {
         Mechanism m = mechanism_of(p, row, quantity);
         const std::string key = fmt::format("{} {} {}", m.name, quantity, m.paper);
@@ -142,7 +142,7 @@ Mechanism mechanism_of(const Page& p, const Row& row, const std::string& quantit
     for (const auto& [name, value] : row.paper)
         if (name == quantity) m.paper = value;
     const auto lines = [&](const std::vector<Line>& of) {
-        std::vector<const Line*> found; // one a rate: that of the paper's file before others
+        std::vector<const Line*> found; // one per rate: a line on the paper's file before others
         for (const Line& l : of)
             if (l.of.row.base_label() == row.base_label() && l.quantity == quantity && l.paper == m.paper)
                 found.push_back(&l);
@@ -164,7 +164,7 @@ void gather_sections(Page& p, const std::vector<Row>& rows) {
         shown.insert(k.groups.begin(), k.groups.end());
         if (!its.empty()) p.sections.push_back(section_of(p, k.title, k.caption, its, k.by_family));
     }
-    std::vector<Row> others; // the paper's other rows have folds only; rows of one's own stand here
+    std::vector<Row> others; // the user's own rows; the paper's other rows only have folds
     for (const Row& row : rows)
         if (row.foreign || row.paper.empty()) others.push_back(row);
     if (!others.empty()) p.sections.push_back(section_of(p, "Other rows", "Rows beside the paper's.", others, false));

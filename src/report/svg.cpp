@@ -10,7 +10,7 @@
 namespace fci {
 namespace {
 
-// The character that begins at s[0], and its bytes; 0 bytes: none does.
+// The character that begins at s[0], and its bytes; 0 bytes: not a valid character.
 struct Character {
     uint32_t code = 0;
     size_t bytes = 0;
@@ -39,7 +39,7 @@ bool may_stand_in_xml(uint32_t c) {
     return c == '\t' || c == '\n' || (c >= 0x20 && c < 0x7F) || (c >= 0xA0 && (c & 0xFFFE) != 0xFFFE);
 }
 
-bool is_empty_element(std::string_view name) { // HTML wants an end tag of all others
+bool is_empty_element(std::string_view name) { // HTML requires an end tag for all others
     static const std::array<std::string_view, 9> names{"br",   "col",    "meta", "line",    "rect",
                                                        "path", "circle", "use",  "polyline"};
     return std::find(names.begin(), names.end(), name) != names.end();

@@ -1,11 +1,11 @@
-// A small writer of HTML and SVG. Text becomes markup in one place only, the constructor of Markup, which escapes it:
-// so nothing that a file or a name holds can reach a browser as anything but text. What is written is well-formed XML.
+// A small writer of HTML and SVG. Text becomes markup only in the constructor of Markup, which escapes it. So text from
+// files or names reaches a browser as text only. The output is well-formed XML.
 //
 //   element("td", {{"class", "n"}}, name)          <td class="n">a &lt; b</td>
 //   element("line", {{"x1", 0.0}, {"x2", "100%"}}) <line x1="0" x2="100%"/>
 //
-// Escaped: & < > " '. U+FFFD stands for what XML has no way to hold: control characters but tab and line feed, U+FFFE
-// and U+FFFF, and each byte that is not of a UTF-8 character.
+// Escaped: & < > " '. U+FFFD replaces what XML cannot contain: control characters except tab and line feed, U+FFFE and
+// U+FFFF, and each byte that is not part of a UTF-8 character.
 #pragma once
 #include <concepts>
 #include <string>
@@ -20,7 +20,7 @@ public:
     Markup(std::string_view plain); // escaped
     Markup(const std::string& plain) : Markup(std::string_view(plain)) {}
     Markup(const char* plain) : Markup(std::string_view(plain)) {}
-    static Markup raw(std::string_view markup); // as it is: for constants of this program
+    static Markup raw(std::string_view markup); // unescaped: only for constants of this program
 
     Markup& operator+=(const Markup& m);
     friend Markup operator+(Markup a, const Markup& b) { return std::move(a += b); }
@@ -31,7 +31,7 @@ private:
     std::string text_;
 };
 
-// A number for an attribute: two decimals at most, no exponent, a point whatever the locale. "12.5", "-0.25", "3"
+// A number for an attribute: at most two decimals, no exponent, a point in every locale. "12.5", "-0.25", "3"
 std::string short_number(double x);
 
 struct Attribute {
@@ -49,7 +49,7 @@ Markup element(std::string_view name, const Inner& inner) {
     return element(name, std::vector<Attribute>{}, inner);
 }
 
-// A figure that is a file of its own, with the colours of the report and a background.
+// A figure as a separate file, with the report's colours and a background.
 std::string svg_file(double width, double height, const std::string& title, const Markup& inner);
 
 } // namespace fci

@@ -1,4 +1,4 @@
-// How the report words what it has: names of rows, numbers, verdicts.
+// The report's wording: names of rows, numbers, verdicts.
 #include <algorithm>
 #include <cmath>
 
@@ -48,7 +48,7 @@ std::string mechanism_name(const Row& row, const std::string& quantity) {
         std::string word = key == "variant" || key == "embeddings" ? row.settings.text(key)
                                                                    : fmt::format("{} {}", key, row.settings.text(key));
         std::replace(word.begin(), word.end(), '_', ' ');
-        if (row.under.empty()) parts.push_back(word); // a reading's options are said by its name
+        if (row.under.empty()) parts.push_back(word); // a reading's name states its options
     }
     std::string name = fmt::format("{}", fmt::join(parts, " · "));
     if (!row.reading.empty()) name += fmt::format(" ({})", row.reading);
@@ -115,7 +115,7 @@ std::string reading_words(const Settings& s) {
     std::vector<std::string> parts;
     for (const auto& [key, value, words] : all)
         if (s.has(key) && s.text(key) == value) parts.emplace_back(words);
-    for (const std::string& key : s.keys) { // what the sentences above leave
+    for (const std::string& key : s.keys) { // options that the sentences above do not cover
         if (std::any_of(std::begin(all), std::end(all), [&](const auto& a) { return a.key == key; })) continue;
         std::string plain =
             fmt::format("{} {}", key, key == "learning_rate" ? rate_text(s.values.train.learning_rate) : s.text(key));

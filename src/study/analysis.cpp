@@ -64,7 +64,7 @@ std::vector<double> row_softmax(const std::vector<float>& scores, int n) {
     return p;
 }
 
-// `score` fills (L,L) from x (L,d).
+// `score` computes (L,L) from x (L,d).
 template <class F>
 double mean_rank(Trainer& trainer, int sequences, F score) {
     const Dataset& d = trainer.test_set();
@@ -82,7 +82,7 @@ void add_investigator(Trainer& trainer, int sequences, const Counts& as_it_is, s
     const int d = o.model.d_model;
     const Tensor wq = trainer.parameter("router.wq.weight"), wk = trainer.parameter("router.wk.weight");
     numbers["rank"] = mean_rank(trainer, sequences, [&](Tensor x, float* scores) {
-        const RoutingShape shape{1, x.rows(), x.rows(), d, o.model.heads}; // every row asks
+        const RoutingShape shape{1, x.rows(), x.rows(), d, o.model.heads}; // every row is a query
         std::vector<float> saved(2 * shape.vectors());
         cpu::routing_scores_forward(shape, x.data, x.data, wq.data, wk.data, scores, saved.data());
     });
@@ -94,7 +94,7 @@ void add_investigator(Trainer& trainer, int sequences, const Counts& as_it_is, s
     numbers["routing_at_k"] = as_it_is.percent(as_it_is.at_k);
     numbers["routing_at_1"] = as_it_is.percent(as_it_is.at_1);
     const std::vector<float> kept = trainer.parameters();
-    Rng rng(static_cast<uint64_t>(o.train.seed), Stream::analysis, uint64_t{1} << 32); // steps below: the pairs
+    Rng rng(static_cast<uint64_t>(o.train.seed), Stream::analysis, uint64_t{1} << 32); // lower steps draw the pairs
     std::vector<float>& now = trainer.edit().parameters;
     for (const ParameterInfo& p : trainer.infos())
         if (p.name == "router.wq.weight" || p.name == "router.wk.weight")
@@ -171,7 +171,7 @@ std::map<std::string, double> analyse(Trainer& trainer, int sequences, const Cou
     check(sequences >= 1, "analysis: {} sequences, at least 1", sequences);
     const std::string& router = trainer.options().model.router;
     std::map<std::string, double> numbers;
-    trainer.parameters(); // from the GPU: represent() below is called by many threads
+    trainer.parameters(); // copies from the GPU: many threads call represent() below
     add_cosines(trainer, numbers);
     if (router == "investigator" || router == "rank1")
         numbers["rank_sequences"] = std::min(sequences, trainer.test_set().count);
@@ -217,7 +217,7 @@ Exit analyze(const std::string& checkpoint, const std::string& data, int sequenc
             cells.push_back(
                 {name, fmt::format("{:8.3f}", start.at(name)), fmt::format("{:8.3f}", now.at(name)), meaning});
     std::string table = aligned(cells, terminal_width(how.json ? stderr : stdout, 0));
-    table.pop_back(); // the line's own end
+    table.pop_back(); // line() adds its own end
     progress.line(table);
     if (!now.contains("rank"))
         progress.line(

@@ -35,7 +35,7 @@ std::string data(const std::vector<const Line*>& lines, const std::string& forma
 } // namespace
 
 std::string by_reading_text(const std::vector<Line>& lines, const TableOptions& o) {
-    std::vector<const Line*> firsts; // of each case its first quantity: routing where there is any
+    std::vector<const Line*> firsts; // each case's first quantity: routing if it has any
     const auto same_case = [](const Line& a, const Line& b) {
         return a.of.row.label() == b.of.row.label() && a.of.learning_rate == b.of.learning_rate;
     };

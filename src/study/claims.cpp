@@ -37,7 +37,7 @@ Claim read_claim(const TomlFile& reader, const toml::table& t) {
     return c;
 }
 
-// The line of a row at a rate. That of a row that learns nothing is found at every rate.
+// The line of a row at a rate. The line of a row that learns nothing is found at every rate.
 const Line* find(const std::vector<Line>& lines, const Row& row, const std::string& quantity, const std::string& rate) {
     for (const Line& l : lines)
         if (l.of.row.base_label() == row.base_label() && !l.paper.empty() &&
@@ -54,7 +54,7 @@ std::string number_text(const Line* l) {
                        l->on && !is_official(*l->on) ? " (a sample)" : "");
 }
 
-// "<=2.5 / 25.6"; what all rows have in common once.
+// "<=2.5 / 25.6"; a text that all rows share is shown once.
 std::string cell_text(const std::vector<std::string>& of_rows) {
     const bool same = std::all_of(of_rows.begin(), of_rows.end(), [&](const auto& s) { return s == of_rows[0]; });
     if (same) return of_rows[0] == "-" ? "not run" : of_rows[0];
@@ -67,7 +67,7 @@ std::vector<Voice> voices_of(const std::vector<const Line*>& lines) {
     return voices;
 }
 
-// "3", "0-3": the fewest and the most of the rows.
+// "3", "0-3": the smallest and the largest number of seeds among the rows.
 std::string seeds_text(const std::vector<const Line*>& lines, size_t rows) {
     int fewest = lines.size() < rows ? 0 : 1 << 30, most = 0;
     for (const Line* l : lines) {
@@ -157,7 +157,7 @@ Voice voice_of(const Line& line) {
 }
 
 RolledUp roll_up(const std::vector<std::pair<std::string, std::vector<Voice>>>& at_rates) {
-    std::vector<std::pair<std::string, std::vector<std::string>>> does; // what, and at which rates
+    std::vector<std::pair<std::string, std::vector<std::string>>> does; // outcome, and its rates
     bool is_provisional = false;
     for (const auto& [rate, voices] : at_rates) {
         size_t pro = 0, against = 0, firmly = 0, ties = 0, ran = 0, few = 0;
@@ -179,7 +179,7 @@ RolledUp roll_up(const std::vector<std::pair<std::string, std::vector<Voice>>>& 
         else
             at->second.push_back(rate);
     }
-    const auto rank = [](const auto& d) { // what is known comes first
+    const auto rank = [](const auto& d) { // known outcomes come first
         return d.first.starts_with("holds") ? 0 : d.first == "does not hold" ? 1 : 2;
     };
     std::stable_sort(does.begin(), does.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });

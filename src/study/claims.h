@@ -1,31 +1,30 @@
-// The paper's claims, rolled up from the verdicts of the rows that each rests on; and how much of the paper has run.
+// The paper's claims, each judged by the verdicts of the rows it rests on; and how much of the paper has been run.
 // runs/claims.toml:
 //
-//   reading = "marker-fixed-same-everywhere"   the joint reading beside the defaults; "" for none
+//   reading = "marker-fixed-same-everywhere"   the joint reading shown beside the defaults; "" for none
 //
 //   [[claim]]
 //   id = "recurrence"
 //   words = "Recurrence in one direction does not route"
-//   rows = ["s46.flow2"]                       ids, of readings too
-//   quantity = "rank"                          what counts of the rows; without it the first that the paper has of each
-//   why = "..."                                the mechanism, as far as the task's law tells it, in a line; it must be
-//                                              true whatever comes out
+//   rows = ["s46.flow2"]                       ids, also of rows with readings
+//   quantity = "rank"                          the quantity judged; by default each row's first one in the paper
+//   why = "..."                                the mechanism in one line, as far as the task's law tells it; it must be
+//                                              true whatever the results are
 //
-// At one learning rate a row speaks by its verdict (study/verdict.h):
+// At one learning rate a row's verdict (study/verdict.h) counts as:
 //   for      reproduced; at chance, both
 //   against  differs
-//   tie      tie: for, but by the order of equal scores alone
-//   neither  inconclusive, some seeds; it has not run if it is not run or untested, or was measured on a sample of a
-//   file
-// and the claim, which is about all its rows and their numbers, by them:
-//   does not hold    a row speaks against it
-//   holds            all rows speak for it; by a tie: some of them so
-//   inconclusive     else, if all rows ran
-//   not yet known    else; with how many rows ran
-// A row without learning speaks at every rate. Where the rates agree, that is what the claim does; where it holds at
-// some and does not at all others, it holds at these only; else each rate is named. What rests on verdicts of fewer
-// than 3 seeds is provisional: a claim that holds, if one row's is; one that does not, if those of all rows against it
-// are. Under the reading the same rule is applied by itself.
+//   tie      tie: counts as `for`, but only because of the order of equal scores
+//   neither  inconclusive, some seeds; also not run, untested or measured on a sample of a file, which count as not run
+// The claim is about all its rows and their numbers. So it
+//   does not hold    if a row counts against it
+//   holds            if all rows count for it; "by a tie" if some of them are ties
+//   is inconclusive  otherwise, if all rows ran
+//   is not yet known otherwise; the text says how many rows ran
+// A row without learning counts at every rate. If the rates agree, their common outcome is the claim's. If it holds at
+// some rates and does not hold at all others, it holds at these only; otherwise each rate is listed. An outcome is
+// provisional if it rests on verdicts of fewer than 3 seeds: `holds` if any row's verdict is, `does not hold` if all
+// verdicts against it are. The same rule is applied separately under the reading.
 #pragma once
 #include <string>
 #include <vector>
@@ -35,7 +34,7 @@
 namespace fci {
 
 struct Claim {
-    std::string id, words, quantity, why; // quantity: empty for each row's first
+    std::string id, words, quantity, why; // quantity: empty for each row's first one
     std::vector<std::string> rows;
     int line = 0;
 };
@@ -45,9 +44,9 @@ struct Claims {
     std::vector<Claim> all;
 };
 
-// Exit::usage names file, line and nearest word.
+// Exit::usage, with file, line and nearest word, for a file that is not valid.
 Claims read_claims(const std::string& toml, const std::string& file);
-Claims load_claims(const Study&); // runs/claims.toml; its rows and its reading must be there
+Claims load_claims(const Study&); // runs/claims.toml; its rows and its reading must exist
 
 enum class Speaks { for_it, against, tie, neither };
 struct Voice {
@@ -56,8 +55,9 @@ struct Voice {
 };
 Voice voice_of(const Line&);
 
-// What a claim does: its rows' voices at each rate, the rate's name first. {"holds at 1e-3 only", in_part, false}
-enum class Holds { yes, in_part, no, unknown }; // by a tie too; at some rates; at none that is known
+// The outcome of a claim, from its rows' voices at each rate; each pair starts with the rate's name. Example: {"holds
+// at 1e-3 only", in_part, false}
+enum class Holds { yes, in_part, no, unknown }; // yes: also by a tie; in_part: at some rates; unknown: known at no rate
 struct RolledUp {
     std::string words;
     Holds holds = Holds::unknown;
@@ -69,12 +69,12 @@ inline std::string rolled_up(const std::vector<std::pair<std::string, std::vecto
     return roll_up(at_rates).text();
 }
 
-// A claim and the lines that it rests on, row by row, in the order of `rows`; null: there is none.
+// A claim and the lines it rests on, row by row in the order of `rows`; null where a row has no line.
 struct Judged {
     Claim claim;
     std::vector<Row> rows;
-    std::vector<std::vector<const Line*>> at_rates; // of the rows as they are, at each rate of the scale
-    std::vector<const Line*> under;                 // under the reading; empty: none is chosen
+    std::vector<std::vector<const Line*>> at_rates; // of the rows without a reading, at each rate of the scale
+    std::vector<const Line*> under;                 // under the reading; empty: no reading is chosen
     RolledUp holds, holds_under;
     bool ran_under = false; // a row counts under the reading
 
@@ -83,10 +83,11 @@ struct Judged {
 // The pattern of outcomes that decides, in words (study/why.cpp): "f2.raw routes at 1e-3 (99.8; paper <=2.5)".
 std::string reason(const Judged&);
 inline std::string why(const Judged& j) { return reason(j) + "; " + j.claim.why; }
-std::vector<Row> rows_of(const Claims&, const Claim&, const Study&); // of an id with two readings both
-// Those rows of all claims, each once.
+std::vector<Row> rows_of(const Claims&, const Claim&, const Study&); // both rows of an id with two readings
+// The rows of all claims, each once.
 std::vector<Row> rows_of(const Claims&, const Study&);
-// `lines`: of the rows as they are; `under`: of them under the reading. Both must stay where they are.
+// `lines`: of the rows without a reading; `under`: of the same rows under the reading. The result points into both, so
+// they must stay in place.
 std::vector<Judged> judge_claims(const Claims&, const Study&, const Scale&, const std::vector<Line>& lines,
                                  const std::vector<Line>& under);
 
@@ -94,15 +95,15 @@ std::vector<Judged> judge_claims(const Claims&, const Study&, const Scale&, cons
 std::string claims_text(const Claims&, const Study&, const Scale&, const Results& own, const Results& recorded,
                         const TableOptions&);
 
-// Seeds of each of the paper's ids at each rate of the scale, in the order of its rows; of an id with two readings the
-// one with fewer. Negative: why it has none.
+// The number of seeds of each of the paper's ids at each rate of the scale, in the order of its rows; an id with two
+// readings counts the reading with fewer seeds. A negative number says why the id has none.
 constexpr int needs_more = -1, on_a_sample = -2;
 struct Covered {
     std::string id;
     std::vector<int> seeds;
 };
 std::vector<Covered> coverage_of(const std::vector<Line>&, const Scale&);
-// Of the paper's ids, how many have run with how many seeds, at each rate and at all of them.
+// How many of the paper's ids have run and with how many seeds, at each rate and at all rates.
 std::string coverage_text(const Study&, const Scale&, const Results& own, const Results& recorded, const TableOptions&);
 
 } // namespace fci

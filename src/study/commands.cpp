@@ -26,7 +26,7 @@ bool measured(const Row& row) {
     return row.measured == how;
 }
 
-// What every one of them begins with.
+// What all these commands load first.
 struct Loaded {
     Study study;
     std::vector<Row> rows;
@@ -48,7 +48,7 @@ Results read(const std::string& folder, const std::string& scale) {
     return results;
 }
 
-// For tables: with them the results of indices on HotpotQA, which are those of scale paper at every scale.
+// For tables: includes the results of indices on HotpotQA, which are those of scale paper at every scale.
 Results read_for_table(const std::string& folder, const std::string& scale, const std::vector<Row>& rows) {
     Results results = read(folder, scale);
     if (scale != "paper" && std::any_of(rows.begin(), rows.end(), measured<Measured::by_index>))
@@ -69,7 +69,7 @@ TableOptions table_options(const StudyOptions& o) {
     return t;
 }
 
-// "5 rows are not run: 4 for want of weights, 1 for want of hotpotqa"; nothing where all are.
+// "5 rows are not run: 4 for want of weights, 1 for want of hotpotqa"; empty if all are.
 std::string not_run(const std::vector<Row>& rows) {
     std::map<std::string, int> needs;
     int all = 0;
@@ -82,7 +82,7 @@ std::string not_run(const std::vector<Row>& rows) {
     return all ? fmt::format("{} row{} not run: {}", all, all == 1 ? " is" : "s are", fmt::join(parts, ", ")) : "";
 }
 
-// Results that are there are not made again. This says so where another build made them.
+// Existing results are not made again. This sentence says so if another build made them.
 std::string of_other_builds(const std::vector<Case>& cases, const Results& own, int64_t seeds,
                             const std::string& file) {
     const auto [key, commit] = provenance().front();
@@ -169,14 +169,14 @@ Exit list_rows(const StudyOptions& o) {
     if (o.words.empty() && o.readings.empty())
         say(fmt::format("and {} joint readings, by name (runs/readings.toml): {} table ROWS --by-reading\n",
                         l.study.joint.size(), program_name()));
-    for (const Row& r : l.rows) // of the whole list they would be too many
+    for (const Row& r : l.rows) // the whole list would have too many notes
         if (!o.words.empty() && !r.note.empty()) say(fmt::format("{}: {}\n", r.label(), r.note));
     return Exit::ok;
 }
 
 namespace {
 
-// The readings that survive stage 1 of the search, by what is known now.
+// The readings that survive stage 1 of the search, by the results so far.
 std::vector<Reading> survivors_now(const Study& study, const std::string& own, const std::string& recorded) {
     const Registered all = load_registered(study);
     ControlsOfRows controls;
@@ -200,7 +200,7 @@ Exit sweep_order(const StudyOptions& o) {
         print_status(entries(order), s);
         return Exit::ok;
     }
-    Exit worst = Exit::ok; // one job a run: what it is shall not depend on the part
+    Exit worst = Exit::ok; // one job per run: its number must not depend on the part
     for (const Order& part : s.shard.count == 0 ? std::vector{order} : parts_of(order)) {
         const Exit exit = sweep(all_runs(entries(part)), s);
         if (exit == Exit::interrupted) return exit;
@@ -213,7 +213,7 @@ Exit sweep_order(const StudyOptions& o) {
 
 namespace {
 
-// What the words of a grid come to: the rows of its name.
+// Replaces a grid's words by its name, which selects its rows.
 StudyOptions keep_grid(const StudyOptions& o) {
     if (!o.words.empty())
         fail(Exit::usage, "{} and {}: rows have options of their own; leave one out", o.words[0],
@@ -222,7 +222,7 @@ StudyOptions keep_grid(const StudyOptions& o) {
         fail(Exit::usage, "{} {}: expected --name NAME too, by which table, plot and sweep find these runs",
              flag_of(o.grid[0].first), o.grid[0].second);
     if (o.grid.empty()) fail(Exit::usage, "--name {}: expected options too, e.g. --learning-rate 3e-4,1e-3", o.name);
-    shard_from(o.shard); // what is refused is not kept
+    shard_from(o.shard); // refuse before anything is stored
     const Study study = load_study(find_runs_folder());
     keep_grid(study, study.scale(o.scale), o.name, o.grid);
     StudyOptions rows = o;
@@ -269,14 +269,14 @@ Exit reproduce(const StudyOptions& o) {
     std::erase_if(l.rows, measured<Measured::by_index>);
     if (indices.empty() && text.empty() && !o.data.empty())
         fail(Exit::usage, "--data {}: none of these rows is on HotpotQA: leave it out", o.data);
-    const HotpotData data = load_hotpot_data(o.data, o.how.threads); // what is wrong with it is known before the work
+    const HotpotData data = load_hotpot_data(o.data, o.how.threads); // errors in it show before the work
     if (l.rows.empty()) {
         measure_index_rows(indices, data, o.results, o.how.threads);
         return Exit::ok;
     }
     const int64_t seeds = o.seeds ? o.seeds : 3;
     const std::vector<Case> cases = plan(l.rows, *l.scale);
-    const Results recorded = read(l.recorded(), o.scale); // first: if it is broken, that is known before the work
+    const Results recorded = read(l.recorded(), o.scale); // first: a broken file shows before the work
     const Exit swept = sweep(runs_of(cases, seeds), sweep_options(o, seeds));
     if (swept == Exit::interrupted) return swept;
     if (!o.data.empty() && !text.empty())
@@ -306,7 +306,7 @@ Exit show_table(const StudyOptions& o) {
     if (o.claims || o.coverage) return show_claims(o);
     Loaded l(o);
     if (o.registered || o.score) return show_registered(o, l);
-    if (o.by_reading && o.readings.empty()) // the rows as they are come first
+    if (o.by_reading && o.readings.empty()) // the rows without a reading come first
         for (Row& r : under(l.rows, l.study.joint)) l.rows.push_back(std::move(r));
     TableOptions t = table_options(o);
     t.recorded = l.recorded();

@@ -21,7 +21,7 @@ double binomial_below(int n, double p, int k) {
     return sum;
 }
 
-// In percent; nothing where there is no closed form.
+// In percent; nothing if there is no closed form.
 std::optional<double> oracle_ceiling(const TaskOptions& o, const Choice& c, const AnswerLaw& law) {
     const std::optional<double> p = task_of(o).filler_like_the_key(o);
     if (!p) return std::nullopt;
@@ -36,7 +36,7 @@ std::optional<double> oracle_ceiling(const TaskOptions& o, const Choice& c, cons
 
 bool by_law(const Options& o) { return generates(o) && task_of(o.task).law; }
 
-// The k places that hold most of these positions (ascending); ties to the lower.
+// The k places that hold the most of these positions (ascending); ties to the lower.
 std::vector<int> likeliest(std::span<const int> positions, int place_length, int k) {
     std::vector<std::pair<int, int>> places; // (-positions, place)
     for (const int a : positions) {
@@ -49,7 +49,7 @@ std::vector<int> likeliest(std::span<const int> positions, int place_length, int
     return best;
 }
 
-// What an exact chance depends on.
+// The options that an exact chance depends on.
 std::string law_key(const TaskOptions& resolved, const Choice& c) {
     Options key;
     key.task = resolved;
@@ -79,9 +79,9 @@ Controls run_controls(const TaskOptions& o, const Choice& c, const Dataset& d) {
     const std::optional<AnswerLaw> law = answer_law(o);
     if (!law) return controls;
     controls.chance = exact_chance(o, c);
-    // A place is what is chosen: a position or a segment; of a bandit an arm, which is a position.
+    // A place is what the router chooses: a position or a segment; for a bandit an arm, which is a position.
     const int place_length = c.within ? 1 : c.place_length;
-    std::map<int, size_t> at; // of the key's row, in the law
+    std::map<int, size_t> at; // index in the law of the key's row
     std::vector<std::vector<int>> guesses;
     for (size_t i = 0; i < law->rows.size(); ++i) {
         at[law->rows[i]] = i;
@@ -94,9 +94,9 @@ Controls run_controls(const TaskOptions& o, const Choice& c, const Dataset& d) {
         const int32_t* tokens = d.tokens.data() + static_cast<int64_t>(i / d.queries) * d.length;
         const int row = d.query[i] + (o.query_row == "marker"), answer = d.answer[i], place = answer / place_length;
         const auto found = at.find(row);
-        if (found == at.end()) continue; // a row that the law does not have: a miss of both
+        if (found == at.end()) continue; // a row that the law does not have: both controls miss
         std::span<const int> answers = law->answers[found->second];
-        if (c.within) { // those of the answer's segment
+        if (c.within) { // only places in the answer's segment
             const int from = place / c.place_length * c.place_length;
             const auto begin = std::lower_bound(answers.begin(), answers.end(), from);
             answers = {begin, std::lower_bound(begin, answers.end(), from + c.place_length)};
@@ -151,7 +151,7 @@ bool ControlsOfRows::on_its_data(const Result& r) {
     Options o;
     o.task = r.options.task, o.train = r.options.train, o.run.threads = Workers::available();
     if (!by_law(o)) return true;
-    Options key; // what they depend on
+    Options key; // the options they depend on
     key.task = o.task, key.train.seed = o.train.seed;
     key.train.sequences = o.train.sequences, key.train.test_sequences = o.train.test_sequences;
     const auto [known, is_new] = hashes_.try_emplace(write_toml(key));

@@ -24,7 +24,7 @@ std::vector<Covered> coverage_of(const std::vector<Line>& lines, const Scale& sc
             if (!l.of.learning_rate || *l.of.learning_rate == scale.learning_rates[i]) {
                 const auto [at, added] = of_case.try_emplace({l.of.row.label(), i}, seeds_of(l));
                 if (!added) at->second = at->second < 0 ? at->second : std::max(at->second, seeds_of(l));
-                id_of[l.of.row.label()] = l.of.row.id; // of one case the number that most seeds have
+                id_of[l.of.row.label()] = l.of.row.id; // a case counts the quantity with the most seeds
             }
     std::vector<Covered> ids;
     std::map<std::string, std::map<size_t, int>> fewest;

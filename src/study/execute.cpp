@@ -16,7 +16,7 @@
 namespace fci {
 namespace {
 
-// Where a run that goes on here was started, if by another build or on another processor: a member of its provenance.
+// A member of the provenance: where a resumed run was started, if by another build or on another processor.
 std::string other_origin(const std::string& folder, const RunOptions& run) {
     const std::string path = folder + "/config.toml";
     if (!std::filesystem::exists(path)) return "";
@@ -40,7 +40,7 @@ void read_log(const std::string& path, Result& r) {
         };
         if (error) refuse("a line is not JSON");
         const auto number = [&](const char* key) {
-            double x = NAN; // router none has no routing
+            double x = NAN; // stays NaN for router none, which has no routing
             return json[key].get(x) == simdjson::SUCCESS ? x : NAN;
         };
         std::string_view type;
@@ -68,7 +68,7 @@ void set_numbers(Result& r, const Trainer& trainer, const Counts& c) {
         r.analysis["routing_all"] = c.percent(c.all), r.analysis["chance_all"] = chance.all;
         r.analysis["chance_drawn_starts"] = chance.drawn_starts;
         r.analysis["chance_drawn_positions"] = chance.drawn_positions;
-        r.analysis["left_out"] = static_cast<double>(test.left_out); // examples, of the test set
+        r.analysis["left_out"] = static_cast<double>(test.left_out); // number of test examples
         r.analysis["right_cut"] = static_cast<double>(test.correct_cut);
     }
     r.queries = c.queries;

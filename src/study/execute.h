@@ -7,16 +7,17 @@
 
 namespace fci {
 
-// The result of an evaluation of a trainer, with its provenance.
+// Stores a trainer's evaluation and its provenance in the result.
 void set_numbers(Result&, const Trainer&, const Counts&);
 
 FinalTest final_of(const Counts&, const Trainer&);
 
-// The curve, the transition and the time of a run's steps, out of its log.jsonl: a run that was resumed has all of its
-// epochs there. Exit::bad_data for a log that is broken.
+// Reads the curve, the transition and the time of a run's steps from its log.jsonl, which has all epochs even if the
+// run was resumed. Exit::bad_data for a broken log.
 void read_log(const std::string& path, Result&);
 
-// Starts the run in `folder`, or goes on with it there. Nothing: SIGINT or SIGTERM stopped it, a checkpoint is written.
+// Starts the run in `folder`, or resumes it there. Returns nothing if SIGINT or SIGTERM stopped it; a checkpoint is
+// then written.
 std::optional<Result> execute(const PlannedRun&, const std::string& scale, const std::string& folder,
                               const RunOptions& how, Progress&);
 

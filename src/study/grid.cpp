@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The values between the commas of a word.
+// The values of a comma-separated list.
 std::vector<std::string> values_in(const std::string& word) {
     std::vector<std::string> values{""};
     for (size_t i = 0; i < word.size(); ++i) {
@@ -67,7 +67,7 @@ void keep_grid(const Study& study, const Scale& scale, const std::string& name, 
             fail(Exit::usage, "--name {}: {} is another grid; choose another name, or remove that file", name, file);
         return;
     }
-    plan(read_rows(text, "--name " + name, {}), scale); // what is wrong with a row is known before anything is kept
+    plan(read_rows(text, "--name " + name, {}), scale); // errors in rows show before anything is stored
     fs::create_directories(fs::path(file).parent_path());
     write_file_atomically(file, text);
 }

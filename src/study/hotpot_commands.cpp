@@ -14,13 +14,13 @@ namespace {
 
 int threads_of(int asked) { return asked ? asked : Workers::available(); }
 
-// As many columns of a text as fit, each character counted as one; "..." at the cut.
+// The first `columns` columns of a text, each character counted as one; "..." at the cut.
 std::string cut(std::string_view text, int columns) {
     std::string line;
     int used = 0;
     for (size_t i = 0; i < text.size(); ++i) {
         const auto c = static_cast<unsigned char>(text[i]);
-        if ((c & 0xC0) != 0x80 && ++used > columns) { // the characters before it are whole
+        if ((c & 0xC0) != 0x80 && ++used > columns) { // characters before this one are complete
             for (int dots = 0; dots < 3 && !line.empty(); ++dots) {
                 while (line.size() > 1 && (line.back() & 0xC0) == 0x80) line.pop_back();
                 line.pop_back();
@@ -34,7 +34,7 @@ std::string cut(std::string_view text, int columns) {
 
 std::string numbers(const std::vector<int>& list) { return fmt::format("{}", fmt::join(list, ",")); }
 
-// As tab-separated values want it: \t, \n, \r and \\ for what would end the cell.
+// Escaped for tab-separated values: \t, \n, \r and \\ for characters that would end the cell.
 std::string cell(std::string_view text) {
     std::string out;
     for (const char c : text) {
@@ -107,7 +107,7 @@ std::string inked(const ShowStyle& style, const std::string& text, const char* c
 void print_line(const char* name, std::string_view text) { fmt::print("{:<10}{}\n", name, cut(text, 1 << 20)); }
 
 void print_heading(const HotpotExample& x, const std::string& title) {
-    std::string kind; // what the file says of it
+    std::string kind; // the file's words for it
     for (const std::string& part : {cut(x.id, 80), cut(x.type, 20), cut(x.level, 20)})
         if (!part.empty()) kind += part + ", ";
     fmt::print("{}: id {}{} sentences in {} paragraphs\n", title, kind, x.sentences.size(), x.paragraphs.size());
@@ -116,7 +116,7 @@ void print_heading(const HotpotExample& x, const std::string& title) {
         print_line("fact", fmt::format("{}, sentence {}", fact.title, fact.index));
 }
 
-constexpr int margin = 30; // before a sentence
+constexpr int margin = 30; // columns before a sentence
 void print_sentence(const HotpotExample& x, uint32_t s, const std::string& left, bool chosen, const ShowStyle& style) {
     const bool supporting = std::binary_search(x.supporting.begin(), x.supporting.end(), s);
     const std::string_view text = x.sentences[s];
@@ -224,7 +224,7 @@ void show_text(Trainer& trainer, const std::string& data, int count, const ShowS
     if (!path.empty()) file = load_reported(path, trainer.workers()).examples;
     const int first = held_out ? trainer.train_set().count : 0;
     count = std::min(count, trainer.test_set().count);
-    for (int64_t i = 0, sequence = 0; sequence < first + count; ++i) { // the test set again, with its text
+    for (int64_t i = 0, sequence = 0; sequence < first + count; ++i) { // makes the test set again, with its text
         HotpotExample made;
         if (path.empty()) made = make_hotpot_example(0, Stream::test_data, i);
         const HotpotExample& x = path.empty() ? made : file[i];

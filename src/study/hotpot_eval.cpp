@@ -14,9 +14,10 @@
 namespace fci {
 namespace {
 
-constexpr size_t measures = HotpotMeasure::names.size(), most_sharing = 12; // 2^12 choices are listed
+constexpr size_t measures = HotpotMeasure::names.size(), most_sharing = 12; // lists 2^12 choices
 
-// The measures of a choice of `size` sentences, `hits` of them supporting. facts: distinct, lost ones among them.
+// The measures of a choice of `size` sentences, `hits` of them supporting. facts: number of distinct facts, lost ones
+// included.
 std::array<double, measures> score(double size, double hits, double supporting, double facts) {
     const double precision = size > 0 ? hits / size : 0, recall = hits / facts;
     const double f1 = hits > 0 ? 2 * precision * recall / (precision + recall) : 0;
@@ -37,7 +38,7 @@ size_t unit_of(const std::vector<uint32_t>& begins, uint32_t sentence) {
     return static_cast<size_t>(std::upper_bound(begins.begin(), begins.end(), sentence) - begins.begin() - 1);
 }
 
-// What units hold together, of different names: sentences of one name are one.
+// The contents of some units together; sentences of the same name count once.
 template <class Units>
 Unit together(const HotpotExample& x, const std::vector<uint32_t>& begins, const Units& chosen) {
     Unit all;
@@ -49,17 +50,18 @@ Unit together(const HotpotExample& x, const std::vector<uint32_t>& begins, const
     return all;
 }
 
-// Units by themselves, of which each is chosen or not; or some that share names, of which the choices are listed.
+// Part of the units: either units without shared names, each chosen or not, or a group that shares names, whose choices
+// are listed.
 struct Part {
     struct Choice {
         int units;
         Unit holds;
         double ways;
     };
-    std::vector<Choice> choices; // but for none of them
+    std::vector<Choice> choices; // except the choice of none
 };
 
-// Numbers of the units that share names with each other, directly or through others, together.
+// Groups of unit numbers that share names with each other, directly or through others.
 std::vector<std::vector<int>> groups_of(const HotpotExample& x, const std::vector<uint32_t>& begins) {
     const int n = static_cast<int>(begins.size()) - 1;
     std::vector<int> leader(n);
@@ -80,7 +82,7 @@ std::vector<std::vector<int>> groups_of(const HotpotExample& x, const std::vecto
 std::vector<Part> parts_of(const HotpotExample& x, const std::vector<uint32_t>& begins) {
     std::vector<Part> parts;
     for (const std::vector<int>& group : groups_of(x, begins)) {
-        if (group.size() > most_sharing) { // each name in its first unit
+        if (group.size() > most_sharing) { // each name counts in its first unit
             for (const int u : group) {
                 Unit first;
                 for (uint32_t s = begins[u]; s < begins[u + 1]; ++s)
@@ -90,7 +92,7 @@ std::vector<Part> parts_of(const HotpotExample& x, const std::vector<uint32_t>& 
             }
             continue;
         }
-        std::map<std::array<int, 3>, double> ways; // of each number of units, size and hits
+        std::map<std::array<int, 3>, double> ways; // by number of units, size and hits
         for (uint32_t subset = 1; subset < 1u << group.size(); ++subset) {
             std::vector<int> chosen;
             for (size_t i = 0; i < group.size(); ++i)
@@ -109,7 +111,7 @@ std::vector<Part> parts_of(const HotpotExample& x, const std::vector<uint32_t>& 
 // them supporting, among the units seen so far.
 std::array<double, measures> blind_score(const std::vector<Part>& parts, int n, int k, double supporting,
                                          double facts) {
-    std::vector<int> sizes; // of as many units as hold the most
+    std::vector<int> sizes; // of the largest units
     for (const Part& p : parts) {
         int widest = 0, count = 0;
         for (const Part::Choice& c : p.choices)
@@ -123,12 +125,12 @@ std::array<double, measures> blind_score(const std::vector<Part>& parts, int n, 
     ways[0] = 1;
     int seen = 0;
     for (const Part& p : parts) {
-        for (int c = k; c > 0; --c) // from above: each part is taken once
+        for (int c = k; c > 0; --c) // downwards, so that each part is taken once
             for (const auto& [units, holds, of] : p.choices)
                 for (int s = holds.size; units <= c && s <= most; ++s)
                     for (int h = holds.hits; h <= all_hits; ++h)
                         ways[at(c, s, h)] += of * ways[at(c - units, s - holds.size, h - holds.hits)];
-        // Only shares matter, and C(46500,100) is beyond a double. A unit doubles a count at most.
+        // Only ratios matter, and C(46500,100) exceeds a double, so counts are scaled. A unit at most doubles a count.
         seen += p.choices.back().units;
         if (seen < 200) continue;
         seen = 0;
@@ -151,7 +153,7 @@ std::array<double, measures> blind_score(const std::vector<Part>& parts, int n, 
 }
 
 HotpotResult::Number summary(size_t measure, double sum, double squares, double chance, double n) {
-    constexpr double z = 1.959963984540054; // of 95%
+    constexpr double z = 1.959963984540054; // 95%
     const double p = sum / n;
     double middle = p, half;
     if (measure == 0 || measure == 1 || measure == 6) { // shares [Wilson 1927]

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 constexpr int generated_examples = 1000;
 constexpr const char* site = "http://curtis.ml.cmu.edu/datasets/hotpot/";
-const std::string index_scale = "paper"; // nothing of it is scaled down
+const std::string index_scale = "paper"; // nothing in these rows is scaled down
 
 std::string grouped(size_t n) { // 46,320,117
     return n < 1000 ? fmt::format("{}", n) : fmt::format("{},{:03}", grouped(n / 1000), n % 1000);

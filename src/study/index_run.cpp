@@ -11,7 +11,8 @@
 namespace fci {
 namespace {
 
-// Chance of a rule that chooses the answer's offset within its segment. Fitted, the rest of the position is taken away.
+// Chance of a rule that chooses the answer's offset within its segment. A fitted chance sees positions modulo the
+// width.
 Chance chance_within(const Options& o, const Dataset& train, const Dataset& test, int width) {
     if (const auto exact = generates(o) ? law_chance_within(o.task, width) : std::nullopt) return *exact;
     const auto offsets = [&](const Dataset& d) {
@@ -123,7 +124,7 @@ IndexOutcome run_index(const Options& resolved, Progress* progress) {
     const RouterKind& kind = router_kind(router);
     check(kind.choose || kind.rule, "run_index: {} is no index over tokens and no bandit", router);
     Options o = resolved;
-    o.model.representation = "raw"; // no mixing: embeddings (bandits) or the tokens themselves
+    o.model.representation = "raw"; // no mixing: uses embeddings (bandits) or the tokens themselves
     TrainerData data = make_data(o);
     IndexOutcome out;
     out.options = data.options;
@@ -155,11 +156,11 @@ IndexOutcome run_index(const Options& resolved, Progress* progress) {
             c.queries = hits.queries, c.at_k = hits.at_k, c.at_1 = hits.at_1;
             return c;
         };
-        std::map<std::string, double> of_final; // shown of the test set
+        std::map<std::string, double> of_final; // not shown: extra is for the test set
         out.counts = counts(data.test, out.extra);
         if (final) out.final = counts(*final, of_final);
     }
-    out.chance.accuracy = 0; // none of them answers
+    out.chance.accuracy = 0; // none of these routers answers
     out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return out;
 }

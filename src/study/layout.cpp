@@ -11,11 +11,11 @@
 namespace fci {
 namespace {
 
-size_t letters(const std::string& s) { // of UTF-8
+size_t letters(const std::string& s) { // counts UTF-8 characters
     return static_cast<size_t>(std::count_if(s.begin(), s.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
-constexpr size_t whole = 16; // letters of a word that a column never breaks
+constexpr size_t whole = 16; // a column never breaks words up to this many letters
 
 size_t longest_word(const std::string& s) {
     size_t most = 0;
@@ -27,9 +27,9 @@ size_t longest_word(const std::string& s) {
     return most;
 }
 
-// Words longer than a column, names of files and readings, get a space behind a mark in them.
+// Breaks words longer than a column (names of files and readings) with a space, after a mark if there is one.
 std::string breakable(std::string s, size_t width) {
-    size_t begin = 0, seen = 0; // of a word: where it starts, its letters so far
+    size_t begin = 0, seen = 0; // of the current word: its start, its letters so far
     for (size_t at = 0; at < s.size(); ++at) {
         if (s[at] == ' ')
             begin = at + 1, seen = 0;
@@ -43,7 +43,7 @@ std::string breakable(std::string s, size_t width) {
     return s;
 }
 
-// Of each column, by the measure of its cells.
+// The width of each column, by the measure of its cells.
 std::vector<size_t> widths(const Cells& cells, size_t (*measure)(const std::string&)) {
     std::vector<size_t> most(cells[0].size());
     for (const auto& line : cells)
@@ -65,7 +65,8 @@ std::vector<std::string> lines_of_text(const std::string& text) {
     return lines;
 }
 
-// Where a line goes on: under what two spaces set off in its first two thirds, else under its first letter.
+// The indent of continuation lines: below the second column if two spaces set one off in the first two thirds, else
+// below the first letter.
 size_t hang(const std::string& line, size_t width) {
     const size_t first = std::min(line.find_first_not_of(' '), line.size()), gap = line.find("  ", first);
     const size_t second = gap == std::string::npos ? gap : line.find_first_not_of(' ', gap);

@@ -18,7 +18,7 @@ std::optional<double> analysed(const Result& r, const std::string& name) {
     return found == r.analysis.end() ? std::nullopt : std::optional(found->second);
 }
 
-// Of one result; the exact one where there is a law.
+// The chance of one result; exact if there is a law.
 std::optional<double> chance_of(const Result& r, const std::string& quantity, const Controls& controls) {
     if (quantity == "routing") return controls.chance ? controls.chance->at_k : r.chance.at_k;
     if (quantity == "accuracy")
@@ -30,7 +30,7 @@ double half_way(const Result& r, const Controls& controls) {
     return transition_at(chance_of(r, "routing", controls).value_or(0));
 }
 
-// The first epoch with routing half way from chance to 100%; 0: none.
+// The first epoch with routing halfway from chance to 100%; 0: none.
 int transition_of(const Result& r, const Controls& controls) {
     if (r.curve.empty() || !controls.chance) return r.transition_epoch;
     for (const auto& point : r.curve)
@@ -38,7 +38,7 @@ int transition_of(const Result& r, const Controls& controls) {
     return 0;
 }
 
-// What a result has as routing or accuracy: of the final test, if that is asked for and there.
+// A result's routing and accuracy: from the final test if that is requested and present.
 const Metrics& metrics_of(const Result& r, bool final) { return final && r.final ? r.final->metrics : r.metrics; }
 
 std::optional<double> value_of(const Case& of, const std::string& quantity, const Result& r, const Controls& controls,
@@ -52,7 +52,7 @@ std::optional<double> value_of(const Case& of, const std::string& quantity, cons
     return quantity == "accuracy" ? metrics_of(r, final).accuracy : analysed(r, quantity);
 }
 
-// The seeds 1, 2, ... that are there; of each what the row shows as this quantity.
+// Summarises the row's values of this quantity over its results.
 Summary over_seeds(const Case& of, const std::string& quantity, const std::vector<const Result*>& results,
                    const Controls& controls, bool final, bool tested = true) {
     std::vector<double> values, chances, strict, ties;
@@ -72,13 +72,13 @@ Summary over_seeds(const Case& of, const std::string& quantity, const std::vecto
         }
         if (of_router && final && r->final && r->final->ties)
             strict.push_back(r->final->strict.value_or(0)), ties.push_back(*r->final->ties);
-        const double enough = half_way(*r, controls); // infinite: to converge means nothing here
+        const double enough = half_way(*r, controls); // infinite: convergence is undefined here
         if (const auto routing = metrics_of(*r, final).at_k; routing && !r->curve.empty() && std::isfinite(enough))
             ++trained, converged += *routing >= enough;
     }
     Summary o = summarise(values, queries);
     o.without = without;
-    if (!chances.empty()) o.chance = summarise(chances, 0).mean; // a fitted one is of each seed's own training set
+    if (!chances.empty()) o.chance = summarise(chances, 0).mean; // fitted chances differ: each seed has its own data
     o.paper_chance = paper_chance(of.options, quantity);
     if (quantity == "transition_epoch")
         o.converged = o.seeds;
@@ -98,8 +98,8 @@ std::optional<double> mean(const std::vector<std::optional<double>>& values) {
     return n ? std::optional(sum / n) : std::nullopt;
 }
 
-// What always stands beside a number: precision at 1 and its chance, and with neighbours, beside routing; the rank of
-// Wq^T Wk beside a rank.
+// Adds the numbers shown beside another one: for routing, precision at 1 with its chance, and with neighbours; for a
+// rank, the rank of Wq^T Wk.
 void add_beside(Line& line, const std::vector<const Result*>& results) {
     std::vector<std::optional<double>> values, chances, neighbours;
     for (const Result* r : results) {
@@ -120,7 +120,7 @@ std::vector<const Result*> seeds_in(const Case& c, const Results& results, int64
 std::vector<std::pair<std::string, std::string>> shown(const Row& row) {
     if (!row.paper.empty()) return row.paper;
     if (row.measured == Measured::on_file_too) return {{"routing", ""}, {"all", ""}, {"transition_epoch", ""}};
-    const RouterKind& router = router_kind(row.settings.values.model.router); // a file of one's own: what its runs have
+    const RouterKind& router = router_kind(row.settings.values.model.router); // a user's row: what its runs have
     if (!router.routes()) return {{"accuracy", ""}};
     if (router.type != RouterKind::in_model) return {{"routing", ""}};
     return {{"routing", ""}, {"accuracy", ""}, {"transition_epoch", ""}};
@@ -199,7 +199,7 @@ std::vector<std::string> differences(const std::vector<Case>& cases, const Resul
         if (now.empty()) continue;
         ++compared;
         const Controls of_row = controls.of(c.options, false);
-        std::vector<std::string> compare{"routing", "accuracy"}; // and what the paper has of this row
+        std::vector<std::string> compare{"routing", "accuracy"}; // and the paper's quantities of this row
         for (const auto& [quantity, paper] : c.row.paper)
             if (quantity != "routing" && quantity != "accuracy") compare.push_back(quantity);
         for (const std::string& quantity : compare) {

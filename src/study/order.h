@@ -1,20 +1,20 @@
-// What to run next: runs/order.toml, one list that serves the search, the record and runs on GPUs. `fci sweep order`
-// goes through its entries from the top and leaves out what is done.
+// What to run next: runs/order.toml, one list for the search, the record and runs on GPUs. `fci sweep order` works
+// through its entries from the top and skips runs that are done.
 //
 //   scale = "paper"
 //
 //   [[entry]]
-//   what = "stage 1 of the search"               for --status
-//   rows = ["f2.raw", "f2.content-only"]         ids, groups or all, as fci sweep takes them
-//   reading = ["search"]                         under these joint readings or sets; without: the rows as they are;
+//   what = "stage 1 of the search"               shown by --status
+//   rows = ["f2.raw", "f2.content-only"]         ids, groups or all, as in fci sweep
+//   reading = ["search"]                         joint readings or sets to run the rows under; default: no reading;
 //                                                survivors: those that survive stage 1 of the search (study/search.h)
 //   seeds = [1]
-//   learning_rates = [1e-3]                      of the rates that the rows run at only these; without: all
-//   stop_after = 15                              epochs; such a result stands for no row (study/results.h)
+//   learning_rates = [1e-3]                      only these of the rates that the rows run at; default: all of them
+//   stop_after = 15                              epochs; such a result is no row's result (study/results.h)
 //   again = true                                 a result without a final test does not count as done
 //
-// A run that several rows or entries ask for is made once, where the first of them stands. What is recorded in
-// runs/results counts as done too.
+// If several rows or entries ask for the same run, it is done once, at the place of the first of them. Runs recorded in
+// runs/results count as done too.
 #pragma once
 #include "study/search.h"
 #include "study/sweep.h"
@@ -24,7 +24,7 @@ namespace fci {
 struct OrderEntry {
     std::string what;
     std::vector<std::string> rows, readings;
-    bool survivors = false; // under those of the search
+    bool survivors = false; // under the search's survivors
     std::vector<int64_t> seeds;
     std::vector<double> learning_rates;
     bool again = false;
@@ -37,15 +37,15 @@ struct Order {
     std::vector<OrderEntry> entries;
 };
 
-// Exit::usage names file, line and nearest key.
+// Exit::usage, with file, line and nearest key, for a file that is not valid.
 Order read_order(const std::string& toml, const std::string& file);
 Order load_order(const Study&); // runs/order.toml
 
-// Its runs, entry by entry. Exit::usage for rows and readings that are not there, and for an entry without a run, but
-// for one whose survivors are not known yet.
+// Its runs, entry by entry. Exit::usage for rows and readings that do not exist, and for an entry without runs, except
+// one whose survivors are not known yet.
 std::vector<PlannedEntry> runs_of(const Order&, const Study&, const std::vector<Reading>& survivors = {});
 
-// The entries in parts: what survivors are is known when all above is done, so there another part begins.
+// The entries in parts. The survivors are known only when all earlier entries are done, so a new part begins there.
 std::vector<Order> parts_of(const Order&);
 
 } // namespace fci

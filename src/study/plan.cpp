@@ -37,20 +37,20 @@ Options canonical(Options o) {
     }
     if (router_kind(m.router).type != RouterKind::in_model) n.added_epochs = start.train.added_epochs;
     if (router_kind(m.router).type != RouterKind::in_model) n.init_from = start.train.init_from;
-    if (router_kind(m.router).type == RouterKind::bandit) m.representation = "raw"; // the model that they look at
+    if (router_kind(m.router).type == RouterKind::bandit) m.representation = "raw"; // the model bandits look at
     const Mixing mixing(m.representation);
     m.representation = mixing.text();
     if (m.has_backbone()) {
-        m.d_model = start.model.d_model; // --backbone-width says it
+        m.d_model = start.model.d_model; // set by --backbone-width
         if (m.representation == "content-only") m.representation = "raw";
     } else {
         m.backbone_layer = start.model.backbone_layer, m.backbone_weights = start.model.backbone_weights;
         m.backbone_width = start.model.backbone_width, m.backbone_precision = start.model.backbone_precision;
     }
-    m.positions = has_positions(m) ? "everywhere" : "none"; // in_mixer comes to one or the other
+    m.positions = has_positions(m) ? "everywhere" : "none"; // in_mixer is equivalent to one of the two
     if (m.representation == "raw" && m.positions == "none" && !m.has_backbone() &&
         router_kind(m.router).type != RouterKind::bandit)
-        m.representation = "content-only"; // another name of the same model
+        m.representation = "content-only"; // the same model under another name
     if (m.representation == "content-only" || m.has_backbone()) m.positions = start.model.positions;
     if (std::string_view(mixing.kind->name) != "global-mean") m.mean_residual = start.model.mean_residual;
     if (!router_kind(m.router).routes()) m.top_k = start.model.top_k, m.router_norm = start.model.router_norm;
@@ -110,8 +110,8 @@ std::vector<Case> plan(const std::vector<Row>& rows, const Scale& scale) {
             if (task == row.task) settings.apply(o);
         row.settings.apply(o);
         try {
-            Options whole = o;        // what can be known to be wrong is said before anything runs
-            whole.run.device = "cpu"; // nothing runs here: no GPU is looked for
+            Options whole = o;        // reports errors in options before anything runs
+            whole.run.device = "cpu"; // nothing runs here: needs no GPU
             if (row.needs.empty()) resolve(whole);
         } catch (const Error& e) {
             fail(e.exit, "{}:{}: row {} at scale {}: {}", row.file, row.line, row.label(), scale.name, e.what());
@@ -153,7 +153,7 @@ std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, int64_t seeds) {
 std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, const std::vector<int64_t>& seeds) {
     std::vector<PlannedRun> runs;
     std::map<std::string, std::vector<std::string>> labels;
-    for (const int64_t seed : seeds) // by seed: a first look at every row comes early
+    for (const int64_t seed : seeds) // seed by seed: every row has an early first result
         for (const Case& c : cases) {
             if (!c.row.needs.empty()) continue;
             const Options o = c.seeded(seed);

@@ -10,10 +10,10 @@
 namespace fci {
 namespace {
 
-using Values = std::vector<std::pair<std::string, const toml::node*>>; // of one reading: option, value
+using Values = std::vector<std::pair<std::string, const toml::node*>>; // one reading's options and values
 
 struct Joint : TomlFile {
-    // The options in braces, in their order.
+    // The options in braces, in the order of the name.
     std::vector<std::string> in_braces(const toml::node& at, const std::string& name) const {
         std::vector<std::string> keys;
         for (size_t begin = 0; (begin = name.find('{', begin)) != std::string::npos;) {
@@ -58,7 +58,7 @@ struct Joint : TomlFile {
             }
             options.emplace_back(key, values);
         };
-        for (const std::string& key : varied) { // these in the name's order: so the readings are, too
+        for (const std::string& key : varied) { // in the name's order, which is also the readings' order
             const toml::node* node = t.get(key);
             if (!node || key == "name" || key == "set")
                 refuse(*name, "name = \"{}\": {} is no option of this reading", pattern, key);

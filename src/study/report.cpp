@@ -30,7 +30,7 @@ std::string ours_text(const Line& line) {
     const std::string mark = line.recorded ? "*" : "";
     if (o.seeds == 0) return fmt::format("none ({}){}", ran, mark);
     const std::string number = fmt::format("{:.{}f}", o.mean, decimals(line.quantity));
-    if (line.on) // of seeds and of a file's examples, which another file would replace
+    if (line.on) // interval over seeds and the file's examples
         return fmt::format("{} [{:.1f}, {:.1f}] ({}){}", number, std::max(0.0, o.mean - o.half_width),
                            std::min(100.0, o.mean + o.half_width), ran, mark);
     if (o.converged && 0 < *o.converged && *o.converged < ran) {
@@ -48,7 +48,7 @@ std::string what_text(const Line& line) {
 
 namespace {
 
-// "100.0"; of one that fails, what it should have been.
+// "100.0"; for a failed control, also the expected value.
 std::string oracle_text(const Line& line) {
     if (!line.controls.oracle) return "-";
     const Control& c = *line.controls.oracle;
@@ -59,11 +59,11 @@ std::string oracle_text(const Line& line) {
 
 std::string verdict_of(const Line& line, const std::string& scale) {
     if (line.of.row.measured == Measured::by_index && line.on &&
-        !line.paper.empty()) // at no scale: nothing of it is smaller
+        !line.paper.empty()) // at every scale: nothing is scaled down
         return is_official(*line.on) ? name(judge(line.quantity, *parse_paper(line.paper), line.ours)) : "a sample";
     if (line.on) return "-";
     if (!line.of.row.has_runs() || !line.ran) return name(Verdict::not_run);
-    if (line.ours.ran() == 0) return "-"; // it has no such number
+    if (line.ours.ran() == 0) return "-"; // the row has no such number
     if (!line.ours.tested) return name(Verdict::untested);
     if (scale != "paper") return scale;
     if (line.paper.empty()) return "-";
@@ -81,7 +81,7 @@ std::string command_text(const Line& line, const std::string& scale) {
 
 namespace {
 
-// All that is known of each line, as data.
+// Everything known about each line, as data.
 std::string data(const std::vector<Line>& lines, const TableOptions& o) {
     Cells cells{{"id",      "reading",    "what",      "learning_rate", "paper",       "ours",           "sd",
                  "seeds",   "half_width", "chance",    "at_1",          "at_1_chance", "verdict",        "recorded",
@@ -185,7 +185,7 @@ std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
 std::string rows_text(const std::vector<Row>& rows, const Scale& scale, const Results& known, const RunOptions& how,
                       const TableOptions& o) {
     const Estimates estimates(known, how);
-    double all = 0; // runs that rows share are made once
+    double all = 0; // shared runs count once
     for (const PlannedRun& r : runs_of(plan(rows, scale), 1)) all += estimates.seconds(r.options);
     Cells cells{{"id", "where", "task", "representation", "router", "paper", "time"}}, data = cells;
     data[0].back() = "needs", data[0].push_back("seconds");

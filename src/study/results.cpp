@@ -22,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 using Element = simdjson::dom::element;
 
-// Null: there is none. A number that is not finite is no result.
+// Null if there is no value. A number that is not finite is not a result.
 void add(Json& j, std::string_view name, std::optional<double> x) {
     if (x && !std::isfinite(*x)) fail(Exit::non_finite, "the result has a NaN or Inf: {}", name);
     j.add(name, x);
@@ -51,14 +51,14 @@ Metrics metrics_in(const Element& json) {
             number_or_null(json, "accuracy")};
 }
 
-// The recorded options by the option table; one that this version does not know belongs to another one.
+// Reads the recorded options by the option table; an unknown option means another version.
 Options options_in(const Element& json) {
     Options o;
     const std::vector<Option> all = table(o);
     for (const auto [key, value] : simdjson::dom::object(json)) {
         const Option* option = find_option(all, std::string(key));
         if (!option) fail(Exit::bad_data, "it has an option '{}', which this version does not", key);
-        const OptionValue read = option_value(value); // words may be of another version, or bm25
+        const OptionValue read = option_value(value); // words may come from another version, or be bm25
         if (option->fit(read) != Option::fits)
             fail(Exit::bad_data, "its option '{}' is {}, expected {}", key, simdjson::minify(value), option->wants());
         option->assign(read);
@@ -124,7 +124,7 @@ Result result_in(const Element& json, bool& renamed) {
     return r;
 }
 
-// A last line without its '\n': JSON all the same, as an editor leaves it, or cut short?
+// Is a last line without '\n' whole JSON, as an editor leaves it, or cut short?
 bool whole_line(const std::string& text) {
     simdjson::dom::parser parser;
     const auto error = parser.parse(text).error();
@@ -132,16 +132,16 @@ bool whole_line(const std::string& text) {
     return error == simdjson::SUCCESS;
 }
 
-// While it lives, no other process adds to the file.
+// While it exists, no other process adds to the file.
 class Lock {
 public:
     Lock(const std::string& path, int flags, int how) {
-        std::error_code unmade; // what is wrong shows when the file is opened
+        std::error_code unmade; // errors show when the file is opened
         if (how == LOCK_EX) fs::create_directories(fs::path(path).parent_path(), unmade);
         fd_ = ::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK, 0666);
         int error = fd_ < 0 ? errno : 0;
         while (!error && ::flock(fd_, how) != 0)
-            if (errno != EINTR) error = errno; // a signal asks for a stop, not for the loss of a result
+            if (errno != EINTR) error = errno; // a signal must not lose a result
         if (error)
             fail(Exit::internal, "{}: cannot be {}: {}; check the folder, or choose another --results", path,
                  how == LOCK_EX ? "written" : "read", unmade ? unmade.message() : std::strerror(error));
@@ -160,7 +160,7 @@ Json curve_json(const Result& r) {
     Json points = Json::array();
     for (const auto& point : r.curve) {
         Json numbers = Json::array();
-        for (const double x : point) numbers.push(x); // NaN: it has none, e.g. router none no routing
+        for (const double x : point) numbers.push(x); // NaN: no value, e.g. the routing of router none
         points.push(numbers);
     }
     return points;
@@ -170,7 +170,7 @@ Json transition_json(const Result& r) {
     return r.transition_epoch ? Json::number("{}", r.transition_epoch) : Json::raw("null");
 }
 
-bool made_on_gpu(const Result& r) { // the earliest lines name no device, those of an index an empty one
+bool made_on_gpu(const Result& r) { // the earliest lines name no device, indices' lines an empty one
     return made_on(r, "") && !made_on(r, "\"") && !made_on(r, "cpu\"");
 }
 
@@ -233,11 +233,11 @@ void expect_results(const std::string& folder) {
 Results::Results(const std::string& folder, const std::string& scale, std::vector<std::string>& notes) {
     const std::string path = results_file(folder, scale);
     if (!fs::exists(path)) return;
-    const std::string text = [&] { // not amid a line that another process writes
+    const std::string text = [&] { // never reads half a line that another process is writing
         const Lock lock(path, O_RDONLY, LOCK_SH);
         return read_file(path);
     }();
-    std::map<int64_t, int> others; // version, lines
+    std::map<int64_t, int> others; // number of lines by version
     int number = 0, other_names = 0, emulated = 0;
     for (size_t begin = 0; begin < text.size();) {
         const size_t end = text.find('\n', begin);
@@ -252,7 +252,7 @@ Results::Results(const std::string& folder, const std::string& scale, std::vecto
         }
         int64_t version = 0;
         bool renamed = false;
-        std::string line; // with room behind it, or the parser makes a copy
+        std::string line; // with padding, or the parser makes a copy
         line.reserve(std::min(end, text.size()) - begin + simdjson::SIMDJSON_PADDING);
         line.append(text, begin, end - begin);
         std::optional<Result> r = from_json(line, fmt::format("{}:{}", path, number), &version, &renamed);
@@ -340,12 +340,12 @@ void append_result(const std::string& folder, const Result& r) {
     const std::string path = results_file(folder, r.scale);
     const Lock lock(path, O_RDWR | O_CREAT, LOCK_EX);
     const std::string text = read_file(path);
-    const size_t last = text.rfind('\n') + 1; // npos + 1 = 0: no line that ends
+    const size_t last = text.rfind('\n') + 1; // npos + 1 = 0: no complete line
     const bool torn = last < text.size();
     const std::string tail = text.substr(last);
     LogFile log(path);
     if (torn) log.truncate_to(static_cast<int64_t>(last));
-    if (torn && whole_line(tail)) log.line(tail); // it lacked its end only
+    if (torn && whole_line(tail)) log.line(tail); // only its line end was missing
     log.line(to_json(r));
     log.sync();
 }

@@ -37,7 +37,7 @@ void set_words(Row& row) {
     row.measured = task_of(o.task).is_text ? Measured::on_file_too : Measured::here;
 }
 
-// The file of some rows, or of the scales.
+// Reads a file of rows or of scales.
 struct Reader : TomlFile {
     void read_paper(Row& row, const toml::node& node) const {
         for (const auto& [key, value] : sub_table("paper", node)) {
@@ -48,14 +48,14 @@ struct Reader : TomlFile {
                 refuse(value, "{} = \"{}\": a value is written x, ~x, <=x, >x or a-b", quantity, written);
             row.paper.emplace_back(quantity, written);
         }
-        // In the order of the paper's columns, whatever the order of the file.
+        // Sorts quantities by the paper's columns, not by their order in the file.
         const auto rank = [](const auto& q) {
             return std::find(quantities().begin(), quantities().end(), q.first) - quantities().begin();
         };
         std::sort(row.paper.begin(), row.paper.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
     }
 
-    // A value, or a list of them: of learning rates the row's, of others a row each.
+    // Sets a value, or a list of values: learning rates belong to one row, other options make one row per value.
     void set_each(std::vector<Row>& rows, const std::string& key, const toml::node& node) const {
         if (!node.is_array()) {
             for (Row& row : rows) set(row.settings, key, node, row_keys);
@@ -324,7 +324,7 @@ std::string find_runs_folder() {
     if (holds_rows("runs")) return "runs";
     std::error_code error;
     for (fs::path p = fs::read_symlink("/proc/self/exe", error).parent_path(); !p.empty(); p = p.parent_path()) {
-        for (const char* runs : {"runs", "share/fci/runs"}) // the second: where make install puts them
+        for (const char* runs : {"runs", "share/fci/runs"}) // make install uses the second
             if (holds_rows(p / runs)) return (p / runs).string();
         if (p == p.root_path()) break;
     }

@@ -4,24 +4,25 @@
 //   id = "t1.raw"                                     where = "Table 1"
 //   task = "mqar"                                     any option by its flag's name; the others have their defaults
 //   representation = "raw"
-//   paper = { routing = "25.6", accuracy = "7.6" }    as the paper has it: x, ~x, <=x, >x, a-b
+//   paper = { routing = "25.6", accuracy = "7.6" }    in the paper's notation: x, ~x, <=x, >x, a-b
 //
-// A list of values for an option makes a row of each: of several lists, of their product, in the order of the file.
-// Their ids say which, x@representation=flow:1,heads=2. learning_rate = [1e-4, 1e-3] is what the row runs at in place
-// of the scale's rates. A grid of `fci sweep` (study/grid.h) is such a row.
+// A list of values for an option makes one row per value; several lists make one row per element of their product, in
+// the order of the file. The ids contain the values, x@representation=flow:1,heads=2. learning_rate = [1e-4, 1e-3]
+// replaces the scale's rates for this row. A grid of `fci sweep` (study/grid.h) is such a row.
 //
-// and also: reading (a second row of the same id, for what the paper leaves open), note, measure (the number shown as
-// routing is this one of the run's analysis), needs (what a row waits for that is not run: it is listed only). A row
-// with a backbone names the model's folder within that of --backbones, and needs weights where it is not there.
+// Further keys: reading (for a second row of the same id, where the paper leaves something open), note, measure (shows
+// this number of the run's analysis as routing), needs (the row is not run but only listed, until this is available). A
+// row with a backbone names the model's subfolder of --backbones; without that folder the row is listed as needing
+// weights.
 //
-//   [[readings]]                                      runs/readings.toml: rows by the values of one option at a time
+//   [[readings]]                                      runs/readings.toml: variants of rows by one option at a time
 //   rows = ["f2.raw"]                                 gives the rows f2.raw@positions=in_mixer, f2.raw@positions=none
 //   positions = ["in_mixer", "none"]
 //
 // and joint readings, several options under one name: study/readings.h.
 //
-// runs/scales.toml: what each scale changes of the defaults, and the learning rates it runs every row at; [SCALE.TASK]
-// for one task only. What a row sets itself stands.
+// runs/scales.toml: for each scale the defaults that it changes, and the learning rates at which it runs every row;
+// [SCALE.TASK] applies to one task only. Options that a row sets itself are kept.
 #pragma once
 #include <optional>
 #include <string>
@@ -32,8 +33,8 @@
 
 namespace fci {
 
-// What a row's numbers are measured on: its task's own sequences; a HotpotQA file alone, by an index; or its own
-// sequences, and then the file too.
+// What a row's numbers are measured on: its task's own sequences; a HotpotQA file only, by an index; or its own
+// sequences and then the file too.
 enum class Measured { here, by_index, on_file_too };
 
 struct Row {
@@ -41,16 +42,16 @@ struct Row {
     std::string task, representation, router;               // as words, for lists
     std::vector<std::pair<std::string, std::string>> paper; // quantity, value
     Settings settings;
-    std::vector<double> learning_rates; // of a list; else its own one, or the scale's
+    std::vector<double> learning_rates; // of a list; empty: the row's single one, or the scale's
     Measured measured = Measured::here;
-    std::string file; // and line: where it stands
+    std::string file; // file and line of its definition
     int line = 0;
-    bool foreign = false;    // not of the runs folder: known by its file only
-    std::string base, under; // under a joint reading: the id without it, and --reading's word for it
+    bool foreign = false;    // not in the runs folder: selected by its file only
+    std::string base, under; // under a joint reading: the id without it, and the reading's word
 
     std::string label() const { return reading.empty() ? id : id + " (" + reading + ")"; }
     std::string base_label() const { return reading.empty() ? base_id() : base_id() + " (" + reading + ")"; }
-    // Whether its runs have hashes, by which results are found: of a backbone only once what is in it is known.
+    // Do its runs have hashes, by which results are found? With a backbone only once the model's hash is known.
     bool has_runs() const { return needs.empty() || !settings.values.model.backbone_hash.empty(); }
     bool only_listed() const { return !needs.empty() && !settings.values.model.has_backbone(); }
     std::string base_id() const { return under.empty() ? id : base; }
@@ -58,9 +59,9 @@ struct Row {
 
 struct Scale {
     std::string name;
-    std::vector<double> learning_rates; // where a row sets none itself
+    std::vector<double> learning_rates; // for rows that set none themselves
     Settings any;
-    std::vector<std::pair<std::string, Settings>> tasks; // of one task only
+    std::vector<std::pair<std::string, Settings>> tasks; // for one task only
 };
 
 struct Study {
@@ -72,26 +73,27 @@ struct Study {
 
     const Scale& scale(const std::string& name) const; // Exit::usage with the nearest
 
-    // The rows that words name, in their order, each once: an id, a group (table1), a FILE.toml, own/text for
-    // runs/own/text.toml, or all (the paper's); ROWS@READING for them under a joint reading, or all of a set.
+    // The rows that words name, in the order of the words, each once: an id, a group (table1), a FILE.toml, own/text
+    // for runs/own/text.toml, or all (the paper's). ROWS@READING selects them under a joint reading or under each of a
+    // set.
     std::vector<Row> select(const std::vector<std::string>& words) const;
 };
 
-// The row with the reading's options, as far as its task has them; f2.raw@NAME. A row that needs what is not here stays
-// what it is. Exit::usage where the row has another value for one of them itself.
+// The row with those of the reading's options that its task has, as f2.raw@NAME. A row that needs missing files stays
+// unchanged. Exit::usage if the row itself sets one of them to another value.
 Row under(const Row&, const Reading&);
-std::vector<Row> under(const std::vector<Row>&, const std::vector<Reading>&); // all rows under the first, then ...
+std::vector<Row> under(const std::vector<Row>&, const std::vector<Reading>&); // all rows under each reading in turn
 
-// ./runs, else runs or share/fci/runs in one of the folders above the program; Exit::usage where there is neither.
+// ./runs, else runs or share/fci/runs in one of the folders above the program. Exit::usage if none of them exists.
 std::string find_runs_folder();
 
-// The rows of a file's text; `known`: those that its [[readings]] may name.
+// The rows of a file's text; `known`: rows that its [[readings]] may name.
 std::vector<Row> read_rows(const std::string& toml, const std::string& file, const std::vector<Row>& known);
 
-// Where the rows of a sweep over options are kept (study/grid.h), for Study::select to find them by its name.
+// The file that stores the rows of a sweep over options (study/grid.h); Study::select finds it by the grid's name.
 std::string grid_file(const std::string& name);
 
-// All of it. Exit::usage names file, line and nearest key.
+// Loads all files of the folder. Exit::usage, with file, line and nearest key, for a file that is not valid.
 Study load_study(const std::string& folder);
 
 } // namespace fci

@@ -23,7 +23,7 @@ Case case_of(const Registered& all, const Study& study, const std::string& label
     return plan({under(*row, reading)}, study.scale(all.scale)).at(0);
 }
 
-// Routing after stage 2's epoch: of a whole run by its curve.
+// Routing after stage 2's epoch; for a whole run, from its curve.
 std::optional<double> early_of(const Case& c, const Results& own, const Results& recorded) {
     const std::string hash = run_hash(c.seeded(1));
     for (const Results* results : {&own, &recorded})
@@ -45,7 +45,7 @@ std::string number(std::optional<double> x) { return x ? fmt::format("{:.1f}", *
 
 std::string score_text(const Score& s) { return s.cells ? fmt::format("{:.1f} ({})", s.mean, s.cells) : "-"; }
 
-// The cells that `like` has, with the same number for ours everywhere; none: chance.
+// The cells of `like` with x in place of our numbers; without x: with chance.
 Scored as_if(const Scored& like, std::optional<double> x) {
     Scored s = like;
     for (Scored::Cell& c : s.cells)
@@ -59,13 +59,13 @@ std::string state_text(const Survival& s) {
     return s.state == Survival::out ? "out" : s.tie ? "survives, a tie" : "survives";
 }
 
-// Have the rows that choose all run?
+// Have all rows that choose run?
 bool chosen_by_all(const Scored& s) {
     return std::any_of(s.cells.begin(), s.cells.end(), [](const auto& c) { return c.chooses; }) &&
            std::all_of(s.cells.begin(), s.cells.end(), [](const auto& c) { return !c.chooses || c.early; });
 }
 
-// Numbers of the paper on the search's runs that no reading, nor the rows as they are, comes near.
+// The paper's numbers for the search's runs that neither a reading nor the rows without one come close to.
 std::string unexplained(const Registered& all, const Study& study, const Results& own, const Results& recorded,
                         ControlsOfRows& controls, const TableOptions& o) {
     std::set<std::string> runs;

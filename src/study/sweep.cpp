@@ -51,7 +51,7 @@ std::vector<PlannedRun> part(const std::vector<PlannedRun>& runs, const Shard& s
     return mine;
 }
 
-// What is known of runs: by the results, and by the record where that counts.
+// Known results of runs: our own, and the recorded ones if those count.
 struct Known {
     Results own, recorded;
 
@@ -95,7 +95,7 @@ double expected(const PlannedRun& r, const Estimates& estimates) {
     return estimates.seconds(r.options) * (r.stop_after ? r.stop_after / epochs : 1);
 }
 
-// Seconds that each run takes, as far as is known.
+// Expected seconds of these runs, as far as known.
 double expected(const std::vector<const PlannedRun*>& runs, const Estimates& estimates) {
     double sum = 0;
     for (const PlannedRun* r : runs) sum += expected(*r, estimates);
@@ -169,7 +169,7 @@ public:
                 Error(Exit::internal, fmt::format("--jobs {}: a thread cannot be started: {}; take fewer jobs",
                                                   options_.jobs, e.code().message())));
             halted_ = true;
-        } catch (...) { // no memory
+        } catch (...) { // out of memory
             errors[0] = std::current_exception();
             halted_ = true;
         }
@@ -182,9 +182,9 @@ public:
     }
 
 private:
-    // One job: run after run, until none is left that nobody is at.
+    // One job: does run after run, until no run is left that no other job or process is working on.
     void work() {
-        std::unique_lock lock(mutex_); // of everything here; let go while a run is made
+        std::unique_lock lock(mutex_); // guards all members; released during a run
         while (!left_.empty()) {
             bool moved = false;
             for (size_t i = 0; i < left_.size();) {
@@ -194,7 +194,7 @@ private:
                 }
                 const PlannedRun& r = *left_[i];
                 const FolderLock folder(run_folder(r, options_));
-                if (!folder.held()) { // another process is at it
+                if (!folder.held()) { // another process is working on it
                     ++i;
                     continue;
                 }
@@ -220,16 +220,16 @@ private:
         }
     }
 
-    // What came of it, in words; nothing if a signal stopped it.
+    // The outcome in words; nothing if a signal stopped the run.
     std::optional<std::string> one(const PlannedRun& r, std::unique_lock<std::mutex>& lock) {
-        known_ = read_known(options_, progress_, said_); // it may have been finished since
+        known_ = read_known(options_, progress_, said_); // another process may have finished it
         if (const Result* theirs = known_.done(r)) {
             if (!theirs->stopped_after) estimates_.add(*theirs);
             ++done_;
             return "done by another process";
         }
         try {
-            // Of several jobs each would draw over the others' status.
+            // Several jobs would overwrite each other's status line.
             Progress part = Progress::part_of(stdout, options_.quiet || options_.jobs > 1,
                                               fmt::format("{}/{}  {}  ", done_ + failed_ + 1, total_, r.label));
             lock.unlock();
@@ -248,7 +248,7 @@ private:
             if (e.exit == Exit::interrupted) return std::nullopt;
             if (total_ == 1) throw;
             if (e.exit == Exit::internal)
-                fail(e.exit, "{}: {}", r.label, e.what()); // a full disk: the next would fail too
+                fail(e.exit, "{}: {}", r.label, e.what()); // a full disk: the next run would fail too
             ++failed_;
             if (worst_ == Exit::ok) worst_ = e.exit;
             const std::string remedy = e.exit == Exit::bad_data
@@ -273,7 +273,7 @@ private:
     size_t total_, done_ = 0, failed_ = 0;
     Exit worst_ = Exit::ok;
     std::mutex mutex_;
-    std::atomic<bool> halted_ = false; // by a signal, or by what stops all jobs
+    std::atomic<bool> halted_ = false; // by a signal, or by an error that stops all jobs
 };
 
 } // namespace
@@ -289,7 +289,7 @@ Exit sweep(const std::vector<PlannedRun>& all, const SweepOptions& asked) {
 
 namespace {
 
-// How far some runs are.
+// The progress of some runs.
 class Status {
 public:
     Status(const SweepOptions& o, Progress& progress)
@@ -306,7 +306,7 @@ public:
 
     struct Count {
         int states[4] = {};
-        double seconds = 0; // to go
+        double seconds = 0; // remaining
     };
     int add(Count& count, const PlannedRun& r) const {
         const int state = of(r);

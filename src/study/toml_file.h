@@ -35,8 +35,8 @@ struct TomlFile {
         return *node.as_table();
     }
 
-    // One option; `others`: keys that might have been meant beside it; fresh: it may not be set yet. Its value as a
-    // word.
+    // Sets one option and returns its value as a word. `others`: further keys to suggest for a mistyped one; fresh:
+    // refuse an option that is already set.
     std::string set(Settings& s, const std::string& key, const toml::node& node, const std::vector<std::string>& others,
                     bool fresh = true) const {
         for (const Option& o : table(s.values)) {

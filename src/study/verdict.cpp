@@ -40,7 +40,7 @@ std::optional<PaperValue> parse_paper(const std::string& text) {
 
 namespace {
 
-// Student's two-sided points at 1, 2, ... degrees of freedom; beyond the tables a bound that is 0.02 too large at most.
+// Student's two-sided points at 1, 2, ... degrees of freedom; beyond the tables an upper bound, at most 0.02 too large.
 double student(size_t df, bool of_95) {
     static const double at_95[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228};
     static const double at_90[] = {6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812};
@@ -48,14 +48,14 @@ double student(size_t df, bool of_95) {
     return of_95 ? 1.96 + 2.8 / static_cast<double>(df) : 1.645 + 1.75 / static_cast<double>(df);
 }
 
-constexpr double rounding = 1e-9; // 97.1 is within 2 of 99.1, whatever binary fractions say
+constexpr double rounding = 1e-9; // 97.1 is within 2 of 99.1 despite binary fractions
 constexpr double chance_margin = 3;
 
 bool is_percentage(const std::string& quantity) { return quantity == "routing" || quantity == "accuracy"; }
 
 bool at_chance(const PaperValue& paper, const Summary& ours) {
     if (!ours.chance || !ours.paper_chance) return false;
-    const double low = std::isfinite(paper.low) ? paper.low : paper.high; // of a bound, the side that it names
+    const double low = std::isfinite(paper.low) ? paper.low : paper.high; // for a bound, its finite side
     const double high = std::isfinite(paper.high) ? paper.high : paper.low;
     const auto near = [](double x, double chance) { return std::abs(x - chance) <= chance_margin + rounding; };
     return near(low, *ours.paper_chance) && near(high, *ours.paper_chance) &&

@@ -1,8 +1,8 @@
-// Why a claim does what it does: the pattern of its rows' outcomes in words, by rule.
+// The reason for a claim's outcome: the pattern of its rows' outcomes in words, by rule.
 //   a row is against it    f2.raw routes at 1e-3 (99.8; paper <=2.5)
 //   none is, all ran       as in the paper; by the order of equal scores alone; inconclusive: f2.raw at 3e-4
-//   else                   not run: t1.flow2
-// If none is against it but one under the reading of runs/claims.toml, that is said behind it.
+//   otherwise              not run: t1.flow2
+// If no row is against it, but one is under the reading of runs/claims.toml, that is added at the end.
 #include <algorithm>
 
 #include "study/claims.h"
@@ -11,7 +11,7 @@
 namespace fci {
 namespace {
 
-// "a, b and 3 more": a sentence stays a line.
+// "a, b and 3 more": keeps a sentence on one line.
 std::string some(const std::vector<std::string>& names, const char* between) {
     constexpr size_t most = 2;
     const std::vector<std::string> first(names.begin(), names.begin() + std::min(names.size(), most));
@@ -19,7 +19,7 @@ std::string some(const std::vector<std::string>& names, const char* between) {
     return fmt::format("{}{}", fmt::join(first, between), rest);
 }
 
-// What a row does at a rate.
+// A row's outcome at a rate.
 std::string does(const Line& l) {
     if (l.ours.seeds == 0) return "has no transition";
     if (l.quantity != "routing") return "has another number";
@@ -27,7 +27,8 @@ std::string does(const Line& l) {
     return outcome == "routes" ? "routes" : outcome == "fails" ? "is at chance" : "is between chance and routing";
 }
 
-// "f2.raw routes at 1e-3 (99.8; paper <=2.5)": at the rates at which the row is against the claim, of these.
+// "f2.raw routes at 1e-3 (99.8; paper <=2.5)": one sentence per outcome, for the rates at which the row is against the
+// claim.
 std::vector<std::string> against(const Judged& j, size_t row, const std::vector<std::vector<const Line*>>& at_rates) {
     std::vector<std::string> sentences;
     std::vector<const Line*> left;

@@ -1,12 +1,12 @@
-// CUDA without a GPU: what a kernel sees under g++ in place of cuda_runtime.h. Each CUDA thread is a fiber; see
-// README.md here for what is checked and how to debug a kernel. Compile with -x c++ -DFCI_EMULATOR.
+// CUDA without a GPU: under g++, kernels include this instead of cuda_runtime.h. Each CUDA thread is a fiber; README.md
+// in this folder says what is checked and how to debug a kernel. Compile with -x c++ -DFCI_EMULATOR.
 //
-// The dialect: four macros hide what g++ cannot parse. nvcc's versions are in cuda/common.cuh.
+// The dialect: four macros hide constructs that g++ cannot parse. nvcc's versions are in cuda/common.cuh.
 //   FCI_SHARED(T, name, N)            an array of N elements of T in shared memory, N known to the compiler
 //   FCI_DYN_SHARED(T, name)           the dynamic shared memory of the launch, as T*
-//   FCI_LAUNCH(kernel, grid, block, dyn_bytes, arguments...)   ended when it returns; throws fci::Error if it failed
+//   FCI_LAUNCH(kernel, grid, block, dyn_bytes, arguments...)   done when it returns; throws fci::Error on failure
 //   FCI_EMULATOR                      is defined
-// What is not here is not supported, and does not compile.
+// Anything not in this file is not supported, and does not compile.
 #pragma once
 #include <math.h>
 
@@ -42,7 +42,7 @@ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 
 namespace emulator {
 
-// Where in the source a thread waits: as a default argument, the place of the call.
+// The place in the source where a thread waits; as a default argument, the place of the call.
 struct Site {
     const char* call = nullptr;
     const char* file = nullptr;
@@ -53,9 +53,9 @@ struct Site {
 };
 
 // For tests. The order in which blocks, and threads between barriers, take turns: 0 forward, 1 reverse, else shuffled
-// by this seed. A right kernel gives the same bits in every order. Holds for all host threads.
+// with this seed. A correct kernel gives the same bits in every order. Applies to all host threads.
 void set_order(int order);
-void set_shared_limit(size_t bytes); // of a block, static and dynamic: 227 KB at first, as sm_90 has
+void set_shared_limit(size_t bytes); // per block, static and dynamic; initially 227 KB, as on sm_90
 size_t get_shared_limit();
 constexpr size_t static_shared_limit = 48 << 10;
 
@@ -64,12 +64,12 @@ struct Counters { // of this host thread
 };
 Counters& counters();
 
-// For a debugger: break on failed(), which is called where a kernel is found wrong; call print_threads().
+// For a debugger: break on failed(), which is called when an error in a kernel is found; call print_threads().
 void failed(const char* message);
 void print_threads();
 
-// The CUDA thread that this host thread runs. local-exec: for the model that g++ takes by itself the linker rewrites an
-// addition whose flags UBSan's test for null pointers reads, and that test then fails by chance.
+// The CUDA thread that this host thread runs. Why local-exec: with g++'s default model the linker rewrites an addition
+// whose flags are read by UBSan's null pointer check, and that check then fails at random.
 struct Coordinates {
     uint3 thread, block;
     dim3 block_size, grid_size;
@@ -109,7 +109,7 @@ T shuffle(unsigned mask, T value, int source_lane, Site site) {
 
 } // namespace emulator
 
-// With FCI_ANY_MEMORY before the #include a file's kernels may work on ordinary memory.
+// If FCI_ANY_MEMORY is defined before the #include, a file's kernels may work on ordinary memory.
 #if defined(FCI_ANY_MEMORY)
 #define FCI_POINTERS(kernel, ...) void()
 #else
@@ -134,7 +134,7 @@ constexpr int warpSize = 32;
 inline void __syncthreads(emulator::Site site = "__syncthreads") { emulator::sync_threads(site); }
 inline void __syncwarp(unsigned mask = ~0u, emulator::Site site = "__syncwarp") { emulator::sync_warp(mask, site); }
 
-// A warp is cut into parts of `width` lanes. A lane whose source is beyond its part keeps its own value.
+// A warp is divided into parts of `width` lanes. A lane whose source is outside its part keeps its own value.
 template <class T>
 T __shfl_sync(unsigned mask, T value, int from, int width = 32, emulator::Site site = "__shfl_sync") {
     return emulator::shuffle(mask, value, (emulator::here.lane & -width) | (from & (width - 1)), site);
@@ -164,7 +164,7 @@ inline int __all_sync(unsigned mask, int predicate, emulator::Site site = "__all
     return emulator::ballot(mask, predicate, site) == mask;
 }
 
-// Atomics on integers only: the order of a sum of floats would change its bits.
+// Atomics on integers only: a sum of floats would have bits that depend on the order.
 inline int atomicAdd(int* p, int v) { return __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
 inline unsigned atomicAdd(unsigned* p, unsigned v) { return __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
 inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long v) {

@@ -1,10 +1,10 @@
-// A fiber: a function with a stack of its own, that runs until it suspends itself and goes on where it was. One host
-// thread runs all fibers of a launch in turns, so that every run is the same run.
+// A fiber: a function with its own stack that runs until it suspends itself, and later continues at that point. One
+// host thread runs all fibers of a launch in turns, so every run is the same.
 #pragma once
 #include <cstddef>
 
 #if !defined(__x86_64__) || !defined(__ELF__)
-#define FCI_EMULATOR_UCONTEXT // the C library's switch: anywhere, but with a system call for the signal mask
+#define FCI_EMULATOR_UCONTEXT // the C library's switch: portable, but needs a system call for the signal mask
 #endif
 #if defined(FCI_EMULATOR_UCONTEXT)
 #include <ucontext.h>
@@ -21,14 +21,14 @@ public:
     Fiber& operator=(const Fiber&) = delete;
     ~Fiber();
 
-    // The next resume() starts the body, which must not return. thread: ThreadSanitizer's for it, if there is a spare
-    // one.
+    // The next resume() starts the body, which must not return. thread: a spare ThreadSanitizer thread for it, if there
+    // is one.
     void prepare(void (*body)(), size_t number, void* thread);
     void resume();  // runs the fiber until it suspends itself
     void suspend(); // called by the fiber
     void finish();  // called by the fiber, which will not be resumed
-    // After its last run. If it has not finished, all it did is now before tag. Gives ThreadSanitizer's thread back if
-    // it can be used again.
+    // Called after its last run. If it has not finished, everything it did is now ordered before tag. Returns
+    // ThreadSanitizer's thread if it can be used again.
     void* forget(void* tag);
 
 private:
@@ -38,7 +38,7 @@ private:
 #if defined(FCI_EMULATOR_UCONTEXT)
     ucontext_t own_, resumer_;
 #else
-    void *own_ = nullptr, *resumer_ = nullptr; // stack pointers, all else is on the stacks
+    void *own_ = nullptr, *resumer_ = nullptr; // stack pointers; everything else is on the stacks
 #endif
     char* stack_ = nullptr;
     void (*body_)() = nullptr;

@@ -1,6 +1,6 @@
-// A captured step in the emulator: what a GPU's graph would keep, launches with their arguments' values, in order. As
-// on a GPU nothing runs while a host thread captures, and what cannot be captured is an error; so a replay shows
-// whether a step depends on anything but the device's memory.
+// A captured step in the emulator. Like a GPU's graph, it keeps launches with their arguments' values, in order. As on
+// a GPU, nothing runs while a host thread captures, and work that cannot be captured is an error. So a replay shows
+// whether a step depends on anything except the device's memory.
 #pragma once
 #include <functional>
 #include <vector>

@@ -1,8 +1,8 @@
-// What runs CUDA threads: the state of one host thread's launches. emulator.cpp schedules, diagnosis.cpp finds the
-// words for what is wrong.
+// Runs CUDA threads: the state of one host thread's launches. emulator.cpp schedules them, diagnosis.cpp describes
+// errors.
 //
-// Under ThreadSanitizer the runtime is not instrumented, and what it does for a CUDA thread must not call what is: not
-// memset or malloc, and of containers only those of its own types, or the linker might take an instrumented twin.
+// Under ThreadSanitizer the runtime is not instrumented, and its work for a CUDA thread must not call instrumented
+// code: not memset or malloc, and only containers of its own types, or the linker might pick an instrumented copy.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -20,11 +20,11 @@ extern std::atomic<size_t> shared_limit;
 
 enum class State : uint8_t { ready, at_barrier, in_warp, exited };
 
-// Lanes of one warp at one *_sync. At most 32 of them are in use, since a lane is in one at a time.
+// Lanes of one warp at one *_sync. At most 32 are in use, since a lane is in one at a time.
 struct Meeting {
     unsigned mask = 0;
     Site site;
-    int missing = 0, inside = 0; // lanes yet to come; lanes that came and have not gone on
+    int missing = 0, inside = 0; // lanes yet to arrive; lanes that arrived and have not left
     char tag = 0;
 };
 struct Warp {
@@ -38,11 +38,11 @@ struct Thread {
     State state = State::ready;
     Site site;
     Meeting* meeting = nullptr;
-    uint64_t value = 0, result = 0; // given to the meeting, got from it
+    uint64_t value = 0, result = 0; // given to the meeting, received from it
     int source = -1;                // the lane whose value is wanted
 };
 
-struct Handle { // ThreadSanitizer's, of a CUDA thread
+struct Handle { // ThreadSanitizer's handle of a CUDA thread
     void* thread;
 };
 struct Turn {
@@ -54,7 +54,7 @@ std::string text(const Site&);
 std::string text(const uint3&);
 std::string text(const Thread&);
 
-// What a host thread keeps between launches: stacks and shared memory are mapped once.
+// The state that a host thread keeps between launches: stacks and shared memory are mapped once.
 class Machine {
 public:
     Machine() : threads_(new Thread[most_threads]), warps_(new Warp[most_threads / 32]) {}
@@ -89,7 +89,7 @@ private:
     void arrange(std::vector<Turn>& turns, size_t n);
     void check_limits() const;
     std::string diagnose();
-    void refuse(const std::string& what); // of the running thread: then it must stop(), with no string left to free
+    void refuse(const std::string& what); // for the running thread, which must then stop(), with no string left to free
     [[noreturn]] void stop();
     void set_failure(const std::string& what);
     void wait();

@@ -1,6 +1,6 @@
-// What AddressSanitizer and ThreadSanitizer must be told by a runtime that has stacks, memory and threads of its own.
-// Without a sanitizer each word is nothing. The runtime is compiled without -fsanitize=thread, so the Makefile says
-// that it is ThreadSanitizer's build.
+// Annotations that AddressSanitizer and ThreadSanitizer need from a runtime with its own stacks, memory and threads.
+// Without a sanitizer they do nothing. The runtime is compiled without -fsanitize=thread, so the Makefile defines that
+// the build is ThreadSanitizer's.
 #pragma once
 #include <cstddef>
 
@@ -31,8 +31,8 @@ inline void leave_stack(void**, const void*, size_t) {}
 inline void reach_stack(void*, const void**, size_t*) {}
 #endif
 
-// ThreadSanitizer: what is before release(tag) happens before what is after a later acquire(tag). A switch of fibers
-// orders nothing: only what orders CUDA threads may order their fibers, or races would hide.
+// ThreadSanitizer: everything before release(tag) happens before everything after a later acquire(tag). A switch of
+// fibers orders nothing: fibers may be ordered only by what orders CUDA threads, or races would be hidden.
 #if defined(FCI_EMULATOR_TSAN)
 constexpr bool thread = true;
 inline void acquire(void* tag) { __tsan_acquire(tag); }

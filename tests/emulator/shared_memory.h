@@ -1,5 +1,5 @@
-// The shared memory of the block that runs: arrays between redzones, all NaN at first. What touches a redzone is found
-// by AddressSanitizer at once; without it, what was written there is found when the block ends.
+// The shared memory of the running block: arrays between redzones, initially all NaN. AddressSanitizer finds every
+// access to a redzone at once; without it, writes there are found when the block ends.
 #pragma once
 #include <string>
 
@@ -17,10 +17,10 @@ public:
     SharedMemory(const SharedMemory&) = delete;
     SharedMemory& operator=(const SharedMemory&) = delete;
 
-    char* find(const void* key) const; // null if there is none
+    char* find(const void* key) const; // null: none
     char* add(const void* key, size_t bytes, Site name);
-    bool full() const { return arrays_used_ + 1 == most_arrays; } // dynamic shared memory has room for its own, always
-    std::string trespass() const;                                 // what was written to a redzone, "" if nothing
+    bool full() const { return arrays_used_ + 1 == most_arrays; } // one place is always kept for dynamic shared memory
+    std::string trespass() const;                                 // describes writes to a redzone; "" if none
     void clear();
 
 private:

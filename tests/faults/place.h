@@ -1,4 +1,4 @@
-// What the tests of the commands about rows share.
+// Shared by the tests of the commands about rows.
 #pragma once
 #include <algorithm>
 #include <sstream>
@@ -9,7 +9,7 @@
 
 namespace fci {
 
-// A folder as the repository is: runs/ with rows and a scale of its own. Runs take a few hundredths of a second.
+// A folder like the repository: runs/ with its own rows and scale. Runs take a few hundredths of a second.
 struct Place {
     Scratch scratch;
 
@@ -30,9 +30,9 @@ struct Place {
     }
     void write(const std::string& name, const std::string& text) const { write_file_atomically(scratch / name, text); }
 
-    // Starts the program in it. in_child: as for a Child.
+    // Starts the program in it. in_child: as in Child.
     std::unique_ptr<Child> start(const Words& words, const std::function<void()>& in_child = {}) const {
-        ::setenv("FCI_BIN", std::filesystem::absolute(program()).c_str(), 1); // it is about to change folders
+        ::setenv("FCI_BIN", std::filesystem::absolute(program()).c_str(), 1); // absolute, as the child changes folders
         Words all = words;
         for (const char* flag : {"--scale", "tiny", "--threads", "1"}) all.push_back(flag);
         return std::make_unique<Child>(all, [&] {
@@ -46,7 +46,7 @@ struct Place {
         return scratch / (folder + "/tiny.jsonl");
     }
 
-    // Its results without their times, sorted: who did what when is left to chance.
+    // Its results without their times, sorted: which process did what, and when, is random.
     std::vector<std::string> numbers(const std::string& folder = "runs/out/results") const {
         std::vector<std::string> all;
         std::istringstream in(read_file(results(folder)));

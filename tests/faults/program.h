@@ -1,4 +1,5 @@
-// The built program as a child process: started with words, killed at will, and what it wrote. FCI_BIN names it.
+// The built program as a child process: started with arguments, killed at any time, its output caught. FCI_BIN names
+// it.
 #pragma once
 #include <fcntl.h>
 
@@ -38,8 +39,8 @@ struct Ran {
 
 class Child {
 public:
-    // in_child: called in it before the program starts, e.g. to set limits. to: instead of catching standard output.
-    // path: of another program.
+    // in_child: called in the child before the program starts, e.g. to set limits. to: a file for standard output
+    // instead of catching it. path: of another program.
     explicit Child(const Words& words, const std::function<void()>& in_child = {}, const std::string& to = "",
                    const std::string& path = program()) {
         Words all = Words{path} + words;
@@ -52,7 +53,7 @@ public:
         if (pid_ != 0) return;
         ::dup2(::open(out.c_str(), O_WRONLY | O_CREAT, 0600), 1);
         ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT, 0600), 2);
-        std::signal(SIGHUP, SIG_DFL); // nohup, under which the tests may run, has it ignored
+        std::signal(SIGHUP, SIG_DFL); // the tests may run under nohup, which ignores it
         if (in_child) in_child();
         ::execv(argv[0], argv.data());
         ::_exit(127);
@@ -101,7 +102,7 @@ inline void expect_ran(const Ran& r, int code, const std::string& part = "") {
     REQUIRE((r.out + r.err).find(part) != std::string::npos);
 }
 
-// An error for people: its code, its words, one line, and nothing on standard output.
+// Expects an error message: this exit code, these words, one line, and nothing on standard output.
 inline void expect_refused(const Ran& r, int code, const std::string& part) {
     expect_ran(r, code, part);
     INFO("err: " << r.err);
@@ -124,8 +125,8 @@ inline Words tiny_run(const std::string& out) {
 
 inline std::string checkpoint_in(const std::string& folder) { return folder + "/checkpoint.safetensors"; }
 
-// Parameters and moments, to the bit: where two runs differ first, "" if nowhere. The metadata may differ: it counts
-// the bytes of a log that has times in it.
+// Compares parameters and moments bit for bit: the first difference between two runs, "" if there is none. The metadata
+// may differ: it counts the bytes of a log that contains times.
 inline std::string difference(const std::string& folder, const std::string& other) {
     const SafetensorsFile a(checkpoint_in(folder)), b(checkpoint_in(other));
     const std::string &step = a.metadata().at("step"), &other_step = b.metadata().at("step");

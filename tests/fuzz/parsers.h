@@ -1,5 +1,5 @@
-// Every parser of text or bytes that come from outside, as the fuzz tests see it: `make fuzz` gives each what libFuzzer
-// thinks of (tests/fuzz/libfuzzer), `make test` its seeds, what was ever found, and random damage (fuzz_damage.cpp).
+// Every parser of external text or bytes, for the fuzz tests. `make fuzz` gives each the inputs of libFuzzer
+// (tests/fuzz/libfuzzer); `make test` gives it its seeds, past findings, and random damage (fuzz_damage.cpp).
 #pragma once
 #include <functional>
 #include <stdexcept>
@@ -12,14 +12,14 @@ namespace fci {
 
 struct Parser {
     const char* name;
-    Exit refusal;                    // what it refuses its input with
-    std::vector<std::string> seeds;  // inputs that it takes
-    std::vector<std::string> pieces; // of the format, and numbers at the edges of its types: what damage inserts
-    // Reads, or throws an Error; what it returns checks that what was read hangs together, and that, written and read
-    // again, it is the same. None: it was passed over.
+    Exit refusal;                    // exit code for refused input
+    std::vector<std::string> seeds;  // inputs that it accepts
+    std::vector<std::string> pieces; // parts of the format, numbers at the edges of its types; damage inserts them
+    // Reads the input or throws an Error. Returns a function that checks that the result is consistent, and that
+    // writing and reading it again gives the same. Empty: the input was skipped.
     std::function<void()> (*read)(const std::string& bytes);
 
-    // False: it was refused, or passed over. Throws what is a finding.
+    // False: the input was refused or skipped. Throws on a finding.
     bool takes(const std::string& bytes) const {
         std::function<void()> holds;
         try {
@@ -44,11 +44,11 @@ inline void hold(bool what, const char* words) {
     if (!what) throw std::logic_error(words);
 }
 
-// A folder in memory, where there is one, that goes when the program ends.
+// A folder, in memory if possible, that is removed when the program ends.
 const std::string& fuzz_folder();
 void put_file(const std::string& path, const std::string& bytes);
 
-// Those of JSON, and more.
+// The pieces of JSON, and more.
 std::vector<std::string> json_pieces(const std::vector<std::string>& more);
 
 } // namespace fci

@@ -1,5 +1,5 @@
-// Kernels as the mock knows them: what nvcc's objects say of each, and what a launch of it means to the GPU that the
-// mock stands for, an H100 SXM  [NVIDIA, CUDA C++ Programming Guide, Compute Capabilities, 9.0].
+// Kernels in the mock: each one's properties in nvcc's objects, and its launch limits on the GPU that the mock
+// imitates, an H100 SXM  [NVIDIA, CUDA C++ Programming Guide, Compute Capabilities, 9.0].
 #pragma once
 #include <cuda_runtime_api.h>
 
@@ -32,12 +32,12 @@ struct Launch {
     size_t blocks() const { return size_t{grid.x} * grid.y * grid.z; }
 };
 
-// Why a GPU would not start it; "": it would.
+// The reason why a GPU would not start it; "": it would.
 std::string refusal(const Launch&);
 
-// How many of its blocks a multiprocessor runs at once.
+// The number of its blocks that a multiprocessor runs at once.
 int resident_blocks(const Launch&);
 
-Kernel& kernel_of(const void* host_function); // of a program whose objects do not name it: ends the program
+Kernel& kernel_of(const void* host_function); // ends the program if its objects do not name the kernel
 
 } // namespace mock

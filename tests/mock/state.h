@@ -1,4 +1,4 @@
-// What the mock remembers between calls: memory, streams, graphs and what was done wrong. One lock holds for all.
+// The mock's state between calls: memory, streams, graphs and errors. One lock guards everything.
 #pragma once
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
@@ -16,13 +16,13 @@ namespace mock {
 
 struct Allocation {
     size_t bytes;
-    bool managed; // the host may touch it, too
+    bool managed; // the host may access it too
 };
 
 struct Node {
     std::string kind, what;       // kernel, product, clear or copy; its name or its sizes
-    std::optional<Launch> launch; // of a kernel
-    std::function<void()> effect; // what it does to memory: most kernels nothing
+    std::optional<Launch> launch; // for a kernel
+    std::function<void()> effect; // its effect on memory; none for most kernels
 };
 
 struct Stream;
@@ -31,12 +31,12 @@ struct Graph {
     Stream* stream;
     std::vector<Node> nodes;
     std::set<const char*> uses; // allocations that its nodes were given pointers to
-    bool invalid = false;       // something was refused while it was captured
+    bool invalid = false;       // a call was refused during its capture
     long replays = 0;
 };
 
 struct Stream {
-    int thread; // the one that made it, and alone may use it
+    int thread; // the thread that made it; only that one may use it
     std::unique_ptr<Graph> captured;
     cudaStreamCaptureMode mode{};
 };
@@ -60,37 +60,37 @@ struct State {
     uintptr_t next_place = uintptr_t{1} << 44;
     Totals totals;
 
-    // The allocation that holds all of these bytes; end(): none does.
+    // The allocation that contains all of these bytes; end(): none.
     std::map<const char*, Allocation>::iterator around(const void* p, size_t bytes = 1);
 };
 State& state(); // locked by Call
 
 int this_thread();         // from 1, in the order of their first calls
-Stream*& capturing();      // of this thread; null: it does not capture
+Stream*& capturing();      // of this thread; null: not capturing
 cudaError_t& last_error(); // of this thread
 
-// One call of the API: what holds the lock, and knows the name for messages.
+// One call of the API: holds the lock, and knows its name for messages.
 class Call {
 public:
     explicit Call(const char* name) : name_(name), lock_(state().mutex) {}
     const char* name() const { return name_; }
 
-    // Says what is wrong, counts it, spoils the capture under way.
+    // Reports an error, counts it, and invalidates the current capture.
     template <class... T>
     cudaError_t refuse(cudaError_t error, fmt::format_string<T...> text, T&&... with) const {
         return refuse(error, fmt::format(text, std::forward<T>(with)...));
     }
     cudaError_t refuse(cudaError_t, const std::string&) const;
 
-    // Of calls that a thread must not make while it captures. cudaSuccess: it does not.
+    // For calls that a thread must not make while it captures. cudaSuccess: it does not capture.
     cudaError_t outside_capture() const;
-    // Of calls that wait for the whole device besides: none may be made while any thread captures. CUDA forbids that
-    // in a capture of the global mode; in the others it would be legal, and slow (whole_device(), cuda/common.cuh).
+    // For calls that also wait for the whole device: none may be made while any thread captures. CUDA forbids that in a
+    // capture of the global mode; in the other modes it would be legal, but slow (whole_device(), cuda/common.cuh).
     cudaError_t outside_all_captures() const;
-    // Of work on a stream: it is there, it is not the legacy one, it is this thread's, and in a capture the captured
-    // one.
+    // For work on a stream: checks that the stream exists, is not the legacy one, belongs to this thread, and in a
+    // capture is the captured one.
     cudaError_t may_use(Stream*) const;
-    // On a stream that may be used: done now, or recorded.
+    // Work on a stream that may be used: done now, or recorded.
     void put(Stream*, Node, const std::vector<const void*>& pointers) const;
 
 private:
@@ -98,7 +98,7 @@ private:
     std::lock_guard<std::recursive_mutex> lock_;
 };
 
-void print_graph(const Graph&); // report.cpp, where FCI_MOCK_GRAPHS asks for it
+void print_graph(const Graph&); // report.cpp, if FCI_MOCK_GRAPHS is set
 void print_line(const std::string&);
 void report_at_exit();
 
