@@ -203,8 +203,10 @@ TEST_CASE("options: text, TOML and JSON set the same, by either way to write a k
             expect_error(error_of([&] { read_toml(c, o.key + " = " + above, "f"); }), Exit::usage, "f:1: " + o.key);
         }
         const std::string below = fmt::format("{:.0f}", std::min(-1.0, o.low - 1));
-        expect_error(error_of([&] { set_from_text(o, below); }), Exit::usage, o.flag() + " " + below + ": must be from");
-        expect_error(error_of([&] { read_toml(c, o.key + " = " + below, "f"); }), Exit::usage, o.key + ": must be from");
+        expect_error(error_of([&] { set_from_text(o, below); }), Exit::usage,
+                     o.flag() + " " + below + ": must be from");
+        expect_error(error_of([&] { read_toml(c, o.key + " = " + below, "f"); }), Exit::usage,
+                     o.key + ": must be from");
     }
 }
 

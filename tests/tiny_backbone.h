@@ -6,9 +6,9 @@
 #include <fstream>
 
 #include "core/files.h"
+#include "core/safetensors.h"
 #include "pretrained/features.h"
 #include "tests/scratch.h"
-#include "core/safetensors.h"
 
 namespace fci {
 
