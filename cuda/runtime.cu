@@ -101,8 +101,7 @@ void allow_shared(const void* kernel, const char* name) {
     if (allowed.contains(kernel)) return;
     cudaFuncAttributes of{};
     expect(cudaFuncGetAttributes(&of, kernel), name);
-    const int most = shared_limit() -
-                     static_cast<int>(of.sharedSizeBytes); // the most possible: another thread may launch it with more
+    const int most = shared_limit() - static_cast<int>(of.sharedSizeBytes); // the most: another thread may need more
     expect(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most), name);
     allowed.insert(kernel);
 }

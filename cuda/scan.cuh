@@ -30,9 +30,7 @@ struct Place {
         : quarter(threadIdx.x % lanes), column(threadIdx.x / lanes), c(blockIdx.y * channels + column), b(blockIdx.x),
           block(blockIdx.y), first_state(first_state_), n0(first_state + quarter * each_lane), inside(c < s.channels) {}
 
-    __device__ bool has(const ScanShape& s, int j) const {
-        return inside && n0 + j < s.states;
-    }                                                                      // whether state j of its four exists
+    __device__ bool has(const ScanShape& s, int j) const { return inside && n0 + j < s.states; } // its state j exists
     __device__ int own(int k) const { return k * lanes + quarter; }        // the k-th step that it owns
     __device__ int own_at(int k) const { return own(k) * pitch + column; } // its place in a tile
 };

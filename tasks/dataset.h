@@ -63,8 +63,7 @@ struct Dataset {
 
     // Only hotpotqa; else empty: every correct position (`answer` is the first), and where sentences start.
     PositionLists correct = {}, starts = {};
-    int64_t left_out = 0,
-            correct_cut = 0; // examples lost to the cut; correct positions that the other examples lost to it
+    int64_t left_out = 0, correct_cut = 0; // examples, and correct positions of the others, lost to the cut
 
     std::shared_ptr<const SequenceFeatures> features = {}; // null: the model embeds the tokens
 

@@ -103,8 +103,7 @@ bool DistantEvidence::fits(const Runs& distractors, int a) const {
 bool DistantEvidence::feasible(int q) const {
     const Runs answers = answer_places(q), distractors = distractor_places(q);
     if (distractors.capacity() < o_.n_distractors) return false;
-    for (int r = 0; r < answers.count;
-         ++r) // try the ends first: an answer far from the distractors takes no room from them
+    for (int r = 0; r < answers.count; ++r) // the ends first: an answer far from the distractors takes no room
         if (fits(distractors, answers.run[r].first) || fits(distractors, answers.run[r].last)) return true;
     for (int r = 0; r < answers.count; ++r)
         for (int a = answers.run[r].first; a <= answers.run[r].last; ++a)

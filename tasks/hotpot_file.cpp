@@ -215,8 +215,7 @@ std::string visible_id(std::string_view raw) {
 // become null, halves of a surrogate pair U+FFFD.
 std::string in_strict_json(std::string_view raw) {
     std::string strict;
-    const auto surrogate = [&](size_t at, char low,
-                               char high) { // whether \uDXXX is at `at`, its second digit between low and high
+    const auto surrogate = [&](size_t at, char low, char high) { // \uDX.. at `at`, X from low to high?
         if (raw.size() - at < 6 || raw[at] != '\\' || raw[at + 1] != 'u' || (raw[at + 2] | 32) != 'd') return false;
         const char third = static_cast<char>(raw[at + 3] | 32);
         return third >= low && third <= high;

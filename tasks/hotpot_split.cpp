@@ -67,8 +67,7 @@ void HotpotSplit::unexpected(const char* wanted) const {
 void HotpotSplit::skip_space() {
     for (;; at_ += 3) {
         while (at_ < bytes_.size() && is_space(bytes_[at_])) ++at_;
-        if (!bytes_.substr(at_).starts_with("\xEF\xBB\xBF"))
-            return; // a byte order mark: concatenated files have one each
+        if (!bytes_.substr(at_).starts_with("\xEF\xBB\xBF")) return; // byte order mark: one per concatenated file
     }
 }
 

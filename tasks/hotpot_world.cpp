@@ -178,8 +178,7 @@ private:
 
     // Adds a paragraph; needed: the sentence of `core` that the answer needs, -1 for a distractor.
     void add(Article a, int needed = -1) {
-        static constexpr int counts[] = {294, 796, 1082, 1013, 713, 450,
-                                         243, 123, 99,   62,   23,  32}; // for 1, 2, ... 12 sentences
+        static constexpr int counts[] = {294, 796, 1082, 1013, 713, 450, 243, 123, 99, 62, 23, 32}; // for 1 .. 12
         int total = 0, length = 0;
         for (const int c : counts) total += c;
         for (int left = rng_.between(0, total); left >= counts[length]; ++length) left -= counts[length];

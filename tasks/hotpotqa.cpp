@@ -13,7 +13,8 @@ namespace fci {
 
 void HotpotExample::settle() {
     std::multimap<std::string_view, const Paragraph*> titled;
-    std::map<std::string_view, std::vector<uint32_t>> named; // for a repeated title, the first sentence with each index
+    std::map<std::string_view, std::vector<uint32_t>>
+        named; // for a repeated title: sentences by index, the first of each
     for (const Paragraph& p : paragraphs) titled.emplace(p.title, &p);
     first_of_name.clear(), supporting.clear(), found_facts_ = 0;
     if (std::adjacent_find(titled.begin(), titled.end(), [](auto& a, auto& b) { return a.first == b.first; }) !=

@@ -29,8 +29,7 @@ struct Task {
                         std::vector<Annotation>*) = nullptr;
     // (key, what it belongs to): the task's own options that have no effect, given the others.
     std::vector<std::pair<std::string, std::string>> (*idle)(const TaskOptions&) = nullptr;
-    void (*simplify)(TaskOptions&) =
-        nullptr; // sets options that make no difference to their defaults, also those that resolve() accepts
+    void (*simplify)(TaskOptions&) = nullptr; // options without effect get their defaults, even if resolve() takes them
 
     // The law of generated data, if it has a closed form. law_accuracy: percent correct for a random value from those
     // in the context; accuracy: the same on a test set of which only the options are known.

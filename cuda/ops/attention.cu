@@ -12,9 +12,7 @@ namespace {
 // Few queries
 constexpr int few_queries = 4, few_warps = 8, few_keys = 4096;
 bool few(const AttentionShape& s) { return s.queries <= few_queries && s.keys <= few_keys; }
-int warps_for(const AttentionShape& s) {
-    return min(few_warps, max(1, s.keys / 8));
-} // two batches of four keys per warp
+int warps_for(const AttentionShape& s) { return min(few_warps, max(1, s.keys / 8)); } // twice four keys per warp
 
 // sum_c x[c] y[c] in every lane of a warp
 __device__ __forceinline__ float dot(int n, const float* x, const float* y) {

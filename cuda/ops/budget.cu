@@ -1,12 +1,12 @@
 // budget on the GPU; the mathematics is in src/ops/budget.h.
 //(1) One product for the batch, then one warp per position.
 //(2) One block per sequence. No two ranks (cuda/rank.cuh) are equal, so the m-th highest is found bit by bit, by
-//counting
+// counting
 //    the ranks that reach a number; the positions that reach it are then written in order. 64 passes over the bounds,
 //    for any t.
 //(3) The chosen rows are copied next to each other, then one product per sequence.
 //(4) A^-1 by block elimination, one launch per tile row: 7 d^3 flops in double, but the whole of A in parallel. At d =
-//128
+// 128
 //    that is 8 short launches; a Cholesky factor would take 128 dependent steps.
 #include "ops/budget.h"
 

@@ -40,9 +40,8 @@ __global__ void forward_kernel(ConvShape s, Both directions) {
     float sum[strip];
     for (int i = 0; i < strip; ++i) sum[i] = to.bias[c];
     for (int k = 0; k < s.width; k += taps) {
-        float weight[taps], window[taps]; // window[j] belongs to tap k+j
-        const int ahead =
-            k + taps - 1 - (s.width - 1); // offset of the window's newest number; taps beyond the filter weigh 0
+        float weight[taps], window[taps];               // window[j] belongs to tap k+j
+        const int ahead = k + taps - 1 - (s.width - 1); // for the newest number; taps beyond the filter weigh 0
         for (int j = 0; j < taps; ++j) {
             weight[j] = k + j < s.width ? to.w[int64_t{c} * s.width + k + j] : 0.f;
             window[j] = from[first + ahead - taps + j];

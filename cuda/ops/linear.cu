@@ -17,8 +17,7 @@ __global__ void spread_kernel(int64_t rows, int columns, const float* b, float* 
     for (int64_t r = int64_t{blockIdx.y} * 8 + threadIdx.y; r < rows; r += int64_t{gridDim.y} * 8)
         y[r * columns + c] = value;
 }
-constexpr unsigned most_strips =
-    256; // strips of rows: with 4 or more blocks of columns, as many blocks as a GPU can hold at once
+constexpr unsigned most_strips = 256; // of rows: with 4 or more blocks of columns, all that a GPU can hold at once
 
 bool few(const LinearShape& s) { return s.rows <= few_rows::most && s.rows && s.in && s.out; }
 

@@ -81,8 +81,7 @@ void sums(LinearAttentionShape s, const float* qkv, const float* dy, const float
 // What a block of rows works on.
 struct Work {
     int64_t head;
-    int rows, first, my_rows,
-        column; // the block's rows; its first; where this warp's begin in the block; the panel's first column
+    int rows, first, my_rows, column; // the block's rows; its first; this warp's in the block; the panel's first
     __device__ explicit Work(int tiles)
         : head(blockIdx.x / tiles), rows(blockDim.x), first(blockIdx.x % tiles * rows),
           my_rows(static_cast<int>(threadIdx.x) / 32 * tile), column(blockIdx.y * tile) {}

@@ -61,8 +61,7 @@ void Fiber::prepare(void (*body)(), size_t number, void* thread) {
         stack_ = map(nullptr, guard_bytes + stack_bytes, 0) + guard_bytes;
         ::mprotect(stack_ - guard_bytes, guard_bytes, PROT_NONE);
     } else if (sanitizer::thread) {
-        map(stack_, stack_bytes,
-            MAP_FIXED); // else the stack's last user, which is not ordered before us, would race with us
+        map(stack_, stack_bytes, MAP_FIXED); // else it would race with its last user, which is not ordered before
     }
     if (abandoned_) sanitizer::unpoison(stack_, stack_bytes);
     abandoned_ = true; // until it finishes
@@ -121,8 +120,7 @@ void Fiber::suspend() {
 
 void Fiber::finish() {
     abandoned_ = false;
-    sanitizer::leave_stack(nullptr, resumer_stack_,
-                           resumer_bytes_); // AddressSanitizer frees what it keeps for this fiber
+    sanitizer::leave_stack(nullptr, resumer_stack_, resumer_bytes_); // AddressSanitizer frees this fiber's data
     switch_back();
     __builtin_unreachable();
 }

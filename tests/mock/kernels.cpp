@@ -42,8 +42,8 @@ std::string demangled(const std::string& symbol) {
     return text ? text.get() : symbol;
 }
 
-// As in the source, without namespaces and parameters. Since many are called forward_kernel or each_kernel, followed by
-// the function whose lambda it calls, or its file.
+// The name in the source, without namespaces and parameters. Since many are called forward_kernel or each_kernel, it is
+// followed by the function whose lambda it calls, or by its file.
 std::string short_name(const std::string& symbol) {
     std::string name = demangled(symbol), where;
     for (const char* noise : {"fci::cuda::", "(anonymous namespace)::", "fci::", "void "})
@@ -53,8 +53,7 @@ std::string short_name(const std::string& symbol) {
         where = name.substr(0, name.find('('));
         where = where.substr(where.find_last_of(" <") + 1);
     }
-    if (size_t from = symbol.find(file);
-        where.empty() && from != std::string::npos) { // followed by hash_length_NAME_cu_hash
+    if (size_t from = symbol.find(file); where.empty() && from != std::string::npos) { // then: hash_length_NAME_cu_hash
         for (int skipped = 0; skipped < 2; ++skipped) from = symbol.find('_', from + (skipped ? 1 : file.size()));
         where = symbol.substr(from + 1, symbol.find("_cu_", from) - from - 1);
     }

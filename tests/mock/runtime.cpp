@@ -184,8 +184,7 @@ cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t s) {
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t s) {
     return copy(Call("cudaMemcpyAsync"), to, from, bytes, kind, stream_of(s));
 }
-cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes,
-                       cudaMemcpyKind kind) { // fci does not call it: for the controls
+cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) { // only the controls call it
     return copy(Call("cudaMemcpy"), to, from, bytes, kind, nullptr);
 }
 
@@ -295,7 +294,7 @@ cudaError_t cudaDeviceGetAttribute(int* v, cudaDeviceAttr what, int) {
     return *v = static_cast<int>(shared_of_block), cudaSuccess;
 }
 
-// Times are 1 ms: `fci bench` refuses a device that takes no time.
+// All times are 1 ms. They do not matter: `fci bench` refuses a device that computes nothing.
 cudaError_t cudaEventCreate(cudaEvent_t* e) { return *e = reinterpret_cast<cudaEvent_t>(new char), cudaSuccess; }
 cudaError_t cudaEventDestroy(cudaEvent_t e) { return delete reinterpret_cast<char*>(e), cudaSuccess; }
 cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t s) { return Call("cudaEventRecord").may_use(stream_of(s)); }
