@@ -22,7 +22,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 endif
 
-# -ffp-contract is stated: a*b+c may become one fused operation, so bits belong to a compiler and an ARCH.
+# -ffp-contract is explicit: a*b+c may become one fused operation, so bits depend on the compiler and ARCH.
 # -Wno-stringop-overflow: g++ 12 at -O3 raises a false alarm inside fmt::join.
 # No -ffast-math: sums keep their order except where a loop says "omp simd reduction".
 CXXFLAGS += -std=c++20 -g1 $(OPT) -march=$(ARCH) -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp-simd \
@@ -40,8 +40,8 @@ CPPFLAGS += -isystem $(BREW)/include -isystem $(BREW)/opt/openblas/include
 LDFLAGS  += -L$(BREW)/lib -L$(BREW)/opt/openblas/lib
 endif
 
-# CUDA: with nvcc (on the PATH, in CUDA_HOME or /usr/local/cuda) fci gets its GPU half; without, it says so when asked.
-# Paths may have spaces: they are quoted, and never make's words.
+# CUDA: with nvcc (on the PATH, in CUDA_HOME or /usr/local/cuda) fci gets its GPU half; without, --device cuda says so.
+# Paths may have spaces: they are quoted, and never used as make's words.
 CUDA_HOME ?= $(shell for n in /usr/local/cuda/bin/nvcc "$$(command -v nvcc)"; do [ ! -x "$$n" ] || { echo "$${n%/bin/nvcc}"; break; }; done)
 CUDA_HOME := $(CUDA_HOME)
 NVCC      ?= $(shell [ ! -x "$(CUDA_HOME)/bin/nvcc" ] || echo "$(CUDA_HOME)/bin/nvcc")
@@ -52,11 +52,12 @@ $(info CUDA is left out: $(NVCC) compiles no C++20, which the CUDA Toolkit does 
 override NVCC :=
 endif
 endif
-# Those of the list that this nvcc knows. CUDA_PTX: PTX of the first, for every later GPU, and of the newest.
+# The architectures of the list that this nvcc knows. CUDA_PTX: PTX of the first, for every later GPU, and of the
+# newest.
 KNOWN_ARCH := $(if $(NVCC),$(patsubst compute_%,%,$(shell "$(NVCC)" --list-gpu-arch 2>/dev/null)))
 CUDA_ARCH ?= $(or $(filter $(KNOWN_ARCH),80 90 120),80 90 120)
 CUDA_PTX  ?= $(sort $(firstword $(CUDA_ARCH)) $(lastword $(CUDA_ARCH)))
-# Not compressed: so kernels load without being unpacked, and the mock (tests/mock) reads what they need.
+# Not compressed, so that kernels load without unpacking, and the mock (tests/mock) can read their properties.
 NVCCFLAGS += -std=c++20 '-DFCI_CUDA_HOME="$(CUDA_HOME)"' -O3 --extended-lambda --expt-relaxed-constexpr --no-compress \
              -Xcompiler -Wall,-Wextra \
              $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a)) \
@@ -64,7 +65,7 @@ NVCCFLAGS += -std=c++20 '-DFCI_CUDA_HOME="$(CUDA_HOME)"' -O3 --extended-lambda -
              $(if $(WERROR),-Werror all-warnings)
 CUDA_LIBS := $(if $(NVCC),-L"$(CUDA_HOME)/lib64" -lcudart_static -lrt -ldl)
 
-# What is built, by the compiler's own word: the provenance of every result.
+# The commit that is built, for the provenance of every result.
 GIT_HASH  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)$(shell test -z "$$(git status --porcelain -uno 2>/dev/null)" || echo -dirty)
 
 ENGINE := $(wildcard src/*/*.cpp tasks/*.cpp)
@@ -90,18 +91,18 @@ $(BUILD)/fci: $(call OBJ,$(ENGINE) $(MAIN)) $(TWINS)
 $(BUILD)/tests/run: $(call OBJ,$(ENGINE) $(TESTS)) $(EMULATED)
 	$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(CATCH) $(LDLIBS) -o $@
 
-# Data and what BM25 chooses must be the same on every machine: no fused operations there.
+# Data and BM25's choices must be the same on every machine: no fused operations there.
 $(BUILD)/tasks/%.o $(BUILD)/src/routing/bm25.o: CXXFLAGS += -ffp-contract=off
 $(BUILD)/src/ops/%.o $(BUILD)/src/core/%.o: CXXFLAGS += $(ARCH_WIDE)
-# Catch2 v2 is one large header: test code is compiled for checking, not for speed. Instrumented it takes twice as long
-# at -O1 as at -O0; what it tests, and the references that compute (tests/op_*), stay at -O1.
+# Catch2 v2 is one large header: test code is compiled for checking, not for speed. With sanitizers it takes twice as
+# long to compile at -O1 as at -O0; the code under test, and the references that compute (tests/op_*), stay at -O1.
 $(BUILD)/tests/%.o: CXXFLAGS += -O1
 ifneq ($(SANITIZE),)
 $(BUILD)/tests/test_%.o $(BUILD)/tests/faults/%.o: CXXFLAGS += -O0
 endif
 
-# The emulator (tests/emulator): every CUDA kernel compiled by g++, for the tests. The emulator itself must not be
-# instrumented by ThreadSanitizer: it is what runs the threads. -g3: gdb knows threadIdx.
+# The emulator (tests/emulator): every CUDA kernel compiled by g++, for the tests. ThreadSanitizer must not instrument
+# the emulator itself, which runs the threads. -g3: gdb knows threadIdx.
 $(BUILD)/emulated/%.o: %.cu
 	@mkdir -p $(@D)
 	$(call say,c++,$<)$(CXX) $(CPPFLAGS) -DFCI_EMULATOR $(CXXFLAGS) $(EMULATED_OPT) -g3 -Wno-unknown-pragmas \
@@ -120,7 +121,7 @@ $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
 	$(call say,c++,$<)$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c $< -o $@
 
-# The provenance is a file of its own, rewritten only when it changes.
+# The provenance is a separate file, rewritten only when it changes.
 $(BUILD)/build_info.h: FORCE
 	@mkdir -p $(@D)
 	@printf '#define FCI_VERSION "%s"\n#define FCI_GIT "%s"\n#define FCI_FLAGS "%s"\n' "$$(cat VERSION)" '$(GIT_HASH)' '$(strip $(OPT) -march=$(ARCH) $(SANITIZE))' > $@.new
@@ -128,7 +129,7 @@ $(BUILD)/build_info.h: FORCE
 $(BUILD)/src/train/provenance.o: $(BUILD)/build_info.h
 $(BUILD)/src/train/provenance.o: CPPFLAGS += -I$(BUILD)
 
-# fci with a mock in place of the CUDA runtime (tests/mock): the host's half of what a GPU is asked to do, without one.
+# fci with a mock instead of the CUDA runtime (tests/mock): checks the host's use of a GPU, without one.
 MOCK := $(wildcard tests/mock/*.cpp)
 MOCKED = $(if $(NVCC),$(BUILD)/mock/fci $(BUILD)/mock/controls)
 $(BUILD)/tests/mock/%.o: CPPFLAGS += $(if $(NVCC),-isystem "$(CUDA_HOME)/include")
@@ -150,7 +151,7 @@ $(BUILD)/examples/%: $(BUILD)/tests/examples/%.o $(call OBJ,$(ENGINE)) $(TWINS)
 deps:
 	tools/deps.sh
 
-# The tests start the program of the same build, too.
+# The tests also start the program of the same build.
 test: fci $(BUILD)/tests/run $(BUILD)/tests/shim.so $(MOCKED)
 	FCI_BIN=$(BUILD)/fci FCI_SHIM=$(BUILD)/tests/shim.so $(if $(MOCKED),FCI_MOCK=$(BUILD)/mock) tools/run_tests.sh $(BUILD)/tests/run $(ONLY)
 
@@ -160,7 +161,7 @@ $(BUILD)/tests/shim.so: tests/faults/shim/shim.cpp
 campaign:
 	$(MAKE) test ONLY='[campaign]'
 
-# Parsers by clang, for libFuzzer; the rest as `make fci` leaves it, for no input reaches it.
+# Parsers compiled by clang, for libFuzzer; the rest as built by `make fci`, since no input reaches it.
 FUZZED := $(filter-out src/train/gpu%,$(wildcard src/core/*.cpp src/cli/*.cpp src/study/*.cpp src/train/*.cpp \
             src/pretrained/*.cpp tasks/*.cpp tests/fuzz/parsers*.cpp tests/fuzz/libfuzzer/*.cpp))
 build/fuzz/fuzz: $(patsubst %.cpp,build/fuzz/%.o,$(FUZZED)) \
@@ -169,7 +170,7 @@ build/fuzz/fuzz: $(patsubst %.cpp,build/fuzz/%.o,$(FUZZED)) \
 fuzz:
 	+tools/fuzz.sh $(or $(SECONDS),60) $(PARSERS)
 
-# The tests of CUDA code with nvcc's kernels in the emulator's place, on this machine's GPU: see tools/gpu_check.sh.
+# The tests of CUDA code with nvcc's kernels instead of the emulator, on this machine's GPU: see tools/gpu_check.sh.
 ON_GPU  := $(wildcard tests/main.cpp tests/op_*.cpp tests/test_ops.cpp tests/test_twin*.cpp tests/test_gpu*.cpp \
              tests/test_ladder.cpp) cuda/ladder/ladder.cpp
 LADDERS  = $(if $(NVCC),$(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard cuda/ladder/*.cu)))
@@ -178,7 +179,8 @@ $(BUILD)/tests/run_gpu: $(call OBJ,$(ENGINE) $(ON_GPU)) $(TWINS) $(LADDERS)
 gpu-test: $(BUILD)/tests/run_gpu
 	tools/run_tests.sh $< '[twin],[gpu],[gpu-curves]'
 
-# Without nvcc: what it compiles is not instrumented. [recorded]: the tables of all recorded results, which take long.
+# Without nvcc: code that it compiles is not instrumented. [recorded]: the tables of all recorded results, which take
+# long.
 asan:
 	$(MAKE) test BUILD=build/asan NVCC= OPT='-O1 -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined' ONLY='$(or $(ONLY),~[recorded]~[.])'
 
@@ -190,7 +192,7 @@ tsan:
 bench: fci
 	./fci bench
 
-# Where find_runs_folder() looks for the rows. Only what install put there is taken away.
+# Where find_runs_folder() looks for the rows. uninstall removes only what install put there.
 PREFIX ?= /usr/local
 INSTALLED := bin/fci share/man/man1/fci.1 share/bash-completion/completions/fci share/zsh/site-functions/_fci \
              share/fish/vendor_completions.d/fci.fish

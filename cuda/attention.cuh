@@ -1,25 +1,25 @@
-// attention's kernels, for any rule of who sees whom (all, causal, a window and global positions); the mathematics is
-// in src/ops/attention.h. A warp owns 32 rows of a head: their scores against 32 others at a time, 32 x 32 products in
-// registers (cuda/tile.cuh). The others come through shared memory, `chunk` of them at a time, for the warps of a block
-// together: all at once if there is room, else streamed. Sums over others are finished by their owner: no atomics.
-// Where owners are few and others many (a Perceiver's hubs, global keys), a warp a tile of owners would leave the GPU
-// idle: there all warps of a block own the same 32 rows, take turns at the others, and add up in the end, in their
-// order.
+// attention's kernels, for any rule of which row sees which (all, causal, a window and global positions); the
+// mathematics is in src/ops/attention.h. A warp owns 32 rows of a head. It computes their scores against 32 other rows
+// at a time, a 32 x 32 product in registers (cuda/tile.cuh). The warps of a block share the other rows through shared
+// memory, `chunk` at a time: all at once if there is room, else streamed. The owner of a row finishes its sums over the
+// others: no atomics. If owners are few and others many (a Perceiver's hubs, global keys), one warp per tile of owners
+// would leave the GPU idle. Then all warps of a block own the same 32 rows, take turns at the others, and add their
+// sums at the end, in warp order.
 //
-//   forward_kernel   owners are queries, others keys: softmax while they pass, with a running maximum
+//   forward_kernel   owners are queries, others keys: softmax in one pass over the keys, with a running maximum
 //                    [Milakov & Gimelshein 2018; Dao et al. 2022]
-//   dq_kernel        the same owners; P again from lse
+//   dq_kernel        the same owners; P is recomputed from lse
 //   dkv_kernel       owners are keys, others queries
 //
-// S and dP are made twice in the backward pass, 7 products in place of 5: with one kernel, owners of keys would have to
-// add to dq across blocks, in an order of their own. Bound by multiply-adds, on reading shared memory. Columns of a
-// result beyond 32 are another block's (blockIdx.y): its scores are made again.
+// S and dP are computed twice in the backward pass, 7 products instead of 5: with one kernel, owners of keys would have
+// to add to dq across blocks, which would need a fixed order. Bound by multiply-adds that read shared memory. Another
+// block (blockIdx.y) computes the columns of a result beyond 32, and computes the scores again.
 //
 // A rule has
-//   own(slot)              the row (in its sequence) that an owner's slot stands for, -1 for none
-//   others(first, count)   the slots of others that the owners [first, first + count) may see, from a multiple of 32 on
-//   other(first, slot)     the row of such a slot, -1 for none; first: of the block's owners
-//   sees(own, slot, other) whether they see each other
+//   own(slot)              the row (in its sequence) of an owner's slot; -1: none
+//   others(first, count)   the slots of others that the owners [first, first + count) may see, from a multiple of 32
+//   other(first, slot)     the row of such a slot; -1: none. first: the first of the block's owners
+//   sees(own, slot, other) whether the owner sees the other
 #pragma once
 #include <cfloat>
 
@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(4 * most_warps * 32, 1)
     for (int from = all.begin; from < all.end; from += chunk) {
         const int n = min(chunk, whole_tiles(all.end - from));
         const auto key_of = [&](int r) { return rule.other(work.first, from + r); };
-        __syncthreads(); // all warps are done with the last chunk
+        __syncthreads(); // all warps are done with the previous chunk
         load_rows(n, d, k + at.k, s.kv_stride, 1.f, K, ld, key_of);
         load_rows(n, w, v + at.v + work.column, s.value_stride(), 1.f, V, ldv, key_of);
         __syncthreads();
@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(4 * most_warps * 32, 1)
                     my_P[(row + 4 * i) * P_stride + column + 8 * j] = e;
                     sum += e;
                 }
-                total[i] = total[i] * shrink + sum; // of this lane's columns
+                total[i] = total[i] * shrink + sum; // over this lane's columns
                 for (int c = 0; c < 4; ++c) o[i][c] *= shrink;
             }
             __syncwarp();                                                             // P is complete
@@ -170,10 +170,10 @@ __global__ void __launch_bounds__(3 * most_warps * 32, 1)
     const Work work(plan);
     const Head at(s, work.head);
     const int width = s.value_width(), d = s.d_head, y_stride = s.heads * width;
-    const int wk = min(tile, d - work.column), wv = min(tile, width - work.column); // one may have no columns here
+    const int wk = min(tile, d - work.column), wv = min(tile, width - work.column); // one of them may be 0
     const int ld = row_stride(d), ldv = row_stride(width), row = tile_row(), column = tile_column();
     const int chunk = plan.chunk;
-    float *K = shared, *V = K + work.rows * ld, *P = V + work.rows * ldv; // P: then dS
+    float *K = shared, *V = K + work.rows * ld, *P = V + work.rows * ldv; // P, later dS
     float *Q = P + blockDim.x * P_stride, *dY = Q + chunk * ld, *l = dY + chunk * ldv, *dl = l + 2 * chunk;
     const float *my_K = work.own(K, ld), *my_V = work.own(V, ldv);
     float* my_P = work.own_P(P);
@@ -201,7 +201,7 @@ __global__ void __launch_bounds__(3 * most_warps * 32, 1)
             Tile p = {}, ds = {};                            // rows are keys, columns queries
             add_product_abt(d, my_K, ld, Qs, ld, p);         // (1), base 2
             add_product_abt(width, my_V, ldv, dYs, ldv, ds); // dP
-#pragma unroll                                               // else p and ds lie in memory
+#pragma unroll                                               // else p and ds are in local memory
             for (int i = 0; i < 8; ++i) {
                 const int own = rule.own(work.mine + row + 4 * i);
 #pragma unroll
@@ -261,7 +261,7 @@ void launch_dkv(AttentionShape s, Rule rule, int owners, int others, int warps, 
                v, lse, delta, dy, dk, dv);
 }
 
-// Everyone sees all others, or (causal) those up to itself.
+// Every owner sees all others, or (causal) those up to itself.
 struct AllKeys {
     int queries, keys;
     bool causal;

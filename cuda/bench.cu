@@ -1,4 +1,4 @@
-// Time as the GPU sees it, for fci bench --device cuda.
+// GPU timing for fci bench --device cuda.
 #include "bench/gpu.h"
 
 #include <chrono>
@@ -30,12 +30,12 @@ namespace {
 
 constexpr int64_t others = int64_t{64} << 20; // floats: 256 MiB, several times the caches of any GPU
 
-// Reads something else than the operands: written data would have to leave the cache in the time of the next call.
+// Reads memory other than the operands. It does not write: the cache would write that back during the next timed call.
 __global__ void fill_cache(const float4* x, int64_t n, float* never) {
     float sum = 0;
     for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += int64_t{gridDim.x} * blockDim.x)
         sum += x[i].x + x[i].y + x[i].z + x[i].w;
-    if (sum != 0) *never = sum; // of zeros
+    if (sum != 0) *never = sum; // all are zeros: never true
 }
 
 struct Event {
@@ -47,7 +47,7 @@ struct Event {
 
 } // namespace
 
-// While the caches are filled the host queues the work behind, so that launching does not count.
+// While the GPU fills its caches, the host queues the work behind, so that launch time does not count.
 void time_calls(void (*work)(void*), void* with, int n, float* ms) {
     Arena memory(Device::cuda);
     float* x = memory.floats(others);

@@ -1,14 +1,13 @@
-// block_rows: what a block makes of a few rows that lie in its shared memory, with matrices that lie outside of it:
-// both products of a linear layer and the norm. For cuda/tail.cu, where one block does a query's layers one after
-// another.
+// block_rows: operations of one block on a few rows in its shared memory, with matrices in global memory: both products
+// of a linear layer and the norm. For cuda/tail.cu, where one block computes a query's layers one after another.
 #pragma once
 #include "cuda/tile.cuh"
 #include "ops/layer_norm.h"
 
 namespace fci::cuda {
 
-// out(e, sum_c a(e)[c] b(e)[c]) for e < count, c < n, a multiple of 4: eight at a time a warp, so that many reads are
-// under way, and their sums over the lanes share 9 shuffles. Warps `warp` to `warps` - 1 take part.
+// out(e, sum_c a(e)[c] b(e)[c]) for e < count, c < n, a multiple of 4. A warp computes eight at a time, so that many
+// reads are in flight, and their sums over the lanes share 9 shuffles. Warps `warp` to `warps` - 1 take part.
 template <class A, class B, class Out>
 __device__ __forceinline__ void dots(int warp, int warps, int count, int n, A a, B b, Out out) {
     const int lane = threadIdx.x % 32;
@@ -21,7 +20,7 @@ __device__ __forceinline__ void dots(int warp, int warps, int count, int n, A a,
                 const float4 x = load_four(a(at) + c), y = load_four(b(at) + c);
                 sum[e] += x.x * y.x + x.y * y.y + x.z * y.z + x.w * y.w;
             }
-        int which = 0; // of the eight is this lane's, in the end: each exchange halves how many
+        int which = 0; // the sum of the eight that this lane ends up with: each exchange halves them
 #pragma unroll
         for (int half = 4, offset = 16; half; half /= 2, offset /= 2) {
             const bool upper = lane & offset;
@@ -37,9 +36,9 @@ __device__ __forceinline__ void dots(int warp, int warps, int count, int n, A a,
     }
 }
 
-// out(r, i, sum_o g[r,o] w[o,i]) for r < rows, i < n, a multiple of 4; g in shared memory, its rows `stride` apart.
-// Four columns a thread; o is shared out among groups of threads, whose sums are added in order. at_once rows of g take
-// one reading of w. All threads take part; begins with a barrier.
+// out(r, i, sum_o g[r,o] w[o,i]) for r < rows, i < n, a multiple of 4; g in shared memory, its rows `stride` apart. A
+// thread computes four columns. Groups of threads share o; their sums are added in order. One read of w serves at_once
+// rows of g. All threads take part; begins with a barrier.
 template <int at_once, class Out>
 __device__ __forceinline__ void columns(int rows, int count, int n, const float* g, int stride, const float* w,
                                         float* partial, Out out) {
@@ -71,7 +70,7 @@ __device__ __forceinline__ void columns(int rows, int count, int n, const float*
     }
 }
 
-// A row's norm and its backward pass, by a warp; equations: ops/layer_norm.h.
+// The norm of a row and its backward pass, by one warp; equations: ops/layer_norm.h.
 static __device__ void norm_row(int d, const float* x, const float* w, const float* b, float* y, float* mean,
                                 float* rstd) {
     const int lane = threadIdx.x % 32;

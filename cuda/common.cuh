@@ -1,10 +1,10 @@
-// common: what every CUDA twin is written with. Kernels are in a dialect that nvcc compiles for a GPU and g++ for the
-// emulator (tests/emulator), on which they run with no GPU; the macros below hide what g++ cannot parse.
+// common: what every CUDA twin needs. Kernels are written so that nvcc compiles them for a GPU, and g++ for the
+// emulator (tests/emulator), which runs them without a GPU; the macros below hide what g++ cannot parse.
 //
-//   FCI_SHARED(T, name, N)          static shared array         FCI_DYN_SHARED(T, name)   the launch's dynamic one
+//   FCI_SHARED(T, name, N)          static shared array         FCI_DYN_SHARED(T, name)   dynamic shared memory
 //   FCI_LAUNCH(kernel, grid, block, shared_bytes, ...)          on the calling thread's stream
 //
-// Sums have a fixed order everywhere and there are no float atomics: same bits on every run.
+// Every sum has a fixed order and there are no float atomics: the same bits on every run.
 #pragma once
 #if defined(FCI_EMULATOR)
 #include "tests/emulator/emulator.h"
@@ -26,8 +26,8 @@
 
 namespace fci::cuda {
 
-// Temporary device memory, from here to the end of the block it is declared in. Given back in stream order: the next
-// kernel may have it while the last one that used it still runs before it.
+// Temporary device memory, until the end of the enclosing scope. It is freed in stream order: the next kernel may get
+// the same memory, since it runs after the kernels that used it before.
 class Scratch {
 public:
     Scratch();
@@ -39,30 +39,30 @@ private:
     Arena::Mark mark_;
 };
 
-// Held while a step is captured, and by what takes or gives back memory or starts a library: such calls wait for the
-// whole device, which must not happen while another thread captures.
+// Hold this lock while a step is captured, and while memory is allocated or freed or a library is started: such calls
+// wait for the whole device, which must not happen while another thread captures.
 std::recursive_mutex& whole_device();
 
-int shared_limit(); // bytes of shared memory that one block may have
+int shared_limit(); // bytes of shared memory available to one block
 
 #if !defined(FCI_EMULATOR)
 cudaStream_t stream();                                   // the calling thread's own
-void expect(cudaError_t, const char* doing);             // Exit::internal unless it went well
-void allow_shared(const void* kernel, const char* name); // more than 48 KB need a word
+void expect(cudaError_t, const char* doing);             // Exit::internal if it failed
+void allow_shared(const void* kernel, const char* name); // more than 48 KB of dynamic shared memory needs opt-in
 
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const char* name, dim3 grid, dim3 block, size_t shared_bytes,
             Arguments... arguments) {
     if (shared_bytes > 48 << 10) allow_shared(reinterpret_cast<const void*>(kernel), name);
     kernel<<<grid, block, shared_bytes, stream()>>>(arguments...);
-    expect(cudaGetLastError(), name); // which also forgets it: the next launch is not to blame
+    expect(cudaGetLastError(), name); // also clears the error, so that the next launch does not report it
 }
 #endif
 
 constexpr unsigned all_lanes = 0xffffffffu;
 inline unsigned blocks_for(int64_t n, int each) { return static_cast<unsigned>((n + each - 1) / each); }
 
-// Sum and maximum over a warp, in every lane; all lanes take part.
+// Sum and maximum over a warp; every lane gets the result and all lanes must take part.
 template <class T>
 __device__ __forceinline__ T warp_sum(T v) {
     for (int offset = 16; offset; offset /= 2) v += __shfl_xor_sync(all_lanes, v, offset);
@@ -76,12 +76,12 @@ __device__ __forceinline__ float warp_max(float v) {
     return v;
 }
 
-// The same over a block of whole warps, in every thread; all threads take part. `partial`: 32 floats of shared memory,
-// free again after the next barrier.
+// The same over a block of whole warps; every thread gets the result and all threads must take part. `partial`: 32
+// floats of shared memory, free again after the next barrier.
 __device__ __forceinline__ float block_sum(float v, float* partial) {
     const int thread = threadIdx.x, warps = blockDim.x / 32;
     v = warp_sum(v);
-    __syncthreads(); // whoever still reads what the last call left
+    __syncthreads(); // wait for threads that still read the previous call's values
     if (thread % 32 == 0) partial[thread / 32] = v;
     __syncthreads();
     float sum = 0;
@@ -99,7 +99,7 @@ __device__ __forceinline__ float block_max(float v, float* partial) {
     return most;
 }
 
-// f(i) for i = 0 .. n-1, a thread each.
+// f(i) for i = 0 .. n-1, one thread each.
 template <class F>
 __global__ void each_kernel(int64_t n, F f) {
     const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;

@@ -1,8 +1,8 @@
-// few_rows: linear's products where x has few rows, so that cuBLAS, with a launch for each and for the bias, takes as
-// long to start as to work: one kernel forward, one backward. A block of 8 warps takes 32 x 32 of a result. Its
-// operands come through shared memory, 128 of k at a time, of which each warp takes 16 (cuda/tile.cuh); the warps' sums
-// are added in their order. Bound by waiting for memory: two rounds of it for every 128 of k. In fp32, also where
-// --tf32 is asked for.
+// few_rows: the products of linear when x has few rows. cuBLAS, with one launch for each product and one for the bias,
+// then spends as long on launching as on working; here it is one kernel forward and one backward. A block of 8 warps
+// computes 32 x 32 of a result. The operands pass through shared memory, 128 of k at a time, of which each warp takes
+// 16 (cuda/tile.cuh); the warps' sums are added in warp order. Bound by memory latency: two waits for every 128 of k.
+// In fp32, even with --tf32.
 #pragma once
 #include "cuda/parts.cuh"
 #include "cuda/tile.cuh"
@@ -13,16 +13,17 @@ namespace fci::cuda::few_rows {
 constexpr int most = 512; // rows
 constexpr int warps = sum_strands, k_chunk = 128, slice = k_chunk / warps;
 constexpr int lda = row_stride(k_chunk), ldb = row_stride(tile);
-constexpr int floats = warps * tile * ldb; // in the end, of all warps' results; before, of a chunk of both operands
+constexpr int floats = warps * tile * ldb; // first a chunk of both operands, at the end all warps' results
 static_assert(tile * lda + k_chunk * ldb <= floats);
 
 inline dim3 threads() { return {32, warps}; }
 __device__ __forceinline__ int tiles_of(int n) { return (n + tile - 1) / tile; }
 
-// Whether neighbours in memory are neighbours in k, or in the other index.
+// Which index runs along memory: k, or the other one.
 enum class Along { k, other };
 
-// out(r, c, sum_k a(r,k) b(k,c)) for r, c < 32, once each; a and b are 0 outside. The whole block takes part.
+// out(r, c, sum_k a(r,k) b(k,c)) for r, c < 32, once each; a and b are 0 outside their bounds. The whole block takes
+// part.
 template <Along a_along, Along b_along, class A, class B, class Out>
 __device__ __forceinline__ void product(float* shared, int depth, A a, B b, Out out) {
     const int thread = static_cast<int>(threadIdx.y) * 32 + static_cast<int>(threadIdx.x), count = warps * 32;
@@ -30,9 +31,9 @@ __device__ __forceinline__ void product(float* shared, int depth, A a, B b, Out 
     float *At = shared, *Bt = shared + tile * lda;
     Tile t = {};
     for (int from = 0; from < depth; from += k_chunk) {
-        __syncthreads(); // the last chunk is read
+        __syncthreads(); // the previous chunk has been read
 #pragma unroll
-        for (int e = thread; e < tile * k_chunk; e += count) { // as they lie in memory
+        for (int e = thread; e < tile * k_chunk; e += count) { // in memory order
             const int ka = a_along == Along::k ? e % k_chunk : e / tile,
                       r = a_along == Along::k ? e / k_chunk : e % tile;
             const int kb = b_along == Along::k ? e % k_chunk : e / tile,
@@ -70,14 +71,14 @@ static __global__ void forward_kernel(LinearShape s, const float* x, const float
         });
 }
 
-// grid: tiles of dx, then of dW, then 32 numbers each of db
+// grid: tiles of dx, then of dW, then 32 elements of db each
 static __global__ void backward_kernel(LinearShape s, const float* x, const float* w, const float* dy, float* dx,
                                        float* dw, float* db) {
     FCI_SHARED(float4, fours, floats / 4);
     float* shared = reinterpret_cast<float*>(fours);
     const int across = tiles_of(s.in), of_dx = tiles_of(s.rows) * across, of_dw = tiles_of(s.out) * across;
     const int block = static_cast<int>(blockIdx.x), index = block < of_dx ? block : block - of_dx;
-    const int first = index / across * tile, first_i = index % across * tile; // of the result's rows and columns
+    const int first = index / across * tile, first_i = index % across * tile; // the tile's first row and column
     const auto at_dy = [&](int r, int o) { return r < s.rows && o < s.out ? dy[int64_t{r} * s.out + o] : 0.f; };
     const auto at = [&](const float* of, int row, int rows, int i) {
         return row < rows && i < s.in ? of[int64_t{row} * s.in + i] : 0.f;

@@ -35,8 +35,8 @@ void device_gemm_batched(int batch, Transpose ta, Transpose tb, int m, int n, in
 
 namespace {
 
-// cuBLAS is opened when the first GPU run starts: half a gigabyte that a run on the CPU does without, and fci starts
-// where there is none.
+// cuBLAS is loaded when the first GPU run starts: it takes half a gigabyte that a CPU run does not need, and fci must
+// start where cuBLAS is not installed.
 struct Cublas {
     decltype(&cublasCreate_v2) create;
     decltype(&cublasDestroy_v2) destroy;
@@ -72,7 +72,7 @@ const Cublas& cublas() {
 
 bool use_tf32 = false;
 
-// A thread's handle, on its stream, with a workspace of its own.
+// A thread's handle, on its stream, with its workspace.
 struct Handle {
     cublasHandle_t handle = nullptr;
     void* workspace = nullptr;
@@ -82,7 +82,7 @@ struct Handle {
         constexpr size_t bytes = size_t{32} << 20; // as NVIDIA recommends for Hopper
         started(cublas().create(&handle));
         workspace = allocate(Device::cuda, bytes, 256);
-        started(cublas().set_stream(handle, stream())); // forgets the workspace: before it
+        started(cublas().set_stream(handle, stream())); // discards the workspace, so it comes first
         started(cublas().set_workspace(handle, workspace, bytes));
         started(cublas().set_math_mode(handle, use_tf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH));
     }
@@ -114,7 +114,7 @@ cublasOperation_t operation(Transpose t) { return t == Transpose::yes ? CUBLAS_O
 
 void allow_tf32() { use_tf32 = true; }
 
-// cuBLAS is column-major: there, the memory of a row-major C is C^T = op(B)^T op(A)^T.
+// cuBLAS is column-major: it sees a row-major C as C^T = op(B)^T op(A)^T.
 void device_gemm(Transpose ta, Transpose tb, int m, int n, int k, float alpha, const float* a, int lda, const float* b,
                  int ldb, float beta, float* c, int ldc) {
     if (m == 0 || n == 0) return;

@@ -1,34 +1,36 @@
-// attention's backward pass for narrow heads, up to 32 columns wide, where everyone sees all others or (causal) those
-// up to itself; the mathematics is in src/ops/attention.h. Two lanes own a row, half of its columns each: their parts
-// of q, dy and dq, or of k, v, dk and dv, are in registers for the whole kernel, and the two halves of a product meet
-// in one shuffle. The others' rows come through shared memory, `chunk` at a time. There is no barrier but for the
-// chunks, and no score in memory; the tiles of cuda/attention.cuh keep theirs there, and have room for fewer warps.
+// attention's backward pass for narrow heads, up to 32 columns wide, where every row sees all others or (causal) those
+// up to itself; the mathematics is in src/ops/attention.h. Two lanes own a row, half of its columns each. Their parts
+// of q, dy and dq, or of k, v, dk and dv, stay in registers for the whole kernel; one shuffle adds the two halves of a
+// product. The others' rows pass through shared memory, `chunk` at a time. Barriers are needed only between chunks, and
+// no scores are stored in shared memory; the tiles of cuda/attention.cuh store theirs there, and so have room for fewer
+// warps.
 //
-// Bound by reading shared memory, which gives a multiprocessor 32 numbers a clock, also where all lanes read the same
-// one: dq takes 32 of them for 48 multiply-adds of a lane, dk and dv 36 for 64. (In the forward pass it would be 32 for
-// 32, which was measured to be slower than tiles.) Instructions per score and half row: 80 and 95. Two rows in a pair
-// of lanes would halve the reading, but need 168 registers: with 12 warps on a multiprocessor where there are 16 and 20
-// now, that was measured to take a quarter longer.
+// Bound by reading shared memory, which delivers 32 floats a clock per SM, also when all lanes read the same one. dq
+// reads 32 floats for 48 multiply-adds of a lane; dk and dv read 36 for 64. (The forward pass would read 32 for 32,
+// which was measured to be slower than tiles.) Instructions per score and half row: 80 and 95. Two rows per pair of
+// lanes would halve the reading but need 168 registers: 12 warps per SM instead of 16 and 20. That was measured to take
+// a quarter longer.
 //
-// Sums over others are finished by their owner, in the order of the others: no atomics, the same bits on every run. Few
-// owners of many others are shared by all warps of a block, as in cuda/attention.cuh. S and dP are made twice, once for
-// owners of queries and once for owners of keys. Head, attention_scale and few_owners are those of cuda/owners.cuh,
-// which serves wider heads and other rules.
+// The owner of a row finishes its sums over the others, in the order of the others: no atomics, the same bits on every
+// run. If owners are few and others many, all warps of a block share the owners, as in cuda/attention.cuh. S and dP are
+// computed twice: once with queries as owners and once with keys. Head, attention_scale and few_owners come from
+// cuda/owners.cuh, which serves wider heads and other rules.
 #pragma once
 #include "cuda/owners.cuh"
 
 namespace fci::cuda::narrow {
 
-constexpr int width = 32, lanes = 2, part = width / lanes; // columns; lanes of a row; columns of a lane
+constexpr int width = 32, lanes = 2, part = width / lanes; // columns; lanes per row; columns per lane
 constexpr int warp_rows = 32 / lanes, warps = 4, sharing_warps = 16, chunk = 64;
 constexpr int chunk_fours = chunk * width / 4;
 
 inline bool fits(const AttentionShape& s) { return s.d_head <= width && s.value_width() <= width; }
 
-// How `owners` rows are cut into blocks: none with more warps than it has rows for, or, if they share, others.
+// How `owners` rows are cut into blocks. No block has more warps than it has rows for or, when warps share owners,
+// others.
 struct Plan {
     bool sharing;
-    int threads, rows, blocks; // of a block; of a block; of a head
+    int threads, rows, blocks; // per block; per block; per head
     Plan(const AttentionShape& s, int owners, int others) {
         sharing = !s.causal && few_owners(owners, others);
         const int most =
@@ -39,10 +41,10 @@ struct Plan {
     unsigned grid(const AttentionShape& s) const { return static_cast<unsigned>(int64_t{s.batch} * s.heads * blocks); }
 };
 
-// What a lane works on. Blocks of a head are numbered so that of causal ones those with most to do begin first.
+// What a lane works on. Blocks of a causal head are numbered so that those with most work begin first.
 struct Owner {
     int64_t head;
-    int turn, turns;              // the warp takes the turn-th of each `turns` others
+    int turn, turns;              // of every `turns` others the warp takes number `turn`
     int first, mine, row, column; // rows: the block's first, this warp's first, this lane's; the lane's first column
     __device__ Owner(const Plan& plan, bool last_first) : head(blockIdx.x / plan.blocks) {
         const int block = static_cast<int>(blockIdx.x % plan.blocks), warp = static_cast<int>(threadIdx.x) / 32;
@@ -56,7 +58,7 @@ struct Owner {
 
 using Part = float[part];
 
-// The lane's columns of its own row; zeros where there is no row or column.
+// Reads the lane's columns of its row; zeros outside the rows and columns.
 __device__ __forceinline__ void read_own(const float* rows, int64_t stride, const Owner& own, int count, int d,
                                          float factor, Part& x) {
     for (int c = 0; c < part; ++c) {
@@ -65,7 +67,7 @@ __device__ __forceinline__ void read_own(const float* rows, int64_t stride, cons
     }
 }
 
-// f(number at c of the owner's row, the lane's c) for the columns that there are.
+// f(element c of the owner's row, the lane's c) for the columns that exist.
 template <class F>
 __device__ __forceinline__ void write_own(float* rows, int64_t stride, const Owner& own, int count, int d, F f) {
     if (own.row >= count || own.turn != 0) return;
@@ -73,8 +75,8 @@ __device__ __forceinline__ void write_own(float* rows, int64_t stride, const Own
         if (own.column + c < d) f(rows[own.row * stride + own.column + c], c);
 }
 
-// Others from `from` on, of `count`, a chunk of them, into shared memory: `width` apart, zeros where there are none, a
-// warp a row. Without a branch, so that a lane has four reads under way.
+// Loads up to a chunk of the `count` others, starting at `from`, into shared memory: rows `width` apart, zeros outside,
+// one warp per row. There is no branch, so a lane has four reads in flight.
 __device__ __forceinline__ void load_others(int from, int count, const float* rows, int64_t stride, int d, float factor,
                                             float* to) {
     const int lane = static_cast<int>(threadIdx.x) % 32, step = static_cast<int>(blockDim.x) / 32;
@@ -94,7 +96,7 @@ __device__ __forceinline__ void read(const float* row, Part& x) {
     }
 }
 
-// Of whole rows, in both lanes: a + b and b + a have the same bits.
+// Over whole rows, in both lanes: a + b and b + a have the same bits.
 __device__ __forceinline__ float dot(const Part& x, const Part& y) {
     float even = 0, odd = 0;
 #pragma unroll
@@ -107,12 +109,12 @@ __device__ __forceinline__ void add(Part& sum, float factor, const Part& x) {
     for (int c = 0; c < part; ++c) sum[c] += factor * x[c];
 }
 
-// Sharing: the sum of all warps in the first one's, added in their order by way of `at`, 32 parts in shared memory. The
-// whole block takes part.
+// When warps share owners: adds all warps' sums to the first warp's, in warp order, through `at`, 32 parts in shared
+// memory. The whole block takes part.
 __device__ __forceinline__ void add_up(const Owner& own, float* at, Part& sum) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     for (int other = 1; other < own.turns; ++other) {
-        __syncthreads(); // the first warp has read what lies there, and all what lay there before
+        __syncthreads(); // the first warp has read the last sum; all warps have read the memory's old contents
         for (int c = 0; c < part && own.turn == other; ++c) at[c * 32 + lane] = sum[c];
         __syncthreads();
         for (int c = 0; c < part && own.turn == 0; ++c) sum[c] += at[c * 32 + lane];
@@ -133,7 +135,7 @@ __global__ void __launch_bounds__(5 * warps * 32, 1)
     const int block_end = s.causal ? min(own.first + plan.rows, s.keys) : s.keys;
     const bool inside = own.row < s.queries;
     Part q_own, dy_own, sum = {};
-    read_own(y + at.y, y_stride, own, s.queries, value, 1.f, q_own); // y, for delta alone
+    read_own(y + at.y, y_stride, own, s.queries, value, 1.f, q_own); // y, only for delta
     read_own(dy + at.y, y_stride, own, s.queries, value, 1.f, dy_own);
     const float dl = dot(q_own, dy_own); // (delta)
     const auto l = inside ? LogSum<float>::load(lse, at.lse + own.row) : LogSum<float>{0, INFINITY};

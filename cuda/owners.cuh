@@ -1,6 +1,6 @@
-// owners: who owns which rows of attention, and how a launch is cut for it; cuda/attention.cuh has the kernels. A warp
-// owns 32 rows of a head, a block the rows of its warps; where owners are few and others many, all warps of a block
-// share 32 rows and take turns at the others.
+// owners: which warp owns which rows of attention, and how a launch is cut accordingly; cuda/attention.cuh has the
+// kernels. A warp owns 32 rows of a head, a block the rows of its warps; if owners are few and others many, all warps
+// of a block share 32 rows and take turns at the others.
 #pragma once
 #include "cuda/tile.cuh"
 #include "ops/attention.h"
@@ -11,7 +11,7 @@ struct Range {
     int begin, end;
 };
 
-// Where one head of one sequence begins in q, k, v, y, lse.
+// Offsets of one head of one sequence in q, k, v, y, lse.
 struct Head {
     int64_t q, k, v, y, lse;
     __device__ Head(const AttentionShape& s, int64_t index) {
@@ -30,37 +30,38 @@ __device__ __forceinline__ float attention_scale(const AttentionShape& s) {
 
 constexpr int most_warps = 4, sharing_warps = 8, P_stride = row_stride(tile);
 
-// Whether all warps of a block share its owners.
+// Whether all warps of a block share the same owners.
 inline bool few_owners(int owners, int others) { return others >= 8 * owners; }
 
 // How a launch is cut (plan(), below).
 struct Plan {
-    int warps, tiles, chunk; // of a block; blocks of a head; others in shared memory at a time
+    int warps, tiles, chunk; // warps per block; blocks per head; others in shared memory at a time
     size_t bytes;
     bool sharing;
 };
 
-// What a block of owners works on.
+// What a block works on.
 struct Work {
     int64_t head;
-    int warp, turn, turns;         // the warp takes the turn-th of each `turns` tiles of others
-    int rows, first, mine, column; // owners of the block; its first; this warp's first; of the panel of columns
+    int warp, turn, turns;         // of every `turns` tiles of others the warp takes number `turn`
+    int rows, first, mine, column; // owners of the block; its first; this warp's first; the panel's first column
     __device__ explicit Work(const Plan& plan) {
         warp = static_cast<int>(threadIdx.x) / 32;
         turn = plan.sharing ? warp : 0, turns = plan.sharing ? plan.warps : 1;
         rows = plan.sharing ? tile : static_cast<int>(blockDim.x);
         head = blockIdx.x / plan.tiles;
-        // Causal: the rows that see most begin first.
+        // Causal: the rows that see most come first.
         first = (plan.tiles - 1 - static_cast<int>(blockIdx.x % plan.tiles)) * rows;
         mine = plan.sharing ? first : first + warp * tile;
         column = blockIdx.y * tile;
     }
-    // What this warp has of a shared array with rows for each owner, `ld` apart; of P, with rows for each warp.
+    // This warp's part of a shared array with one row per owner, rows `ld` apart; own_P: of P, which has rows for each
+    // warp.
     __device__ const float* own(const float* rows_of, int ld) const { return rows_of + (mine - first) * ld; }
     __device__ float* own_P(float* P) const { return P + warp * tile * P_stride; }
 };
 
-// Sharing: t of all warps in the first one's, added in their order. The whole block takes part.
+// When warps share owners: adds all warps' t to the first warp's, in warp order. The whole block takes part.
 __device__ __forceinline__ void add_up(const Work& work, float* P, Tile& t) {
     if (work.turns == 1) return;
     float* at = P + tile_row() * P_stride + 4 * tile_column();
@@ -72,7 +73,7 @@ __device__ __forceinline__ void add_up(const Work& work, float* P, Tile& t) {
             for (int c = 0; c < 4; ++c) t[i][c] += at[(other * tile + 4 * i) * P_stride + c];
 }
 
-// The same for the forward pass, whose warps have each a maximum of their own; they lie in P behind the tile.
+// The same for the forward pass. Each warp has its own maximum; the maxima are stored in P behind the tile.
 __device__ __forceinline__ void add_up(const Work& work, float* P, Tile& o, float (&highest)[8], float (&total)[8]) {
     static_assert(P_stride >= tile + 2);
     if (work.turns == 1) return;
@@ -85,7 +86,7 @@ __device__ __forceinline__ void add_up(const Work& work, float* P, Tile& o, floa
     }
     __syncthreads();
     if (work.turn != 0) return;
-#pragma unroll // else o lies in memory
+#pragma unroll // else o is in local memory
     for (int i = 0; i < 8; ++i) {
         const float mine = highest[i];
         for (int other = 1; other < work.turns; ++other)
@@ -102,12 +103,12 @@ __device__ __forceinline__ void add_up(const Work& work, float* P, Tile& o, floa
     }
 }
 
-// How a launch is cut. Blocks of `resident` warps together are to find room on a multiprocessor; a head too wide for
-// that gets fewer of them, then smaller blocks. A short head is thus kept whole. One of 512 keys, 32 wide, is not:
-// beside 144 KiB of k and v there is room for 8 warps, where 16 hide more waiting; each of its 4 blocks reads k and v
-// once instead, from L2. (The ladder's step "on chip" keeps it whole, a row for each thread.)
+// How a launch is cut. Blocks with `resident` warps in all should fit on an SM; a head too wide for that gets fewer
+// resident warps, then smaller blocks. A short head is thus kept whole in shared memory. A head of 512 keys, 32 wide,
+// is not: beside 144 KiB of k and v there is room for 8 warps, and 16 hide more latency; instead each of its 4 blocks
+// reads k and v once, from L2. (The ladder's step "on chip" keeps the head whole, one row per thread.)
 inline Plan plan(int owners, int others, int warps, int resident, int owner_floats, int other_floats) {
-    constexpr size_t reserved = 1024; // of each block, for the system
+    constexpr size_t reserved = 1024; // per block, for the system
     const size_t limit = shared_limit();
     const bool sharing = few_owners(owners, others);
     warps = sharing ? min(sharing_warps, (others + tile - 1) / tile) : min(warps, (owners + tile - 1) / tile);
@@ -126,7 +127,7 @@ inline Plan plan(int owners, int others, int warps, int resident, int owner_floa
          "this GPU; use more heads",
          limit);
 }
-// A head's blocks, and panels of 32 columns of a result.
+// The blocks of a head x the panels of 32 columns of a result.
 inline dim3 grid(const AttentionShape& s, const Plan& p, int columns) {
     return {static_cast<unsigned>(int64_t{s.batch} * s.heads * p.tiles), blocks_for(columns, tile)};
 }

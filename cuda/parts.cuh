@@ -1,5 +1,5 @@
-// parts: gradients that are sums over many rows or blocks. Each block leaves its part, as large as the gradient, and a
-// second launch adds the parts in order, those of several gradients at once: no atomics, the same bits on every run.
+// parts: gradients that are sums over many rows or blocks. Each block writes a part as large as the gradient, and a
+// second launch adds the parts of several gradients, in order: no atomics, the same bits on every run.
 #pragma once
 #include "cuda/common.cuh"
 
@@ -27,15 +27,15 @@ struct PartSums {
     void launch() const;
 };
 
-// Two sums over the same numbers, made in one pass.
+// Two sums over the same numbers, computed in one pass.
 struct Pair {
     float first, second;
 };
 __device__ __forceinline__ void add(float& sum, float v) { sum += v; }
 __device__ __forceinline__ void add(Pair& sum, Pair v) { sum.first += v.first, sum.second += v.second; }
 
-// Blocks of 32 columns x 8 strands. sum_r f(r) over r = begin .. end-1 by the 8 threads of a column, each top to bottom
-// and every eighth, then the strands in order. In the thread with y = 0.
+// For blocks of 32 columns x 8 strands: sum_r f(r) over r = begin .. end-1. Each of a column's 8 threads adds every
+// eighth row, top to bottom; then the strands are added in order. The thread with y = 0 gets the sum.
 inline constexpr int sum_strands = 8;
 template <class T, class F>
 __device__ T sum_in_strands(int begin, int end, bool inside, F f) {
@@ -53,7 +53,7 @@ __device__ T sum_in_strands(int begin, int end, bool inside, F f) {
 template <int most>
 __global__ void add_part_sums(PartSums<most> sums) {
     int k = 0;
-    int64_t block = blockIdx.x; // then: of the k-th gradient
+    int64_t block = blockIdx.x; // later: the block within the k-th gradient
     for (; block >= (sums.of[k].n + 31) / 32; ++k) block -= (sums.of[k].n + 31) / 32;
     const PartSum& of = sums.of[k];
     const int64_t i = block * 32 + threadIdx.x;
@@ -69,10 +69,10 @@ void PartSums<most>::launch() const {
     if (blocks) FCI_LAUNCH(add_part_sums<most>, blocks, dim3(32, sum_strands), 0, *this);
 }
 
-// Sums down the columns, of a linear layer's db and a norm's dw and db:
+// Sums down the columns, for a linear layer's db and a norm's dw and db:
 //   to[c] += sum_r dy[r,c];   with x, too:  of_x[c] += sum_r dy[r,c] (x[r,c] - mean[r]) rstd[r]
-// Rows are cut into chunks, each a part; the only chunk's sum is added where it belongs. All numbers must last until
-// the sums are made, which is at once, or with others' (cuda/sums.cu).
+// Rows are cut into chunks, each with its own part; the sum of a single chunk is added to the gradient directly. All
+// operands must stay valid until the sums are computed: at once, or together with other sums (cuda/sums.cu).
 struct ColumnSum {
     int rows, columns;
     const float* dy;
@@ -83,7 +83,7 @@ struct ColumnSum {
 inline constexpr int column_chunk = 256; // rows
 void add_column_sum(const ColumnSum&);
 
-// The same of any f(r,c), at once.
+// The same for any f(r,c), computed at once.
 template <class F>
 __global__ void column_parts(int rows, int columns, F f, float* parts) {
     const int c = blockIdx.x * 32 + threadIdx.x, begin = blockIdx.y * column_chunk,

@@ -1,5 +1,5 @@
-// rank: a score and its position as one 64-bit number, higher for a better choice and never equal: by score, a NaN
-// below everything, and -0 as +0; then by position, the lower first.
+// rank: a score and its position as one 64-bit number. The better choice has the higher number and no two are equal: by
+// score, with NaN below everything and -0 equal to +0; then by position, the lower first.
 #pragma once
 #include <bit>
 
@@ -9,7 +9,7 @@ namespace fci::cuda {
 
 __device__ __forceinline__ uint64_t rank_of(float score, int i) {
     const uint32_t bits = std::bit_cast<uint32_t>(score == 0.f ? 0.f : score),
-                   ordered = bits >> 31 ? ~bits : bits | 0x80000000u; // as the floats are, apart from NaN
+                   ordered = bits >> 31 ? ~bits : bits | 0x80000000u; // in the order of the floats, NaN aside
     return uint64_t{score == score ? ordered : 0u} << 32 | (0xffffffffu - static_cast<uint32_t>(i));
 }
 
@@ -24,8 +24,8 @@ __device__ __forceinline__ uint64_t warp_highest(uint64_t v) {
     return v;
 }
 
-// By a warp: the k best of n scores, best first, and each one's right neighbour into best[k..2k). k maxima, each below
-// the one before.
+// By one warp: the k best of n scores, best first, into best[0..k), and each one's right neighbour into best[k..2k).
+// Takes k maxima, each below the previous one.
 __device__ __forceinline__ void choose_best(int n, const float* score, int k, int32_t* best) {
     const int lane = threadIdx.x % 32;
     uint64_t last = ~uint64_t{0}; // above every rank

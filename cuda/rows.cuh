@@ -1,21 +1,21 @@
-// rows: kernels that go row by row, and which positions name a row.
+// rows: kernels that work row by row, and scatters to rows.
 //
-// A scatter with repeats is turned round, so that it needs no atomics: the first position that names a row adds
-// everything that goes to it, in order.
+// A scatter with repeats is inverted so that it needs no atomics: the first position that names a row adds everything
+// that goes to that row, in order.
 //
 //   to[g,id[g,i],:] += dy[g,i,:],   i = 0 .. n-1
 //
-// n is cut into chunks of 128 positions. First each chunk adds up what goes to a row; then, chunk by chunk, the sums of
-// those that name it are added. So the order of a sum depends on the ids alone, and a row that most positions name (the
-// filler token, 87% of MQAR's ids) takes no thread longer than 128 + n/128 additions. Many of them are read at a time:
-// what bounds it is how often a warp waits.
+// n is cut into chunks of 128 positions. First each chunk adds up what goes to each row. Then, chunk by chunk, the sums
+// of the chunks that name the row are added. So the order of a sum depends on the ids alone, and a row that most
+// positions name (the filler token, 87% of MQAR's ids) costs no thread more than 128 + n/128 additions. Many of them
+// are read at a time: the number of times a warp waits bounds the speed.
 #pragma once
 #include "cuda/common.cuh"
 
 namespace fci::cuda {
 
-// f(r,c) for r < rows, c < n, a warp a row: what depends on r alone is worked out once, and no index is divided for
-// each number.
+// f(r,c) for r < rows, c < n, one warp per row: what depends on r alone is computed once, and no element needs an index
+// division.
 constexpr int row_warps = 4;
 template <class F>
 __global__ void each_row_kernel(int64_t rows, int n, F f) {
@@ -29,11 +29,12 @@ void each_row(int64_t rows, int n, F f) {
     if (rows > 0) FCI_LAUNCH((each_row_kernel<F>), blocks_for(rows, row_warps), 32 * row_warps, 0, rows, n, f);
 }
 
-// The first i in begin .. end-1 with id[i] = row, else end; end - begin <= 128. All lanes of a warp ask for the same.
+// The first i in begin .. end-1 with id[i] = row, else end; end - begin <= 128. All lanes of a warp search for the same
+// row.
 constexpr int scatter_chunk = 128;
 __device__ __forceinline__ int place_in_chunk(const int32_t* id, int begin, int end, int32_t row) {
     const int lane = threadIdx.x % 32;
-    bool hit[scatter_chunk / 32]; // all loads first
+    bool hit[scatter_chunk / 32]; // issue all loads first
     for (int q = 0; q < scatter_chunk / 32; ++q) {
         const int i = begin + 32 * q + lane;
         hit[q] = i < end && id[i] == row;
@@ -53,13 +54,13 @@ __device__ __forceinline__ int first_place(const int32_t* id, int begin, int end
 
 struct ScatterShape {
     int groups, n, d;
-    int64_t to_rows; // of a group
+    int64_t to_rows; // rows of `to` per group
 };
-constexpr int scatter_warps = 4, scatter_width = 128; // channels of a warp: 4 a lane
+constexpr int scatter_warps = 4, scatter_width = 128; // channels per warp: 4 per lane
 constexpr int rows_at_once = 4, chunks_at_once = 16;
 
-// sum += the rows from[at[k],:], k in order; -1: none. All are read before the first is added: a warp that adds up
-// many would wait for each. (A sum that began as 0 is never -0, so + 0 changes no bit.)
+// sum += the rows from[at[k],:], k in order; -1: none. All are read before the first is added: otherwise a warp that
+// adds many would wait for each. (A sum that started as 0 is never -0, so + 0 changes no bit.)
 template <int count>
 __device__ __forceinline__ void add_rows(const int (&at)[count], int d, const float* from, float (&sum)[4]) {
     const int c = blockIdx.y * scatter_width + threadIdx.x % 32;
@@ -71,7 +72,7 @@ __device__ __forceinline__ void add_rows(const int (&at)[count], int d, const fl
         for (int q = 0; q < 4; ++q) sum[q] += row[k][q];
 }
 
-// sum += dy[j,:] for j in i .. end-1 that go where i goes.
+// sum += dy[j,:] for the j in i .. end-1 with the same id as i.
 __device__ __forceinline__ void add_chunk(const int32_t* id, int i, int end, int d, const float* dy, float (&sum)[4]) {
     const int lane = threadIdx.x % 32;
     const int32_t row = id[i];
@@ -88,7 +89,7 @@ __device__ __forceinline__ void add_chunk(const int32_t* id, int i, int end, int
     }
 }
 
-// sum += the chunks' sums for i's row: of each chunk's first position that names it.
+// sum += the chunks' sums for i's row; a chunk stores its sum at its first position that names the row.
 __device__ __forceinline__ void add_chunks(const int32_t* id, int i, int n, int d, const float* partial,
                                            float (&sum)[4]) {
     for (int begin = i / scatter_chunk * scatter_chunk; begin < n; begin += chunks_at_once * scatter_chunk) {
@@ -102,7 +103,7 @@ __device__ __forceinline__ void add_chunks(const int32_t* id, int i, int n, int 
     }
 }
 
-// partial[g,i,:] = what the chunk of i sends to i's row, for i that are the first of their chunk to name it.
+// partial[g,i,:] = what i's chunk sends to i's row, for each i that is the first in its chunk to name the row.
 static __global__ void scatter_chunks(ScatterShape s, const int32_t* id, const float* dy, float* partial) {
     const int64_t gi = int64_t{blockIdx.x} * scatter_warps + threadIdx.x / 32;
     if (gi >= int64_t{s.groups} * s.n) return;
@@ -117,7 +118,7 @@ static __global__ void scatter_chunks(ScatterShape s, const int32_t* id, const f
         if (c < s.d) partial[gi * s.d + c] = sum[q];
 }
 
-// to += the chunks' sums, or, where there is one chunk only, the sum of dy itself.
+// to += the chunks' sums or, with only one chunk, the sum of dy itself.
 static __global__ void scatter_rows(ScatterShape s, const int32_t* id, const float* from, float* to) {
     const int64_t gi = int64_t{blockIdx.x} * scatter_warps + threadIdx.x / 32;
     if (gi >= int64_t{s.groups} * s.n) return;

@@ -1,4 +1,4 @@
-// The GPU's memory, streams and errors; in the emulator, the CPU's in their place.
+// The GPU's memory, streams and errors; in the emulator, CPU memory instead.
 #include "cuda/common.cuh"
 
 #if defined(FCI_EMULATOR)
@@ -14,8 +14,8 @@ Arena& scratch_arena() {
 }
 } // namespace
 
-// Closed to the host (tests/emulator/device_memory.h), but for kernels and for these. They lock what a GPU's do, for
-// ThreadSanitizer to see in which order.
+// The host may not touch this memory (tests/emulator/device_memory.h) except in kernels and in the functions below.
+// They take the same locks as the GPU's, so that ThreadSanitizer sees the order.
 void* allocate(size_t bytes) {
     const std::lock_guard alone(whole_device());
     return emulator::device_allocate(bytes);
@@ -58,7 +58,7 @@ int shared_limit() { return static_cast<int>(emulator::get_shared_limit()); }
 namespace fci::cuda {
 namespace {
 
-// What one host thread needs to drive the GPU. Two threads share nothing, so two runs cannot disturb each other.
+// What a host thread needs to drive the GPU. Threads share none of it, so two runs cannot disturb each other.
 struct Context {
     cudaStream_t stream = nullptr;
     Arena scratch{Device::cuda};
@@ -67,7 +67,7 @@ struct Context {
         const std::lock_guard alone(whole_device());
         expect(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
     }
-    ~Context() { // the driver may be gone already: nothing is reported
+    ~Context() { // the driver may be gone already, so errors are ignored
         const std::lock_guard alone(whole_device());
         cudaStreamDestroy(stream);
     }
@@ -79,8 +79,8 @@ Context& context() {
 }
 Arena& scratch_arena() { return context().scratch; }
 
-// Kernels are loaded when the program meets the GPU, cuBLAS's too, which takes time and memory: one loaded later waits
-// for the device, which must not happen while a step is captured.
+// Loads all kernels, cuBLAS's too, when the program first uses the GPU, which takes time and memory. A kernel loaded
+// later would wait for the device, which must not happen while a step is captured.
 [[maybe_unused]] const int loading = setenv("CUDA_MODULE_LOADING", "EAGER", 0);
 
 __global__ void no_work() {} // to see whether the GPU can run this program
@@ -93,15 +93,15 @@ void expect(cudaError_t error, const char* doing) {
     if (error != cudaSuccess) fail(Exit::internal, "CUDA, {}: {}", doing, cudaGetErrorString(error));
 }
 
-// Once a kernel: there is one device, and the driver takes longer than a launch.
+// Once per kernel: there is one device, and the driver call takes longer than a launch.
 void allow_shared(const void* kernel, const char* name) {
     static std::mutex mutex;
-    static auto& allowed = *new std::set<const void*>; // threads may launch late
+    static auto& allowed = *new std::set<const void*>; // never destroyed: threads may launch late
     const std::lock_guard lock(mutex);
     if (allowed.contains(kernel)) return;
     cudaFuncAttributes of{};
     expect(cudaFuncGetAttributes(&of, kernel), name);
-    const int most = shared_limit() - static_cast<int>(of.sharedSizeBytes); // for all: another thread may launch it too
+    const int most = shared_limit() - static_cast<int>(of.sharedSizeBytes); // the most: another thread may need more
     expect(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most), name);
     allowed.insert(kernel);
 }
@@ -117,11 +117,11 @@ void* allocate(size_t bytes) {
     const std::lock_guard alone(whole_device());
     void* p = nullptr;
     const cudaError_t error = cudaMalloc(&p, bytes);
-    if (error != cudaErrorMemoryAllocation) { // any other may be what a kernel before it did
+    if (error != cudaErrorMemoryAllocation) { // any other error may come from an earlier kernel
         expect(error, "allocating memory");
         return p;
     }
-    cudaGetLastError(); // forgotten: the caller says what is wrong
+    cudaGetLastError(); // clears the error; the caller reports it
     return nullptr;
 }
 void* allocate_managed(size_t bytes) {
@@ -139,7 +139,7 @@ void set_zero(void* p, size_t bytes) {
 }
 void copy_in(void* to, const void* from, size_t bytes) {
     expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream()), "copying to the GPU");
-    synchronize(); // the caller may give `from` back; not every machine has read it by then
+    synchronize(); // the caller may free `from`, and not every machine has read it by then
 }
 void copy_out(void* to, const void* from, size_t bytes) {
     expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream()), "copying from the GPU");
@@ -178,7 +178,7 @@ Gpu find_gpu() {
 namespace fci::cuda {
 
 std::recursive_mutex& whole_device() {
-    static auto& mutex = *new std::recursive_mutex; // never destroyed: threads give memory back late
+    static auto& mutex = *new std::recursive_mutex; // never destroyed: threads may free memory late
     return mutex;
 }
 

@@ -1,46 +1,46 @@
-// scan: how a scan lies on a GPU. A block takes 32 channels of one sequence and walks through time in chunks; four
-// lanes take a channel, each four of its states, in registers. What a chunk needs is read once and lies in shared
-// memory: all channels share B and C. Of a channel's numbers in time (u, dt, y and their like) each of its lanes owns
-// every fourth step: it reads and writes them, and gets their sums over the states. More than 16 states are so many
-// launches, each adding its own; fewer are filled up with zeros (A = B = C = 0: h stays 0), as are channels that are
-// not there and steps behind the end, where u = dy = 0 too.
+// scan: how a scan maps to a GPU. A block takes 32 channels of one sequence and walks through time in chunks. Four
+// lanes share a channel; each has four of its states in registers. What a chunk needs is read once into shared memory:
+// all channels share B and C. Each of a channel's lanes owns every fourth time step of the channel's u, dt, y and the
+// like: it reads and writes them, and gets their sums over the states. More than 16 states need several launches, each
+// of which adds its part. Fewer states are padded with zeros (A = B = C = 0: h stays 0), and so are missing channels
+// and steps after the end, where u = dy = 0 too.
 #pragma once
 #include "cuda/common.cuh"
 #include "ops/selective_scan.h"
 
 namespace fci::cuda::scan {
 
-constexpr int steps_max = ScanShape::chunk, channels = 32; // of a block
+constexpr int steps_max = ScanShape::chunk, channels = 32; // per block
 constexpr int each_lane = 4, lanes = 4, states = each_lane * lanes;
 constexpr int threads = channels * lanes, owned = steps_max / lanes; // steps of a chunk that a lane owns
 
-// Rows of numbers of a chunk, (steps, channels) or (steps, states as float4). To the former columns are added, so that
-// both a row and a column lie in many banks.
+// Rows of a chunk, (steps, channels) or (steps, states as float4). The former have padding columns, so that both a row
+// and a column spread over many banks.
 constexpr int pitch = channels + 4;
 constexpr int channel_tile = steps_max * pitch, state_tile = steps_max * lanes;
-constexpr int state_share = steps_max * states / threads; // numbers that a thread fetches
+constexpr int state_share = steps_max * states / threads; // floats that a thread fetches
 
 __device__ __forceinline__ float* as_array(float4& v) { return &v.x; }
 
-// What a thread does: a quarter of the states of a channel, of those from first_state on.
+// What a thread does: a quarter of a channel's states, counted from first_state.
 struct Place {
     int quarter, column, c, b, block, first_state, n0;
-    bool inside; // the last block may have channels to spare
+    bool inside; // the last block may have fewer channels
     __device__ Place(const ScanShape& s, int first_state_)
         : quarter(threadIdx.x % lanes), column(threadIdx.x / lanes), c(blockIdx.y * channels + column), b(blockIdx.x),
           block(blockIdx.y), first_state(first_state_), n0(first_state + quarter * each_lane), inside(c < s.channels) {}
 
-    __device__ bool has(const ScanShape& s, int j) const { return inside && n0 + j < s.states; } // state j of its four
-    __device__ int own(int k) const { return k * lanes + quarter; }                              // its k-th own step
-    __device__ int own_at(int k) const { return own(k) * pitch + column; }                       // in a tile
+    __device__ bool has(const ScanShape& s, int j) const { return inside && n0 + j < s.states; } // its state j exists
+    __device__ int own(int k) const { return k * lanes + quarter; }        // the k-th step that it owns
+    __device__ int own_at(int k) const { return own(k) * pitch + column; } // its place in a tile
 };
 
-// Row of (b,t) that step i of the scan stands at.
+// Row (b,t) of step i of the scan.
 __device__ __forceinline__ int64_t row(const ScanShape& s, int b, int i) {
     return int64_t{b} * s.time + (s.reverse ? s.time - 1 - i : i);
 }
 
-// A thread's share of a chunk goes into registers while the chunk before is worked on.
+// A thread fetches its share of a chunk into registers while the previous chunk is worked on.
 __device__ __forceinline__ void fetch_channels(const ScanShape& s, const Place& p, int first, const float* from,
                                                float (&v)[owned]) {
     for (int k = 0; k < owned; ++k) {
@@ -63,7 +63,7 @@ __device__ __forceinline__ void put_own(const Place& p, const float (&v)[owned],
     for (int k = 0; k < owned; ++k) tile[p.own_at(k)] = v[k];
 }
 
-// h before a chunk, to and from `saved` (b, chunks, n, c).
+// h before a chunk, in `saved` (b, chunks, n, c).
 __device__ __forceinline__ int64_t saved_at(const ScanShape& s, const Place& p, int chunk, int j) {
     return (int64_t{p.b} * s.chunks() + chunk) * s.state_size() + int64_t{p.n0 + j} * s.channels + p.c;
 }
@@ -77,7 +77,8 @@ __device__ __forceinline__ void fetch_saved(const ScanShape& s, const Place& p, 
     for (int j = 0; j < each_lane; ++j) h[j] = p.has(s, j) ? saved[saved_at(s, p, chunk, j)] : 0.f;
 }
 
-// Of four steps whose sums over the states each lane has a part of: the whole sum of the one that it owns.
+// Each lane has a part of the sums over the states of four steps; returns the whole sum for the step that the lane
+// owns.
 __device__ __forceinline__ float sum_of_own(const float (&part)[lanes], int quarter) {
     const bool upper = quarter & 2, odd = quarter & 1;
     const float even_one = (upper ? part[2] : part[0]) + __shfl_xor_sync(all_lanes, upper ? part[0] : part[2], 2),
@@ -89,12 +90,13 @@ __device__ __forceinline__ float sum_over_lanes(float v) {
     return v + __shfl_xor_sync(all_lanes, v, 2);
 }
 
-// Backward: a chunk's h, then g, of all states of the block. Rows have lanes to spare, so that eight rows' reads of one
-// channel go to different banks.
+// Backward: a chunk's h, then g, of all states of the block. Rows are padded so that reads of one channel in eight rows
+// go to different banks.
 constexpr int history_pitch = threads + lanes, history_tile = steps_max * history_pitch;
 
-// A chunk's sums over the block's channels for dB or dC, left as parts (blocks, b, t, n): of weight(step, channel)
-// times the history. Two neighbours take a step and four states, one the even channels, one the odd.
+// A chunk's sums over the block's channels for dB or dC, written as parts (blocks, b, t, n): weight(step, channel)
+// times the history. Two neighbouring threads take a step and four states: one adds the even channels, the other the
+// odd ones.
 template <class Weight>
 __device__ __forceinline__ void leave_states(const ScanShape& s, const Place& p, int first, const float4* history,
                                              float* parts, Weight weight) {

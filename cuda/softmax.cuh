@@ -1,4 +1,4 @@
-// softmax: of a row of scores, by a block, and of a short one by a warp; all threads take part.
+// softmax of a row of scores, by a warp (short rows) or a block; all threads take part.
 #pragma once
 #include "cuda/common.cuh"
 
@@ -7,7 +7,7 @@ namespace fci::cuda {
 // p = softmax(z); p may be z
 __device__ __forceinline__ void warp_softmax(int n, const float* z, float* p) {
     const int lane = threadIdx.x % 32;
-    float high = -INFINITY, sum = 0; // not z[0]: where p is z, its owner may have written it by now
+    float high = -INFINITY, sum = 0; // not z[0]: if p is z, its owner may already have overwritten it
     for (int m = lane; m < n; m += 32) high = z[m] > high ? z[m] : high;
     high = warp_max(high);
     for (int m = lane; m < n; m += 32) sum += p[m] = exp(z[m] - high);
@@ -15,7 +15,7 @@ __device__ __forceinline__ void warp_softmax(int n, const float* z, float* p) {
     for (int m = lane; m < n; m += 32) p[m] /= sum;
 }
 
-// The same for each of `rows` rows of n, a warp a row. (A template for the header's sake.)
+// The same for each of `rows` rows of n, one warp per row. (A template so that the header may define it.)
 constexpr int softmax_warps = 4;
 template <class Number>
 __global__ void softmax_rows_kernel(int64_t rows, int n, const Number* z, Number* p) {
@@ -27,7 +27,7 @@ inline void softmax_rows(int64_t rows, int n, const float* z, float* p) {
         FCI_LAUNCH(softmax_rows_kernel<float>, blocks_for(rows, softmax_warps), 32 * softmax_warps, 0, rows, n, z, p);
 }
 
-// dz += p (dp - sum dp p), or = where `assign`; then dz may be dp
+// dz += p (dp - sum dp p), or = if `assign`; then dz and dp may be the same array.
 __device__ __forceinline__ void warp_softmax_backward(int n, const float* p, const float* dp, float* dz, bool assign) {
     const int lane = threadIdx.x % 32;
     float dot = 0;

@@ -1,4 +1,4 @@
-// The training step around the ops: the batch, what counts as a hit, the sums for the log, AdamW. One pass each; sums
+// The training step around the ops: the batch, the counting of hits, the sums for the log, AdamW. One pass each; sums
 // in a fixed order.
 #include <memory>
 
@@ -8,10 +8,10 @@
 namespace fci::cuda {
 namespace {
 
-constexpr int slice = 1024; // numbers whose squares one block adds up
+constexpr int slice = 1024; // elements whose squares one block adds
 constexpr int threads = 256, root_threads = 128;
 
-// Which sequence is number i of the batch.
+// The sequence that is number i of the batch.
 struct OfStep {
     const GpuStep* step;
     int64_t per_epoch;
@@ -26,7 +26,7 @@ struct OfTest {
     }
 };
 
-// A block a sequence.
+// One block per sequence.
 template <class Place>
 __global__ void gather_kernel(GpuSequences from, Place place_of, GpuBatch to) {
     const int i = blockIdx.x;
@@ -41,13 +41,13 @@ __global__ void gather_kernel(GpuSequences from, Place place_of, GpuBatch to) {
     }
 }
 
-// Several correct positions a query: their places, each once, one query after the other. One block; a thread a query
-// counts, the counts are added up, then each fills in its own.
+// With several correct positions a query: writes their places without repeats, query after query. One block. One thread
+// per query counts; a prefix sum of the counts then tells each thread where to write.
 template <class Place>
 __global__ void gather_right_kernel(GpuSequences from, Place place_of, GpuBatch to) {
     FCI_SHARED(int, ends, threads);
     const int queries = to.batch * from.queries, thread = threadIdx.x;
-    int before = 0; // places of the queries of earlier rounds
+    int before = 0; // places of earlier rounds' queries
     for (int q0 = 0; q0 < queries; q0 += threads) {
         const int q = q0 + thread, i = q / from.queries;
         int64_t source = 0;
@@ -61,7 +61,7 @@ __global__ void gather_right_kernel(GpuSequences from, Place place_of, GpuBatch 
         };
         int count = 0;
         each_place([&](int) { ++count; });
-        __syncthreads(); // the last round's ends are read
+        __syncthreads(); // the previous round's ends have been read
         ends[thread] = count;
         for (int reach = 1; reach < threads; reach *= 2) { // sums up to this thread [Hillis & Steele 1986]
             __syncthreads();
@@ -78,7 +78,7 @@ __global__ void gather_right_kernel(GpuSequences from, Place place_of, GpuBatch 
     if (thread == 0) to.bounds[queries] = before;
 }
 
-// Of a query, by a warp. The highest logit, ties to the lower index.
+// For one query, by a warp: the highest logit, ties to the lower index.
 __device__ void count_query(const GpuCount& c, int q) {
     const int lane = threadIdx.x % 32;
     float most = 0;
@@ -114,13 +114,13 @@ __device__ void count_query(const GpuCount& c, int q) {
     c.hits[4 * c.queries + q] = !finite;
 }
 
-// A warp a query.
+// One warp per query.
 __global__ void count_kernel(GpuCount c) {
     const int q = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
     if (q < c.queries) count_query(c, q);
 }
 
-// cross_entropy of a row, its derivative, and its loss, by a block; equations: ops/cross_entropy.h.
+// cross_entropy of a row, with its loss and derivative, by a block; equations: ops/cross_entropy.h.
 __device__ void root_row(int classes, const float* z, int target, float dloss, float* loss, float* dz, float* partial) {
     const auto l = block_log_sum_exp<root_threads>(classes, z, partial);    // (1)
     if (threadIdx.x == 0) *loss = l.minus(LogSum<float>::of(z[target], 0)); // (2)
@@ -128,7 +128,7 @@ __device__ void root_row(int classes, const float* z, int target, float dloss, f
         dz[i] = dloss * (exp(l.share(z[i])) - (i == target ? 1.f : 0.f)); // (dz)
 }
 
-// A block a query.
+// One block per query.
 __global__ void roots_kernel(GpuCount c, GpuRoots r) {
     FCI_SHARED(float, partial, 32);
     const int q = blockIdx.x;
@@ -139,7 +139,7 @@ __global__ void roots_kernel(GpuCount c, GpuRoots r) {
     if (threadIdx.x < 32) count_query(c, q);
 }
 
-// The sum over a block, by halves: thread 0 gets it.
+// The sum over a block, by halving; thread 0 gets it.
 template <class T>
 __device__ T add_up(T v, T* shared) {
     __syncthreads();
@@ -151,7 +151,7 @@ __device__ T add_up(T v, T* shared) {
     return threadIdx.x ? T{} : shared[0];
 }
 
-// hits[kind] of the batch's queries from 0 to n-1, by a block: thread 0 gets it.
+// The sum of hits[kind] over the batch's queries 0 to n-1, by a block; thread 0 gets it.
 __device__ int sum_of_hits(const GpuCount& c, int kind, int n, int* shared) {
     int sum = 0;
     for (int i = threadIdx.x; i < n; i += threads) sum += c.hits[kind * c.queries + i];
@@ -180,7 +180,7 @@ __global__ void squares_kernel(GpuUpdate u, double* partial) {
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// One block. Everything that a step shows, and whether it may be made.
+// One block. Computes everything that the log shows of a step, and whether the update may be applied.
 __global__ void judge_kernel(GpuUpdate u, GpuLosses losses, GpuCount c, GpuStep* step, GpuLog* log, int log_size,
                              const double* partial, int partials) {
     FCI_SHARED(double, shared, threads);

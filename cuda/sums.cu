@@ -1,12 +1,12 @@
-// Sums down the columns (cuda/parts.cuh). In a step they are made together, when all else of its backward pass is done:
-// two kernels in place of two for each layer, which had too few blocks to be worth their start.
+// Sums down the columns (cuda/parts.cuh). A step computes them together at the end of its backward pass: two kernels in
+// all instead of two per layer, which had too few blocks to be worth a launch.
 #include "cuda/parts.cuh"
 #include "train/gpu.h"
 
 namespace fci::cuda {
 namespace {
 
-constexpr int most = 16; // sums a launch
+constexpr int most = 16; // sums per launch
 struct Table {
     int count = 0;
     ColumnSum of[most];
@@ -15,9 +15,9 @@ struct Table {
     __device__ __host__ static int across(const ColumnSum& s) { return (s.columns + 31) / 32; }
 };
 
-// Blocks of 32 columns, those of a chunk side by side, chunk by chunk, sum by sum.
+// Blocks of 32 columns: the blocks of a chunk are adjacent, then chunk by chunk, then sum by sum.
 __global__ void column_sums_kernel(Table t) {
-    int k = 0, block = static_cast<int>(blockIdx.x); // then: of the k-th sum
+    int k = 0, block = static_cast<int>(blockIdx.x); // later: the block within the k-th sum
     for (; block >= Table::across(t.of[k]) * Table::chunks(t.of[k]); ++k)
         block -= Table::across(t.of[k]) * Table::chunks(t.of[k]);
     const ColumnSum& s = t.of[k];
@@ -58,7 +58,7 @@ struct Together {
         }
         FCI_LAUNCH(column_sums_kernel, blocks, dim3(32, sum_strands), 0, table);
         sums.launch();
-        table = {}; // no address stays: a graph's kernels name what must live as long as they do
+        table = {}; // keep no addresses here: what they point to need only outlive the graph that uses it
     }
 };
 thread_local Together together;
@@ -73,7 +73,7 @@ void add_column_sum(const ColumnSum& s) {
 
 void with_sums_together(void (*work)(void*), void* with) {
     struct Until {
-        ~Until() { together = {}; } // of work that failed, too
+        ~Until() { together = {}; } // also if the work failed
     } end;
     together.waiting = true;
     work(with);

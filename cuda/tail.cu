@@ -1,8 +1,8 @@
-// The tail on the GPU; what it is, and a query's record, are in src/model/tail.h. Forward and backward a block takes a
-// query, with all of its numbers in shared memory and a barrier between two steps. Weights come from the L2 cache, 1 MB
-// a block at the paper's sizes; that, and waiting at some 15 barriers, is what bounds it: 32 queries leave most of a
-// GPU idle. Then two kernels for what all queries add to, in their order: the weights' gradients, 32 x 32 of one a
-// block (cuda/few_rows.cuh), and dx, a warp a row.
+// The tail on the GPU; src/model/tail.h says what the tail is and what a query's record holds. Forward and backward,
+// one block computes one query, with all of its numbers in shared memory and a barrier between two steps. Weights come
+// from the L2 cache, 1 MB per block at the paper's sizes; that and some 15 barriers bound the speed: 32 queries leave
+// most of a GPU idle. Then two kernels compute what all queries add to, in query order: the weights' gradients, 32 x 32
+// of one per block (cuda/few_rows.cuh), and dx, one warp per row.
 #include "model/tail.h"
 
 #include "cuda/block_rows.cuh"
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(TailShape::most_threads)
     for (int j = warp; j < m; j += warps) {
         float* to = R + at.x + j * d;
         for (int c = lane; c < d; c += 32)
-            to[c] = rows[int64_t{best[j]} * d + c]; // each lane reads what it wrote itself
+            to[c] = rows[int64_t{best[j]} * d + c]; // each lane reads only what it wrote itself
         norm_row(d, to, w.norm1.w, w.norm1.b, R + at.n + j * d, R + at.mean + j, R + at.rstd + j);
     }
     __syncthreads();
@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(TailShape::most_threads)
     for (int i = thread; saved && i < at.size; i += count) saved[int64_t{of} * at.size + i] = R[i];
 }
 
-// made: the record of gradients.
+// made: the record of gradients that this kernel writes.
 __global__ void __launch_bounds__(TailShape::most_threads)
     backward_kernel(TailShape s, Weights w, const float* x, const float* saved, const float* dscores,
                     const float* dlogits, float* made) {
@@ -168,15 +168,16 @@ __global__ void __launch_bounds__(TailShape::most_threads)
     for (int i = thread; i < at.mean; i += count) made[int64_t{of} * at.size + i] = G[i];
 }
 
-// What all queries add to: dW[o,i] += sum dy[o] x[i], db[o] += sum dy[o], over `each` rows of every query in turn.
-struct Rows { // row r of all: (r % each)-th of query r / each
+// Gradients that all queries add to: dW[o,i] += sum dy[o] x[i], db[o] += sum dy[o], over `each` rows of every query in
+// turn.
+struct Rows { // row r is row r % each of query r / each
     const float* first;
-    int each, width, stride; // of a query's
+    int each, width, stride; // rows per query; their width; floats between queries
     __device__ const float* operator[](int r) const { return first + int64_t{r / each} * stride + r % each * width; }
 };
 struct Product {
     Rows dy, x;
-    float *dw, *db; // db: or null
+    float *dw, *db; // db may be null
     __device__ __host__ int tiles() const {
         const int down = (dy.width + tile - 1) / tile, across = (x.width + tile - 1) / tile;
         return down * (across + (db ? 1 : 0));
@@ -210,7 +211,7 @@ __device__ void add_product(const Product& p, int queries, int block, float* sha
     if (o < p.dy.width && threadIdx.y == 0) p.db[o] += sum;
 }
 
-// A block of (32,8) threads a tile of a product, or 32 columns of a sum.
+// A block of (32,8) threads computes a tile of a product, or 32 columns of a sum.
 __global__ void sums_kernel(Sums sums) {
     FCI_SHARED(float4, fours, few_rows::floats / 4);
     int block = static_cast<int>(blockIdx.x);

@@ -1,7 +1,7 @@
-// tile: products of small matrices by one warp, in fp32 on the ordinary cores. The warp owns a result of 32 x 32, 8 x 4
-// of it in the registers of each lane: lane = 8 row + column has the rows row, row + 4, .., row + 28. The operands lie
-// in shared memory, rows `ld` floats apart, d padded with zeros to whole fours, and are read four floats at a time: 12
-// such reads feed 128 fused multiply-adds. What bounds it is the reading, at two thirds of the multiply-add rate.
+// tile: products of small matrices by one warp, in fp32 without tensor cores. The warp owns a result of 32 x 32; each
+// lane has 8 x 4 of it in registers: lane = 8 row + column has the rows row, row + 4, .., row + 28. The operands are in
+// shared memory, rows `ld` floats apart, d padded with zeros to a multiple of four, and are read four floats at a time:
+// 12 such reads feed 128 fused multiply-adds. The reads bound it, at two thirds of the multiply-add rate.
 #pragma once
 #include "cuda/common.cuh"
 
@@ -13,11 +13,11 @@ __device__ __forceinline__ int tile_row() { return threadIdx.x % 32 / 8; }
 __device__ __forceinline__ int tile_column() { return threadIdx.x % 8; }
 
 constexpr FCI_HD int whole_fours(int d) { return (d + 3) / 4 * 4; }
-// An odd number of fours: eight lanes that read four floats each from eight rows meet in no bank.
+// An odd number of float4s: eight lanes that read a float4 each from eight rows have no bank conflict.
 constexpr FCI_HD int row_stride(int d) { return 4 * ((d + 3) / 4 | 1); }
 constexpr FCI_HD int whole_tiles(int n) { return (n + tile - 1) / tile * tile; }
 
-__device__ __forceinline__ float4 load_four(const float* p) { // p: on 16 bytes
+__device__ __forceinline__ float4 load_four(const float* p) { // p: aligned to 16 bytes
 #if defined(FCI_EMULATOR)
     return {p[0], p[1], p[2], p[3]};
 #else
@@ -47,7 +47,7 @@ __device__ __forceinline__ void add_product_abt(int d, const float* a, int lda, 
 // j = 4 column + n.
 __device__ __forceinline__ void add_product_ab(int k, const float* a, int lda, const float* b, int ldb, int width,
                                                Tile& c) {
-    if (4 * tile_column() >= width) return; // no column is this lane's
+    if (4 * tile_column() >= width) return; // this lane has no columns
     const float *ar = a + tile_row() * lda, *bj = b + 4 * tile_column();
     for (int l = 0; l < k; l += 4) {
         float4 y[4];
@@ -62,7 +62,7 @@ __device__ __forceinline__ void add_product_ab(int k, const float* a, int lda, c
     }
 }
 
-// A tile of columns j = 4 column + n into shared memory, rows `ld` floats apart.
+// Writes a tile with columns j = 4 column + n to shared memory, rows `ld` floats apart.
 __device__ __forceinline__ void put_tile(const Tile& t, float* to, int ld) {
     for (int i = 0; i < 8; ++i)
         for (int n = 0; n < 4; ++n) to[(tile_row() + 4 * i) * ld + 4 * tile_column() + n] = t[i][n];
@@ -78,8 +78,8 @@ __device__ __forceinline__ float row_max(float v) {
     return v;
 }
 
-// to[r,c] = factor from[row(r),c] for r < rows, c < d: into shared memory, by the whole block, a warp a row. Where
-// row(r) is -1, and up to whole fours of columns: zeros.
+// to[r,c] = factor from[row(r),c] for r < rows, c < d: into shared memory, by the whole block, one warp per row. Writes
+// zeros where row(r) is -1, and in the columns that pad d to a multiple of four.
 template <class Row>
 __device__ __forceinline__ void load_rows(int rows, int d, const float* from, int stride, float factor, float* to,
                                           int ld, Row row) {

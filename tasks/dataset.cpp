@@ -1,4 +1,4 @@
-// The tasks that there are, a line each. An entry stands beside its code, as task_kinds::NAME.
+// All tasks, one per line. A task's entry is beside its code, as task_kinds::NAME.
 #define FCI_TASKS(TASK)                                                                                                \
     TASK(der)                                                                                                          \
     TASK(mqar)                                                                                                         \
@@ -106,7 +106,7 @@ TaskOptions canonical(TaskOptions o) {
 TaskOptions resolve(TaskOptions o) {
     const Task& task = find_kind("--task", o.task, tasks());
     check_values(option_table(o));
-    // An option that would do nothing is refused, so that nobody believes that it did.
+    // An option without effect is refused, so that nobody believes that it had one.
     each_idle(o, [](const Option& option, const Option& start, const std::string& owner) {
         if (option.word() != start.word())
             fail(Exit::usage, "{} {} belongs to {}, and would do nothing here: leave it out", option.flag(),

@@ -129,7 +129,7 @@ void save_dataset(const std::string& dir, const Dataset& data, const TaskOptions
     if (error) fail(Exit::internal, "{}: the folder cannot be made: {}", dir, error.message());
     const bool empty = fs::is_empty(dir, error);
     if (error) fail(Exit::internal, "{}: the folder cannot be read: {}", dir, error.message());
-    if (!empty && fs::exists(dir + "/dataset.json", error) && !fs::exists(dir + "/label.npy", error)) // the last
+    if (!empty && fs::exists(dir + "/dataset.json", error) && !fs::exists(dir + "/label.npy", error)) // written last
         fail(Exit::usage, "{}: an earlier fci generate was ended there; remove the folder, or name a new one", dir);
     if (!empty) fail(Exit::usage, "{}: the folder is not empty; name a new one", dir);
 
@@ -139,7 +139,7 @@ void save_dataset(const std::string& dir, const Dataset& data, const TaskOptions
     Json description = Json::object(1);
     description.add("format", json_format).add("vocab", data.vocab).add("count", data.count);
     description.add("length", data.length).add("queries", data.queries).add("seed", seed).add("options", of_task);
-    try { // the description first: what is interrupted is then missing an array, and cannot be taken for whole
+    try { // the description first: after an interruption an array is missing, so the folder cannot pass as complete
         write_file_atomically(dir + "/dataset.json", description.text() + "\n");
         save_npy(dir + "/tokens.npy", data.tokens, data.count, data.length);
         save_npy(dir + "/query.npy", data.query, data.count, data.queries);

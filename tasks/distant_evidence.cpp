@@ -21,7 +21,7 @@ int draw_outside(Rng& rng, int vocab, int first, int n) {
     return t < first ? t : t + n;
 }
 
-// The largest x in [low, high] with holds(x), for a `holds` that is true, then false; low - 1 if none.
+// The largest x in [low, high] with holds(x), where holds is first true, then false; low - 1 if none.
 template <class F>
 int last_true(int low, int high, F holds) {
     while (low <= high) {
@@ -34,7 +34,7 @@ int last_true(int low, int high, F holds) {
     return high;
 }
 
-// The most disjoint pairs at the positions [first, last].
+// The most disjoint pairs that start at positions [first, last].
 int pairs_in(int first, int last) { return first <= last ? (last - first + 2) / 2 : 0; }
 
 } // namespace
@@ -130,7 +130,7 @@ std::vector<int> DistantEvidence::place_distractors(Rng& rng, const Runs& places
     for (int r = 0, left = n; r < places.count; ++r) {
         double u = rng.uniform64() * tail[r][left];
         int j = 0;
-        for (int c = 0; c <= left; ++c) { // the last possible c takes what rounding leaves of u
+        for (int c = 0; c <= left; ++c) { // the last possible c takes the rest of u that rounding leaves
             const double mass = ways(r, c) * tail[r + 1][left - c];
             if (mass == 0) continue;
             j = c;
@@ -190,7 +190,7 @@ void DistantEvidence::example(Rng& rng, const Example& out) const {
 
 bool DistantEvidence::possible(const TaskOptions& options) {
     TaskOptions small = options;
-    small.length = 0; // no rows yet: they are looked for here, and one is enough
+    small.length = 0; // no rows yet: this function looks for them, and one is enough
     DistantEvidence task(small);
     task.o_.length = options.length;
     for (int q = 1; q < options.length; ++q)
@@ -221,8 +221,8 @@ void DistantEvidence::require(const TaskOptions& o) {
         changed.*option = value;
         return possible(changed);
     };
-    // More room never hurts, so each of these questions has one turning point.
-    const int high = (o.query_at == "uniform" ? 1 : 8) * (2 * (D + W + n) + 16); // of early rows one in eight counts
+    // More room never hurts, so each of these conditions changes only once.
+    const int high = (o.query_at == "uniform" ? 1 : 8) * (2 * (D + W + n) + 16); // early uses one row in eight
     const int shortest = 1 + last_true(1, high, [&](int x) { return !with(&TaskOptions::length, x); });
     const std::string longer = shortest <= high ? fmt::format("--length {} or more", shortest) : "";
     if (TaskOptions anywhere = o; o.query_at != "uniform") {
@@ -267,7 +267,7 @@ std::optional<AnswerLaw> law(const TaskOptions& o) {
     return law;
 }
 
-double accuracy(const TaskOptions& o) { return 100.0 / (1 + o.n_distractors); } // one of the values in pairs
+double accuracy(const TaskOptions& o) { return 100.0 / (1 + o.n_distractors); } // a random one of the values in pairs
 
 std::optional<double> filler_like_the_key(const TaskOptions& o) {
     if (o.min_distance <= o.near_window + 1) return std::nullopt; // distractors may stand where the answer may
@@ -297,7 +297,7 @@ extern const Task der{.name = "der",
                                                        annotations);
                           },
                       .simplify =
-                          [](TaskOptions& o) { // near_window still moves random numbers
+                          [](TaskOptions& o) { // near_window still changes the random numbers
                               if (o.n_distractors == 0) o.distractor_key = TaskOptions().distractor_key;
                           },
                       .law = law,

@@ -36,7 +36,7 @@ public:
         struct stat info {};
         if (::fstat(fd_, &info) < 0) refuse(std::generic_category().message(errno));
         size_ = static_cast<size_t>(info.st_size);
-        if (size_ == 0) return; // which cannot be mapped
+        if (size_ == 0) return; // an empty file cannot be mapped
         data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd_, 0);
         if (data_ == MAP_FAILED) refuse(std::generic_category().message(errno));
         cut_short_ = printable(fmt::format(
@@ -54,14 +54,14 @@ public:
     MappedFile(const MappedFile&) = delete;
 
     std::string_view bytes() const { return {static_cast<const char*>(data_), size_}; }
-    void let_go(size_t before) const { // pages that were read count as memory of this process otherwise
+    void let_go(size_t before) const { // otherwise pages that were read count as this process's memory
         const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
         if (before >= page) ::madvise(data_, before / page * page, MADV_DONTNEED);
     }
 
 private:
-    // Mapped memory behind the end that a file has now: there is no error to return. Where it is no fault of ours, the
-    // signal comes again, and ends the program.
+    // Handles access to mapped memory beyond the file's current end: such an access returns no error. If the fault is
+    // elsewhere, the signal occurs again and ends the program.
     static void on_fault(int, siginfo_t* info, void*) {
         const MappedFile* file = newest_;
         const char *at = static_cast<char*>(info->si_addr), *begin = file ? static_cast<char*>(file->data_) : nullptr;
@@ -79,7 +79,7 @@ private:
     std::string cut_short_;
 };
 
-// What an example is refused for: a sentence without its place.
+// The reason for refusing an example: a sentence without its location.
 struct Malformed {
     std::string what;
 };
@@ -107,7 +107,7 @@ void add_paragraph(HotpotExample& x, std::string_view title, dom::element senten
     x.paragraphs.push_back({title, begin, static_cast<uint32_t>(x.sentences.size())});
 }
 
-// Two lists as one, key by key: {first: [...], second: [...]} of the columnar layout.
+// Iterates two lists as one list of pairs: {first: [...], second: [...]} of the columnar layout.
 template <class Use>
 void zip(dom::object columns, const char* owner, const char* first, const char* second, Use use) {
     const auto column = [&](const char* key) {
@@ -120,7 +120,7 @@ void zip(dom::object columns, const char* owner, const char* first, const char* 
     for (auto i = a.begin(), j = b.begin(); i != a.end(); ++i, ++j) use(*i, *j);
 }
 
-// A list of pairs: [[first, second], ...] of the official layout.
+// Iterates a list of pairs: [[first, second], ...] of the official layout.
 template <class Use>
 void each_pair(dom::element list, const char* owner, Use use) {
     for (const dom::element pair : array(list, owner)) {
@@ -136,7 +136,7 @@ void pairs_of(dom::element value, const char* owner, const char* first, const ch
     value.get(columns) ? each_pair(value, owner, use) : zip(columns, owner, first, second, use);
 }
 
-// A list of objects within an object that is not an example: what exports wrap the examples in.
+// Refuses an object that is not an example but contains a list of objects: some exports wrap the examples so.
 void expect_unwrapped(dom::object object) {
     for (const auto [key, value] : object) {
         dom::array list;
@@ -153,10 +153,10 @@ HotpotExample read_example(dom::element element) {
     HotpotExample x;
     constexpr std::string_view names[] = {"question", "supporting_facts", "context", "_id",
                                           "id",       "answer",           "type",    "level"};
-    constexpr size_t needed = 3; // of them
-    std::string_view id, old_id; // "_id", and "id" where there is no other
+    constexpr size_t needed = 3; // of the keys above
+    std::string_view id, old_id; // "_id", and "id" if there is no "_id"
     std::string_view* const words[] = {&x.question, nullptr, nullptr, &id, &old_id, &x.answer, &x.type, &x.level};
-    std::string numbers[2]; // ids that are numbers
+    std::string numbers[2]; // numeric ids as text
     bool seen[std::size(names)] = {};
     const auto object = get<dom::object>(element, "an object", "the example");
     for (const auto [key, value] : object) {
@@ -167,7 +167,7 @@ HotpotExample read_example(dom::element element) {
         seen[at] = true;
         if (name == "question") {
             x.question = text(value, "\"question\"");
-        } else if (words[at]) { // what is not a string says nothing
+        } else if (words[at]) { // a value that is not a string is ignored
             int64_t number;
             if (value.get(*words[at]) && words[at] == (name == "_id" ? &id : &old_id) && !value.get(number))
                 *words[at] = numbers[name == "id"] = fmt::format("{}", number);
@@ -197,7 +197,7 @@ size_t first_invalid_utf8(std::string_view s) {
     return s.size();
 }
 
-// The id of an example that is not JSON, as far as it can be seen.
+// The id of an example that is not valid JSON, as far as it can be found.
 std::string visible_id(std::string_view raw) {
     for (const std::string_view key : {"\"_id\"", "\"id\""}) {
         size_t at = raw.find(key);
@@ -211,11 +211,11 @@ std::string visible_id(std::string_view raw) {
     return "";
 }
 
-// The piece as simdjson takes it, where Python's json.load takes more: NaN, the infinities and numbers that are no
-// 64-bit ones become null, halves of a surrogate pair U+FFFD.
+// The piece as simdjson accepts it, where Python's json.load accepts more: NaN, infinities and numbers beyond 64 bits
+// become null, halves of a surrogate pair U+FFFD.
 std::string in_strict_json(std::string_view raw) {
     std::string strict;
-    const auto surrogate = [&](size_t at, char low, char high) { // at a \uXXXX from DX00 on, X between low and high
+    const auto surrogate = [&](size_t at, char low, char high) { // \uDX.. at `at`, X from low to high?
         if (raw.size() - at < 6 || raw[at] != '\\' || raw[at + 1] != 'u' || (raw[at + 2] | 32) != 'd') return false;
         const char third = static_cast<char>(raw[at + 3] | 32);
         return third >= low && third <= high;
@@ -254,7 +254,7 @@ std::string in_strict_json(std::string_view raw) {
 
 struct Parsed {
     HotpotExample example;
-    std::string error, id; // error: empty where there is none
+    std::string error, id; // error: empty if there is none
     uint64_t offset = 0, hash = 0;
     bool json = true;
 };
@@ -266,12 +266,12 @@ void parse_piece(dom::parser& parser, std::string_view file, const HotpotSplit::
         out.error = "the example is not an object";
         return;
     }
-    // The parser may look beyond the end of its input: near the end of the file it gets a copy.
+    // The parser may read beyond the end of its input: near the end of the file it gets a copy.
     const bool room = file.size() - piece.offset - piece.size >= simdjson::SIMDJSON_PADDING;
     dom::element element;
     auto error = parser.parse(raw.data(), raw.size(), !room).get(element);
     if (error && error != simdjson::MEMALLOC && error != simdjson::UTF8_ERROR) {
-        const std::string strict = in_strict_json(raw); // the parser copies
+        const std::string strict = in_strict_json(raw); // the parser keeps its own copy
         if (strict != raw && !parser.parse(strict).get(element)) error = simdjson::SUCCESS;
     }
     if (error) {
@@ -314,7 +314,7 @@ HotpotFile parse(const std::string& name, std::string_view bytes, Workers& worke
                     [&](int i, int worker) { parse_piece(parsers[worker], bytes, pieces[i], parsed[i]); });
         for (size_t i = 0; i < pieces.size(); ++i, ++index) {
             Parsed& p = parsed[i];
-            file.hash = (file.hash ^ p.hash) * 0x9E3779B185EBCA87; // order counts
+            file.hash = (file.hash ^ p.hash) * 0x9E3779B185EBCA87; // depends on the order
             if (p.error.empty()) {
                 file.lost_facts += p.example.lost_facts();
                 file.examples.push_back(std::move(p.example));

@@ -67,11 +67,12 @@ void HotpotSplit::unexpected(const char* wanted) const {
 void HotpotSplit::skip_space() {
     for (;; at_ += 3) {
         while (at_ < bytes_.size() && is_space(bytes_[at_])) ++at_;
-        if (!bytes_.substr(at_).starts_with("\xEF\xBB\xBF")) return; // a byte order mark: of each file put together
+        if (!bytes_.substr(at_).starts_with("\xEF\xBB\xBF")) return; // byte order mark: one per concatenated file
     }
 }
 
-// at_: the '{' of the first object. An indented one goes on after its first line; a damaged line is followed by '{'.
+// at_: the '{' of the first object. In JSON Lines the object ends on its line, or (a damaged line) the next line begins
+// with '{'; an indented object continues on the next line.
 bool HotpotSplit::looks_like_lines() {
     const size_t begin = at_, end = bytes_.find('\n', begin);
     if (end == std::string_view::npos || bytes_[bytes_.find_last_not_of(" \r\t\n", end)] == '}') return true;
@@ -87,23 +88,23 @@ void HotpotSplit::skip_string() {
         const void* found = std::memchr(bytes_.data() + at_, '"', limit - at_);
         if (!found) limit == bytes_.size() ? cut_short() : too_large();
         const auto quote = static_cast<size_t>(static_cast<const char*>(found) - bytes_.data());
-        size_t slashes = 0; // the quote is escaped by an odd number of them
+        size_t slashes = 0; // an odd number of them escapes the quote
         while (quote - slashes > first && bytes_[quote - slashes - 1] == '\\') ++slashes;
         at_ = quote + 1;
         if (slashes % 2 == 0) return;
     }
 }
 
-// at_: from the first byte of a value to behind its last. Brackets must match, or nobody knows where elements end.
+// at_ moves from the first byte of a value to after its last. Brackets must match, or the ends of elements are unknown.
 void HotpotSplit::skip_value() {
     const char first = bytes_[at_];
     if (first == '"') return skip_string();
-    if (first != '{' && first != '[') { // a number or a word: not an example, which the parser says
+    if (first != '{' && first != '[') { // a number or a word: not an example; the parser reports it
         while (at_ < bytes_.size() && !is_space(bytes_[at_]) && bytes_[at_] != ',' && bytes_[at_] != ']')
             if (++at_ - begin_ > largest_hotpot_example) too_large();
         return;
     }
-    std::bitset<deepest> object; // of the open brackets, which are '{'
+    std::bitset<deepest> object; // which of the open brackets are '{'
     int depth = 0;
     do {
         if (at_ == bytes_.size()) cut_short();

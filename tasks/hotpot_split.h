@@ -1,6 +1,6 @@
-// Cuts a JSON array at its elements, JSON Lines at the line ends, or indented objects one after the other at their
-// ends, without parsing: it follows strings and brackets only. Each byte is seen once; nothing is copied.
-// Exit::bad_data names the byte where that cannot go on, and how to unpack what is packed.
+// Cuts a JSON array into its elements, JSON Lines into lines, or consecutive indented objects into objects, without
+// parsing: it follows only strings and brackets. It sees each byte once and copies nothing. Exit::bad_data names the
+// byte where it cannot continue, and how to unpack a packed file.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -12,11 +12,11 @@ class HotpotSplit {
 public:
     struct Piece {
         size_t offset = 0, size = 0;
-        bool last_line = false; // of JSON Lines, with no line end after it
+        bool last_line = false; // the last of JSON Lines, without a line end
     };
     HotpotSplit(const std::string& name, std::string_view bytes);
 
-    bool next(Piece&); // false: there is no other
+    bool next(Piece&); // false: no more pieces
     size_t position() const { return at_; }
 
 private:
@@ -24,14 +24,14 @@ private:
     [[noreturn]] void too_large() const;
     [[noreturn]] void unexpected(const char* wanted) const;
     void skip_space();
-    void skip_string(); // at_: from the opening quote to behind the closing one
+    void skip_string(); // at_: moves from the opening quote to after the closing one
     void skip_value();
     bool looks_like_lines();
     bool next_line(Piece&);
 
     const std::string& name_;
     std::string_view bytes_;
-    size_t at_ = 0, begin_ = 0; // begin_: of the element
+    size_t at_ = 0, begin_ = 0; // begin_: where the element begins
     int64_t index_ = 0;
     enum class Layout { array, lines, stream } layout_ = Layout::array;
     bool done_ = false;

@@ -10,7 +10,7 @@
 namespace fci {
 namespace {
 
-constexpr int batch = 256; // sequences that are made before they are put together
+constexpr int batch = 256; // sequences made before they are joined
 
 Dataset empty_dataset(const TaskOptions& o) {
     Dataset d;
@@ -46,7 +46,7 @@ HotpotSequence hotpot_sequence(const HotpotExample& x, const TaskOptions& o) {
     const auto add = [&](int32_t token) {
         if (s.tokens.size() < length) s.tokens.push_back(token);
     };
-    const auto add_words = [&](std::string_view text) { // false: there are none
+    const auto add_words = [&](std::string_view text) { // false: no words
         bool any = false;
         for (reader.read(text); s.tokens.size() < length && reader.next(); any = true)
             add(text_first_word +

@@ -8,7 +8,7 @@
 namespace fci {
 namespace {
 
-constexpr std::string_view mark = "generated-"; // of ids
+constexpr std::string_view mark = "generated-"; // how generated ids begin
 
 using Words = std::initializer_list<const char*>;
 
@@ -29,7 +29,7 @@ constexpr Words awards = {"the Aldine Medal",  "the Meridian Prize",    "the Ord
 constexpr Words lands = {"Estmark", "Vellonia", "Tarrin", "Oskary", "Lower Brenn", "Sundria"};
 constexpr Words peoples = {"Estmarker", "Vellonian", "Tarrinese", "Oskarian", "Brennish", "Sundrian"};
 
-// A kind of work, who makes it and how that is said.
+// A kind of work, who makes it and the phrase for that.
 struct Kind {
     const char *kind, *trade, *made, *setting;
 };
@@ -62,7 +62,7 @@ struct Article {
     std::vector<std::string> core, more;
 };
 
-std::string with_article(const std::string& word) { // eighteen...: the years of that century
+std::string with_article(const std::string& word) { // eighteen...: years of the 19th century
     const bool vowel = std::string("AEIOU").find(word[0]) != std::string::npos || word.starts_with("18");
     return (vowel ? "an " : "a ") + word;
 }
@@ -82,7 +82,8 @@ public:
 
 private:
     std::string pick(Words words) { return words.begin()[rng_.below(static_cast<uint32_t>(words.size()))]; }
-    // Braces draw from left to right; the operands of + may be drawn in any order, another one with each compiler.
+    // Braces evaluate from left to right; the operands of + may be evaluated in any order, which differs between
+    // compilers.
     static std::string joined(std::initializer_list<std::string> parts) {
         std::string all;
         for (const std::string& part : parts) all += part;
@@ -91,7 +92,7 @@ private:
     std::string root() { return joined({pick(openings), rng_.below(2) ? pick(middles) : ""}); }
     std::string first_name() { return joined({root(), pick(first_ends)}); }
     std::string last_name() { return joined({root(), pick(last_ends)}); }
-    // A name that no other thing of this example has.
+    // A name that nothing else in this example has.
     template <class Make>
     std::string fresh(Make make) {
         for (;;)
@@ -177,7 +178,7 @@ private:
 
     // Adds a paragraph; needed: the sentence of `core` that the answer needs, -1 for a distractor.
     void add(Article a, int needed = -1) {
-        static constexpr int counts[] = {294, 796, 1082, 1013, 713, 450, 243, 123, 99, 62, 23, 32}; // of 1, 2, ... 12
+        static constexpr int counts[] = {294, 796, 1082, 1013, 713, 450, 243, 123, 99, 62, 23, 32}; // for 1 .. 12
         int total = 0, length = 0;
         for (const int c : counts) total += c;
         for (int left = rng_.between(0, total); left >= counts[length]; ++length) left -= counts[length];
@@ -191,7 +192,7 @@ private:
         shuffle(rest);
         for (size_t i = 0; static_cast<int>(text.size()) < length && i < rest.size(); ++i) text.push_back(rest[i]);
         int at = needed > 0 ? 1 : 0;
-        if (needed > 0) { // anywhere behind the first
+        if (needed > 0) { // anywhere after the first
             const int to = rng_.between(1, static_cast<int>(text.size()));
             std::swap(text[1], text[to]);
             at = to;
@@ -211,7 +212,8 @@ private:
     void ask(const std::string& type, const std::string& question, const std::string& answer) {
         type_ = type, question_ = question, answer_ = answer;
     }
-    // Others that share words with a question about a work of this kind or its maker; towns: that names a town.
+    // Adds paragraphs that share words with a question about a work of this kind or its maker; towns: a question that
+    // names a town.
     void distract(const Kind* kind, const Person& near, const std::string& title, int count, bool towns = false) {
         const std::string word = title.substr(title.rfind(' ') + 1);
         for (int i = 0; i < count; ++i) {
@@ -290,7 +292,7 @@ private:
     HotpotExample finish(const std::string& id) {
         shuffle(articles_);
         shuffle(facts_);
-        HotpotExample x; // of views into this world's strings, until it settles
+        HotpotExample x; // its views point into this world's strings until settle()
         const std::string level = rng_.below(2) ? "medium" : "hard";
         x.id = id, x.question = question_, x.answer = answer_, x.type = type_, x.level = level;
         for (const Article& a : articles_) {

@@ -14,7 +14,7 @@ namespace fci {
 void HotpotExample::settle() {
     std::multimap<std::string_view, const Paragraph*> titled;
     std::map<std::string_view, std::vector<uint32_t>>
-        named; // sentences of a repeated title, by index, the first of each
+        named; // for a repeated title: sentences by index, the first of each
     for (const Paragraph& p : paragraphs) titled.emplace(p.title, &p);
     first_of_name.clear(), supporting.clear(), found_facts_ = 0;
     if (std::adjacent_find(titled.begin(), titled.end(), [](auto& a, auto& b) { return a.first == b.first; }) !=
@@ -55,7 +55,7 @@ void HotpotExample::settle() {
         t = {to, t.size()};
         to += t.size();
     });
-    text_ = std::move(block); // moved, never copied: the views stay right
+    text_ = std::move(block); // moved, never copied: the views stay valid
     paragraphs.shrink_to_fit(), sentences.shrink_to_fit(), facts.shrink_to_fit(), supporting.shrink_to_fit();
     first_of_name.shrink_to_fit();
 }

@@ -1,4 +1,4 @@
-// HotpotQA [Yang et al. 2018]: questions over ten paragraphs, two of which hold what is needed to answer.
+// HotpotQA [Yang et al. 2018]: questions over ten paragraphs, two of which hold the evidence for the answer.
 //
 //   question     In which town was the director of The Grey Harbour born?        answer  Ostvale
 //   paragraph 1  The Grey Marsh      0  1  2            sentences, numbered through the example
@@ -10,18 +10,18 @@
 // Layouts that are read: the official one, [{"_id","question","answer","type","level",
 // "supporting_facts":[[TITLE,INDEX],...],"context":[[TITLE,[SENTENCE,...]],...]},...]; the columnar one ("id",
 // "supporting_facts":{"title":[],"sent_id":[]}, "context":{"title":[],"sentences":[[]]}); either as JSON Lines, one
-// example a line, or indented, one after the other. Needed are question, supporting_facts and context; of "answer",
-// "type" and "level" what is not a string is passed over, as are other keys (2WikiMultihopQA has them), whatever they
-// hold. Python's NaN, numbers beyond a double and halves of surrogate pairs (U+FFFD) are read as Python reads them.
-// Written is the official layout, compact, as UTF-8.
+// example per line, or as consecutive indented objects. question, supporting_facts and context are required. Values of
+// "answer", "type" and "level" that are not strings are ignored, as are all other keys (2WikiMultihopQA has some).
+// Python's NaN, numbers beyond a double and halves of surrogate pairs (U+FFFD) are read as Python reads them. Files are
+// written in the official layout, compact, as UTF-8.
 //
-// The file is mapped, cut at the array's elements or at the lines, and each piece parsed by itself on any number of
-// threads; a piece's pages are let go when it is done, so memory is what the examples hold. What is wrong
+// The file is mapped and cut into the array's elements or the lines; any number of threads parse the pieces. A piece's
+// pages are released when it is done, so memory use is that of the examples. Errors
 //   with the file (cut short, not JSON, an example over 64 MB, none that can be used)   Exit::bad_data, with the byte
 //   with one example (wrong type, no context, no sentence, invalid UTF-8)               reported, skipped, counted
 //   with a supporting fact (no such sentence)                                           counted, and kept as text
-// If others cut the file while it is read, the program says so and ends with Exit::bad_data: mapped memory returns no
-// error (SIGBUS).
+// If another process truncates the file while it is read, the program says so and ends with Exit::bad_data: mapped
+// memory returns no error (SIGBUS).
 #pragma once
 #include <cstdint>
 #include <span>
@@ -46,9 +46,9 @@ struct HotpotExample {
     std::vector<Paragraph> paragraphs;
     std::vector<std::string_view> sentences; // of all paragraphs, in order
     std::vector<Fact> facts;
-    std::vector<uint32_t> supporting; // sentences that the facts name, ascending, each once
-    // The official evaluation knows a sentence by (title, index) alone. Where titles repeat: for each sentence the
-    // first one with its name; else empty.
+    std::vector<uint32_t> supporting; // indices of the sentences that the facts name, ascending, each once
+    // The official evaluation identifies a sentence by (title, index) alone. If titles repeat: for each sentence the
+    // first one with the same title and index; else empty.
     std::vector<uint32_t> first_of_name;
 
     HotpotExample() = default;
@@ -56,11 +56,11 @@ struct HotpotExample {
     HotpotExample& operator=(HotpotExample&&) = default;
     HotpotExample(const HotpotExample&) = delete; // the views point into its own text
 
-    // Call once all else is set: finds `supporting`, and copies all text, so that it may outlive what it came from.
+    // Call after all else is set: finds `supporting`, and copies all text, so that the example may outlive its source.
     void settle();
-    int lost_facts() const { return distinct_facts_ - found_facts_; } // each counted once; they name no sentence
+    int lost_facts() const { return distinct_facts_ - found_facts_; } // facts that name no sentence, each counted once
     int found_facts() const { return found_facts_; }
-    // (title, index) pairs, each once: what the official evaluation compares with.
+    // Distinct (title, index) pairs: the official evaluation compares with these.
     int distinct_facts() const { return distinct_facts_; }
 
 private:
@@ -78,10 +78,10 @@ struct HotpotProblem {
 struct HotpotFile {
     static constexpr size_t most_listed = 1000;
     std::vector<HotpotExample> examples;
-    std::vector<HotpotProblem> problems; // of malformed examples, the first of them
+    std::vector<HotpotProblem> problems; // the first malformed examples
     int64_t malformed = 0;               // skipped
     int64_t lost_facts = 0;
-    uint64_t hash = 0; // of the text, in the order of the file
+    uint64_t hash = 0; // of the text, in file order
     size_t bytes = 0;
 };
 

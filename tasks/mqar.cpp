@@ -31,7 +31,7 @@ double exponential(double x) {
     return sum;
 }
 
-uint64_t below64(Rng& rng, uint64_t n) { // uniform in [0, n): as many bits as n has, until they are below it
+uint64_t below64(Rng& rng, uint64_t n) { // uniform in [0, n): draws as many bits as n has until they are below n
     const int shift = std::countl_zero(n);
     for (;;)
         if (const uint64_t x = rng.bits64() >> shift; x < n) return x;
@@ -57,7 +57,7 @@ std::vector<uint64_t> slot_weights(int slots) {
 }
 
 std::vector<int> draw_slots(Rng& rng, const std::vector<uint64_t>& weights, int n) {
-    // tree[i] = sum of the weights left in (i - lowbit(i), i], counted from 1 [Fenwick 1994].
+    // tree[i] = sum of the remaining weights in (i - lowbit(i), i], counted from 1 [Fenwick 1994].
     const size_t slots = weights.size();
     std::vector<uint64_t> tree(slots + 1);
     uint64_t total = 0;
@@ -69,7 +69,7 @@ std::vector<int> draw_slots(Rng& rng, const std::vector<uint64_t>& weights, int 
     std::vector<int> drawn;
     for (int d = 0; d < n; ++d) {
         uint64_t u = below64(rng, total);
-        size_t slot = 0; // the most slots whose weights together do not exceed u
+        size_t slot = 0; // the most leading slots whose weights together do not exceed u
         for (size_t step = std::bit_floor(slots); step; step /= 2)
             if (slot + step <= slots && tree[slot + step] <= u) u -= tree[slot += step];
         drawn.push_back(static_cast<int>(slot));
@@ -126,7 +126,7 @@ void Mqar::example(Rng& rng, const Example& out) const {
     if (many_) {
         const std::vector<int> slots = draw_slots(rng, weights_, N);
         for (int j = 0; j < N; ++j) ask(j, j, 2 * N + 2 * slots[j]);
-        if (o_.random_non_queries) { // keys and values are never 0, so what is 0 is the rest
+        if (o_.random_non_queries) { // keys and values are never 0, so each 0 is a non-query
             for (int i = 2 * N; i < o_.length; ++i)
                 if (out.tokens[i] == 0) out.tokens[i] = rng.between(0, V);
         }
@@ -143,8 +143,8 @@ void Mqar::example(Rng& rng, const Example& out) const {
 
 namespace {
 
-// The pairs stand first (key, value, key, value, ...), and the last row asks. With many queries the rows tell of their
-// key in a way that has no short formula.
+// The pairs come first (key, value, key, value, ...), and the last row asks. With many queries the rows give
+// information about their key that has no short formula.
 std::optional<AnswerLaw> law(const TaskOptions& o) {
     if (o.queries != "one") return std::nullopt;
     AnswerLaw law{{o.length - 1}, {{}}};
@@ -152,10 +152,10 @@ std::optional<AnswerLaw> law(const TaskOptions& o) {
     return law;
 }
 
-// One of the N pairs' values, of which each other equals the label with probability 1/(V-H).
+// One of the N pairs' values at random; each of the others equals the label with probability 1/(V-H).
 double law_accuracy(const TaskOptions& o) { return 100.0 * (1 + (o.pairs - 1.0) / (o.vocab - o.vocab / 2)) / o.pairs; }
 
-double accuracy(const TaskOptions& o, const Dataset& test) { // the label's share of the values that are there
+double accuracy(const TaskOptions& o, const Dataset& test) { // the label's share of the context's values
     double share = 0;
     for (size_t i = 0; i < test.label.size(); ++i) {
         const int32_t* pairs = test.tokens.data() + static_cast<int64_t>(i / test.queries) * test.length;

@@ -20,7 +20,7 @@ constexpr std::string_view magic("\x93NUMPY", 6);
 std::string npy_header(const char* type, const std::vector<int>& shape) {
     std::string header =
         fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", type, fmt::join(shape, ", "));
-    header.append(63 - (magic.size() + 4 + header.size()) % 64, ' '); // the numbers begin at a multiple of 64
+    header.append(63 - (magic.size() + 4 + header.size()) % 64, ' '); // the data begin at a multiple of 64
     header += '\n';
     std::string head(magic);
     head += {'\1', '\0', static_cast<char>(header.size() & 255), static_cast<char>(header.size() >> 8)};
@@ -39,11 +39,11 @@ void save_npy(const std::string& path, const std::vector<int32_t>& x, int rows, 
 namespace {
 
 struct Header {
-    int item = 0; // bytes a number
+    int item = 0; // bytes per number
     bool is_signed = true, big_endian = false;
     std::vector<int64_t> shape;
 
-    // The number in the bytes from `at` on; nothing where it is beyond 64 bits with a sign.
+    // The number in the bytes starting at `at`; nullopt if it does not fit a signed 64-bit integer.
     std::optional<int64_t> number(const char* at) const {
         uint64_t bits = 0;
         for (int b = 0; b < item; ++b)
@@ -54,7 +54,7 @@ struct Header {
     }
 };
 
-// The dict literal: exactly the three keys, each once, in any order. Nothing else of Python is understood.
+// The dict literal: exactly the three keys, each once, in any order. No other Python is understood.
 class HeaderParser {
 public:
     HeaderParser(const std::string& path, std::string_view text, size_t offset)
@@ -192,7 +192,7 @@ NpyArray load_npy(const std::string& path, bool one_dimension_too) {
              rows, columns, numbers, h.item, have);
 
     NpyArray a{static_cast<int>(rows), static_cast<int>(columns), std::vector<int32_t>(numbers)};
-    std::string part; // the file is never held whole beside the array
+    std::string part; // the whole file is never in memory beside the array
     const size_t at_once = size_t{1} << 18;
     for (size_t i = 0; i < numbers; ++i) {
         const size_t at = i % at_once * h.item;

@@ -11,11 +11,11 @@ namespace fci {
 
 namespace {
 
-constexpr int context = 2;      // neighbours shown beside what matters
+constexpr int context = 2;      // neighbours shown beside marked positions
 constexpr int least_elided = 4; // shorter runs are shown
 constexpr size_t most_listed = 16;
 
-// From low to high: where several hold, the highest one gives the colour.
+// From low to high: if several apply, the highest one gives the colour.
 enum class Ink { none, pair, distractor, query, answer };
 
 struct Cell {
@@ -65,7 +65,7 @@ public:
     }
 
 private:
-    static constexpr int lines = 4, label = 9; // columns of a line's name
+    static constexpr int lines = 4, label = 9; // label: columns of a line's name
 
     void room(int columns) {
         if (used_ && label + used_ + columns > style_.width) flush();
@@ -89,7 +89,7 @@ private:
     }
     void elide(int n) {
         const std::string text = fmt::format("  … {} more …", n);
-        const int columns = static_cast<int>(text.size()) - 4; // each of the two … is three bytes and one column
+        const int columns = static_cast<int>(text.size()) - 4; // each of the two … takes three bytes and one column
         room(columns);
         line_[1] += ink(text, "2");
         for (const int l : {0, 2, 3}) line_[l].append(columns, ' ');
@@ -112,7 +112,7 @@ private:
     std::vector<Cell> cells_;
     const int32_t* tokens_;
     int cell_, marker_ = -1, used_ = 0;
-    bool looked_ = false; // somewhere on this line
+    bool looked_ = false; // the router looked at some position of this line
     std::string line_[lines];
 };
 

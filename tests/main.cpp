@@ -2,7 +2,7 @@
 #if !__has_include(<catch2/catch_all.hpp>)
 #define CATCH_CONFIG_MAIN
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized" // false, in std::regex, which Catch uses, under sanitizers
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized" // false alarm with sanitizers, in std::regex, which Catch uses
 #endif
 #endif
 #include "tests/catch.h"

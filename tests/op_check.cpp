@@ -1,4 +1,4 @@
-// The columns of the op table, which run and judge any row. See op_table.h.
+// The columns of the op table, which run and check any row. See op_table.h.
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -9,7 +9,7 @@
 #include "tests/op_table.h"
 
 namespace emulator {
-[[gnu::weak]] void set_order(int); // forward, reverse, shuffled: tests/emulator; on a GPU there is none
+[[gnu::weak]] void set_order(int); // forward, reverse, shuffled: tests/emulator; not linked on a GPU
 }
 
 namespace fci::test {
@@ -17,7 +17,7 @@ namespace {
 
 constexpr uint64_t data_seed = 20;
 
-// Fewer where each takes long, as under compute-sanitizer: FCI_TWIN_DRAWS.
+// Fewer if each takes long, as under compute-sanitizer: FCI_TWIN_DRAWS.
 uint64_t draws() {
     const char* fewer = std::getenv("FCI_TWIN_DRAWS");
     return fewer ? std::strtoull(fewer, nullptr, 10) : 8;
@@ -53,10 +53,10 @@ double derivative_along(const OpCase& op, uint64_t seed, const std::vector<Guard
     return sum;
 }
 
-// How far a buffer of the kernel and of the naive float reference are from the reference in double, over all draws.
+// How far a buffer of the kernel and of the naive float reference deviate from the reference in double, over all draws.
 struct Deviation {
     double kernel = 0, naive = 0, scale = 0;
-    std::string worst; // where the kernel is furthest off
+    std::string worst; // where the kernel deviates most
 
     void look(const std::string& what, const Guarded<float>& got, const Guarded<double>& expected,
               const Guarded<float>& by_naive) {
@@ -65,7 +65,7 @@ struct Deviation {
             naive = std::max(naive, std::abs(by_naive.data()[i] - expected.data()[i]));
             const double error = std::abs(got.data()[i] - expected.data()[i]);
             if (error <= kernel || !std::isfinite(kernel)) continue;
-            kernel = std::isfinite(error) ? error : INFINITY; // a NaN is as wrong as can be
+            kernel = std::isfinite(error) ? error : INFINITY; // a NaN counts as an infinite error
             worst = fmt::format("{}[{}] is {:.9g}, expected {:.9g}", what, i, got.data()[i], expected.data()[i]);
         }
     }
@@ -82,7 +82,7 @@ struct CheckedScratch {
     ~CheckedScratch() { cpu::Scratch::set_checked(false); }
 };
 
-// What a kernel touched that it must not touch: beyond any buffer; inputs; indices; dy.
+// Forbidden writes of a kernel: beyond any buffer; inputs; indices; dy.
 std::string trespass(const OpCase& op, const Memory<float>& m, uint64_t seed) {
     if (const std::string outside = cpu::Scratch::trespass(); !outside.empty()) return outside;
     const Memory<float> fresh(op, seed);
@@ -105,8 +105,9 @@ std::string trespass(const OpCase& op, const Memory<float>& m, uint64_t seed) {
 
 } // namespace
 
-// <dy, J v> = <J^T dy, v>, J v from dual numbers and J^T dy from the backward under test, for v in one input alone (the
-// others' gradients cannot hide its own) and in all together. Off by at most 1e-10 of the largest gradient entry.
+// <dy, J v> = <J^T dy, v>, with J v from dual numbers and J^T dy from the backward pass under test, for v in one input
+// alone (so that the others' gradients cannot hide its own) and in all together. Error at most 1e-10 of the largest
+// gradient entry.
 std::string check_grad(const OpCase& op) {
     for (uint64_t draw = 0; draw < 3; ++draw) {
         Memory<double> m(op, data_seed + draw);
@@ -116,7 +117,7 @@ std::string check_grad(const OpCase& op) {
         for (int only = 0; only <= all; ++only) {
             if (only < all && op.fields[only].role != Role::input) continue;
             std::vector<Guarded<double>> v;
-            double scale = 1e-4, got = 0; // data are of order 1; a gradient that is zero has no scale of its own
+            double scale = 1e-4, got = 0; // data are of order 1; a zero gradient has no scale
             for (int i = 0; i < all; ++i) {
                 v.emplace_back(op.fields[i].size);
                 Rng rng(draw, Stream::pattern, i);
@@ -136,8 +137,8 @@ std::string check_grad(const OpCase& op) {
 }
 
 // The kernel's largest error, against the reference in double, is at most twice that of the naive reference in float,
-// plus 4 eps of the largest entry: all three over several draws, since of a few numbers one draw may be lucky.
-// Gradients start as noise of the gradient's own size, and must have been added to it.
+// plus 4 eps of the largest entry. All three are taken over several draws, since with few numbers a single draw may be
+// lucky. Gradients start as noise of the gradient's size, and the kernel must add to them.
 std::string check_kernel(const OpCase& op, const std::function<void(Memory<float>&)>& forward,
                          const std::function<void(Memory<float>&)>& backward) {
     use_one_blas_thread();
@@ -184,7 +185,7 @@ std::string check_kernel(const OpCase& op, const std::function<void(Memory<float
     return "";
 }
 
-// check_kernel's measure; and whatever order the threads run in, the bits are the same.
+// check_kernel's criterion; also, the bits must be the same in every order of threads.
 std::string check_twin(const OpCase& op) {
     const std::string wrong = check_kernel(op, op.forward.cuda, op.backward.cuda);
     if (!wrong.empty()) return wrong;
@@ -204,8 +205,8 @@ std::string check_twin(const OpCase& op) {
     return "";
 }
 
-// The node gives the kernels the right tensors and gradients, and its arena may hold anything: same bits as calling
-// the kernels directly.
+// The node passes the right tensors and gradients to the kernels, whatever its arena holds: same bits as calling the
+// kernels directly.
 std::string check_node(const OpCase& op, Device device) {
     use_one_blas_thread();
     const CheckedScratch checked;

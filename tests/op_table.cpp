@@ -1,4 +1,4 @@
-// The rows of the op table: sizes, and the references of the ops. See op_table.h.
+// The rows of the op table: sizes, and the ops' references. See op_table.h.
 #include "tests/op_table.h"
 
 #include <array>
@@ -49,15 +49,15 @@ std::vector<OpCase> make_table() {
     std::vector<OpCase> table;
     constexpr int linears[][3] = {{1, 1, 1},    {1, 7, 5},     {2, 3, 9},   {4, 17, 33}, {5, 16, 1},  {5, 31, 6},
                                   {63, 65, 13}, {33, 128, 96}, {3, 300, 5}, {4, 6, 300}, {512, 5, 3}, {513, 6, 4}};
-    for (const auto& [rows, in, out] : linears) // on a GPU, 512 rows are few
+    for (const auto& [rows, in, out] : linears) // on a GPU, up to 512 rows count as few
         for (Bias bias : {Bias::yes, Bias::no}) table.push_back(linear_op<OpCase>({rows, in, out}, bias));
     for (const EmbeddingShape& s : {EmbeddingShape{1, 1, 1}, {3, 5, 7}, {2, 33, 16}, {2, 150, 3}, {1, 9, 131}})
         for (Positions positions : {Positions::yes, Positions::no})
             table.push_back(embedding_op<OpCase>(s, 6, positions));
-    // The norm of 1 or 2 numbers has a gradient of 0 up to eps: rounding errors only, nothing to compare.
+    // The norm of 1 or 2 numbers has a gradient of 0 up to eps: only rounding errors, nothing to compare.
     for (const NormShape& s : {NormShape{3, 37}, {1, 3}, {5, 16}, {1, 17}, {2, 129}, {257, 5}}) {
         table.push_back(residual_norm_op<OpCase>(s));
-        for (float range : {3.f, 0.01f}) { // at 0.01, eps counts
+        for (float range : {3.f, 0.01f}) { // at 0.01, eps matters
             table.push_back(layer_norm_op<OpCase>(s, range));
             table.push_back(rms_norm_op<OpCase>(s, range, Weight::yes));
             table.push_back(rms_norm_op<OpCase>({s.rows, s.d, 1e-20f}, range, Weight::no)); // rows of length sqrt(d)
@@ -90,14 +90,14 @@ std::vector<OpCase> make_table() {
         for (int time : {block - 1, block, block + 1, tile - 1, tile, tile + 1, 2 * tile + 1})
             table.push_back(self_attention_op<OpCase>(1, time, 1, 4, causal));
         for (int d_head : {1, 15, 16, 17, 33}) table.push_back(self_attention_op<OpCase>(1, 7, 2, d_head, causal));
-        for (int d_head : {32, 33}) // on a GPU: narrow heads and wide ones have kernels of their own
+        for (int d_head : {32, 33}) // on a GPU, narrow and wide heads have different kernels
             table.push_back(self_attention_op<OpCase>(1, 2 * tile + 7, 2, d_head, causal));
     }
     for (int keys : {1, 2, 7, tile + 1}) table.push_back(query_attention_op<OpCase>(2, 1, keys, 2, 5));
     table.push_back(query_attention_op<OpCase>(1, 3, 5, 3, 2));
     table.push_back(query_attention_op<OpCase>(2, block + 1, tile + 1, 2, 5));
     table.push_back(query_attention_op<OpCase>(1, 2 * block + 1, 3, 1, 2));
-    // Eight times as many on one side as on the other, and more than few queries.
+    // Eight times as many on one side as on the other, and more than "few" queries.
     for (int d_head : {5, 33}) {
         table.push_back(query_attention_op<OpCase>(2, 5, 3 * tile + 5, 2, d_head));
         table.push_back(query_attention_op<OpCase>(1, 2 * tile + 6, 5, 2, d_head));

@@ -1,4 +1,4 @@
-// Rows of the op table: the ops that mix positions in other ways than full attention and the scan. See op_table.h.
+// Rows of the op table: the ops that mix positions by other means than full attention and the scan. See op_table.h.
 #include <array>
 
 #include "bench/op_rows.h"
@@ -34,7 +34,7 @@ static const MoreRows rows_of_this_file([](std::vector<OpCase>& table) {
         table.push_back(sparse_attention_op<OpCase>(1, 37, 2, d_head, global_positions(37, d_head)));
     table.push_back(sparse_attention_op<OpCase>(2, 41, 3, 2, {7}));
     table.push_back(sparse_attention_op<OpCase>(1, 41, 1, 2, {}));
-    // At the ends, beside one another, and on both edges of row 32's window.
+    // At the ends, adjacent, and on both edges of row 32's window.
     table.push_back(sparse_attention_op<OpCase>(2, 67, 1, 4, {0, 15, 16, 17, 47, 48, 66}));
 
     for (const LinearAttentionShape& s :
@@ -45,7 +45,8 @@ static const MoreRows rows_of_this_file([](std::vector<OpCase>& table) {
          {FourierShape{1, 1, 1}, {2, 2, 3}, {1, 3, 2}, {2, 7, 5}, {1, 8, 16}, {1, 17, 17}, {1, 12, 33}})
         table.push_back(fourier_op<OpCase>(s));
 
-    // Heads beside one another, as parts of a joint projection, and between others; of whole heads, a part and nothing.
+    // Adjacent heads, heads within a joint projection, and heads between others; rotating whole heads, a part, or
+    // nothing.
     for (const RotaryShape& s : {RotaryShape{1, 1, 1, 2, 2, 2, 2},
                                  {2, 3, 2, 7, 4, 7, 14},
                                  {1, 5, 3, 16, 16, 48, 144},

@@ -38,7 +38,7 @@ static const MoreRows rows_of_this_file([](std::vector<OpCase>& table) {
     for (const GatherShape& s : {GatherShape{1, 1, 1, 1}, {2, 5, 3, 7}, {3, 9, 9, 5}, {1, 33, 16, 17}})
         table.push_back(replace_rows_op<OpCase>(s));
     for (const BudgetShape& s : {BudgetShape{1, 1, 1, 1}, {2, 5, 1, 3}, {1, 33, 1, 40}, {3, 17, 1, 64}})
-        for (const auto& [low, high] : {std::pair{0.f, 1.f}, {-1.f, 0.f}}) // below 0 only theta . x is left
+        for (const auto& [low, high] : {std::pair{0.f, 1.f}, {-1.f, 0.f}}) // below 0, only theta . x remains
             table.push_back(budget_bounds_op<OpCase>(s, low, high));
     for (const BudgetShape& s :
          {BudgetShape{1, 1, 1, 1}, {3, 9, 9, 1}, {2, 31, 4, 1}, {2, 257, 256, 1}, {1, 1500, 7, 1}})

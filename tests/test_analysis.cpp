@@ -91,7 +91,7 @@ TEST_CASE("analysis: effective rank of known matrices", "[analysis]") {
 }
 
 TEST_CASE("analysis: how many directions hold the energy", "[analysis]") {
-    const std::vector<double> sigma = singular_values({3, 0, 0, 0, 4, 0, 0, 0, 5}, 3, 3); // squares 25 16 9 of 50
+    const std::vector<double> sigma = singular_values({3, 0, 0, 0, 4, 0, 0, 0, 5}, 3, 3); // squares 25, 16, 9; sum 50
     CHECK(energy_dims(sigma, 0.4) == 1);
     CHECK(energy_dims(sigma, 0.6) == 2);
     CHECK(energy_dims(sigma, 0.8) == 2);
@@ -110,7 +110,8 @@ TEST_CASE("analysis: cosines of vectors, also of those without length", "[analys
     CHECK(cosine(x, small) == Approx(1));
 }
 
-// content-only and one-hot embeddings: the query's row is its key's, so cos(q, a) = 1; two other positions agree if
+// content-only and one-hot embeddings: the query's row equals its key's, so cos(q, a) = 1; two other positions are
+// equal if their tokens are.
 // their tokens do.
 TEST_CASE("analysis: the cosine gap of embeddings made by hand", "[analysis]") {
     Trainer trainer = trainer_of("content-only");
@@ -139,7 +140,7 @@ TEST_CASE("analysis: the cosine gap of embeddings made by hand", "[analysis]") {
 }
 
 TEST_CASE("analysis: random pairs are of distinct positions", "[analysis]") {
-    Trainer trainer = trainer_of("raw", "none", 1, 20); // a direction of its own for each of the 20 positions
+    Trainer trainer = trainer_of("raw", "none", 1, 20); // each of the 20 positions gets its own direction
     float *token = parameter(trainer, "token.weight"), *position = parameter(trainer, "position.weight");
     std::fill(token, token + 16 * 20, 0.f);
     std::fill(position, position + 20 * 20, 0.f);
@@ -158,7 +159,7 @@ TEST_CASE("analysis: a router whose weights are known", "[analysis]") {
     CHECK(a["rank"] == Approx(1)); // equal scores: every row is 1/L
     CHECK(a["wqk_rank"] == 0);
     CHECK(a["energy90_dims"] == 0);
-    // One-hot embeddings and W = 1000 I over two of the 16 dimensions: those tokens see only their like.
+    // One-hot embeddings and W = 1000 I over two of the 16 dimensions: each of these tokens sees only its equals.
     for (int i = 0; i < 2; ++i) wq[i * 16 + i] = wk[i * 16 + i] = 1000;
     a = analyse(trainer, 3);
     CHECK(a["wqk_rank"] == Approx(2));
@@ -169,12 +170,12 @@ TEST_CASE("analysis: a router whose weights are known", "[analysis]") {
     a = analyse(trainer, 30);
     double distinct = 0;
     const Dataset& d = trainer.test_set();
-    for (int s = 0; s < d.count; ++s) { // a block 1/m of ones for each token: as many singular values of 1 as tokens
+    for (int s = 0; s < d.count; ++s) { // a block of 1/m per token: as many singular values of 1 as tokens
         const auto begin = d.tokens.begin() + s * d.length;
         distinct += static_cast<double>(std::set<int32_t>(begin, begin + d.length).size()) / d.count;
     }
     CHECK(a["rank"] == Approx(distinct));
-    CHECK(a["routing_at_k"] == 100); // the key stands twice, the lower index is the answer's
+    CHECK(a["routing_at_k"] == 100); // the key occurs twice, and the answer has the lower index
     CHECK(a["random_projection"] < 100);
 }
 
@@ -192,7 +193,7 @@ TEST_CASE("analysis: the same numbers for any number of threads, and the model i
         CHECK(numbers.contains("rank") == (router != "none"));
         CHECK(numbers.contains("energy90_dims") == (router == "investigator"));
         if (router != "none") CHECK((numbers.at("rank") >= 1 && numbers.at("rank") <= 20));
-        one.step(), two.step(); // and trains on as if nobody had looked
+        one.step(), two.step(); // the analysis does not change later training
         CHECK(one.parameters() == two.parameters());
     }
 }

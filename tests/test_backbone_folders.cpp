@@ -62,7 +62,7 @@ TEST_CASE("backbones: tensors that are missing, unknown or of another shape are 
     with([&](auto& t) { named(t, norm)->dtype = "I32"; }, "is I32, and F32, F16 and BF16 can be read");
     with([&](auto& t) { t.push_back({"lm_head.weight", "F32", {2, 3}, zeros, 24}); }, "is (2,3)");
 
-    const Folder folder("llama_tied"); // buffers of older versions are no weights
+    const Folder folder("llama_tied"); // buffers of older versions are not weights
     folder.change([&](auto& t) {
         t.push_back({"model.layers.0.self_attn.rotary_emb.inv_freq", "F32", {5}, zeros, 20});
     });
@@ -106,7 +106,7 @@ TEST_CASE("backbones: damaged files and lists of shards are refused", "[backbone
         f.refused("has tensor \"model.norm.weight\", which is in");
     }
     {
-        const Folder f("llama_sharded_bf16"); // in a shard, and not in the list
+        const Folder f("llama_sharded_bf16"); // in a shard, but not in the list
         f.change([](auto& t) { t.push_back({"more", "BF16", {1}, "ab", 2}); }, second);
         f.refused("does not name");
     }
@@ -124,11 +124,11 @@ TEST_CASE("backbones: damaged files and lists of shards are refused", "[backbone
         f.refused("config.json");
     }
     {
-        const Folder f("llama_tied"); // 10 GB, of which the first 8 bytes say that all is header
+        const Folder f("llama_tied"); // 10 GB, whose first 8 bytes claim that everything is header
         std::ofstream(f / "model.safetensors", std::ios::binary).write("\xff\xff\xff\x7f\2\0\0\0", 8);
         fs::resize_file(f / "model.safetensors", uint64_t{10} << 30);
         f.refused("not a safetensors file");
-        std::ofstream(f / "model.safetensors", std::ios::binary).write("\0\xe1\xf5\5\0\0\0\0", 8); // 100 MB, the most
+        std::ofstream(f / "model.safetensors", std::ios::binary).write("\0\xe1\xf5\5\0\0\0\0", 8); // 100 MB: the limit
         fs::resize_file(f / "model.safetensors", uint64_t{10} << 30);
         f.refused("does not begin with '{'");
         fs::resize_file(f / "config.json", uint64_t{10} << 30);

@@ -111,7 +111,7 @@ TEST_CASE("backbones: random weights have the shape, and the seed's numbers", "[
             if (file.find("safetensors") != std::string::npos) fs::remove(folder / file);
         CHECK(x == hidden(*Backbone::open(folder.path, &seed), e.tokens, e.length, e.layers, one));
 
-        const auto embedded = hidden(*drawn, e.tokens, e.length, 0, one); // of N(0, 0.02)
+        const auto embedded = hidden(*drawn, e.tokens, e.length, 0, one); // drawn from N(0, 0.02)
         double squares = 0;
         for (const float v : embedded) squares += v * v;
         CHECK(std::sqrt(squares / embedded.size()) == Approx(0.02).epsilon(0.15));
@@ -174,7 +174,8 @@ TEST_CASE("a float becomes the nearest half, ties the even one, in a worker too"
     CHECK(std::isnan(half_to_float(half(NAN))));
 }
 
-// FCI_BACKBONE: a folder; with expected.safetensors in it the numbers are compared, else time and memory are measured.
+// FCI_BACKBONE: a folder. If it has an expected.safetensors the numbers are compared, else time and memory are
+// measured.
 //   FCI_BACKBONE=FOLDER [FCI_BACKBONE_N=4 FCI_BACKBONE_LENGTH=512] build/release/tests/run '[backbone]'
 TEST_CASE("backbone: a folder of one's own", "[.][backbone]") {
     const char* given = std::getenv("FCI_BACKBONE");
@@ -210,11 +211,11 @@ TEST_CASE("backbone: a folder of one's own", "[.][backbone]") {
     std::vector<int32_t> tokens(n * length);
     for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(i * 7919 % s.vocab);
     std::vector<float> x(tokens.size() * d);
-    // The products alone, each worker its own: rows of a sequence times a square of the model's width.
+    // Only the products, one per worker: rows of a sequence times a square matrix of the model's width.
     std::vector<float> a(int64_t{length} * d, 0.5f), w(int64_t{d} * d, 0.5f), c(int64_t{workers.count()} * length * d);
     const double flops = 2. * matrices * tokens.size(), one = 2. * length * d * d;
     const int rounds = static_cast<int>(flops / 10 / one / workers.count()) + 1;
-    struct Time { // of the processors: what other programs take of them does not count
+    struct Time { // cpu: processor time of this program only
         double cpu, wall;
     };
     const auto timed = [](const auto& f) {

@@ -26,7 +26,7 @@ TEST_CASE("bench: the GPU's rows have every call of the steps that they name", "
         const std::vector<BenchOp> rows = bench_ops(Device::cuda, batch);
         for (size_t c = 0; c < std::size(op_steps); ++c) {
             INFO(op_steps[c]);
-            std::map<std::string, double> listed, called; // how often
+            std::map<std::string, double> listed, called; // number of calls
             for (const BenchOp& o : rows)
                 if (o.calls[c] > 0 && o.name != "zero_gradients" && o.name != "update") listed[o.name] += o.calls[c];
             for (const Tape::Call& call : calls_of_step(der(op_steps[c]), batch)) ++called[call.op];
@@ -59,7 +59,7 @@ TEST_CASE("bench: a row's calls can be made, of one sequence and of several", "[
         }
 }
 
-// The sums by hand, of L 512, d 128, batch 32 (bench/steps.cpp).
+// The sums computed by hand for L 512, d 128, batch 32 (bench/steps.cpp).
 TEST_CASE("bench: what a step computes is what its calls say", "[bench]") {
     const double d = 128, L = 512, k = 4;
     const double council = 6 * (10 * d * d + 2 * k * 2 * d * d) + 7 * 2 * 2 * k * d, route = 6 * (2 * d * d + L * d),

@@ -1,4 +1,4 @@
-// Chance: the exact chance of the laws against enumeration, values by hand and generated data; the rule for each q.
+// Chance: the exact chance of the laws against enumeration, values by hand and generated data; the rule per q.
 #include <cmath>
 #include <map>
 
@@ -16,8 +16,8 @@ TaskOptions der(int length, int distance, int window, int distractors, const std
     return resolve(o);
 }
 
-// From examples alone: of each q the k places where the answer was most often in one half, and how often it is at one
-// of them in the other.
+// From examples alone: for each q, the k places where the answer was most often in one half of the data, and how often
+// it is at one of them in the other half.
 double sampled(const Dataset& d, int k, int place_length) {
     const int count = d.count;
     std::map<int, std::map<int, int>> at;
@@ -111,7 +111,7 @@ TEST_CASE("chance: of the laws it is exact", "[chance]") {
         for (int q = 1; q <= 21; ++q) {
             std::map<int, int> segments;
             for (int a = q + 9; a <= 30; ++a) ++segments[a / 8];
-            sum += 1.0 * static_cast<double>(segments.size()) / (22 - q); // in each of them one place in all is chosen
+            sum += 1.0 * static_cast<double>(segments.size()) / (22 - q); // one place in all is chosen in each of them
         }
         CHECK(law_chance_within(o, 8)->at_1 == Approx(100 * sum / 21));
         CHECK(law_chance_within(o, 8)->at_k == law_chance_within(o, 8)->at_1);
@@ -141,12 +141,12 @@ TEST_CASE("chance: a rule for each q is fit where it holds on the other half, an
     const auto anywhere = [&](int) { return rng.between(0, 64); };
     const Dataset train = data(640, anywhere), test = data(2000, anywhere);
     const Chance none = fit_chance(other, train, test, 4);
-    CHECK(none.at_k == Approx(6.25).margin(3)); // whichever rule: none knows anything
-    // Smoothed: one answer seen at q does not outweigh what holds at every q.
+    CHECK(none.at_k == Approx(6.25).margin(3)); // no rule has any information
+    // Smoothed: a single answer seen at q does not outweigh the rule for all q.
     const auto mostly_9 = [&](int) { return rng.between(0, 4) ? 9 : rng.between(0, 64); };
     CHECK(fit_chance(other, data(640, mostly_9), data(2000, mostly_9), 1).at_k == Approx(75.4).margin(4));
 
-    TaskOptions law; // on der the fitted rule comes as near to the exact one as the training set lets it
+    TaskOptions law; // on der the fitted rule is as close to the exact one as the training set allows
     law.task = "der";
     law = resolve(law);
     Workers workers(2);

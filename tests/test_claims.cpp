@@ -116,14 +116,14 @@ TEST_CASE("claims: why, by the pattern of outcomes", "[study][claims]") {
 TEST_CASE("claims: a row speaks by its verdict", "[study][claims]") {
     const auto speaks = [](const Line& l) { return voice_of(l).speaks; };
     CHECK(speaks(line("99", 99, 6, 3)) == Speaks::for_it);
-    CHECK(speaks(line("1.6", 6, 6, 3)) == Speaks::for_it); // at chance, both
+    CHECK(speaks(line("1.6", 6, 6, 3)) == Speaks::for_it); // both at chance
     CHECK(speaks(line("1.6", 99, 6, 3)) == Speaks::against);
     Line l = line("<=2.5", 0, 6, 3);
     CHECK(speaks(l) == Speaks::for_it);
     l.ours.tie = true;
     CHECK(speaks(l) == Speaks::tie);
     CHECK((!voice_of(l).provisional && voice_of(line("99", 99, 6, 2)).provisional));
-    l.ours.tested = false; // a row whose control fails says as much as one that has not run
+    l.ours.tested = false; // a row whose control fails counts like one that has not run
     CHECK((speaks(l) == Speaks::neither && !voice_of(l).ran));
     l = line("1.6", 50, 6, 3);
     l.ours.converged = 1;
@@ -132,7 +132,7 @@ TEST_CASE("claims: a row speaks by its verdict", "[study][claims]") {
     l.on = MeasuredOn{"sample.json", "h", 500, 1000, false};
     CHECK((speaks(l) == Speaks::neither && !voice_of(l).ran));
     l.on = MeasuredOn{"hotpot_dev_distractor_v1.json", "h", 7405, 46320117, false};
-    CHECK((speaks(l) == Speaks::for_it && !voice_of(l).provisional)); // of an index one measurement is all
+    CHECK((speaks(l) == Speaks::for_it && !voice_of(l).provisional)); // for an index, one measurement is all there is
     CHECK((!voice_of(Line{}).ran && speaks(Line{}) == Speaks::neither));
 }
 
@@ -167,13 +167,13 @@ TEST_CASE("claims: each stands under every reading of the search, and every row 
     for (const Claim& c : claims.all)
         for (Row& r : study.select(c.rows)) rows.push_back(std::move(r));
     CHECK_NOTHROW(plan(under(rows, study.joint), study.scale("paper")));
-    std::set<std::string> families; // a row of the paper rests with a claim by its runs
+    std::set<std::string> families; // a row of the paper belongs to a claim through its runs
     for (const Case& c : plan(rows, study.scale("paper"))) families.insert(family_hash(c.options));
     for (const Case& c :
          plan(study.select({"table1", "table3", "figure2", "figure3", "figure4", "figure5", "section46"}),
               study.scale("paper")))
         if (c.row.needs.empty() && !families.contains(family_hash(c.options)) &&
-            c.row.group != "figure4") // of its segment routers not every one is there
+            c.row.group != "figure4") // not all of its segment routers exist here
             FAIL_CHECK(c.row.label() << " is under no claim");
 }
 
@@ -234,7 +234,7 @@ TEST_CASE("claims: the table and the coverage, of a study of two rows", "[study]
     write("claims.toml", "reading = \"marker\"\n" + claim("\"a.raw\""));
     expect(shown(),
            "25,25.0,100.0,24.7,\"1, 1, 1\",provisional: holds at 3e-4 only; best reading: provisional: holds,");
-    add("a.raw", 0, "marker", 1, 24.7, false); // of other data than the law's: untested
+    add("a.raw", 0, "marker", 1, 24.7, false); // on data of another law: untested
     expect(shown(), "only,a.raw routes at 1e-3 (100.0; paper 25); because");
     write("claims.toml", "reading = \"marker\"\n" + claim("\"a.one\", \"a.raw\", \"a.big\""));
     expect(shown(true), "seeds,ids at 3e-4,ids at 1e-3,at all rates\n3 or more,0,1,0\n2,0,0,0\n1,1,1,1\n"

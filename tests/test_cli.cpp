@@ -1,5 +1,5 @@
 // The program as people use it: every bad input gets its message and exit code (2 usage, 3 bad data, 1 I/O); its
-// output, files written and files read again. Signals, kills and full disks are in faults/test_interrupted.cpp.
+// output, and files written and read again. Signals, kills and full disks are in faults/test_interrupted.cpp.
 #include <simdjson.h>
 
 #include <sstream>
@@ -22,7 +22,7 @@ const std::string& finished() {
     return folder;
 }
 
-// A copy of it that may be spoiled.
+// A copy of it that a test may change.
 std::string copy_of_finished(const Scratch& scratch, const std::string& name) {
     fs::copy(finished(), scratch / name, fs::copy_options::recursive);
     return scratch / name;
@@ -65,7 +65,7 @@ TEST_CASE("cli: help begins with what it is and examples, then the flags", "[cli
 }
 
 TEST_CASE("cli: a word that cannot be used is refused, with the nearest that can", "[cli]") {
-    expect_ran(run({}), 2, "Examples:"); // no word at all: the help
+    expect_ran(run({}), 2, "Examples:"); // no arguments: the help
     const struct {
         Words words;
         int code;
@@ -94,7 +94,7 @@ TEST_CASE("cli: a word that cannot be used is refused, with the nearest that can
         {{"train", "--epochs", "0"}, 2, "--epochs 0: must be from 1 to 1048576"},
         {{"train", "--seed", "-1"}, 2, "--seed -1: must be from 0"},
         {{"train", "--task", "mqra"}, 2, "did you mean 'mqar'?"},
-        {{"train", "--task", "other"}, 2, "--task other: allowed are der, mqar"}, // which --data alone can be
+        {{"train", "--task", "other"}, 2, "--task other: allowed are der, mqar"}, // which only --data can give
         {{"train", "--router", "investigater"}, 2, "did you mean 'investigator'?"},
         {{"train", "--representation", "bidir-flwo:1"}, 2, "did you mean 'bidir-flow'?"},
         {{"train", "--representation", "flow:0"}, 2, "the number of layers after ':' must be 1 to 64"},
@@ -134,7 +134,7 @@ TEST_CASE("cli: a word that cannot be used is refused, with the nearest that can
     };
     const Scratch scratch;
     for (const auto& [words, code, message] : bad) {
-        Words all = words; // whatever went wrong, nothing is written here
+        Words all = words; // whatever the error, nothing is written here
         for (std::string& w : all)
             if (w.starts_with("{}")) w.replace(0, 2, scratch.path);
         if (!all.empty() && all[0] == "train" && std::find(all.begin(), all.end(), "--out") == all.end() &&
@@ -221,7 +221,7 @@ TEST_CASE("cli: a damaged or foreign checkpoint is refused by eval, show and res
         expect_refused(run({"eval", path}), 3, message);
         expect_refused(run({"show", "--checkpoint", path}), 3, message);
         expect_refused(run({"train", "--resume", folder, "--quiet"}), 3, message);
-        CHECK(read_file(path) == bytes); // left for whoever looks into it
+        CHECK(read_file(path) == bytes); // left unchanged for inspection
     }
     expect_refused(run({"eval", folder + "/config.toml"}), 3, "expected a run's folder or its checkpoint.safetensors");
     write_file_atomically(path, whole);
@@ -236,7 +236,7 @@ TEST_CASE("cli: a run is resumed with its own options, checkpoint and log only",
     expect_refused(resume({"--task", "der"}), 2, "--task \"der\"");
     expect_refused(resume({"--epochs", "4"}), 2, "--epochs 4");
     expect_refused(resume({"--config", folder + "/config.toml"}), 2, "--config");
-    expect_ran(resume({"--d-model", "16", "--threads", "2"}), 0); // repeated, or of the way to run: fine
+    expect_ran(resume({"--d-model", "16", "--threads", "2"}), 0); // a repeated option, or one of how to run: fine
 
     Words wider = tiny_run(scratch / "wider") + Words{"--top-k", "3"};
     expect_ran(run(wider), 0);
@@ -254,7 +254,7 @@ TEST_CASE("cli: --json ends with one object that has every number and where it c
     const Scratch scratch;
     const Ran trained = run(tiny_run(scratch / "run") + Words{"--json"});
     expect_ran(trained, 0);
-    CHECK(trained.err.find("epoch   3/3") != std::string::npos); // progress does not mix with it
+    CHECK(trained.err.find("epoch   3/3") != std::string::npos); // progress goes to standard error
     simdjson::dom::parser parser;
     const simdjson::dom::element json = parser.parse(trained.out);
     for (const char* key : {"/routing_at_k", "/routing_at_1", "/accuracy", "/chance/routing_at_k",
@@ -290,7 +290,7 @@ TEST_CASE("cli: help is 80 columns wide, and breaks no example", "[cli]") {
         for (std::string line; std::getline(lines, line);) {
             INFO(command << ": " << line);
             CHECK(line.size() <= 80);
-            if (examples && !line.empty()) // a command whole, or what stands beside one goes on
+            if (examples && !line.empty()) // a whole command, or a continuation of the text beside one
                 CHECK((line.starts_with("  fci ") || line.starts_with(std::string(30, ' '))));
             examples = line == "Examples:" || (examples && !line.empty());
         }
@@ -306,7 +306,7 @@ TEST_CASE("cli: without a terminal one plain line an epoch, of at most 80 letter
     for (size_t at = 0; (at = r.out.find("\nepoch ", at)) != std::string::npos; ++at) ++epochs;
     CHECK(epochs == 3);
     CHECK(r.out.find_first_of("\x1b\r") == std::string::npos);
-    CHECK(std::count(r.out.begin(), r.out.end(), '\n') <= 11 + epochs); // what it trains, headings, how it ended
+    CHECK(std::count(r.out.begin(), r.out.end(), '\n') <= 11 + epochs); // what it trains, headings, the end
     std::istringstream lines(r.out);
     for (std::string line; std::getline(lines, line);)
         if (line.find(scratch / "") == std::string::npos) CHECK(line.size() <= 80);
@@ -343,17 +343,17 @@ TEST_CASE("cli: generated data that went through a folder trains to the same bit
     const Words some = Words{"train", "--data", train, "--out", scratch / "some", "--quiet", "--test-sequences"};
     expect_refused(run(some + Words{"13"} + rest), 2, "of the 64 sequences in " + train + " at most a fifth, 12, can");
     CHECK_FALSE(std::filesystem::exists(scratch / "some"));
-    expect_ran(run(some + Words{"010"} + rest), 0); // the number counts, not how it is written
+    expect_ran(run(some + Words{"010"} + rest), 0); // the value counts, not its spelling
     expect_ran(run({"eval", checkpoint_in(finished()), "--data", test}), 0, "32 test sequences of " + test);
     expect_refused(run({"eval", checkpoint_in(finished()), "--data", finished()}), 3, "tokens.npy: cannot be read");
 
-    // A description that holds in itself, but not of these arrays.
+    // A description that is consistent but belongs to other arrays.
     const std::string described = read_file(train + "/dataset.json");
     std::string wrong = described;
     for (const auto& [from, to] : {std::pair("\"pairs\": 4", "\"pairs\": 100000"),
                                    {"\"length\": 32", "\"length\": 1000000"},
                                    {"\"vocab\": 16", "\"vocab\": 1000000"}}) {
-        const size_t at = wrong.rfind(from); // the last: within the options
+        const size_t at = wrong.rfind(from); // the last occurrence: within the options
         REQUIRE(at != std::string::npos);
         wrong.replace(at, std::strlen(from), to);
     }
@@ -361,7 +361,7 @@ TEST_CASE("cli: generated data that went through a folder trains to the same bit
     expect_refused(run(Words{"train", "--data", train, "--out", scratch / "wrong"} + rest), 3,
                    "its options say length 1000000 and vocab 1000000, its arrays have 32 and 16");
 
-    // Arrays of another program: no description. The run must find its way back to them.
+    // Arrays of another program, without a description. The run must find them again.
     fs::remove(train + "/dataset.json");
     const std::string folder = scratch / "foreign";
     expect_ran(run(Words{"train", "--data", train, "--stop-after", "1", "--out", folder} + rest), 0);

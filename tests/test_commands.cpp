@@ -73,10 +73,10 @@ TEST_CASE("route: what it says is what the evaluation counts, of a folder, an ar
         const std::string in = scratch / "text";
         CHECK(run({"route", checkpoint}, [&] { ::dup2(::open(in.c_str(), O_RDONLY), 0); }).out == from_folder.out);
 
-        std::filesystem::remove(data + "/dataset.json"); // of a run's own folder nothing but the arrays is needed
+        std::filesystem::remove(data + "/dataset.json"); // fci route needs only the arrays of the run's folder
         const Ran as_json = run({"route", checkpoint, "--data", data, "--json"});
         expect_ran(as_json, 0);
-        const int segment = !model.empty() && model[1] == "segment-mean" ? 32 / 16 : 1; // positions of a place
+        const int segment = !model.empty() && model[1] == "segment-mean" ? 32 / 16 : 1; // positions per place
         double correct = 0, found = 0;
         int n = 0;
         simdjson::dom::parser parser;

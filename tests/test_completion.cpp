@@ -12,7 +12,7 @@ bool have(const std::string& name) { return std::system(("command -v " + name + 
 
 Ran shell(const std::string& path, const std::string& text) { return Child({"-c", text}, {}, "", path).wait(); }
 
-// What bash offers for the last of these words, as it cuts them, a line each; and the options that it sets.
+// What bash offers to complete the last of these words, split as bash does, one per line; and the options that it sets.
 std::string offered(const std::string& script, const std::string& words, const std::string& in = ".") {
     return shell("/bin/bash",
                  fmt::format("source '{}'; cd '{}'; compopt() {{ echo \"$@\"; }}; COMP_WORDS=({}); "
@@ -41,7 +41,7 @@ TEST_CASE("completion: bash offers commands, flags and the values of enumeration
         {"fci train --router rank", "rank1\n"},
         {"fci table --format ''", "text\nmd\nlatex\ncsv\njson\n"},
         {"fci sweep --name", "--name\n"},
-        {"fci train --device cu", "cuda\n"}, // and no folder of that name
+        {"fci train --device cu", "cuda\n"}, // but no folder of that name
         {"fci train --device x", "\n"},
         {"fci train --seed c", "\n"},
         {"fci demo c", "\n"},
@@ -56,15 +56,15 @@ TEST_CASE("completion: bash offers commands, flags and the values of enumeration
         {"fci eval --task ''", "hotpotqa\n"},
         {"fci table table", "table1\ntable2\ntable3\n"},
         {"fci rows f2.ra", "f2.raw\n"},
-        {"fci table table9", "-o filenames\ntable9\n"}, // a file, where no row is called so
+        {"fci table table9", "-o filenames\ntable9\n"}, // a file, since no row has that name
         {"fci table --reading marker-fixed-same-e", "marker-fixed-same-everywhere\n"},
-        {"fci train --data my", "-o filenames\nmy files\n"}, // one word, which bash then quotes
+        {"fci train --data my", "-o filenames\nmy files\n"}, // one word, which bash quotes
         {"fci train --data 'my\\ f'", "-o filenames\nmy files\n"},
         {"fci train --data '\"my f'", "-o filenames\nmy files\n"},
         {"fci eval cu", "-o filenames\ncuda\n"},
         {"fci train --task = d", "der\n"}, // --task=d, cut at the =
         {"fci train --task =", "der\nmqar\nhotpotqa\n"},
-        {"fci train --task=d", "--task=der\n"}, // where COMP_WORDBREAKS has no =
+        {"fci train --task=d", "--task=der\n"}, // if COMP_WORDBREAKS has no =
         {"fci train --data = my", "-o filenames\nmy files\n"},
         {"fci train --quiet = c", "\n"},
         {"fci train --representation transf", "-o nospace\ntransformer:\n"},
@@ -88,7 +88,7 @@ TEST_CASE("completion: zsh and fish take their scripts", "[cli]") {
         const Ran made = run({"completion", name});
         expect_ran(made, 0, "router");
         write_file_atomically(scratch / name, made.out);
-        if (!have(name)) continue; // the script is made everywhere, and tried where its shell is
+        if (!have(name)) continue; // the script is always generated, and tried if its shell is installed
         INFO(name);
         CHECK(std::system((std::string(name) + " -n '" + scratch / name + "'").c_str()) == 0);
     }

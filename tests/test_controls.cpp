@@ -1,4 +1,5 @@
-// Controls: the oracle reaches the ceiling of every law, the blind rule its chance, and neither does on other data.
+// Controls: the oracle reaches the ceiling of every law and the blind rule reaches its chance, but neither does on
+// other data.
 #include <cmath>
 #include <functional>
 
@@ -78,13 +79,13 @@ TEST_CASE("controls: on other data than the law's they fail", "[controls]") {
         return std::pair(c.oracle->holds, c.blind->holds);
     };
     CHECK(holds(o, make(o)) == std::pair(true, true));
-    Dataset one = make(o); // of 5,000 answers one is a place further
+    Dataset one = make(o); // one of 5,000 answers is off by one position
     ++one.answer[7];
     CHECK(holds(o, one) == std::pair(false, true));
-    Dataset tokens = make(o); // of one sequence the key's second copy is lost
+    Dataset tokens = make(o); // one sequence loses the key's second copy
     tokens.tokens[tokens.answer[0]] = 0;
     CHECK_FALSE(holds(o, tokens).first);
-    // The answers are where they were but for more being near the end: only the blind rule tells.
+    // The answers are at allowed places but more of them are near the end: only the blind rule notices.
     Dataset late = make(o, 20000);
     Dataset chosen{0, late.length, 1, late.vocab, {}, {}, {}, {}};
     for (int i = 0; i < late.count; ++i)
@@ -95,7 +96,7 @@ TEST_CASE("controls: on other data than the law's they fail", "[controls]") {
             ++chosen.count;
         }
     CHECK(holds(o, chosen) == std::pair(true, false));
-    // Data of one law under the name of another.
+    // Data of one law labelled as another.
     CHECK_FALSE(holds(o, make(der([](TaskOptions& t) { t.answer_side = "before"; }))).first);
     CHECK_FALSE(holds(o, make(der([](TaskOptions& t) { t.query_row = "marker"; }))).first);
     CHECK_FALSE(holds(o, make(der([](TaskOptions& t) { t.variant = "semantic"; }))).first);
@@ -129,7 +130,7 @@ TEST_CASE("controls: which rows have them, and on what", "[controls]") {
     CHECK(rows.of(o, true).chance->at_k == law_chance(o.task, 4, 6)->at_k);
     CHECK(rows.of(o, true).oracle->holds);
     o.train.data = "folder";
-    CHECK_FALSE(rows.of(o, true).oracle); // of data that were read no law is known
+    CHECK_FALSE(rows.of(o, true).oracle); // the law of data that were read is not known
 
     o.train.data = "";
     CHECK(paper_chance(o, "routing") == 25);

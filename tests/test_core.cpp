@@ -41,7 +41,7 @@ TEST_CASE("Rng: a draw is a function of seed and stream and step and its number"
                                     first(1ull << 32, Stream::init, 2), first(1, Stream::order, 2),
                                     first(1, Stream::init, 3),          first(1, Stream::init, 1ull << 32)};
     CHECK(others.size() == 6);
-    Rng rng(7, Stream::order); // its fifth number is the first of the second block
+    Rng rng(7, Stream::order); // the fifth number is the first of the second block
     for (int i = 0; i < 4; ++i) rng.bits();
     CHECK(rng.bits() == philox4x32_10({1, 0, 0, static_cast<uint32_t>(Stream::order)}, {7, 0})[0]);
 }
@@ -62,7 +62,7 @@ TEST_CASE("Rng::below is uniform and without bias", "[rng]") {
         for (int i = 0; i < 100000; ++i) ++count.at(rng.below(n));
         CHECK(chi_squared(count) <= n - 1 + 5 * std::sqrt(2. * (n - 1)));
     }
-    // 2^32 / n = 4/3: taking the high half alone would give every third number twice as often as the others
+    // 2^32 / n = 4/3: taking only the high half would give every third number twice as often as the others
     Rng rng(1, Stream::test_data);
     std::vector<int> residue(3);
     for (int i = 0; i < 100000; ++i) ++residue[rng.below(3u << 30) % 3];
@@ -109,7 +109,7 @@ TEST_CASE("Arena: alignment, mark and release, same addresses after reset, no gr
     const auto step = [&] {
         std::vector<void*> at;
         for (size_t n : {1, 3, 64, 65, 1000}) at.push_back(arena.bytes(n));
-        at.push_back(arena.bytes(Arena::chunk_bytes));     // does not fit beside what there is
+        at.push_back(arena.bytes(Arena::chunk_bytes));     // does not fit into the current chunk
         at.push_back(arena.bytes(Arena::chunk_bytes + 1)); // larger than a chunk
         at.push_back(arena.bytes(5));
         at.push_back(arena.array<double>(7));
@@ -208,7 +208,7 @@ TEST_CASE("Tape: the checked mode names the first op that is not finite", "[tape
     };
     CHECK_THROWS_WITH(negative_exp(tape, constant(200)), "negative_exp: the output (2) has a NaN or Inf");
     tape.reset();
-    try { // dz = dy x silu'(z): 1e30 * 1e30, and what comes before is not to blame
+    try { // dz = dy x silu'(z): 1e30 * 1e30; earlier ops must not be named
         const Tensor z = residual(tape, constant(0), constant(0));
         const Tensor y = gate(tape, constant(1e30f), gelu(tape, z));
         std::fill_n(y.grad, 2, 1e30f);
@@ -231,7 +231,7 @@ TEST_CASE("Workers: each index once, on a worker that there is", "[threads]") {
         REQUIRE(workers.count() == count);
         for (int n : {0, 1, 7, 1000, 3}) {
             std::vector<int> seen(n);
-            std::vector<int> scratch(count); // each worker's own: a race here is a race in Workers
+            std::vector<int> scratch(count); // one per worker: a race here is a race in Workers
             workers.run(n, [&](int i, int worker) {
                 ++seen[i];
                 ++scratch[worker];
@@ -277,7 +277,7 @@ TEST_CASE("Workers: an exception reaches the caller and the next run is whole", 
 
 // --- products
 
-// Rows are wider than they need be, so that a wrong stride shows; what lies between them must stay as it was.
+// Rows are wider than necessary, so that a wrong stride shows; the memory between them must stay unchanged.
 TEST_CASE("gemm agrees with OpenBLAS in every form, on both sides of each edge of its tiles", "[gemm]") {
     use_one_blas_thread();
     constexpr int gap = 3;
@@ -312,7 +312,7 @@ TEST_CASE("gemm agrees with OpenBLAS in every form, on both sides of each edge o
                          a.data(), lda, b.data(), ldb, beta, ours.data(), ldc);
                     cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, m, n, k,
                                 alpha, a.data(), lda, b.data(), ldb, beta, theirs.data(), ldc);
-                    float worst = 0; // every order of k products below 1 is within this of the exact sum
+                    float worst = 0; // in any order, a sum of k products below 1 is this close to the exact one
                     const float bound = 2 * (k + 2) * k * std::numeric_limits<float>::epsilon();
                     for (size_t i = 0; i < ours.size(); ++i) worst = std::max(worst, std::abs(ours[i] - theirs[i]));
                     INFO(ta << tb << " " << m << " x " << n << " x " << k << ", beta " << beta);

@@ -1,5 +1,5 @@
 // The emulator of tests/emulator: correct kernels give the right numbers, with the same bits in every order of threads;
-// every seeded bug is caught, by the emulator itself or, in their builds, by the sanitizers.
+// every seeded bug is caught, by the emulator itself or by the sanitizers in their builds.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,7 +18,7 @@ using namespace fci::test;
 
 namespace {
 
-constexpr int rows = 2, columns = 150; // more than a block of 128 threads, and odd parts for some
+constexpr int rows = 2, columns = 150; // more than a block of 128 threads, and an uneven share per thread
 
 std::vector<float> numbers(int n) {
     Rng rng(1, Stream::pattern, 0);
@@ -53,7 +53,7 @@ std::string softmax_error(Bug bug, int block = 128) {
     return error_of([&] { softmax(x.data(), y.data(), rows, columns, bug, block); });
 }
 
-// That an error or report has all these parts.
+// Checks that an error or report contains all these parts.
 template <class... Parts>
 void expect_parts(const std::string& text, const Parts&... parts) {
     for (const std::string& part : {std::string(parts)...}) {
@@ -158,7 +158,7 @@ TEST_CASE("emulator: meetings that cannot take place are errors that name both s
         expect_parts(e, "mask 0xffffffff, but its warp has 16 lanes");
     }
     emulator::set_order(0);
-    CHECK(softmax_error(Bug::none).empty()); // and the next launch is whole
+    CHECK(softmax_error(Bug::none).empty()); // and the next launch is unaffected
 }
 
 TEST_CASE("emulator: shared memory starts as NaN in each block", "[emulator]") {
@@ -200,7 +200,7 @@ struct Captures {
 };
 __global__ void set_captured_kernel(int, Captures c) { *c.p = c.n; }
 
-// The signal that ends a process that does this.
+// The signal that ends a child process that runs act().
 template <class Act>
 int signal_of(Act act) {
     const pid_t child = ::fork();
@@ -231,7 +231,7 @@ TEST_CASE("emulator: the device's memory is closed to the host, and starts as Na
     cuda::release(p);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) // which map what pairs of numbers look like
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) // they map what looks like pairs of numbers
 TEST_CASE("emulator: a kernel that is given the host's memory is an error, structs and lambdas too", "[emulator]") {
     int on_stack = 0;
     static int of_program = 0;
@@ -282,7 +282,7 @@ TEST_CASE("emulator: counts its work, and any number of host threads may launch"
     CHECK(after.launches - before.launches == 1);
     CHECK(after.blocks - before.blocks == 3);
     CHECK(after.threads - before.threads == 15);
-    CHECK(after.switches - before.switches == 15); // without a barrier, one a thread
+    CHECK(after.switches - before.switches == 15); // without a barrier, one per thread
 
     const std::vector<float> x = numbers(rows * columns), expected = softmax_of(x);
     std::vector<float> y[2];
@@ -314,7 +314,7 @@ TEST_CASE("emulator: a write just outside an array is found without sanitizers, 
 }
 #endif
 
-// What only a sanitizer sees ends the process that it sees it in: this one runs the test below in a child process.
+// A bug that only a sanitizer finds ends the process: so this test runs the test below in a child process.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 TEST_CASE("emulator: seeded bugs are reported by this build's sanitizer", "[emulator]") {
     const auto reported = [](Bug bug, const std::string& report) {
@@ -336,7 +336,7 @@ TEST_CASE("emulator: seeded bugs are reported by this build's sanitizer", "[emul
                           Bug::race_between_blocks})
         reported(bug, "ThreadSanitizer: data race");
 #endif
-    // and this way of looking finds nothing where there is nothing
+    // control: a correct kernel gives no report
     const Ran r =
         Child(
             {"emulator: run the bug that FCI_BUG names"}, [] { ::setenv("FCI_BUG", "0", 1); }, "", "/proc/self/exe")

@@ -1,4 +1,4 @@
-// The examples learn; tests/examples/one_file.cpp has the engine's algorithm: the same losses, step by step.
+// The examples learn. tests/examples/one_file.cpp has the same algorithm as the engine: the same losses, step by step.
 #define EXAMPLE_WITHOUT_MAIN
 #include "tests/examples/mlp.cpp"
 #include "tests/examples/one_file.cpp"

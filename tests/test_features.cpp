@@ -17,7 +17,7 @@ using namespace fci;
 
 namespace {
 
-// Key-value pairs: the features of a value's row tell its key.
+// Key-value pairs: the features of a value's row identify its key.
 Options on_backbone(const std::string& folder, const std::string& representation = "raw") {
     Options o;
     o.task.length = 20, o.task.pairs = 4, o.task.vocab = 32;
@@ -28,7 +28,8 @@ Options on_backbone(const std::string& folder, const std::string& representation
     return o;
 }
 
-// Asked for the value instead of its key, whose row tells nothing of that: it is the row before.
+// The answer is the value's row instead of the key's. The key's row comes before, so its features tell nothing of the
+// value.
 double routing_of(const Options& o) {
     TrainerData data = make_data(o);
     for (Dataset* d : {&data.train, &data.test})
@@ -218,7 +219,7 @@ TEST_CASE("features: a run's hash has what is in the folder, and not where it is
     last.model.backbone_layer = 1, resolve(last);
     CHECK(hash(last) != hash(o));
     Options plain;
-    plain.model.backbone_weights = "random", plain.model.backbone_layer = 3; // say nothing without one
+    plain.model.backbone_weights = "random", plain.model.backbone_layer = 3; // have no effect without one
     CHECK(hash(plain) == hash(Options()));
 }
 

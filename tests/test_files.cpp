@@ -160,7 +160,7 @@ TEST_CASE("files: read_file reads to the end, a shell's pipes too; what would be
 TEST_CASE("files: what a killed process left behind is neither used nor overwritten") {
     const Scratch scratch;
     const auto left = [&](int i) { return scratch / fmt::format("a.tmp-{}-{}", ::getpid(), i); };
-    constexpr int many = 1000; // more than this test program has written files
+    constexpr int many = 1000; // more than the files that this test program has written
     for (int i = 1; i <= many; ++i) LogFile(left(i)).line("left");
     write_file_atomically(scratch / "a", "new");
     REQUIRE(read_file(scratch / "a") == "new");
@@ -235,7 +235,7 @@ TEST_CASE("files: a folder that a killed process had just made is taken; its loc
             REQUIRE(lock.held());
             REQUIRE_FALSE(fs::exists(left));
             REQUIRE(fs::exists(living));
-            REQUIRE(fs::exists(folder + "/" + name)); // not one of ours
+            REQUIRE(fs::exists(folder + "/" + name)); // not a file that the test wrote
         }
         fs::remove(folder + "/" + name);
     }

@@ -22,7 +22,7 @@ Options tiny(const std::string& representation, const std::string& router = "inv
 } // namespace
 
 TEST_CASE("final test: strict hits, ties across the cut and neighbours, by hand", "[final]") {
-    // Two chosen of five; the answer's place; scores
+    // Two of five are chosen; arguments: scores, chosen, the answer's place
     const auto look = [](std::vector<float> scores, std::vector<int32_t> chosen, std::vector<int32_t> correct) {
         std::vector<float> logits{1, 0};
         const auto places = static_cast<int32_t>(correct.size());
@@ -39,18 +39,18 @@ TEST_CASE("final test: strict hits, ties across the cut and neighbours, by hand"
         CHECK((c.queries == 1 && c.compared == 1));
         return fmt::format("{}{}{} {}", c.at_k, c.strict, c.tied, c.neighbours);
     };
-    CHECK(look({5, 4, 3, 2, 1}, {0, 1, 1, 2}, {0}) == "110 1"); // chosen, strictly
-    CHECK(look({5, 4, 3, 2, 1}, {0, 1, 1, 2}, {1}) == "110 1"); // as the last
-    CHECK(look({5, 4, 3, 2, 1}, {0, 1, 1, 2}, {2}) == "000 1"); // its neighbour only
+    CHECK(look({5, 4, 3, 2, 1}, {0, 1, 1, 2}, {0}) == "110 1"); // strictly among the chosen
+    CHECK(look({5, 4, 3, 2, 1}, {0, 1, 1, 2}, {1}) == "110 1"); // as the last one
+    CHECK(look({5, 4, 3, 2, 1}, {0, 1, 1, 2}, {2}) == "000 1"); // only its neighbour
     CHECK(look({5, 4, 3, 2, 1}, {0, 1, 1, 2}, {3}) == "000 0");
-    CHECK(look({5, 4, 4, 2, 1}, {0, 1, 1, 2}, {1}) == "101 1");    // chosen by its index
-    CHECK(look({5, 4, 4, 2, 1}, {0, 1, 1, 2}, {2}) == "001 1");    // left out by its index
+    CHECK(look({5, 4, 4, 2, 1}, {0, 1, 1, 2}, {1}) == "101 1");    // tied, and chosen by its index
+    CHECK(look({5, 4, 4, 2, 1}, {0, 1, 1, 2}, {2}) == "001 1");    // tied, and left out by its index
     CHECK(look({5, 4, 4, 2, 1}, {0, 1, 1, 2}, {0}) == "110 1");    // above the tie
     CHECK(look({5, 4, 4, 2, 1}, {0, 1, 1, 2}, {3}) == "000 0");    // below it
     CHECK(look({4, 4, 3, 2, 1}, {0, 1, 1, 2}, {1}) == "110 1");    // a tie within the chosen decides nothing
     CHECK(look({5, 4, 3, 3, 1}, {0, 1, 1, 2}, {2}) == "000 1");    // nor one below the cut
-    CHECK(look({1, 1, 1, 1, 1}, {0, 1, 1, 2}, {4}) == "001 0");    // a mean's
-    CHECK(look({5, 4, 4, 2, 1}, {0, 1, 1, 2}, {0, 2}) == "110 1"); // of several correct ones the best counts
+    CHECK(look({1, 1, 1, 1, 1}, {0, 1, 1, 2}, {4}) == "001 0");    // as from a mean: all equal
+    CHECK(look({5, 4, 4, 2, 1}, {0, 1, 1, 2}, {0, 2}) == "110 1"); // the best of several correct ones counts
     CHECK(look({5, 4, 4, 2, 1}, {0, 1, 1, 2}, {2, 3}) == "001 1");
 }
 
@@ -60,7 +60,7 @@ TEST_CASE("final test: ten times the test set, of a stream of its own", "[final]
     const Dataset d = final_test_set(o, workers).value();
     CHECK(d.count == 200);
     const TrainerData data = make_data(o);
-    for (int i = 0; i < 20; ++i) // no sequence of the test set is among its first ones, nor one of the training set
+    for (int i = 0; i < 20; ++i) // its first sequences differ from those of the test and training sets
         for (const Dataset* other : {&data.test, &data.train})
             CHECK_FALSE(
                 std::equal(&d.tokens[size_t(i) * 48], &d.tokens[size_t(i) * 48] + 48, &other->tokens[size_t(i) * 48]));
@@ -83,7 +83,7 @@ TEST_CASE("final test: it counts as an evaluation does, and leaves the model as 
         const std::vector<float> before = trainer.parameters();
         const Counts of_test = trainer.evaluate(), closely = trainer.final_test().value();
         CHECK(trainer.parameters() == before);
-        CHECK(trainer.evaluate().at_k == of_test.at_k); // on the test set as before
+        CHECK(trainer.evaluate().at_k == of_test.at_k); // the test set is unchanged
         CHECK(closely.queries == 200);
         CHECK(closely.neighbours >= closely.at_k);
         CHECK(closely.compared == (std::string(router) == "none" || std::string(router) == "rank1" ? 0 : 200));
@@ -106,9 +106,9 @@ TEST_CASE("final test: a mean's score is made by ties alone, one with positions 
     const Counts mean = of("global-mean"), raw = of("raw");
     CHECK(mean.tied == 200); // every position has the same score
     CHECK(mean.strict == 0);
-    CHECK(mean.at_k == 0); // the lowest positions, and answers come after the query
+    CHECK(mean.at_k == 0); // the lowest positions are chosen, and answers come after the query
     CHECK(raw.tied == 0);
-    const Counts content = of("content-only"); // the answer's token is the query's, and there are four more of it
+    const Counts content = of("content-only"); // the answer's token is the query's, and four more positions have it
     CHECK(content.strict == 0);
 }
 
@@ -129,10 +129,10 @@ TEST_CASE("final test: a run's result has it, at the run's end, and resumed runs
     REQUIRE(r.final);
     CHECK(r.final->queries == 200);
     CHECK((r.final->metrics.at_k && r.final->metrics.accuracy && r.final->neighbours && r.final->ties));
-    CHECK(r.queries == 20); // the epochs' are as they were
+    CHECK(r.queries == 20); // the epochs' results are unchanged
     CHECK(lines("final") == 1);
     CHECK(lines("epoch") == 1);
-    const Result again = execute(run, "smoke", scratch / "run", how, progress).value(); // it is at its end
+    const Result again = execute(run, "smoke", scratch / "run", how, progress).value(); // the run is already complete
     CHECK(again.final->metrics.at_k == r.final->metrics.at_k);
     CHECK(lines("final") == 1);
 
@@ -144,6 +144,6 @@ TEST_CASE("final test: a run's result has it, at the run's end, and resumed runs
         REQUIRE(x.final);
         CHECK(x.final->queries == 200);
         CHECK(x.final->metrics.at_k);
-        CHECK_FALSE(x.final->neighbours); // of segments and arms there are none; indices do not look
+        CHECK_FALSE(x.final->neighbours); // segments and arms have no neighbours; indices do not look at scores
     }
 }

@@ -2,13 +2,14 @@
 //
 // Tolerance. With u = 2^-24 (half of eps), a number after n ops in series, each a sum of up to K products, has had n K
 // roundings. They are random, so their sum grows as sqrt(n K) u [Higham & Mary 2019]; the largest of a tensor's few
-// thousand errors lies within six such deviations. Forward and backward through a block and the Council is n = 20, and
-// K = 64 is the feed-forward layer's inner width: 6 sqrt(20 * 64) u = 1.3e-5 (107 eps), relative to the largest entry
-// of a tensor. A float32 program has only errors of this kind. A mistake in its mathematics shows as 1e-3 and more; the
-// smallest we could think of, eps = 1e-6 instead of 1e-5 in the norms, as 5e-5.
+// thousand errors is within six such deviations. Forward and backward through a block and the Council is n = 20, and K
+// = 64 is the feed-forward layer's inner width: 6 sqrt(20 * 64) u = 1.3e-5 (107 eps), relative to the largest entry of
+// a tensor. Correct float32 code has only errors of this kind. A mistake in the mathematics gives errors of 1e-3 and
+// more; the smallest that we could think of, eps = 1e-6 instead of 1e-5 in the norms, gives 5e-5.
 //
-// Twenty steps: AdamW divides a gradient by its own size, so it makes rounding errors of small gradients large. The
-// curve of PyTorch itself in float32 is off by 1.6e-6 of its largest value, its final parameters by 1.8e-6; ours may be
+// Twenty steps: AdamW divides a gradient by its own size, so it enlarges the rounding errors of small gradients.
+// PyTorch's own curve in float32 is off by 1.6e-6 of its largest value, its final parameters by 1.8e-6; ours may be off
+// ten times as far.
 // off ten times as far.
 #include <cmath>
 #include <cstring>
@@ -61,7 +62,7 @@ struct Parameters {
     std::vector<ParameterInfo> infos;
     std::vector<float> data, grad;
 
-    // Binds what build(binder) makes to the file's param/NAME, all of them and no others.
+    // Binds the parameters that build(binder) creates to the file's param/NAME, all of them and no others.
     template <class Build>
     auto bind(const SafetensorsFile& file, Build build) {
         ParameterBinder layout;
@@ -84,8 +85,8 @@ struct Parameters {
             std::memcpy(block.data() + p.offset, t.data, t.bytes);
         }
     }
-    // A weight's first number, a bias's last: of joint biases not the keys' part, on which nothing depends (the last of
-    // q | k), and of A_log not the states that forget at once.
+    // The first number of a weight, or the last of a bias: nothing depends on the keys' part of a joint bias (q | k
+    // ends with that of k). For A_log not the states that forget at once.
     float& sensitive(const std::string& name) {
         const bool last = name.ends_with("bias") && !name.ends_with(".qk.bias");
         for (const ParameterInfo& p : infos)
@@ -100,7 +101,7 @@ struct Parameters {
     }
 };
 
-// An input with a gradient of its own.
+// An input that has a gradient.
 struct Input {
     std::vector<float> data, grad;
     Tensor tensor;
@@ -108,14 +109,14 @@ struct Input {
         : data(numbers<float>(file, name)), grad(data.size()), tensor{data.data(), grad.data(), shape} {}
 };
 
-// Forward and backward through a block; "" or what differs. `spoil` may change a parameter first.
+// Forward and backward through a block; "" or the differences. `spoil` may change a parameter first.
 using Spoil = std::function<void(Parameters&)>;
 std::string block_differences(const std::string& kind, const SafetensorsFile& file, const Spoil& spoil = {}) {
     Parameters parameters;
     const std::string name = "block.0";
     const int length = static_cast<int>(numbers<float>(file, "input/x").size()) / (2 * d);
     const auto build = [&](ParameterBinder& p) -> Block {
-        if (kind == "sparse_transformer") // these positions, not those that a seed draws
+        if (kind == "sparse_transformer") // the file's positions instead of randomly drawn ones
             return {PreNormBlock<SparseAttention>(p, name, d, heads, numbers<int32_t>(file, "input/global"))};
         std::string registered = kind;
         std::replace(registered.begin(), registered.end(), '_', '-');
@@ -174,7 +175,7 @@ std::string council_differences(const std::string& router, const SafetensorsFile
     const auto [scores, chosen, seen] = route(tape);
     std::string wrong;
     if (!std::equal(expected.begin(), expected.end(), seen.data)) wrong += "output/chosen differs\n";
-    if (!std::equal(expected.begin(), expected.end(), route(forward_only).seen.data)) // of rank1 without scores
+    if (!std::equal(expected.begin(), expected.end(), route(forward_only).seen.data)) // rank1 chooses without scores
         wrong += "output/chosen at inference differs\n";
     const Tensor u_q = parts.council(tape, h.tensor, gather(tape, h.tensor, rows), seen);
     const Tensor logits = parts.head(tape, parts.head_norm(tape, u_q));
@@ -199,15 +200,15 @@ const std::string blocks[] = {"transformer",
                               "bidir_flow"};
 const std::string councils[] = {"investigator", "rank1"}; // the routers
 
-// Options and data with which the Trainer takes the file's batches in the file's order: it shuffles, so the data is
-// shuffled the other way round first.
+// Options and data for which the Trainer takes the file's batches in the file's order: the Trainer shuffles, so the
+// data are first permuted with the inverse.
 TrainerData curve_data(const SafetensorsFile& file, const std::string& representation) {
     Options o;
     o.task.task = "other";
     o.model.representation = representation;
     o.model.d_model = d, o.model.heads = heads, o.model.top_k = top_k_of_golden;
     o.train.learning_rate = 1e-2;
-    o.train.epochs = 1; // the routing loss then has weight 1
+    o.train.epochs = 1; // so that the routing loss has weight 1
     o.train.batch = 8;
     o.run.threads = 2;
     const int count = steps * o.train.batch;
@@ -247,8 +248,7 @@ std::string curve_differences(const SafetensorsFile& file, const std::string& re
                         compare(file, "output/routing_loss", routing_loss.data(), curve_tolerance) +
                         compare(file, "output/gradient_norm", norm.data(), curve_tolerance);
     for (const ParameterInfo& p : trainer.infos()) {
-        // A bias of keys moves all scores of a softmax together: its gradient is rounding noise, which AdamW makes
-        // large.
+        // A bias of keys shifts all scores of a softmax equally: its gradient is rounding noise, which AdamW enlarges.
         const bool full = p.name == "block.0.qkv.bias", joint = p.name == "council.kv.bias";
         const size_t no_begin = full ? d : 0, no_end = full ? 2 * d : joint ? d : 0;
         wrong +=
@@ -305,8 +305,8 @@ TEST_CASE("golden: twenty steps of the trainer", "[golden]") {
     }
 }
 
-// A step rounds p three times (the factor of the decay, the product, the difference): 3 u |p|. The rest of it is below
-// 4 * rate, computed to a dozen roundings: 1e-9 at most, of which twenty make 2e-8.
+// A step rounds p three times (the decay factor, the product, the difference): 3 u |p|. The rest of the step is below 4
+// * rate and has about a dozen roundings: at most 1e-9 per step, 2e-8 in twenty steps.
 TEST_CASE("golden: AdamW under OneCycle, with clipping", "[golden]") {
     const SafetensorsFile file(golden("adamw"));
     const int n = 64;

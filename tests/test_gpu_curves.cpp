@@ -1,8 +1,9 @@
-// 200 steps on a GPU against the CPU's. Rounding makes two trainings diverge in time on any hardware. The distance is
-// measured by trainings on the CPU whose parameters are all moved by one ulp, up or down at random, before every step.
-// The GPU's training starts from the same bits but adds in another order in every step. It may be four times as far
-// from the CPU's as the farthest of four of those. Where training amplifies nothing, they are all within the losses'
-// own rounding, and the GPU's agrees to five digits. (On the emulator, whose products are the CPU's: a few in 1e-6.)
+// 200 steps on a GPU against the CPU's. Rounding makes two trainings diverge over time on any hardware. The expected
+// distance is measured with trainings on the CPU whose parameters are all moved by one ulp, up or down at random,
+// before every step. The GPU's training starts from the same bits but adds in another order in every step. It may be
+// four times as far from the CPU's as the farthest of four such trainings. Where training amplifies nothing, all
+// distances are within the losses' own rounding, and the GPU's agrees to five digits. (On the emulator, whose products
+// are the CPU's: a few in 1e-6.)
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -18,7 +19,7 @@ using namespace fci;
 
 namespace {
 
-// On the emulator, which runs a thread at a time, only that it can be done: FCI_CURVE_STEPS.
+// FCI_CURVE_STEPS. On the emulator, which runs one thread at a time, the test only checks that training works.
 int64_t steps_wanted() {
     const char* fewer = std::getenv("FCI_CURVE_STEPS");
     return fewer ? std::atoll(fewer) : 200;
@@ -65,7 +66,7 @@ TEST_CASE("on the GPU losses part from the CPU's as those of CPU runs moved by a
                                                       "budgeted-attention:0.5",
                                                       "flow:2",
                                                       "bidir-flow:1"};
-    constexpr int moves = 4, runs = 1 + moves; // of a representation on the CPU
+    constexpr int moves = 4, runs = 1 + moves; // per representation on the CPU
     std::vector<std::vector<double>> cpu(representations.size() * runs);
     std::atomic<size_t> next = 0;
     const auto work = [&] {
@@ -73,7 +74,7 @@ TEST_CASE("on the GPU losses part from the CPU's as those of CPU runs moved by a
     };
     std::vector<std::thread> others(Workers::available());
     for (std::thread& t : others) t = std::thread(work);
-    std::vector<std::vector<double>> gpu; // beside them, by this thread: the emulator knows one only
+    std::vector<std::vector<double>> gpu; // at the same time, on this thread: the emulator supports only one
     for (const std::string& representation : representations) gpu.push_back(curve(representation, "cuda"));
     for (std::thread& t : others) t.join();
     fmt::print("{:<24}{:>14}{:>14}{:>12}\n", "distance from the CPU", "an ulp a step", "GPU", "last loss");

@@ -11,7 +11,7 @@
 using namespace fci;
 
 namespace emulator {
-[[gnu::weak]] void set_order(int); // of a kernel's threads; on a GPU there is none
+[[gnu::weak]] void set_order(int); // order of a kernel's threads; not linked on a GPU
 }
 
 namespace {
@@ -47,8 +47,8 @@ Trained train(Options o, int64_t at_once = 1 << 20, bool test_between = false) {
     return t;
 }
 
-// Sums in another order differ by a few ulp, and AdamW's first steps are of the size of the learning rate in the
-// direction of the gradient's sign, so numbers part as they do between two CPUs: slowly, from the last digits on.
+// Sums in another order differ by a few ulp. AdamW's first steps have the size of the learning rate and the direction
+// of the gradient's sign, so the numbers diverge as they do between two CPUs: slowly, from the last digits on.
 void expect_close(const Trained& cpu, const Trained& gpu) {
     REQUIRE(cpu.steps.size() == gpu.steps.size());
     for (size_t i = 0; i < cpu.steps.size(); ++i) {
@@ -72,7 +72,7 @@ TEST_CASE("on the GPU a run makes the CPU's steps", "[gpu]") {
     }
 }
 
-// Sizes and routers at the edges: more choices than lanes, a test set smaller than a batch, many queries a sequence.
+// Edge cases of sizes and routers: more choices than lanes, a test set smaller than a batch, many queries per sequence.
 TEST_CASE("on the GPU every router trains as on the CPU, at unusual sizes too", "[gpu]") {
     const auto both = [](const char* name, auto change) {
         INFO(name);
@@ -114,9 +114,9 @@ TEST_CASE("on the GPU the final test counts what its evaluation counts", "[gpu]"
         const Counts test = trainer.evaluate(), final = trainer.final_test().value();
         CHECK(final.queries == 100);
         CHECK(final.compared == (std::string(router) == "investigator" ? 100 : 0));
-        CHECK(trainer.evaluate().at_k == test.at_k); // the test set is back
+        CHECK(trainer.evaluate().at_k == test.at_k); // the test set is restored
         trainer.set_test_set(*final_test_set(o, trainer.workers()), o.task, "final");
-        const Counts counted = trainer.evaluate(); // by the kernel
+        const Counts counted = trainer.evaluate(); // counted by the kernel
         CHECK(counted.queries == final.queries);
         CHECK((counted.at_k == final.at_k && counted.at_1 == final.at_1 && counted.correct == final.correct));
     }
@@ -133,7 +133,7 @@ TEST_CASE("on the GPU contrastive pretraining is the CPU's, and a test before it
     Options o = on("cuda");
     resolve(o);
     Trainer tested(make_data(o));
-    tested.evaluate(); // puts the parameters on the GPU
+    tested.evaluate(); // copies the parameters to the GPU
     while (tested.steps_done() < tested.steps_total()) tested.advance(tested.steps_total());
     CHECK(tested.parameters() == gpu.parameters);
 }
@@ -141,16 +141,17 @@ TEST_CASE("on the GPU contrastive pretraining is the CPU's, and a test before it
 TEST_CASE("on the GPU the number of steps in a call changes no bit, and a run repeats", "[gpu]") {
     for (const char* representation : {"transformer:1", "budgeted-attention:0.25"}) {
         const Options o = tiny(representation, "cuda");
-        const Trained whole = train(o), by_one = train(o, 1, true), by_four = train(o, 4); // by_one: and tests
+        const Trained whole = train(o), by_one = train(o, 1, true), by_four = train(o, 4); // by_one: also tests
         CHECK(whole.parameters == by_one.parameters);
         CHECK(whole.parameters == by_four.parameters);
         CHECK(whole.counts.at_k == by_four.counts.at_k);
     }
 }
 
-// Rewards are small differences of losses, so their last digits are lost: of the largest number of each kind 1e-3.
-// These two upload constants in steps that are captured. ThreadSanitizer sees in which order they lock; it counts the
-// emulator's threads, too, and has room for one run's.
+// Rewards are small differences of losses, so their last digits are lost: tolerance 1e-3 of the largest number of each
+// kind.
+// These two runs upload constants in captured steps. ThreadSanitizer checks the order of their locks; it also counts
+// the emulator's threads, and has room for those of one run.
 TEST_CASE("on the GPU two runs at once have the bits that each has alone", "[gpu][threads]") {
 #if defined(__SANITIZE_THREAD__)
     constexpr auto when = std::launch::deferred;
@@ -175,7 +176,7 @@ TEST_CASE("on the GPU the bandit of budgeted attention learns what it learns on 
     const auto both = [](const char* device) {
         Options o = tiny("budgeted-attention:0.5", device);
         o.task.queries = "many", o.task.length = 64, o.task.vocab = 8192;
-        o.model.d_model = 24; // not a whole number of tiles
+        o.model.d_model = 24; // not a multiple of the tile size
         return train(o);
     };
     const Trained cpu = both("cpu"), gpu = both("cuda");
@@ -235,7 +236,7 @@ TEST_CASE("on the GPU contrastive pretraining and frozen projections are the CPU
 }
 
 TEST_CASE("on the GPU a step that is not finite is not made, and names its op", "[gpu]") {
-    for (const char* representation : {"raw", "budgeted-attention:0.5"}) { // whose bandit learns nothing then either
+    for (const char* representation : {"raw", "budgeted-attention:0.5"}) { // its bandit must then not learn either
         Options o = tiny(representation, "cuda");
         resolve(o);
         Trainer trainer(make_data(o));

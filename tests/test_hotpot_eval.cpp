@@ -1,5 +1,6 @@
-// Searching HotpotQA: words, BM25, the measures and the chance of a blind choice. tests/golden/hotpotqa.tsv holds the
-// results of tools/hotpot_bm25.py on hotpotqa.json beside it. The real file is used if FCI_SHARED or ../shared has it.
+// Search in HotpotQA: words, BM25, the measures and the chance of a blind choice. tests/golden/hotpotqa.tsv holds the
+// results of tools/hotpot_bm25.py on hotpotqa.json in the same folder. The real file is used if FCI_SHARED or ../shared
+// has it.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -39,7 +40,7 @@ std::string utf8(uint32_t c) {
     return std::string{byte(0xF0 | c >> 18), byte(0x80 | (c >> 12 & 63))} + last;
 }
 
-// "" where there is none.
+// Path of the real file; "" if there is none.
 std::string real_file() {
     const char* shared = std::getenv("FCI_SHARED");
     for (const std::string& folder : {std::string(shared ? shared : ""), std::string("../shared")})
@@ -71,7 +72,7 @@ TEST_CASE("words: as Python's lower and split have them", "[hotpot]") {
                 "B \xE2\x82") == "[a\xFF"
                                  "b][\xE2\x82]");
     CHECK(words("Don't: A–B «Ä9»", Tokeniser::letters) == "[don][t][a][b][ä9]");
-    // Marks and apostrophes are passed over; a digit, a quotation mark and bytes that are not UTF-8 are no letters.
+    // Marks and apostrophes are skipped; a digit, a quotation mark and bytes that are not UTF-8 are not letters.
     CHECK(words("ΟΔΟΣ' ΟΔΟΣ'Α ΟΣ\u0301 ΟΣ\u0301Α Α\u0301Σ 'Σ 1Σ ΑΣ1 «ΑΣ» ª\u0301Σ \u00adΣ \u212aΣ") ==
           "[οδος'][οδοσ'α][ος\u0301][οσ\u0301α][α\u0301ς]['σ][1σ][ας1][«ας»][ª\u0301ς][\u00adσ][kς]");
     CHECK(words("\xC1Σ ΑΣ\xC1 Α\xB7Σ ΑΣ\xB7Α") == "[\xC1σ][ας\xC1][α\xB7σ][ας\xB7α]");
@@ -81,8 +82,7 @@ TEST_CASE("words: as Python's lower and split have them", "[hotpot]") {
     CHECK(lower_case(0x1E921) == 0x1E943);
 }
 
-// Every character before, between and after capital letters with a sigma; what Python 3.11 makes of them, hashed by
-// plane:
+// Every character before, between and after capital letters with a sigma. Python 3.11's results, hashed by plane:
 //   for t in (c+S, c+"A"+S, "A"+c+S, "A"+S+c, "A"+S+c+"A"): h = fnv1a(" ".join(t.lower().split()) + "\n"), S = "\u03a3"
 TEST_CASE("words: all of Unicode beside a capital sigma is as Python's lower and split have it", "[hotpot]") {
     constexpr uint64_t of_plane[] = {0x2A1BD602E5B4C42B, 0x04FBDD02DCEC0E80, 0x88138DE0CE482125, 0xF91E9DC994DB9F25,
@@ -123,7 +123,7 @@ TEST_CASE("bm25: the formulas, by hand", "[hotpot]") {
     std::vector<double> s;
     bm25_scores(x, {}, s);
     const double rare = std::log(2.5) - std::log(1.5), common = std::log(0.5) - std::log(3.5);
-    const double floor = 0.25 * (3 * rare + common) / 4; // a, b, c, d
+    const double floor = 0.25 * (3 * rare + common) / 4; // over a, b, c, d
     CHECK(s[0] == Approx(2.5 * (2 * rare * g(2, 3, 1.5, 0.75) + floor * g(1, 3, 1.5, 0.75))));
     CHECK(s[1] == Approx(2.5 * floor * g(1, 2, 1.5, 0.75)));
     CHECK(s[2] == Approx(2.5 * (floor * g(1, 4, 1.5, 0.75) + rare * g(3, 4, 1.5, 0.75))));
@@ -174,7 +174,7 @@ TEST_CASE("hotpotqa: chance is the mean over all choices", "[hotpot]") {
                 CHECK(m.chance[1] == Approx(choose(N - G, chosen - G) / choose(N, chosen)).margin(1e-12));
                 CHECK(m.chance[2] == Approx(double(chosen) / N));
                 if (choose(N, chosen) > 20000) continue;
-                std::array<double, 7> sum{}; // by going through all of them
+                std::array<double, 7> sum{}; // by enumeration
                 double choices = 0;
                 std::vector<char> taken(N, 0);
                 std::fill(taken.begin(), taken.begin() + chosen, 1);
@@ -213,7 +213,7 @@ TEST_CASE("hotpotqa: where titles repeat, a sentence is its (title, index), as t
     CHECK(value()[3] == 1);   // fact_precision: one sentence was named, twice
     CHECK(value()[4] == 0.5); // fact_recall
     CHECK(value()[1] == 0);
-    // Chance is the mean over all choices, by going through them.
+    // Chance is the mean over all choices, by enumeration.
     for (const std::vector<uint32_t>& begins :
          {std::vector<uint32_t>{0, 1, 2, 3, 4, 5, 6}, {0, 2, 3, 6}, {0, 1, 3, 5, 6}})
         for (uint32_t k = 1; k < begins.size(); ++k) {
@@ -237,7 +237,7 @@ TEST_CASE("hotpotqa: where titles repeat, a sentence is its (title, index), as t
             }
             for (size_t m = 0; m < mean.size(); ++m) CHECK(chance[m] == Approx(mean[m] / choices).margin(1e-12));
         }
-    // Beyond what is listed: still shares.
+    // More than are listed: still shares.
     HotpotExample many;
     for (uint32_t i = 0; i < 40; ++i) many.sentences.push_back("s"), many.paragraphs.push_back({"t", i, i + 1});
     many.facts = {{"t", 0}};
@@ -275,8 +275,8 @@ TEST_CASE("hotpotqa: chance is a number where the choices are more than a double
 }
 
 TEST_CASE("hotpotqa: measures as the official evaluation has them", "[hotpot]") {
-    // Facts: sentences 1, 3, 5 and one that is not there. Paragraphs 0 and 2 chosen: sentences 0 1 2 4 5, two of them
-    // correct.
+    // Facts: sentences 1, 3, 5 and one that does not exist. Paragraphs 0 and 2 are chosen: sentences 0 1 2 4 5, two of
+    // them correct.
     const HotpotFile file = parsed("[" +
                                    example(R"([["T",["a","b","c"]],["U",["d"]],["V",["e","f"]]])",
                                            R"([["T",1],["T",1],["U",0],["V",1],["V",7]])") +
@@ -342,7 +342,7 @@ TEST_CASE("hotpotqa: the paper's protocol on real examples", "[hotpot]") {
     }
     Workers workers(2);
     const HotpotFile file = load_hotpot(path, workers);
-    CHECK(hotpot_json(file.examples) == read_file(path)); // this copy is written as ours are
+    CHECK(hotpot_json(file.examples) == read_file(path)); // this copy has the form that fci writes
     const HotpotResult r = measured(file.examples);
     CHECK(r.examples == 495); // tools/hotpot_bm25.py says the same
     CHECK(r.too_short == 5);

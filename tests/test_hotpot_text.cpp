@@ -145,14 +145,14 @@ TEST_CASE("hotpot text: generated data are the same for any number of threads, a
     CHECK_FALSE(equal(d, made_text(o, 300, 2, 2)));
     for (size_t i = 0; i < 300; ++i) CHECK(d.answer[i] == d.correct[i][0]);
 
-    const Scratch scratch; // the examples that it took, by way of a file
+    const Scratch scratch; // the examples it used, written to a file and read
     Workers workers(2);
     save_hotpot(scratch / "a.json", made(300 + static_cast<int>(d.left_out)));
     CHECK(equal(d, load_text(scratch / "a.json", o, workers)));
-    const Dataset start = made_text(o, 100); // fewer are the first of more
+    const Dataset start = made_text(o, 100); // fewer sequences are the first of more
     CHECK(std::equal(start.tokens.begin(), start.tokens.end(), d.tokens.begin()));
     expect_error(error_of([&] { save_dataset(scratch / "folder", d, o, 1); }), Exit::internal, "several");
-    TaskOptions mqar; // a folder that says it is of this task is refused
+    TaskOptions mqar; // a folder that names another task is refused
     mqar = resolve(mqar);
     save_dataset(scratch / "folder", generate(mqar, 2, 1, Stream::train_data, workers), mqar, 1);
     std::string json = read_file(scratch / "folder/dataset.json");
@@ -187,17 +187,17 @@ TEST_CASE("hotpot text: chance is what enumeration gives", "[hotpot][trainer]") 
             const Chance c = fit_chance(o, d, d, k, place_length);
             CHECK(c.drawn_starts == Approx(100 * some));
             CHECK(c.drawn_positions == Approx(100 * anywhere));
-            CHECK(c.at_k >= c.drawn_starts - 1e-9); // the highest of several
+            CHECK(c.at_k >= c.drawn_starts - 1e-9); // the maximum of several
             CHECK(c.all >= 100 * all - 1e-9);
             CHECK(c.accuracy == 0);
         }
 
-    // Fitted rules. Sentence number 1 is correct in all three; no position, from the start or the query, in more than
-    // one.
+    // Fitted rules. Sentence number 1 is correct in all three; no position, counted from the start or from the query,
+    // in more than one.
     d.correct = {{0, 1, 2, 3}, {3, 5, 4}}, d.answer = {3, 5, 4}, d.query = {0, 1, 3};
     CHECK(fit_chance(o, d, d, 1).at_k == 100);
     CHECK(fit_chance(o, d, d, 1).all == 100);
-    // Where that does not hold, to draw a sentence's start is better: the highest counts.
+    // Otherwise drawing a random sentence start is better: the best rule counts.
     Dataset other = d;
     other.correct.at = {9, 10, 9}, other.answer = other.correct.at;
     const Chance c = fit_chance(o, d, other, 1);
@@ -277,7 +277,7 @@ TEST_CASE("hotpot text: training and test sets from files", "[hotpot][trainer]")
     CHECK(of_test.train.count == 16);
     CHECK(equal(of_test.train, of_none.train));
     CHECK(equal(of_test.test, of_both.test));
-    // Held out: the last of the file.
+    // Held out: the end of the file.
     for (int i = 0; i < 6; ++i) {
         const auto a = of_split.test.correct[i], b = of_both.train.correct[24 + i];
         CHECK(std::equal(a.begin(), a.end(), b.begin(), b.end()));
@@ -287,7 +287,7 @@ TEST_CASE("hotpot text: training and test sets from files", "[hotpot][trainer]")
     CHECK(of_split.train.correct.begin.size() == 25);
     CHECK(hash_of(of_split.train, of_split.test) != hash_of(of_both.train, of_both.test));
     Dataset moved = of_both.train;
-    moved.correct.at.back() += 1; // what is correct counts in the hash
+    moved.correct.at.back() += 1; // the correct positions are part of the hash
     CHECK(hash_of(moved, of_both.test) != hash_of(of_both.train, of_both.test));
 
     Options few = both;

@@ -37,7 +37,7 @@ std::string columnar(const std::vector<HotpotExample>& examples, const char* bet
             titles += (titles.empty() ? "\"" : ",\"") + std::string(p.title) + "\"";
             sentences += sentences.empty() ? "[" : ",[";
             for (uint32_t s = p.begin; s < p.end; ++s) {
-                HotpotExample one; // for its escapes
+                HotpotExample one; // to escape one string
                 one.id = x.sentences[s];
                 one.settle();
                 const std::string json = hotpot_json({&one, 1}), key = "[{\"_id\":";
@@ -86,7 +86,7 @@ TEST_CASE("hotpotqa: text, numbers and keys come through as they are", "[hotpot]
     CHECK(file.examples[0].supporting == std::vector<uint32_t>{0});
     CHECK(file.examples[0].distinct_facts() == 3);
     CHECK(file.lost_facts == 2);
-    // Escapes of other writers, white space, unknown keys and a byte order mark are read, and written plainly.
+    // Escapes of other writers, white space, unknown keys and a byte order mark are read, and written in plain form.
     const std::string other = "\xEF\xBB\xBF [ {\"x\":{\"y\":[1,\"]}\\\\\"]},\"level\":\"\\u00e9\\/\\ud83d\\ude00\", " +
                               example().substr(1, example().find(",\"level\"") - 1) +
                               example().substr(example().find(",\"supporting")) + " ]\n";
@@ -128,7 +128,7 @@ TEST_CASE("hotpotqa: what nobody uses may be anything, and Python's JSON is read
                               "\"\\ud83d\"", "1000000000000000000000000000000", "\"\\ude00\\ud83d\\\"\"", "0.5"})
         for (const char* key : {"answer", "level", "type", "evidences"})
             CHECK(read(q + fmt::format(",\"{}\":{}", key, value)) == "|Q");
-    // Halves of pairs, a pair, backslashes before a u that is none.
+    // Halves of surrogate pairs, a pair, and backslashes before a u that is not an escape.
     CHECK(read("\"x\":NaN,\"question\":\"NaN 1e999 \\ud83d \\uDE00! \\ud83d\\ude00 \\\\ud83d \\\"\"") ==
           "|NaN 1e999 \xEF\xBF\xBD \xEF\xBF\xBD! \xF0\x9F\x98\x80 \\ud83d \"");
     const std::string wrong = example(R"([["T",["s"]]])", R"([["T",1000000000000000000000]])");
@@ -196,7 +196,7 @@ TEST_CASE("hotpotqa: malformed examples are reported by index, id and byte, and 
         CHECK(file.problems[0].offset == good.size() + 3);
         CHECK(file.problems[0].what.find(what) != std::string::npos);
         expect_refused("[" + text + "]", "none of its 1 examples can be used; the first, at byte 1");
-        if (text.find_first_of("{") == 0) { // as a line
+        if (text.find_first_of("{") == 0) { // as one line
             CHECK(parsed(good + "\n" + text + "\n" + good).malformed == 1);
             expect_refused(text + "\n", what);
         }
@@ -209,7 +209,7 @@ TEST_CASE("hotpotqa: malformed examples are reported by index, id and byte, and 
         CHECK(file.problems[0].offset == text.find("abc") + 3);
         CHECK(file.problems[0].id == "b2");
     }
-    // Many are counted, some are kept.
+    // All are counted, some are kept.
     std::string many = "[" + good;
     for (int i = 0; i < 20000; ++i) many += ",1";
     const HotpotFile file = parsed(many + "]");
@@ -239,7 +239,7 @@ TEST_CASE("hotpotqa: a file that is not one is refused with the byte", "[hotpot]
     expect_refused(file + "]", fmt::format("at byte {}: the end of the file", file.size()));
     expect_refused("[{\"a\":[1}]", "at byte 8: ']' is expected here, not '}'");
     expect_refused("[" + std::string(2000, '['), "at byte 1025: more than 1024 brackets");
-    for (size_t n = 1; n < file.size(); ++n) { // cut short anywhere
+    for (size_t n = 1; n < file.size(); ++n) { // truncated at any byte
         INFO(n);
         expect_refused(file.substr(0, n), fmt::format("the file ends at byte {}", n));
     }

@@ -1,4 +1,4 @@
-// The registries: every kind can be built and trained, no two are the same, and an unknown name is never accepted.
+// The registries: every kind can be built and trained, no two are the same, and an unknown name is always refused.
 #include <map>
 #include <set>
 
@@ -66,7 +66,7 @@ TEST_CASE("kinds: a run made on a GPU says nothing of how long one on the CPU ta
 }
 
 TEST_CASE("kinds: every representation trains with every router, and no two of them are the same", "[kinds]") {
-    std::map<double, std::string> losses; // of different models
+    std::map<double, std::string> losses; // losses of different models
     size_t pairs = 0, in_model = 0, one_way = 0;
     for (const RouterKind* k : routers()) in_model += k->type == RouterKind::in_model;
     for (const RepresentationKind* r : representations()) one_way += r->needs_routing;
@@ -78,7 +78,7 @@ TEST_CASE("kinds: every representation trains with every router, and no two of t
             ++pairs;
             INFO(name);
             CHECK(std::isfinite(loss));
-            // With others they may agree: after global-mean all positions are alike, whatever looks at them.
+            // With other kinds the losses may agree: after global-mean all positions are equal for any router.
             if (k->contrasts || std::string(r->name) == "transformer") {
                 const auto [same, is_new] = losses.emplace(loss, name);
                 INFO("the loss of " << same->second);
@@ -101,7 +101,7 @@ TEST_CASE("kinds: names are unique, and each entry has what its type needs", "[k
     }
     for (const RouterKind* k : routers()) {
         INFO(k->name);
-        CHECK(names.insert(k->name).second); // no representation is called like a router either
+        CHECK(names.insert(k->name).second); // representations and routers share no name either
         CHECK(&router_kind(k->name) == k);
         CHECK((k->type == RouterKind::index) == (k->choose != nullptr));
         CHECK((k->type == RouterKind::bandit) == k->rule.has_value());
@@ -113,7 +113,7 @@ TEST_CASE("kinds: an unknown name is an error that names the nearest, never a ne
     const auto refused = [](auto f, const std::string& text) { expect_error(error_of(f), Exit::usage, text); };
     ModelOptions o;
     ParameterBinder p;
-    for (const RepresentationKind* r : representations()) { // one letter more, as a kind that is listed nowhere
+    for (const RepresentationKind* r : representations()) { // with a letter added: not in any list
         o = {}, o.representation = std::string(r->name) + "z";
         const std::string text = "did you mean '" + std::string(r->name) + "'?";
         refused([&] { Mixing{o.representation}; }, text);
@@ -127,7 +127,7 @@ TEST_CASE("kinds: an unknown name is an error that names the nearest, never a ne
         refused([&] { check_model(o, 16, 32); }, text);
         refused([&] { Model(p, o, 16, 32); }, text);
     }
-    for (const RouterKind* k : routers()) // nor does a router that is no part of a model become one
+    for (const RouterKind* k : routers()) // a router that is not part of a model must not become one
         if (k->type != RouterKind::in_model) {
             o = {}, o.router = k->name;
             CHECK_THROWS_AS(Model(p, o, 16, 32), Error);
@@ -156,7 +156,7 @@ TEST_CASE("kinds: every task makes examples by its own options, and refuses thos
     }
     TaskOptions o, start;
     const std::vector<Option> keys = option_table(o);
-    for (const Task* t : tasks()) // what is not its own is refused where it is set
+    for (const Task* t : tasks()) // an option of another task is refused if it is set
         for (const std::string_view key : t->own) {
             if (key.empty()) continue;
             INFO(t->name << " " << key);

@@ -15,7 +15,7 @@ using namespace fci;
 
 namespace {
 
-// A model with parameters of its own, from seed 1.
+// A model with its parameters, from seed 1.
 struct Built {
     std::vector<ParameterInfo> infos;
     std::vector<float> data, grad;
@@ -74,14 +74,14 @@ std::vector<float> parameter(Trainer& t, const std::string& name) {
 
 TEST_CASE("router norm: the router sees LN x, the council x, and nothing else starts otherwise", "[routing]") {
     ModelOptions o = small_model("transformer:1", "investigator");
-    o.top_k = 32; // all of them: then only the scores can tell
+    o.top_k = 32; // all positions: then only the scores can differ
     Built plain(o, 20, 32);
     o.router_norm = true;
     Built normed(o, 20, 32);
     REQUIRE(normed.infos.size() == plain.infos.size() + 2);
     REQUIRE(std::equal(plain.data.begin(), plain.data.end(), normed.data.begin()));
     float* scale = normed.parameter("router.norm.weight");
-    for (int i = 0; i < 16; ++i) scale[i] = 0.5f + 0.1f * static_cast<float>(i); // not what it starts with
+    for (int i = 0; i < 16; ++i) scale[i] = 0.5f + 0.1f * static_cast<float>(i); // not the initial value
     const IntTensor t{tokens.data(), {2, 32}}, q{rows.data(), {2, 1}};
     const auto a = (*plain.model)(plain.tape, t, q), b = (*normed.model)(normed.tape, t, q);
     const Tensor x = b.mixed.x, bias{normed.parameter("router.norm.bias"), nullptr, {16}};
@@ -131,7 +131,7 @@ TEST_CASE("segment router: moving tokens within a segment changes nothing when i
 TEST_CASE("segment router: chance counts segments", "[chance]") {
     Dataset d{4, 32, 1, 16, {}, {}, {}, {}};
     d.tokens.assign(4 * 32, 0), d.label.assign(4, 1), d.query = {0, 8, 16, 24};
-    d.answer = {4, 13, 20, 29}; // segments of 2: always two after the query's own
+    d.answer = {4, 13, 20, 29}; // segments of 2: always two after the query's segment
     TaskOptions task;
     task.task = "other";
     const Chance c = fit_chance(task, d, d, 1, 2);
@@ -186,7 +186,7 @@ TEST_CASE("closed loop: three rounds, and the council's answer moves the next qu
                          std::memcmp(out.earlier[1].data, out.scores.data, bytes) != 0};
     };
     CHECK(scores_differ() == std::pair{true, true});
-    std::fill_n(b.parameter("router.feedback.weight"), 16 * 16, 0.f); // without it nothing comes back
+    std::fill_n(b.parameter("router.feedback.weight"), 16 * 16, 0.f); // without it there is no feedback
     CHECK(scores_differ() == std::pair{false, false});
 }
 
@@ -255,7 +255,7 @@ TEST_CASE("contrastive: the target is pretrained, and nothing else", "[contrasti
         for (size_t i = 0; i < now.size(); ++i) far = std::max(far, std::abs(now[i] - before[i]));
         return far;
     };
-    const float one_step = 1.1e-2f / 25; // the first of OneCycle moves nothing farther
+    const float one_step = 1.1e-2f / 25; // OneCycle's first step moves nothing farther
     for (const char* name : {"token.weight", "position.weight"}) {
         CHECK(farthest("projections", name) < one_step);
         CHECK(farthest("embeddings", name) > 10 * one_step);
@@ -274,7 +274,7 @@ TEST_CASE("budgeted attention: takes the highest upper bounds, and the rest pass
     const auto out = (*b.model)(b.tape, {tokens.data(), {2, 32}}, {rows.data(), {2, 1}});
     REQUIRE(out.mixed.taking_part.shape == Shape{2, 8});
     for (int s = 0; s < 2; ++s) {
-        const auto bound = [&](int j) { // A is the identity still
+        const auto bound = [&](int j) { // A is still the identity
             double expected = 0, squares = 0;
             for (int c = 0; c < 16; ++c) {
                 const double x = out.mixed.features.data[(s * 32 + j) * 16 + c];
@@ -306,7 +306,7 @@ TEST_CASE("budgeted attention: the bandit is ridge regression on the drop of the
     Budget::Observations seen(arena, {2, 1, d});
     seen.set(0, features, {first.data(), {1, 2}});
     seen.set(1, features, {second.data(), {1, 2}});
-    const float loss[] = {5, 2}; // the first has nothing to compare with: reward 0; the second is 3 below the mean
+    const float loss[] = {5, 2}; // the first has no mean to compare with: reward 0; the second is 3 below the mean
     budget.learn(seen, loss);
     // A = I + sum x x^T = [[3,1,0],[1,3,0],[0,0,2]],  b = 3 (0,1,1),  theta = A^-1 b = (-3/8, 9/8, 3/2)
     std::map<std::string, const float*> kept;

@@ -1,4 +1,5 @@
-// Mixers of positions, beyond the op table: seeded bugs that its columns must find, the drawn positions, masked keys,
+// Mixers of positions, in addition to the op table: seeded bugs that its columns must find, the drawn positions, masked
+// keys, the names of representations, and messages.
 // the names of representations, and messages.
 #include <algorithm>
 #include <cmath>
@@ -26,7 +27,7 @@ TEST_CASE("seeded bug: a global position inside the window counts twice", "[ops]
         const auto* qkv = m[op.buffer("qkv")];
         reference::sparse_attention_forward(s, qkv, global, m[op.buffer("y")], m[op.buffer("lse")]);
         const std::vector<float> P = reference::sparse_weights(s, 0, 0, qkv, reference::sparse_pattern(s, global));
-        const float p = P[5 * s.time + 7]; // of row 5 once more: weights p_j / (1 + p), p twice
+        const float p = P[5 * s.time + 7]; // row 5 counted once more: weights p_j / (1 + p), p twice
         for (int c = 0; c < s.d_head; ++c) {
             float& y = m[op.buffer("y")][reference::at_y(s, 0, 5, 0, c)];
             y = (y + p * qkv[reference::at_part(s, 2, 0, 7, 0, c)]) / (1 + p);

@@ -69,13 +69,13 @@ TEST_CASE("mqar: slot weights and full draws", "[tasks]") {
     const std::vector<uint64_t> w = slot_weights(4096);
     for (int i = 1; i <= 4096; ++i)
         REQUIRE(static_cast<double>(w[i - 1]) == Approx(std::ldexp(std::pow(i, 0.01 - 1), 40)).epsilon(1e-8));
-    for (const int slots : {1, 2, 3, 7, 8, 100}) { // draws that leave no slot: each comes once
+    for (const int slots : {1, 2, 3, 7, 8, 100}) { // all slots are drawn: each occurs once
         Rng rng(3, Stream::golden, slots);
         std::vector<int> all = draw_slots(rng, slot_weights(slots), slots);
         std::sort(all.begin(), all.end());
         for (int i = 0; i < slots; ++i) REQUIRE(all[i] == i);
     }
-    TaskOptions o = mqar("many"); // every slot and every key taken
+    TaskOptions o = mqar("many"); // every slot and every key is used
     o.pairs = 127, o.vocab = 256, o.length = 508;
     const Dataset d = make(o, 3);
     REQUIRE(std::set<int>(d.query.begin(), d.query.begin() + 127).size() == 127);

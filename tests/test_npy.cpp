@@ -1,4 +1,4 @@
-// Arrays written by other programs: whole numbers of every width, sign and byte order, and Zoology's MQAR.
+// Arrays written by other programs: integers of every width, sign and byte order, and Zoology's MQAR.
 #include <fstream>
 
 #include "tasks/npy.h"
@@ -11,7 +11,7 @@ namespace {
 
 void spill(const std::string& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
 
-// An array of these numbers, (rows, columns), as the type has them: '>u2'.
+// An array of these numbers, (rows, columns), stored as `type`, such as '>u2'.
 std::string array(const std::string& type, const std::vector<int64_t>& x, int rows) {
     std::string bytes = npy_header(type.c_str(), {rows, static_cast<int>(x.size()) / rows});
     const int item = type[2] - '0';
@@ -25,7 +25,7 @@ std::string error_of_array(const Scratch& dir, const std::string& type, const st
     return error_of([&] { load_npy(dir / "a.npy", false); });
 }
 
-// Key-value pairs, then queries; labels as Zoology has them.
+// Key-value pairs, then queries; labels in Zoology's form.
 void zoology(const Scratch& dir, const std::vector<int64_t>& inputs, const std::vector<int64_t>& labels, int rows,
              const std::string& type = "<i8") {
     spill(dir / "inputs.npy", array(type, inputs, rows));
@@ -75,7 +75,7 @@ TEST_CASE("zoology: where labels are not -100 a row asks for its own token, righ
     const Dataset by_file = load_dataset(dir / "inputs.npy");
     CHECK((by_file.tokens == d.tokens && by_file.query == d.query && by_file.label == d.label));
 
-    std::filesystem::rename(dir / "inputs.npy", dir / "my_inputs_1.npy"); // two files of one's own names
+    std::filesystem::rename(dir / "inputs.npy", dir / "my_inputs_1.npy"); // two files with other names
     std::filesystem::rename(dir / "labels.npy", dir / "my_labels_1.npy");
     CHECK(load_dataset(dir / "my_inputs_1.npy").answer == d.answer);
 }

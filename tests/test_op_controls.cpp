@@ -22,7 +22,7 @@ using Catch::Matchers::Contains;
 
 namespace {
 
-// A wrong backward in the place of the reference's and of the kernel's: both columns must say so.
+// Replaces the backward pass of both the reference and the kernel with a wrong one: both columns must report it.
 template <class F>
 void expect_found(const std::string& row, F wrong_backward) {
     OpCase op = row_of(row);
@@ -128,13 +128,13 @@ TEST_CASE("seeded bug: gradients that are assigned or incomplete or imprecise or
         "dx[");
     expect_report(
         "gelu n=17",
-        [](const OpCase& op, Memory<float>& m) { // one beyond the end
+        [](const OpCase& op, Memory<float>& m) { // one element beyond the end
             cpu::gelu_backward(18, m[op.buffer("x")], m.grad(op.buffer("y")), m.grad(op.buffer("x")));
         },
         "a write outside dx of 17 floats");
     expect_report(
         "softplus n=17",
-        [](const OpCase& op, Memory<float>& m) { // derivative in half precision, as it were
+        [](const OpCase& op, Memory<float>& m) { // as if the derivative were in half precision
             op.backward.cpu(m);
             m.grad(op.buffer("x"))[16] *= 1 + 0x1p-11f;
         },
@@ -148,7 +148,7 @@ TEST_CASE("seeded bug: gradients that are assigned or incomplete or imprecise or
         "dy was changed");
     expect_report(
         "linear rows=63",
-        [](const OpCase& op, Memory<float>& m) { // the sums of 62 of 63 rows
+        [](const OpCase& op, Memory<float>& m) { // sums over 62 of 63 rows
             cpu::linear_backward({62, 65, 13}, m[op.buffer("x")], m[op.buffer("w")], m.grad(op.buffer("y")),
                                  m.grad(op.buffer("x")), m.grad(op.buffer("w")), m.grad(op.buffer("b")));
         },
@@ -181,7 +181,7 @@ TEST_CASE("seeded bug: a forward pass that leaves or overruns or changes somethi
         "a write outside scratch of 25 floats", true);
     expect_report(
         "causal_conv1d batch=2 time=3 channels=5 width=4 forward",
-        [](const OpCase& op, Memory<float>& m) { // what scratch holds before it is written
+        [](const OpCase& op, Memory<float>& m) { // uses scratch before it is written
             op.forward.cpu(m);
             cpu::Scratch scratch;
             m[op.buffer("y")][7] += scratch.floats(25)[3];
@@ -189,7 +189,7 @@ TEST_CASE("seeded bug: a forward pass that leaves or overruns or changes somethi
         "y[7] is nan", true);
     expect_report(
         "selective_scan batch=2 time=17",
-        [](const OpCase& op, Memory<float>& m) { // the state before chunk 1
+        [](const OpCase& op, Memory<float>& m) { // the state saved before chunk 1
             op.forward.cpu(m);
             m[op.buffer("saved")][15] = std::numeric_limits<float>::quiet_NaN();
         },
@@ -207,7 +207,7 @@ TEST_CASE("seeded bug: a forward pass that leaves or overruns or changes somethi
 TEST_CASE("seeded bug: a budget whose ties go to the higher, or that learns in another order", "[ops][control]") {
     expect_report(
         "budget_choose batch=2 time=31 chosen=4 ties",
-        [](const OpCase& op, Memory<float>& m) { // from the end to the start
+        [](const OpCase& op, Memory<float>& m) { // in reverse order
             float* bound = m[op.buffer("bound")];
             std::vector<float> kept(bound, bound + 62);
             for (int b = 0; b < 2; ++b) std::reverse(bound + 31 * b, bound + 31 * (b + 1));
@@ -220,7 +220,7 @@ TEST_CASE("seeded bug: a budget whose ties go to the higher, or that learns in a
         "chosen differs", true);
     expect_report(
         "budget_learn batch=4 rows=3 d=5 before=7",
-        [](const OpCase& op, Memory<float>& m) { // the last two sequences before the first two
+        [](const OpCase& op, Memory<float>& m) { // swaps the last two sequences with the first two
             const auto turn = [&](const char* name) {
                 Guarded<float>& all = m.data[op.buffer(name).id];
                 std::rotate(all.data(), all.data() + all.size() / 2, all.data() + all.size());

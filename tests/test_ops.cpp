@@ -40,7 +40,7 @@ TEST_CASE("op table node: tape nodes against the kernels bit for bit", "[ops]") 
 
 namespace {
 
-// The rows of the twin column; under compute-sanitizer the first few of each op: FCI_TWIN_ROWS.
+// The rows of the twin column. FCI_TWIN_ROWS: only the first few of each op, for compute-sanitizer.
 std::vector<const OpCase*> twin_rows() {
     const char* fewer = std::getenv("FCI_TWIN_ROWS");
     std::map<std::string, int> seen;
@@ -53,7 +53,7 @@ std::vector<const OpCase*> twin_rows() {
 
 } // namespace
 
-// On the emulator; tools/gpu_check.sh runs the same two on a GPU.
+// On the emulator; tools/gpu_check.sh runs the same two tests on a GPU.
 TEST_CASE("op table twin: CUDA kernels against the reference in double", "[ops][twin]") {
     for (const OpCase* op : twin_rows()) CHECK(check_twin(*op) == "");
 }
@@ -94,7 +94,7 @@ TEST_CASE("rank1_choose picks what top_k of all rank-1 scores picks", "[ops]") {
     for (float& e : x) e = rng.uniform(-1, 1);
     for (float& e : v) e = rng.uniform(-1, 1);
     for (int32_t& q : query) q = rng.between(0, t);
-    std::fill_n(x.begin() + query[0] * d, d, 0.f); // a fingerprint of 0: all its scores are ties
+    std::fill_n(x.begin() + query[0] * d, d, 0.f); // a fingerprint of 0: all scores are tied
     reference::rank1_scores_forward<float>({b, t, r, d}, x.data(), query.data(), v.data(), scores.data(), f.data());
     for (int k : {1, 4, t}) {
         Arena arena;
@@ -143,7 +143,7 @@ TEST_CASE("cross_entropy and set_cross_entropy: a constant added to all logits c
         CHECK(dz[1] == Approx(0.5).epsilon(4e-6));
         for (int c = 0; c < 4; ++c) CHECK(dw[c] == Approx(c < 2 ? -0.25 : 0.25).epsilon(8e-6));
     }
-    // The set far below all else: its own shares are still whole.
+    // The set far below all else: its shares are still exact.
     float z[] = {1e8f, 0, 0}, dz[] = {0, 0, 0};
     const int32_t begin[] = {0, 2}, set[] = {1, 2};
     Arena arena;
@@ -201,7 +201,7 @@ TEST_CASE("set_cross_entropy: minus the log of the probability that the set hold
     const double sum = std::exp(1.) + std::exp(2.) + std::exp(3.) + std::exp(4.), held = std::exp(1.) + std::exp(4.);
     CHECK(loss.shape == Shape{3});
     CHECK(loss.data[0] == Approx(std::log(sum / held)));
-    CHECK(loss.data[1] == Approx(0).margin(1e-6)); // all that weighs anything
+    CHECK(loss.data[1] == Approx(0).margin(1e-6)); // the set has all the weight
     CHECK(loss.data[2] == Approx(120));            // far below the highest: no underflow
     for (int c = 0; c < 4; ++c) {
         const double p = std::exp(c + 1.);
@@ -209,7 +209,7 @@ TEST_CASE("set_cross_entropy: minus the log of the probability that the set hold
     }
     CHECK(dz[9] == Approx(-0.5));
 
-    // Of one class it is cross_entropy, bit for bit.
+    // With one class per set it is cross_entropy, bit for bit.
     const OpCase& row = row_of("cross_entropy rows=5 classes=17");
     Memory<float> memory(row, 3), other(row, 3);
     const Buffer logits = row.buffer("z");

@@ -28,7 +28,7 @@ TEST_CASE("order: entries are read, and a wrong one is refused by line and neare
     CHECK(entries[0].runs[2].label.starts_with("f2.raw lr 1e-3 seed 5"));
     CHECK(entries[1].runs[0].label.starts_with("f2.raw and 1 more lr 3e-4 seed 2"));
     CHECK((!entries[0].runs[0].again && entries[1].runs[0].again));
-    CHECK(all_runs(entries).size() == 6); // again is more than to have it at all
+    CHECK(all_runs(entries).size() == 6); // a run with `again` also counts as the run without it
 
     const struct {
         std::string toml, message;

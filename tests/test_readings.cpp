@@ -1,4 +1,4 @@
-// Joint readings: reading their tables, the rows and runs they make, and the commands that take one.
+// Joint readings: reading their tables, their rows and runs, and the commands that take one.
 #include <map>
 #include <set>
 
@@ -27,7 +27,7 @@ Reading reading(const std::string& word) { return select_readings(study().joint,
 
 std::string hash_under(const std::string& row, const std::string& word) {
     const std::vector<Case> cases = plan({under(study().select({row})[0], reading(word))}, study().scale("paper"));
-    REQUIRE(cases.size() == 1); // the search says the learning rate
+    REQUIRE(cases.size() == 1); // the search sets the learning rate
     return run_hash(cases[0].options);
 }
 
@@ -85,14 +85,14 @@ TEST_CASE("readings: the search has 24, and rows under them share what comes to 
         return runs_of(plan(under(study().select(rows), search), study().scale("paper")), 1).size();
     };
     CHECK(runs({"f2.raw"}) == 24);
-    CHECK(runs({"f2.content-only"}) == 12);           // it has no positions in any case
-    CHECK(runs({"f2.raw", "f2.content-only"}) == 24); // what raw embeddings without positions are
-    CHECK(runs({"f2.transformer1"}) == 12);           // attention has positions in both
-    CHECK(runs({"t1.raw"}) == 4);                     // of mqar: who asks, and positions
+    CHECK(runs({"f2.content-only"}) == 12);           // it never has positions
+    CHECK(runs({"f2.raw", "f2.content-only"}) == 24); // the same as raw without positions
+    CHECK(runs({"f2.transformer1"}) == 12);           // attention has positions in both cases
+    CHECK(runs({"t1.raw"}) == 4);                     // for mqar: the query's row, and positions
     CHECK(runs({"t1.transformer1"}) == 2);
     CHECK(runs({"s46.flow2", "t2.flow2", "t3.flow2"}) == 24);
-    CHECK(under(study().select({"t1.bm25"}), search).size() == 1); // it needs what is not here: once
-    // The first is what every row is without; another is what a reading of one option makes.
+    CHECK(under(study().select({"t1.bm25"}), search).size() == 1); // cannot run here: listed once
+    // The first reading is every row's default; another is the result of one changed option.
     const std::vector<Case> plain =
         plan(study().select({"f2.raw", "f2.raw@query_row=marker", "t1.raw"}), study().scale("paper"));
     REQUIRE(plain.size() == 6);
@@ -109,7 +109,7 @@ TEST_CASE("readings: the search has 24, and rows under them share what comes to 
     CHECK(study().select({"table1@search"}).size() == 2 + 3 * 24); // two of five need hotpotqa
     expect_error(error_of([&] { study().select({"f2.raw@serch"}); }), Exit::usage, "did you mean 'search'?");
     expect_error(error_of([&] { study().select({"f2.rwa@search"}); }), Exit::usage, "did you mean 'f2.raw'?");
-    // What a row says itself is its own.
+    // A row's own setting stays.
     expect_error(error_of([&] { under(study().select({"f2.raw@positions=none"})[0], search[0]); }), Exit::usage,
                  "the row f2.raw@positions=none says positions = none itself, and the reading "
                  "key-uniform-same-everywhere");
@@ -123,7 +123,7 @@ TEST_CASE("readings: of a file of one's own, for rows and for one run", "[study]
                                 "query_at = \"fixed\"\n[[row]]\nid = \"my.raw\"\nrepresentation = \"raw\"\n");
     CHECK(names(select_readings({}, {file})) == std::vector<std::string>{"k1", "k2"});
     CHECK(names(select_readings({}, {file + ":k2", file + ":ks"})) == std::vector<std::string>{"k2", "k1"});
-    CHECK(study().select({file}).size() == 1); // the rows of it, beside
+    CHECK(study().select({file}).size() == 1); // with its rows file beside it
     expect_error(error_of([&] { select_readings({}, {file + ":k3"}); }), Exit::usage, "no such reading");
     expect_error(error_of([&] { select_readings({}, {file + "k1"}); }), Exit::usage,
                  "expected FILE.toml or FILE.toml:NAME");
@@ -138,7 +138,7 @@ TEST_CASE("readings: of a file of one's own, for rows and for one run", "[study]
     expect_ran(table, 0, "my.raw@k1");
     CHECK(table.out.find("./fci reproduce " + file + " --reading " + file + ":k2 --scale smoke") != std::string::npos);
     CHECK(table.out.find("./fci reproduce t1.raw --reading " + file + ":k1 --scale smoke") != std::string::npos);
-    CHECK(table.out.find("not run") == std::string::npos); // my.raw and t1.raw are one run a reading
+    CHECK(table.out.find("not run") == std::string::npos); // my.raw and t1.raw are one run per reading
     const std::string lines = read_file(scratch / "results/smoke.jsonl");
     CHECK(std::count(lines.begin(), lines.end(), '\n') == 2);
 
@@ -151,7 +151,7 @@ TEST_CASE("readings: of a file of one's own, for rows and for one run", "[study]
     expect_ran(all, 0, "marker-fixed-other-in_mixer");
     CHECK(all.out.find("(none)") != std::string::npos);
 
-    // One run: what is given beside the reading stands, and what its task has not is left out.
+    // One run: options given in addition to the reading stay, and those that its task does not have are left out.
     const Words tiny = tiny_data() + Words{"--d-model",        "16", "--heads",   "2", "--representation", "raw",
                                            "--batch",          "8",  "--threads", "1", "--sequences",      "64",
                                            "--test-sequences", "32", "--epochs",  "1", "--quiet"};

@@ -1,5 +1,5 @@
-// Registered expectations: reading the file, showing it beside the outcomes, and that every recorded result came from a
-// build whose commit had the same entry.
+// Registered expectations: reading the file, showing it beside the outcomes, and checking that every recorded result
+// came from a build whose commit had the same entry.
 #include <simdjson.h>
 
 #include <map>
@@ -18,7 +18,7 @@ const Study& study() {
     return s;
 }
 
-// What git says, in the repository that holds `folder`; nothing where it fails.
+// The output of git in the repository that holds `folder`; nullopt if it fails.
 std::optional<std::string> git(const std::string& folder, const std::string& words) {
     std::FILE* pipe = ::popen(fmt::format("git -C '{}' {} 2>/dev/null", folder, words).c_str(), "r");
     REQUIRE(pipe);
@@ -30,7 +30,7 @@ std::optional<std::string> git(const std::string& folder, const std::string& wor
     return ::pclose(pipe) == 0 ? std::optional(out) : std::nullopt;
 }
 
-// The commit of the build that began a run, without -dirty, and the day it was recorded.
+// The commit of the build that began a run, without -dirty, and the day of the record.
 struct Built {
     std::string commit, date;
     explicit Built(const Result& r) {
@@ -44,7 +44,7 @@ struct Built {
     }
 };
 
-// A commit: whether it is in the history of HEAD, and what it had registered.
+// A commit: whether it is in the history of HEAD, and its registered entries.
 struct Then {
     bool in_history = false;
     std::optional<Registered> registered;
@@ -58,7 +58,7 @@ struct Then {
                                          read_joint(*joint, "readings.toml at " + commit));
     }
 
-    // Nothing: no entry, or another reading of that name.
+    // Null: no entry, or another reading of that name.
     const Expectation* find(const std::string& row, const Reading& reading) const {
         if (!registered) return nullptr;
         for (const Reading& r : registered->readings)
@@ -71,12 +71,12 @@ struct Then {
 
 struct Faults {
     std::vector<std::string> found;
-    int checked = 0, before = 0, unknown = 0; // unknown: of a commit that a shallow clone lacks
+    int checked = 0, before = 0, unknown = 0; // unknown: commits that a shallow clone lacks
 };
 
-// Of every recorded result of a registered cell: its build's commit is in the history of HEAD and has the entry as it
-// is now; or the file says that it was recorded before, and that commit had no entry for it. Of a build whose commit is
-// not in that history, as when a branch was lost, the last commit before the day of the result is asked instead.
+// For every recorded result of a registered cell: its build's commit is in the history of HEAD and has the entry as it
+// is now; or the file says that the result was recorded before, and that commit had no entry for it. If the commit is
+// not in that history, as when a branch was lost, the last commit before the day of the result is used instead.
 Faults faults_in(const Study& study, const Registered& all, const Results& recorded) {
     const bool shallow = git(study.folder, "rev-parse --is-shallow-repository").value_or("").starts_with("true");
     Faults f;
@@ -208,7 +208,7 @@ TEST_CASE("registered: the file covers the search, and cells of one run expect o
                 ++cells;
             }
         }
-    CHECK(cells == 16 * 24); // each at one learning rate
+    CHECK(cells == 16 * 24); // one learning rate each
     CHECK(cells_of(all, study()).size() == by_run.size());
 }
 
@@ -283,7 +283,7 @@ TEST_CASE("registered: what came without its entry, or under another one, is fou
     expect_fault("nothing was registered then, and 'before' does not name it");
     result("marker-fixed", "0123456789ab");
     expect_fault("its build's commit is not in this history, nor one of before its day");
-    result("marker-fixed", "0123456789ab", "\"date\":\"2099-01-01\","); // a branch that was lost: its day counts
+    result("marker-fixed", "0123456789ab", "\"date\":\"2099-01-01\","); // a lost branch: its day counts
     CHECK((check_now().found.empty() && check_now().checked == 1));
     result("marker-fixed", "0123456789ab", "\"date\":\"2000-01-01\",");
     expect_fault("nor one of before its day");
@@ -293,7 +293,7 @@ TEST_CASE("registered: what came without its entry, or under another one, is fou
     write("registered.toml", entries(first + second, "\"" + hash + "\", \"0123456789abcdef\""));
     expect_fault("0123456789abcdef: 'before' names it, and no such run is recorded");
 
-    // Changed entries: of this cell, and of another one.
+    // Changed entries: one of this cell, and one of another.
     result("marker-fixed", registered);
     write("registered.toml", entries(first + "[\"key-*\", \"routes\", \"unseen\", \"y\"],\n"));
     commit();
@@ -303,7 +303,7 @@ TEST_CASE("registered: what came without its entry, or under another one, is fou
     expect_fault("the entry was changed: fails, unseen, x");
     write("registered.toml",
           entries("[\"marker-*\", \"fails\", \"unseen\", \"better words\"],\n" + second, "\"" + hash + "\""));
-    expect_fault("the entry was changed"); // nor does 'before' help, of a build that had another one
+    expect_fault("the entry was changed"); // 'before' does not help if the build had another entry
     write("registered.toml", entries(first + second));
     CHECK(check_now().found.empty());
     std::string other = two_readings;
@@ -311,7 +311,7 @@ TEST_CASE("registered: what came without its entry, or under another one, is fou
     write("readings.toml", other); // the same name for other options: another run, with no result
     CHECK((check_now().found.empty() && check_now().checked == 0));
 
-    // Beside what came out.
+    // Shown beside the outcome.
     write("readings.toml", two_readings);
     const Study now = load_study(runs);
     const Registered all = load_registered(now);
@@ -324,7 +324,7 @@ TEST_CASE("registered: what came without its entry, or under another one, is fou
         for (size_t at; (at = t.find("  ")) != std::string::npos;) t.erase(at, 1);
         return t;
     };
-    // The exact chance, 4 of the places 251 .. 510, and not the one that the result was recorded with.
+    // The exact chance, 4 of the places 251 .. 510, instead of the chance recorded with the result.
     for (const char* part :
          {"a.raw@marker-fixed fails unseen 99.0 (1) 1.5 routes, NOT as expected", "4 runs are registered in",
           "unseen: 1 ran, 0 of 1 forecasts right, 0 open", "seen at some size: 0 ran"}) {

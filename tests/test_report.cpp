@@ -1,5 +1,5 @@
 // The report and the figures: markup that can contain any bytes, a page that has every claim and the table's numbers,
-// and files that survive errors.
+// and files that stay complete after errors.
 #include <sstream>
 
 #include "report/commands.h"
@@ -82,7 +82,7 @@ TEST_CASE("report: the answer alone, on a terminal", "[report][cli]") {
     CHECK(text.find("In short: one layer of attention ") != std::string::npos);
     CHECK(text.ends_with(" rows have a run here. "));
     std::istringstream lines(r.out);
-    for (std::string line; std::getline(lines, line);) CHECK(line.size() <= 82); // bytes: two of them in a sign
+    for (std::string line; std::getline(lines, line);) CHECK(line.size() <= 82); // in bytes: a ± is two
     expect_refused(run({"report", "--format", "text", "--out", "x"}), 2, "leave --out out");
 }
 
@@ -101,7 +101,7 @@ TEST_CASE("report: the page has every claim, and the numbers of the table", "[re
     const std::string html = html_text(*p), md = markdown_text(*p);
     expect_well_formed(html);
     CHECK(html.size() < 3'000'000);
-    CHECK(html.find("http") == std::string::npos); // nothing is fetched
+    CHECK(html.find("http") == std::string::npos); // the page fetches nothing
     const Claims claims = load_claims(p->study);
     CHECK(p->claims.size() == claims.all.size());
     for (const Claim& c : claims.all) {
@@ -114,7 +114,7 @@ TEST_CASE("report: the page has every claim, and the numbers of the table", "[re
     const Results recorded("runs/results", "paper", notes);
     const std::vector<Row> all = p->study.select({"all"});
     const std::vector<Line> lines = lines_of(plan(all, *p->scale), recorded, {}, 0);
-    std::vector<Line> of_page; // those of claims stand behind
+    std::vector<Line> of_page; // lines of claims come after the others
     for (const Line& l : p->lines)
         if (of_page.size() < lines.size()) of_page.push_back(l);
     TableOptions o;
@@ -137,7 +137,7 @@ TEST_CASE("report: the page has every claim, and the numbers of the table", "[re
         CHECK(md.find(row.id) != std::string::npos);
     }
     CHECK(numbers > 80);
-    for (const auto& [hash, r] : recorded.all()) // every run of a row has a line, unless it is of a reading
+    for (const auto& [hash, r] : recorded.all()) // every run of a row has a line, except those of readings
         if (html.find(r.hash) == std::string::npos)
             for (const Line& l : lines) CHECK(family_hash(l.of.options) != family_hash(r.options));
     const size_t covered = std::count_if(p->coverage.begin(), p->coverage.end(),
@@ -148,7 +148,7 @@ TEST_CASE("report: the page has every claim, and the numbers of the table", "[re
     for (const Reading& r : p->study.joint) {
         const std::string words = reading_words(r.settings);
         INFO(r.name << ": " << words);
-        for (const std::string& key : r.settings.keys) // no option by its name
+        for (const std::string& key : r.settings.keys) // no option is named as in the file
             CHECK((key == "learning_rate" || words.find(key.substr(0, key.find('_')) + " ") != 0));
         CHECK(words.find('_') == std::string::npos);
     }
@@ -273,7 +273,7 @@ TEST_CASE("plot: curves of any runs, by folder or by log", "[report]") {
     expect_well_formed(svg);
     CHECK(svg.find("90.2  a &lt;&amp;&gt; &quot;run&quot;") != std::string::npos);
     CHECK(svg.find(">20.0  b<") != std::string::npos);
-    o.runs = std::vector<std::string>(40, run); // any number: none is cut off
+    o.runs = std::vector<std::string>(40, run); // any number: none is dropped
     const std::string many = plot_svg(o);
     expect_well_formed(many);
     const double height = std::stod(many.substr(many.find("height=\"") + 8));
@@ -334,13 +334,13 @@ TEST_CASE("tables: LaTeX, JSON and what fits a terminal", "[report][study]") {
     const Cells prose{{"a", "b"}, {"x", "one two three"}, {"y y y", "±"}};
     CHECK(aligned(prose) == "a      b\nx      one two three\ny y y  ±\n");
     CHECK(aligned(prose, 15) == "a      b\nx      one two\n       three\ny y y  ±\n");
-    CHECK(aligned(prose, 1) == "a  b\n\nx  one\n   two\n   three\n\ny  ±\ny\ny\n"); // no narrower than its words
+    CHECK(aligned(prose, 1) == "a  b\n\nx  one\n   two\n   three\n\ny  ±\ny\ny\n"); // no narrower than its longest word
     const auto dress = [](const std::string& part, const std::string& cell, size_t) {
         return cell == "one two three" ? "<" + part + ">" : part;
     };
     CHECK(aligned(prose, 15, dress) == "a      b\nx      <one two>\n       <three>\ny y y  ±\n");
     CHECK(aligned({{"a"}, {"f2.raw@key-uniform-same-everywhere ok"}}, 20) ==
-          "a\nf2.raw@key-uniform-\nsame-everywhere ok\n"); // a long name breaks behind its marks
+          "a\nf2.raw@key-uniform-\nsame-everywhere ok\n"); // a long name breaks after its marks
     CHECK(wrapped("aa bb cc\ndd", 5) == "aa bb\ncc\ndd");
     CHECK(wrapped("  --a  one two three\n", 16) == "  --a  one two\n       three\n");
     CHECK(wrapped("  ± one two", 7) == "  ± one\n  two");

@@ -1,4 +1,4 @@
-// Results as files, and their table. Verdicts are in test_verdict.cpp.
+// Results as files, and the table made from them. Verdicts are in test_verdict.cpp.
 #include <cmath>
 
 #include "core/files.h"
@@ -33,7 +33,7 @@ Result result(const std::string& toml, const std::string& scale = "tiny") {
     return r;
 }
 
-// Of a planned run, on the data that its options give.
+// A result of a planned run, on the data that its options give.
 Result of_case(const Case& c, int64_t seed) {
     Result r = result("", "paper");
     r.options = c.seeded(seed);
@@ -69,7 +69,7 @@ TEST_CASE("results: a result reads back as it was written", "[study]") {
     CHECK(Results(scratch.path, "tiny", notes).all().empty()); // no file, no results
     Result none = result("router = \"none\"\nseed = 2");
     none.metrics.at_k = none.metrics.at_1 = std::nullopt, none.transition_epoch = 0;
-    Result tested = result("seed = 3"); // what older results lack
+    Result tested = result("seed = 3"); // fields that older results lack
     tested.final = FinalTest{{99.25, 50.5, {}}, 99.75, 99.125, {}, 10000};
     append_result(scratch / "new/folder", result(""));
     append_result(scratch / "new/folder", none);
@@ -95,7 +95,7 @@ TEST_CASE("results: a result reads back as it was written", "[study]") {
 
     Result later = result("");
     later.seconds = 7;
-    append_result(scratch / "new/folder", later); // of two lines of one run the later counts
+    append_result(scratch / "new/folder", later); // of a run's two lines, the later one counts
     CHECK(Results(scratch / "new/folder", "tiny", notes).find(later.hash)->seconds == 7);
 }
 
@@ -122,7 +122,7 @@ TEST_CASE("results: what is measured on a file stands beside a run's own result"
     CHECK(files[0].generated);
     CHECK(files[1].name == "a \"b\".json");
     CHECK(read.files(options("router = \"none\"")).empty());
-    std::string broken = to_json(on); // half of it is not a result
+    std::string broken = to_json(on); // a line cut in half is not a result
     broken.replace(broken.find("\"examples\""), 10, "\"exampels\"");
     expect_error(error_of([&] { from_json(broken, "here"); }), Exit::bad_data, "here: not a result");
 }
@@ -140,7 +140,7 @@ TEST_CASE("results: a stopped run is no result of its row, and a whole one takes
     }
     Results known = read();
     CHECK((!known.find(r.hash) && known.all().empty() && known.of_seeds(r.options, 0).empty()));
-    REQUIRE(known.find_stopped(r.hash)); // the one that went furthest
+    REQUIRE(known.find_stopped(r.hash)); // the one that ran furthest
     CHECK((known.find_stopped(r.hash)->stopped_after == 20 && known.find_stopped(r.hash)->metrics.at_k == 20));
     CHECK((known.stopped(r.options, 2).size() == 1 && known.stopped(r.options, 1).empty()));
     r.stopped_after = 0;
@@ -150,7 +150,7 @@ TEST_CASE("results: a stopped run is no result of its row, and a whole one takes
     CHECK((!known.find_stopped(r.hash) && known.stopped(r.options, 0).empty()));
     CHECK(notes.empty());
 
-    // By its version too: a reader that knows no stopped runs leaves it out.
+    // Also refused by its version: a reader that does not know stopped runs leaves it out.
     std::string line = to_json(r);
     int64_t version = 0;
     CHECK((from_json(line, "x", &version) && version == 1));
@@ -171,12 +171,12 @@ TEST_CASE("results: results that are cut short, of another version or broken", "
         CHECK(read(a + "\n" + b.substr(0, cut), notes).all().size() == 1);
         REQUIRE(notes.size() == 1);
         CHECK(notes[0].find("the last line is cut short") != std::string::npos);
-        append_result(scratch.path, result("seed = 3")); // does not stick to the torn line
+        append_result(scratch.path, result("seed = 3")); // is not appended to the torn line
         notes.clear();
         CHECK(Results(scratch.path, "tiny", notes).all().size() == 2);
         CHECK(notes.empty());
     }
-    { // nothing but the line's end is missing, as an editor leaves it; and blank lines
+    { // only the last line end is missing, as some editors leave it; and blank lines
         std::vector<std::string> notes;
         CHECK(read(a + "\n\n" + b, notes).all().size() == 2);
         append_result(scratch.path, result("seed = 3"));
@@ -207,7 +207,7 @@ TEST_CASE("results: results that are cut short, of another version or broken", "
         {with("[1,10.5,2,0.1]", "[1,10.5]"), "a point of its curve has 2 numbers"},
         {with("\"scale\":\"tiny\"", "\"scale\":\"huge\""), "a result of scale huge in a file of scale tiny"},
     };
-    notes.clear(); // what a run is, its options say: the hash is made of them
+    notes.clear(); // a run is defined by its options: they give the hash
     const Results renamed = read(with("\"learning_rate\":0.0003", "\"learning_rate\":0.003") + "\n", notes);
     CHECK(renamed.find(run_hash(result("seed = 2\nlearning_rate = 0.003").options)) != nullptr);
     REQUIRE(notes.size() == 1);
@@ -244,7 +244,7 @@ TEST_CASE("results: the table has the paper's value, ours, chance and the verdic
         Result r = of_case(cases[0], seed);
         r.metrics.at_k = 97.0 + seed, r.metrics.at_1 = 60, r.chance.at_1 = 6.5, r.metrics.accuracy = 50;
         r.curve = {{4, 62.4, 0, 0}, {5, seed == 3 ? 62.4 : 62.6, 0, 0}}; // half way: 62.5
-        r.transition_epoch = 4;                                          // by the chance that was recorded with it
+        r.transition_epoch = 4;                                          // from the chance recorded with it
         append_result(scratch.path, r);
     }
     const Results own(scratch.path, "paper", notes);
@@ -252,7 +252,7 @@ TEST_CASE("results: the table has the paper's value, ours, chance and the verdic
     o.scale = "paper", o.recorded = "runs/results";
     const auto text = [&](const Results& mine, const Results& recorded, int64_t seeds = 0) {
         std::string s = table_text(lines_of(cases, mine, recorded, seeds), o);
-        for (size_t at; (at = s.find("  ")) != std::string::npos;) s.erase(at, 1); // columns are as wide as they must
+        for (size_t at; (at = s.find("  ")) != std::string::npos;) s.erase(at, 1); // column widths vary
         return s;
     };
     const std::string table = text(own, {});
@@ -267,7 +267,7 @@ TEST_CASE("results: the table has the paper's value, ours, chance and the verdic
         INFO(line << "\n" << table);
         CHECK(table.find(line) != std::string::npos);
     }
-    // BM25 on a file: a verdict on the official one only, at any scale.
+    // BM25 on a file: a verdict only on the official file, at any scale.
     const auto bm25 = [&](int64_t examples, int64_t bytes, const std::string& scale) {
         const Scratch there;
         Result r = result("", "paper");
@@ -313,7 +313,7 @@ TEST_CASE("results: the table has the paper's value, ours, chance and the verdic
 TEST_CASE("results: a final test takes the place of the epochs' numbers, and says what ties do", "[study]") {
     const Study study = load_study(find_runs_folder());
     const std::vector<Case> cases = plan(study.select({"f2.content-only", "f2.raw"}), study.scale("paper"));
-    REQUIRE(cases.size() == 4); // two rates
+    REQUIRE(cases.size() == 4); // two learning rates
     const auto line = [&](const std::vector<Result>& results) {
         const Scratch scratch;
         std::vector<std::string> notes;
@@ -335,7 +335,7 @@ TEST_CASE("results: a final test takes the place of the epochs' numbers, and say
     CHECK(l.ours.tie);
     CHECK(judge("routing", *parse_paper(l.paper), l.ours) == Verdict::tie);
 
-    three[0].final = std::nullopt; // an older result, of 1000 queries: its ties are not known
+    three[0].final = std::nullopt; // an older result, with 1000 queries and unknown ties
     l = line(three)[0];
     CHECK(l.ours.mean == Approx(1. / 3));
     CHECK(l.ours.half_90 > 0.3);
@@ -354,7 +354,7 @@ TEST_CASE("results: a final test takes the place of the epochs' numbers, and say
     o.scale = "paper";
     CHECK(table_text({l}, o).find("68.0 (2 of 5 converge [12, 77]%)") != std::string::npos);
 
-    three[1].provenance = provenance_json(three[1].options, 1); // other data than these options give
+    three[1].provenance = provenance_json(three[1].options, 1); // data other than these options give
     l = line(three)[0];
     CHECK_FALSE(l.ours.tested);
     o.scale = "small"; // at any scale

@@ -1,5 +1,5 @@
 // Routers that are not trained by gradients: the bandits against ridge regression and the normal law, the Bloom filter
-// against sets and its formula, and both as whole runs.
+// against sets and its formula, and both in whole runs.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -30,7 +30,7 @@ std::vector<double> normals(Rng& rng, int n, double scale = 1) {
 
 double dot(const double* a, const double* b, int n) { return std::inner_product(a, a + n, b, 0.0); }
 
-// A = ridge I + sum x x^T and A^-1 B (column-major, as LAPACK has it; A is symmetric), straight from the definition.
+// A = ridge I + sum x x^T and A^-1 B (column-major, as in LAPACK; A is symmetric), directly from the definition.
 struct Ridge {
     int d;
     std::vector<double> a, b;
@@ -114,7 +114,7 @@ TEST_CASE("bandit: the estimate is ridge regression, and the choice the definiti
         LinearBandit bandit(BanditRule::lin_ucb, d, 1, ridge, 0.7);
         Ridge direct(d, ridge);
         for (int t = 0; t < 600; ++t) {
-            const double size = t % 3 ? 1 : 20; // badly scaled, too
+            const double size = t % 3 ? 1 : 20; // also badly scaled
             const std::vector<double> x = normals(rng, n * d, size);
             const int arm = bandit.choose(x, n);
             if (t % 100 == 99) {
@@ -154,7 +154,7 @@ TEST_CASE("bandit: Thompson's samples have the posterior's mean and covariance",
     for (int t = 0; t < 12; ++t) seen.push_back(normals(rng, d));
     for (int t = 0; t < 12; ++t) direct.add(seen[t].data(), t % 3);
     std::vector<double> sum(d), products(static_cast<size_t>(d * d));
-    for (int s = 0; s < draws; ++s) { // another seed each: a bandit's own sample of a round is a function of the round
+    for (int s = 0; s < draws; ++s) { // a new seed each time: a bandit's sample depends only on seed and round
         LinearBandit bandit(BanditRule::thompson, d, 1000 + s, 1, v);
         for (int t = 0; t < 12; ++t) bandit.learn(seen[t].data(), t % 3);
         const std::vector<double> theta = bandit.sample();
@@ -194,7 +194,7 @@ TEST_CASE("bloom: what was added is always found", "[routing]") {
 TEST_CASE("bloom: the false-positive rate is the formula's", "[routing]") {
     for (const auto& [bits, hashes, n] : {std::tuple(256, 3, 30), {256, 3, 10}, {128, 2, 40}, {200, 4, 25}}) {
         INFO(bits << " bits " << hashes << " hashes " << n << " tokens");
-        const int families = 600, others = 100; // hash families; the tokens of one share their bits
+        const int families = 600, others = 100; // hash families; a family's tokens share bits
         std::vector<double> rates;
         for (int seed = 0; seed < families; ++seed) {
             const BloomHashes h(seed, n + others, bits, hashes);
@@ -208,7 +208,7 @@ TEST_CASE("bloom: the false-positive rate is the formula's", "[routing]") {
         double variance = 0;
         for (double r : rates) variance += (r - mean) * (r - mean) / (families - 1);
         const double theory = bloom_false_positive_rate(bits, hashes, n);
-        // The formula takes bits as independent; for k = 3, m = 256 it is about 1% too low [Bose et al. 2008].
+        // The formula treats bits as independent; for k = 3, m = 256 it is about 1% too low [Bose et al. 2008].
         CHECK(std::abs(mean - theory) < 4 * std::sqrt(variance / families) + 0.02 * theory);
     }
     CHECK(bloom_false_positive_rate(256, 3, 0) == 0);
@@ -240,7 +240,7 @@ TEST_CASE("index: a bandit on products can compare tokens, on concatenations it 
     Rng rng(2, Stream::golden);
     for (int s = 0; s < count; ++s) {
         std::vector<int32_t> tokens(length);
-        for (int g = 0; g < length / width; ++g) { // four different ones in each segment
+        for (int g = 0; g < length / width; ++g) { // four different tokens per segment
             std::vector<int> pool(8);
             std::iota(pool.begin(), pool.end(), 1);
             for (int j = 0; j < width; ++j) {
@@ -256,7 +256,7 @@ TEST_CASE("index: a bandit on products can compare tokens, on concatenations it 
         d.tokens.insert(d.tokens.end(), tokens.begin(), tokens.end());
     }
     save_dataset(scratch / "data", d, {}, 0);
-    std::filesystem::remove(scratch / "data/dataset.json"); // it is no task of ours
+    std::filesystem::remove(scratch / "data/dataset.json"); // not one of fci's tasks
     const auto percent = [&](const std::string& context) {
         Options o;
         o.model.router = "linucb", o.model.d_model = 16, o.model.heads = 2, o.model.positions = "none";
@@ -288,7 +288,7 @@ TEST_CASE("index: bloom, random and blind on data whose answer is known", "[rout
     CHECK(within(random.counts.at_k, 4. / 64));
     CHECK(within(random.counts.at_1, 1. / 64));
     o.model.top_k = 64;
-    CHECK(run_index(o).counts.at_k == 20000); // distinct: all of them
+    CHECK(run_index(o).counts.at_k == 20000); // distinct tokens: all are found
 
     o = tiny("blind");
     o.train.test_sequences = 20000;
@@ -306,7 +306,7 @@ TEST_CASE("index: bloom looks for the key, whichever row asks", "[routing]") {
     o.train.sequences = 100, o.train.test_sequences = 300, o.run.threads = 1;
     resolve(o);
     const IndexOutcome marker = run_index(o);
-    CHECK(marker.counts.percent(marker.counts.at_k) > 98); // the marker itself stands in one segment only: 0
+    CHECK(marker.counts.percent(marker.counts.at_k) > 98); // the marker, token 0, is in one segment only
 }
 
 TEST_CASE("index: fci train runs it, prints it and saves nothing; what cannot be is refused", "[routing][cli]") {

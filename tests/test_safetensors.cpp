@@ -17,7 +17,7 @@ using namespace fci;
 
 namespace {
 
-// A file as another program writes it: no checksum, no padding.
+// A file as other programs write it: no checksum, no padding.
 std::string foreign(const std::string& header, const std::string& data) {
     const uint64_t n = header.size();
     return std::string(reinterpret_cast<const char*>(&n), sizeof n) + header + data;
@@ -68,7 +68,7 @@ TEST_CASE("safetensors: what is written reads back, the same bytes each time") {
                  }),
                  Exit::bad_data, "tensor 'layer.0.weight' is F32 (2,3), expected F32 (3,2)");
 
-    write_safetensors(path, {}, {}); // over the old one
+    write_safetensors(path, {}, {}); // overwrites the old file
     REQUIRE(SafetensorsFile(path).tensors().empty());
 }
 
@@ -87,7 +87,7 @@ TEST_CASE("safetensors: the header alone says the same as the whole file") {
         REQUIRE(file.read(a.at, a.bytes, bytes.data()) == a.bytes);
         REQUIRE(std::memcmp(bytes.data(), b.data, b.bytes) == 0);
     }
-    for (uint64_t size = file.size(); size-- > 0;) { // of every length that it was cut to
+    for (uint64_t size = file.size(); size-- > 0;) { // truncated to every length
         REQUIRE(::truncate(path.c_str(), static_cast<off_t>(size)) == 0);
         expect_error(error_of([&] { stored_tensors(file); }), Exit::bad_data, path);
     }
@@ -130,7 +130,7 @@ TEST_CASE("safetensors: every rule broken is refused by name") {
         return fmt::format(R"("{}":{{"dtype":"U8","shape":[{}],"data_offsets":[{},{}]}})", name, end - begin, begin,
                            end);
     };
-    REQUIRE(refusal(foreign(shaped(R"("F32")", "[1]", "[0,4]"), "1234")) == ""); // the one the others depart from
+    REQUIRE(refusal(foreign(shaped(R"("F32")", "[1]", "[0,4]"), "1234")) == ""); // the others change this one
     REQUIRE(refusal(foreign(std::string(1000, ' ').insert(0, "{}"), "")) == "");
 
     const struct {
@@ -183,7 +183,7 @@ TEST_CASE("safetensors: every rule broken is refused by name") {
         {shaped("4", "[1]", "[0,4]"), "1234", "dtype is not a string"},
         {shaped(R"("F31")", "[1]", "[0,4]"), "1234", "dtype 'F31' is unknown"},
         {shaped(R"("f32")", "[1]", "[0,4]"), "1234", "dtype 'f32' is unknown"},
-        {shaped(R"("\u001b[2J")", "[1]", "[0,4]"), "1234", "dtype '\\x1b[2J' is unknown"}, // not to the terminal
+        {shaped(R"("\u001b[2J")", "[1]", "[0,4]"), "1234", "dtype '\\x1b[2J' is unknown"}, // escaped for the terminal
         {shaped(R"("F32")", "1", "[0,4]"), "1234", "shape is not a list"},
         {shaped(R"("F32")", R"(["1"])", "[0,4]"), "1234", "shape is not a list of non-negative integers"},
         {shaped(R"("F32")", "[-1]", "[0,4]"), "1234", "shape is not a list of non-negative integers"},
@@ -241,8 +241,8 @@ TEST_CASE("safetensors: a file cut off or continued at any byte is refused") {
     }
 }
 
-// No bit is immaterial: the length, the header with its padding and the data are under the checksum, its digits have
-// one spelling, and the words around them are checked by themselves.
+// Every bit matters: the checksum covers the length, the header with its padding and the data; its digits have one
+// spelling, and the words around them are checked separately.
 TEST_CASE("safetensors: any flipped bit is refused") {
     const std::string whole = safetensors_bytes(two_tensors(), {{"k", "v"}});
     for (size_t bit = 0; bit < 8 * whole.size(); ++bit) {

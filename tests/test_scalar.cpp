@@ -110,7 +110,7 @@ TEST_CASE("erf is within 2 ulp and right at the edges", "[scalar]") {
         const auto f = [=](float x) { return fci::erf(sign * x); };
         const auto exact = [=](double x) { return std::erf(sign * x); };
         CHECK_WORST(worst_ulps(0x1p-120f, 5, f, exact), 2);
-        bool close = true; // below, x (P - 1) may be a denormal number, which counts as zero in a worker's job
+        bool close = true; // below, x (P - 1) may be denormal, which a worker treats as zero
         for_floats(0, 0x1p-120f, [&](float x) { close &= std::abs(f(x) - exact(x)) <= smallest_normal; });
         CHECK(close);
     }

@@ -1,4 +1,4 @@
-// The search: which readings survive, their scores, and the scores that luck would give.
+// The search: which readings survive, their scores, and the scores to expect by chance.
 #include "study/order.h"
 #include "study/search.h"
 #include "tests/catch.h"
@@ -50,7 +50,7 @@ TEST_CASE("search: the best survives, is nearest, and of equal ones departs leas
         return survivor(departures, {cell("a", 98, a, true), cell("b", 2, b, true), cell("c", 98, 0, false)});
     };
     std::vector<Scored> all{with(3, 99, 3), with(2, 97, 1), with(0, 99, 50), with(1, 98, {})};
-    CHECK(best(all) == &all[1]); // 3 and 2 departures at 0.0; one that lacks a row chooses nothing
+    CHECK(best(all) == &all[1]); // 3 and 2 departures at 0.0; one that lacks a row cannot win
     all[1].of.state = Survival::out;
     CHECK(best(all) == &all[0]);
     all[0].of.state = Survival::not_run;
@@ -60,19 +60,19 @@ TEST_CASE("search: the best survives, is nearest, and of equal ones departs leas
 }
 
 TEST_CASE("search: what the best of the readings would be by luck", "[study][search]") {
-    // Two rows: the values stand right or swapped, half of the time each.
+    // Two rows: the values are right or swapped, half of the time each.
     const std::vector<Scored> one{survivor(0, {cell("a", 98, 98, true), cell("b", 2, 2, false)})};
     const Shuffled luck = shuffle(one).value();
     CHECK((luck.readings == 1 && luck.real == 0 && luck.lowest.size() == 10000));
     const auto right = std::count(luck.lowest.begin(), luck.lowest.end(), 0.0);
     CHECK((right > 4800 && right < 5200)); // 4 standard deviations
     CHECK(luck.lowest.back() == Approx(94));
-    CHECK(shuffle(one)->lowest == luck.lowest); // by a fixed seed
-    // With the opposite beside it one of the two is always right.
+    CHECK(shuffle(one)->lowest == luck.lowest); // the seed is fixed
+    // If the opposite reading is included, one of the two is always right.
     std::vector<Scored> two = one;
     two.push_back(survivor(0, {cell("a", 98, 2, true), cell("b", 2, 98, false)}));
     CHECK(shuffle(two)->lowest.back() == 0);
-    // A reading that ran less than half of the rows does not count.
+    // A reading with results for less than half of the rows does not count.
     CHECK_FALSE(shuffle({survivor(0, {cell("a", 98, 98, true), cell("b", 2, {}, false), cell("c", 2, {}, false)})}));
 }
 
@@ -104,7 +104,7 @@ TEST_CASE("search: a reading survives with raw and content-only at chance, and a
     CHECK(of("marker-fixed-same-everywhere").state == Survival::survives); // chance 1.54
     CHECK_FALSE(of("marker-fixed-same-everywhere").tie);
     CHECK(of("marker-fixed-other-everywhere").state == Survival::not_run);
-    CHECK(of("key-fixed-same-everywhere").state == Survival::out); // raw alone decides
+    CHECK(of("key-fixed-same-everywhere").state == Survival::out); // only raw decides
     CHECK(of("key-uniform-same-everywhere").state == Survival::not_run);
     CHECK(of("key-uniform-same-in_mixer").state == Survival::survives);
     CHECK(of("key-uniform-same-in_mixer").tie);
@@ -114,12 +114,12 @@ TEST_CASE("search: a reading survives with raw and content-only at chance, and a
 
     const std::vector<Scored> readings = scored(all, study(), own, {}, controls);
     REQUIRE(best(readings));
-    CHECK(best(readings)->of.reading.name == "marker-fixed-same-everywhere"); // by a stopped run and a whole one
+    CHECK(best(readings)->of.reading.name == "marker-fixed-same-everywhere"); // from a stopped run and a whole one
     CHECK((score(*best(readings), 'c').cells == 2 && score(*best(readings), 'c').mean == 0));
     CHECK(score(*best(readings), 'j').cells == 0);
-    CHECK(best(readings)->cells.size() == 11); // 16 rows, 5 of them by arithmetic
+    CHECK(best(readings)->cells.size() == 11); // 16 rows, 5 of them follow by arithmetic
 
-    // What is asked for under the survivors.
+    // The runs that are requested under the survivors.
     const Order order = read_order("scale = \"paper\"\n[[entry]]\nwhat = \"x\"\nrows = [\"f2.raw\"]\nseeds = [1]\n"
                                    "[[entry]]\nwhat = \"y\"\nrows = [\"s46.flow2\"]\nreading = [\"survivors\"]\n"
                                    "seeds = [1]\nstop_after = 15\n",
@@ -127,7 +127,7 @@ TEST_CASE("search: a reading survives with raw and content-only at chance, and a
     CHECK(parts_of(order).size() == 2);
     CHECK(runs_of(order, study()).at(1).runs.empty());
     const std::vector<PlannedEntry> entries = runs_of(order, study(), survivors(found));
-    CHECK(of("marker-fixed-same-in_mixer").state == Survival::survives); // raw is content-only there
+    CHECK(of("marker-fixed-same-in_mixer").state == Survival::survives); // under it, raw is content-only
     REQUIRE(entries.at(1).runs.size() == 3);
     CHECK(entries[1].runs[0].stop_after == 15);
 }

@@ -1,4 +1,4 @@
-// Rows: the ones in runs/, refused ones, their runs and hashes, and the runs that a process does. Their results are in
+// Rows: those in runs/, refused ones, their runs and hashes, and the runs that a process gets. Their results are in
 // test_results.cpp, the commands in faults/test_study_commands.cpp.
 #include <map>
 #include <set>
@@ -43,7 +43,7 @@ TEST_CASE("rows: the 76 numbers of the paper are rows, each with values that can
     }
     CHECK(ids.size() == 76);
     CHECK(labels.size() == 79);             // two have a second reading
-    for (const Scale& s : study().scales) { // and every option of theirs fits its task at every scale
+    for (const Scale& s : study().scales) { // all their options fit their task at every scale
         CHECK(plan(study().rows, s).size() >= labels.size());
         CHECK(plan(study().variants, s).size() >= 90);
     }
@@ -129,7 +129,7 @@ TEST_CASE("rows: a scale changes what a row leaves open", "[study]") {
     const std::vector<Case> small = plan(rows, study().scale("small")), paper = plan(rows, study().scale("paper"));
     REQUIRE(small.size() == 5);
     CHECK(small[0].options.task.length == 128);
-    CHECK(small[0].options.task.min_distance == 200); // of der alone
+    CHECK(small[0].options.task.min_distance == 200); // only for der
     CHECK(small[1].options.task.min_distance == 50);
     CHECK(small[1].options.train.epochs == 20);
     REQUIRE(paper.size() == 7);
@@ -138,7 +138,7 @@ TEST_CASE("rows: a scale changes what a row leaves open", "[study]") {
     CHECK(paper[1].options.train.learning_rate == 1e-3);
     CHECK_FALSE(paper[4].learning_rate); // a Bloom filter learns nothing
     CHECK(paper[5].row.needs == "hotpotqa");
-    CHECK(paper[6].learning_rate == 3e-3); // of the row itself
+    CHECK(paper[6].learning_rate == 3e-3); // the row's own
     CHECK(small[4].learning_rate == 3e-3);
     CHECK(runs_of(paper, 2).size() == 2 * (2 + 2 + 1 + 1));
 }
@@ -212,17 +212,17 @@ TEST_CASE("rows: options that come to the same are one run, others are not", "[s
         if (resolved.model.router != "linucb" && resolved.model.representation != "global-mean") resolve(resolved);
         CHECK(run_hash(resolved) == hash(o));
     }
-    // Recorded results are found by these: an option that a later version adds must not change them.
+    // Recorded results are found by these hashes: an option that a later version adds must not change them.
     CHECK(hash("") == "ef46db3751d8e999");
     CHECK(hash("task = \"der\"\nrepresentation = \"raw\"\nseed = 3") == "35dae2fd0fc450c3");
-    for (const char* scale : {"paper", "small"}) { // and what was written before that option was there says the same
+    for (const char* scale : {"paper", "small"}) { // and lines written before that option existed have the same hash
         std::vector<std::string> notes;
         const Results recorded(study().folder + "/results", scale, notes);
         CAPTURE(scale, notes);
         CHECK(recorded.all().size() > 70);
         CHECK(notes.empty()); // no "has another hash than this version gives to its options"
-        // Every line, also of runs that have a later one, which alone counts above.
-        size_t without = 0; // that do not have the newest option
+        // Every line, also of runs that have a later line; above, only the later one counts.
+        size_t without = 0; // lines without the newest option
         std::istringstream lines(read_file(results_file(study().folder + "/results", scale)));
         for (std::string line; std::getline(lines, line);) {
             bool renamed = false;
@@ -255,10 +255,10 @@ TEST_CASE("rows: which part of a sweep a process does", "[study]") {
                 {"SLURM_ARRAY_TASK_COUNT", "3"},
                 {"SLURM_ARRAY_TASK_MIN", "10"},
                 {"SLURM_ARRAY_TASK_STEP", "5"}}) == "2 of 3");
-    CHECK(with({{"SLURM_ARRAY_TASK_ID", "7"}}) == "7 of 0"); // one job a run
+    CHECK(with({{"SLURM_ARRAY_TASK_ID", "7"}}) == "7 of 0"); // one job per run
     CHECK(with({{"JOB_COMPLETION_INDEX", "2"}, {"JOB_COMPLETIONS", "3"}}) == "2 of 3");
     CHECK(with({{"JOB_COMPLETION_INDEX", "2"}}) == "2 of 0");
-    CHECK(with({{"JOB_COMPLETION_INDEX", "2"}}, "1/1") == "0 of 1"); // the flag comes first
+    CHECK(with({{"JOB_COMPLETION_INDEX", "2"}}, "1/1") == "0 of 1"); // the flag has priority
     for (const char* flag : {"0/4", "5/4", "1/0", "-1/4", "1", "a/4", "1/b", "1/", "/4"}) {
         INFO(flag);
         expect_error(with({}, flag), Exit::usage, "--shard");
@@ -268,7 +268,7 @@ TEST_CASE("rows: which part of a sweep a process does", "[study]") {
     expect_error(with({{"SLURM_ARRAY_TASK_ID", "0"}, {"SLURM_ARRAY_TASK_MIN", "1"}}), Exit::usage, "out of range");
     expect_error(with({{"SLURM_ARRAY_TASK_ID", "a"}}), Exit::usage, "SLURM_ARRAY_TASK_ID 'a'");
     expect_error(with({{"JOB_COMPLETION_INDEX", "3"}, {"JOB_COMPLETIONS", "3"}}), Exit::usage, "out of range");
-    // One job a run, and fewer runs than jobs.
+    // One job per run, and fewer runs than jobs.
     const std::vector<PlannedRun> runs = runs_of(plan(study().select({"t1.raw"}), study().scale("smoke")), 2);
     SweepOptions o;
     o.quiet = true, o.shard = {2, 0};

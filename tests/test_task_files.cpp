@@ -1,4 +1,4 @@
-// More on the synthetic tasks: options that cannot be satisfied, datasets as files, pictures.
+// More tests of the synthetic tasks: options that cannot be satisfied, datasets as files, pictures.
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -62,7 +62,7 @@ bool same(const Dataset& a, const Dataset& b) {
            a.tokens == b.tokens && a.query == b.query && a.answer == b.answer && a.label == b.label;
 }
 
-// Two sequences of three tokens by hand; `name` is then replaced by `bytes`.
+// Two sequences of three tokens, made by hand; the contents of file `name` are then replaced by `bytes`.
 std::string error_with(const std::string& name, const std::string& bytes) {
     const Scratch dir;
     spill(dir / "tokens.npy", array(dict("(2, 3)"), raw<int32_t>({1, 2, 3, 4, 5, 6})));
@@ -179,7 +179,7 @@ TEST_CASE("resolve: what cannot be satisfied is refused, with the remedy", "[tas
     refused(
         "mqar", [](O& o) { o.pairs = 0; }, "--pairs 0: must be from 1 to 1048576");
 
-    // What the messages say would fit, does.
+    // What the messages propose does fit.
     TaskOptions o;
     o.task = "der", o.length = 203;
     CHECK_NOTHROW(resolve(o));
@@ -192,7 +192,7 @@ TEST_CASE("resolve: what cannot be satisfied is refused, with the remedy", "[tas
     o = {}, o.task = "der", o.query_at = "early", o.length = 16, o.min_distance = 2, o.near_window = 9;
     CHECK_NOTHROW(make(o, 20));
     o = {}, o.task = "der", o.query_at = "fixed";
-    for (o.length = 203; error_of([&] { resolve(o); }) != "";) ++o.length; // the first that there is
+    for (o.length = 203; error_of([&] { resolve(o); }) != "";) ++o.length; // the first length that works
     const int shortest = o.length;
     --o.length;
     expect_error(error_of([&] { resolve(o); }), Exit::usage, fmt::format("take --length {} or more", shortest));
@@ -231,7 +231,7 @@ TEST_CASE("npy: failures to write", "[tasks]") {
         save_dataset(dir / "data", d, o, 1);
     });
     expect_error(full, Exit::internal, "tokens.npy: cannot be written: File too large");
-    REQUIRE(std::filesystem::is_empty(dir / "data")); // so that it can be tried again
+    REQUIRE(std::filesystem::is_empty(dir / "data")); // so that the user can try again
 }
 
 TEST_CASE("npy: what else is accepted", "[tasks]") {
@@ -243,7 +243,7 @@ TEST_CASE("npy: what else is accepted", "[tasks]") {
 
 TEST_CASE("npy: malformed arrays are refused", "[tasks]") {
     const std::string six = raw<int32_t>({1, 2, 3, 4, 5, 6}), good = array(dict("(2, 3)"), six);
-    for (size_t n = 0; n < good.size(); ++n) bad("tokens.npy", good.substr(0, n), ""); // cut off anywhere
+    for (size_t n = 0; n < good.size(); ++n) bad("tokens.npy", good.substr(0, n), ""); // truncated at any byte
     bad("tokens.npy", good + "x", "25 bytes follow the header");
     bad("tokens.npy", "PK\3\4" + good, "not an NPY file");
     bad("tokens.npy", array(dict("(2, 3)"), six, 3), "version 3.0");
@@ -312,7 +312,7 @@ TEST_CASE("show: pictures", "[tasks]") {
         CHECK(text.find(part) != text.npos);
     CHECK(text.find('\x1b') == text.npos);
     CHECK(shown(o, 1, {true, 80}).find('\x1b') != std::string::npos);
-    TaskOptions filler; // of mqar: the row before the key asks, and both are marked
+    TaskOptions filler; // mqar: the row before the key asks, and both are marked
     filler.query_row = "marker", filler.length = 40, filler.pairs = 4;
     const std::string asked = shown(filler, 1, {false, 200});
     for (const char* part : {"ask  key", "From row 38 (key "}) CHECK(asked.find(part) != asked.npos);

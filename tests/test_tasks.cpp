@@ -1,5 +1,5 @@
-// DER: every example obeys its law, and the law's marginals have the right distributions (MQAR: test_mqar.cpp). The data
-// of both are the same for every number of workers and never change by accident.
+// DER: every example obeys its law, and the law's marginals have the right distributions (MQAR: test_mqar.cpp). The
+// data of both are the same for every number of workers and never change by accident.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -22,7 +22,7 @@ uint64_t fnv(const Dataset& d) { // FNV-1a over the little-endian bytes of the f
     return hash;
 }
 
-// The rules of DER, read off one finished example.
+// The rules of DER, checked on one finished example.
 void expect_der(const TaskOptions& o, const Dataset& d, int i, const Annotation& note) {
     const int L = o.length, row = d.query[i], a = d.answer[i], v = d.label[i], V = o.vocab;
     const int q = o.query_row == "marker" ? row + 1 : row;
@@ -99,7 +99,7 @@ TEST_CASE("der: q is uniform over the feasible rows, a uniform given q", "[tasks
         o.answer_side = side;
         CAPTURE(side);
         const Dataset d = make(o, 40000);
-        std::vector<int> rows; // by the definition: some a at 40 or more, clear of q-1 and q, pair inside [0,80)
+        std::vector<int> rows; // by the definition: some a 40 or more away, clear of q-1 and q, pair inside [0,80)
         std::map<int, std::vector<double>> answers;
         const auto allowed = [&](int q, int a) {
             return std::abs(a - q) >= 40 && a + 1 < 80 && (side == "either" || (side == "after") == (a > q));
@@ -143,7 +143,7 @@ TEST_CASE("der: an early or a fixed row is one of the feasible ones, and the cha
     REQUIRE(rows("early") == std::vector{3, 4, 5, 6, 7, 8, 9}); // below floor(83/8) = 10
     REQUIRE(rows("fixed") == std::vector{8});                   // floor(83/10)
     o.length = 88;
-    REQUIRE(rows("early").back() == 10); // floor(88/8) = 11 is not below itself
+    REQUIRE(rows("early").back() == 10); // 11 is not below floor(88/8) = 11
     o.length = 87;
     REQUIRE(rows("early").back() == 9);
     o.length = 89;
@@ -179,14 +179,14 @@ TEST_CASE("der: an early or a fixed row is one of the feasible ones, and the cha
             }
         if (allowed.size() > 1) expect_uniform(by_row);
         expect_law(by_answer, law);
-        // The best rule that never looks, of the law itself: the 4 likeliest places, or distances.
+        // The best rule that never looks, computed from the law itself: the 4 likeliest places, or distances.
         const auto best = [](std::vector<double> p) {
             std::sort(p.rbegin(), p.rend());
             return 100 * (p[0] + p[1] + p[2] + p[3]);
         };
         const Chance c = fit_chance(o, d, fresh, 4);
         const double exact = std::max(best(law), best(by_distance));
-        CHECK(std::abs(c.at_k - exact) < 5 * std::sqrt(exact * (100 - exact) / 40000) + 0.3); // 0.3: it was fit
+        CHECK(std::abs(c.at_k - exact) < 5 * std::sqrt(exact * (100 - exact) / 40000) + 0.3); // 0.3: rule is fitted
         if (allowed.size() == 1) CHECK(exact == Approx(400.0 / 34));
     }
 }
@@ -231,7 +231,7 @@ TEST_CASE("der: the set of distractor positions is uniform over all that fit", "
     o.length = 60, o.min_distance = 30, o.near_window = 7, o.n_distractors = 3;
     std::vector<Annotation> notes;
     const Dataset d = make(o, 200000, &notes);
-    for (const int q : {2, 5, 20}) { // windows clipped at the start and not
+    for (const int q : {2, 5, 20}) { // windows clipped at the start, and one not clipped
         std::map<std::vector<int>, double> sets;
         const auto fits = [&](int p) { return p >= 0 && p >= q - 7 && p + 1 <= q + 7 && (p < q - 2 || p > q); };
         for (int a = 0; a < 60; ++a)

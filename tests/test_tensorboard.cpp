@@ -1,4 +1,4 @@
-// The event file: its framing and its events, read back; for a resumed run, written by the program.
+// The event file: framing and events, read back; also of a resumed run, written by the program.
 #include <bit>
 #include <cstring>
 #include <map>
@@ -17,7 +17,7 @@ struct Decoded {
     std::map<std::string, std::map<int64_t, float>> scalars;
 };
 
-struct Reader { // of Protocol Buffers' encoding, what event files have of it
+struct Reader { // the part of Protocol Buffers' encoding that event files use
     const std::string& bytes;
     size_t at = 0;
 
@@ -108,7 +108,7 @@ std::vector<std::string> event_files(const std::string& folder) {
 } // namespace
 
 TEST_CASE("tensorboard: crc32c, and scalars as they were added", "[tensorboard]") {
-    CHECK(crc32c("123456789") == 0xe3069283u); // RFC 3720, B.4 and its like
+    CHECK(crc32c("123456789") == 0xe3069283u); // RFC 3720, B.4, and similar
     CHECK(crc32c(std::string(32, '\0')) == 0x8a9136aau);
     CHECK(crc32c("") == 0);
     const Scratch scratch;

@@ -14,8 +14,8 @@
 #include "train/provenance.h"
 #include "train/trainer.h"
 
-// Every allocation of this program is counted, operator new's too, which calls malloc; but not those of OpenBLAS, whose
-// kernels for small matrices take a buffer each time. Sanitizers bring their own malloc.
+// Counts every allocation of this program, also operator new's, which calls malloc; but not those of OpenBLAS, whose
+// kernels for small matrices allocate a buffer each time. Sanitizers bring their own malloc.
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define FCI_COUNTS_ALLOCATIONS 1
 #include <cblas.h>
@@ -52,7 +52,7 @@ using namespace fci;
 
 namespace {
 
-// 24 sequences, 3 steps an epoch, 2 epochs; small enough for ThreadSanitizer.
+// 24 sequences, 3 steps per epoch, 2 epochs; small enough for ThreadSanitizer.
 Options tiny(const std::string& representation, const std::string& router = "investigator",
              const std::string& queries = "one") {
     Options o;
@@ -65,7 +65,7 @@ Options tiny(const std::string& representation, const std::string& router = "inv
     return o;
 }
 
-// The same on text, with several correct positions of a number that differs.
+// The same on text, with a varying number of correct positions.
 Options tiny_text(const std::string& representation, const std::string& router = "investigator") {
     Options o = tiny(representation, router);
     o.task = {};
@@ -113,7 +113,7 @@ std::vector<Options> kinds() {
         with(tiny("raw"), [](Options& o) { o.model.embeddings = "anchors"; }),
         with(tiny("raw"), [](Options& o) { o.train.contrastive = "frozen"; }),
         with(tiny("raw"), [](Options& o) { o.train.contrastive = "finetuned", o.model.embeddings = "structured"; })};
-    const auto is_new = [&](auto name_of, const std::string& name) { // not among those above
+    const auto is_new = [&](auto name_of, const std::string& name) { // not among the ones above
         return std::none_of(all.begin(), all.end(), [&](const Options& o) { return name_of(o.model) == name; });
     };
     for (const RepresentationKind* r : representations())
@@ -188,14 +188,14 @@ TEST_CASE("trainer: stopped at any step and loaded, a run goes on with the same 
         Trainer whole = trainer_of(o);
         const int64_t total = whole.steps_total();
         const State expected = after(whole, total);
-        for (int64_t k = 0; k <= total; ++k) { // 3 is the end of an epoch, 0 and 6 are those of the run
+        for (int64_t k = 0; k <= total; ++k) { // 3 is the end of an epoch, 0 and 6 the ends of the run
             INFO("stopped after step " << k);
             Trainer part = trainer_of(o);
             after(part, k);
             save_checkpoint(path, part, {17 * k, 2});
             o.run.threads = k % 2 ? 1 : 3;
             Trainer rest = trainer_of(o);
-            after(rest, 5); // what it did before must not matter
+            after(rest, 5); // earlier steps must not matter
             const Progressed progressed = load_checkpoint(path, rest);
             CHECK(progressed.log_bytes == 17 * k);
             CHECK(progressed.transition_epoch == 2);
@@ -226,8 +226,8 @@ TEST_CASE("trainer: a checkpoint of another build goes on with a note", "[traine
     CHECK_THAT(note, Catch::Matchers::Contains("another build (not known; here"));
 }
 
-// From ln 16 + ln 20 = 5.8, what guessing costs, to below 0.1: all but content-only, which cannot tell the query's row
-// from the key's, then pays 0.1 ln 2 for routing.
+// The loss falls from ln 16 + ln 20 = 5.8, the cost of guessing, to below 0.1. Only content-only cannot tell the
+// query's row from the key's; it then pays 0.1 ln 2 for routing.
 TEST_CASE("trainer: every mixer learns one batch by heart", "[trainer]") {
     const auto learns = [](const std::string& representation, const std::string& router) {
         INFO(representation << " " << router);
@@ -264,13 +264,13 @@ TEST_CASE("trainer: a step makes no heap allocation", "[trainer]") {
             o.run.threads = threads;
             o.train.sequences = 48; // 6 steps an epoch
             Trainer trainer = trainer_of(o);
-            CHECK(allocations_in([&] { trainer.step(); }) > 0); // the arenas take their memory
+            CHECK(allocations_in([&] { trainer.step(); }) > 0); // the first step sizes the arenas
             const int64_t later = allocations_in([&] {
                 for (int i = 2; i <= 6; ++i) trainer.step();
             });
             CHECK(later == 0);
         }
-    CHECK(allocations_in([] { // control: the string's number and its 100 letters
+    CHECK(allocations_in([] { // control: the string object and its 100 letters
               const auto text = std::make_unique<std::string>(100, 'x');
               CHECK(text->size() == 100);
           }) >= 2);
@@ -304,7 +304,7 @@ TEST_CASE("trainer: NaN and Inf stop the run by step and op, and nothing is upda
             CHECK(error.find("nothing was updated") != std::string::npos);
             CHECK(State(trainer) == before);
             CHECK(trainer.steps_done() == 3);
-            *number = good; // and it goes on as if nothing had happened
+            *number = good; // training continues unaffected
             CHECK(after(trainer, 6) == expected);
         }
 }
@@ -336,7 +336,7 @@ TEST_CASE("trainer: rank1 chooses the same positions with and without scores", "
         ParameterBinder binder(data.data());
         const Model model(binder, o, 64, 20);
         Rng rng(1, Stream::golden);
-        std::vector<int32_t> tokens(6 * 20), query(6 * 7); // tokens repeat, and with them scores: ties
+        std::vector<int32_t> tokens(6 * 20), query(6 * 7); // tokens repeat, and so do scores: ties
         for (int32_t& t : tokens) t = rng.between(0, 64);
         for (int32_t& q : query) q = rng.between(0, 20);
         Arena arena, other;

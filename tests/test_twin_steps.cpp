@@ -14,7 +14,7 @@
 using namespace fci;
 
 namespace emulator {
-[[gnu::weak]] void set_order(int); // of a kernel's threads; on a GPU there is none
+[[gnu::weak]] void set_order(int); // order of a kernel's threads; not linked on a GPU
 }
 
 namespace {
@@ -31,8 +31,8 @@ struct Sizes {
 
 enum class Loss { routing_and_answer, contrastive };
 
-// Forward and backward of the same parameters on the same tokens. No token occurs twice in a sequence: equal scores
-// would leave the choice to rounding.
+// Forward and backward with the same parameters on the same tokens. No token occurs twice in a sequence: with equal
+// scores, rounding would decide the choice.
 Step step_on(Device device, const ModelOptions& o, Loss loss = Loss::routing_and_answer, Sizes sizes = {}) {
     const auto [vocab, length, batch, queries] = sizes;
     Side side(device);

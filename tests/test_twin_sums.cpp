@@ -12,10 +12,10 @@
 using namespace fci;
 
 namespace emulator {
-[[gnu::weak]] void set_order(int); // of a kernel's threads; on a GPU there is none
+[[gnu::weak]] void set_order(int); // order of a kernel's threads; not linked on a GPU
 }
 
-// The order of the sum is that of cuda/rows.cuh, in additions alone: so the bits are known on any device.
+// The sum has the order of cuda/rows.cuh and consists of additions only: so the bits are known on any device.
 TEST_CASE("twins: a token that most positions name has the same gradient in every order of threads", "[twin]") {
 #if defined(__SANITIZE_THREAD__) // a thread's turn takes 1000 times as long there
     const std::vector<EmbeddingShape> shapes{{1, 129, 3}};
@@ -54,7 +54,7 @@ TEST_CASE("twins: a token that most positions name has the same gradient in ever
 }
 
 TEST_CASE("twins: sums over rows have the same bits made together or one by one", "[twin]") {
-    constexpr int rows = 300, out = 33, in = 5, layers = 9, time = 3; // two sums a layer and more: more than one launch
+    constexpr int rows = 300, out = 33, in = 5, layers = 9, time = 3; // two sums per layer or more: several launches
     std::vector<float> dy(rows * out), x(rows * in), h(rows * out), ones(rows, 0.5f);
     for (size_t i = 0; i < dy.size(); ++i) dy[i] = std::sin(static_cast<float>(i)), h[i] = std::cos(dy[i] * 7);
     for (size_t i = 0; i < x.size(); ++i) x[i] = std::cos(static_cast<float>(i));

@@ -1,4 +1,4 @@
-// Parts that the op table cannot reach: the twins' other paths, which depend on the device.
+// Parts that the op table cannot reach: other paths of the twins, which depend on the device.
 #include "ops/attention.h"
 #include "tests/catch.h"
 #include "tests/op_table.h"
@@ -28,9 +28,9 @@ uint64_t switches(const OpCase& op) {
 
 } // namespace
 
-// With less shared memory keys pass in several chunks: more barriers, the same results. With less still, a message.
+// With less shared memory the keys pass in several chunks: more barriers, the same results. With even less, a message.
 TEST_CASE("attention streams keys that do not fit in shared memory", "[twin]") {
-    if (!emulator::set_shared_limit) return; // a GPU's memory is what it is
+    if (!emulator::set_shared_limit) return; // a GPU's memory cannot be changed
     const std::string longer = std::to_string(AttentionShape::tile + 1),
                       more = std::to_string(AttentionShape::rows + 1);
     for (const std::string& name :

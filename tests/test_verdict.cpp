@@ -48,7 +48,7 @@ TEST_CASE("verdicts: mean, standard deviation and interval over seeds", "[study]
 }
 
 TEST_CASE("verdicts: each of their rules on both sides", "[study]") {
-    // half: of the 90% interval; that of 95% is a fifth wider
+    // half: half the width of the 90% interval; the 95% interval is a fifth wider
     const auto of = [](double mean, double half, std::optional<double> chance = {}, std::optional<double> papers = {}) {
         Summary o;
         o.seeds = 3, o.mean = mean, o.half_90 = half, o.half_width = 1.2 * half;
@@ -62,27 +62,27 @@ TEST_CASE("verdicts: each of their rules on both sides", "[study]") {
     } cases[] = {
         {"routing", "99.1", of(97.1, 0), Verdict::reproduced}, // within 2 points, exactly
         {"routing", "90", of(91, 1), Verdict::reproduced},     // the whole 90% interval, exactly
-        {"routing", "90", of(91, 1.1), Verdict::inconclusive}, // not the whole
-        {"routing", "90", of(90, 3), Verdict::inconclusive},   // the paper's own number, too loosely
+        {"routing", "90", of(91, 1.1), Verdict::inconclusive}, // not the whole interval
+        {"routing", "90", of(90, 3), Verdict::inconclusive},   // the paper's number, but too wide an interval
         {"routing", "90", of(93.1, 1), Verdict::inconclusive}, // the 95% interval reaches into the band
-        {"routing", "90", of(93.3, 1), Verdict::differs},      // not any more
+        {"routing", "90", of(93.3, 1), Verdict::differs},      // no longer
         {"routing", "90", of(86.7, 1), Verdict::differs},
         {"routing", "90", of(87.9, 0), Verdict::differs},
         {"accuracy", "~50", of(55, 0), Verdict::reproduced}, // within 5
         {"accuracy", "50", of(54, 1.1), Verdict::inconclusive},
         {"accuracy", "50", of(56, 0.8), Verdict::differs},
-        {"routing", "99.9", of(96, 0.1), Verdict::differs}, // both high is not the same
-        // Summary at our chance, the paper's at its own, however far these are from each other.
+        {"routing", "99.9", of(96, 0.1), Verdict::differs}, // both high, but not equal
+        // Summary at our chance, and the paper's number at its chance, however far apart the two are.
         {"routing", "1.2", of(7, 0.5, 6.75, 1.6), Verdict::at_chance},
         {"routing", "1.2", of(9, 0.7, 6.75, 1.6), Verdict::at_chance},    // up to 3 points, interval included
-        {"routing", "1.2", of(9, 0.8, 6.75, 1.6), Verdict::differs},      // beyond
-        {"routing", "4.6", of(7, 0.5, 6.75, 1.6), Verdict::at_chance},    // the paper's too
-        {"routing", "4.7", of(7, 0.5, 6.75, 1.6), Verdict::inconclusive}, // beyond
+        {"routing", "1.2", of(9, 0.8, 6.75, 1.6), Verdict::differs},      // beyond 3 points
+        {"routing", "4.6", of(7, 0.5, 6.75, 1.6), Verdict::at_chance},    // the paper's value too
+        {"routing", "4.7", of(7, 0.5, 6.75, 1.6), Verdict::inconclusive}, // beyond 3 points
         {"routing", "25.6", of(25.2, 0.3, 25, 25), Verdict::at_chance},   // comes before reproduced
-        {"routing", "25.6", of(25.2, 0.3, 25), Verdict::reproduced},      // no chance of the paper's is known
+        {"routing", "25.6", of(25.2, 0.3, 25), Verdict::reproduced},      // the paper's chance is not known
         {"routing", "25.6", of(25.2, 0.3, {}, 25), Verdict::reproduced},
         {"accuracy", "7.6", of(4.4, 0.2, 7, 6.25), Verdict::at_chance},
-        {"accuracy", "1.8", of(12, 0.2, 20, 1.6), Verdict::differs}, // below chance is not at it
+        {"accuracy", "1.8", of(12, 0.2, 20, 1.6), Verdict::differs}, // below chance is not at chance
         {"routing", "<=2.5", of(1, 0.2, 1.7, 1.6), Verdict::at_chance},
         {"routing", "22-27", of(24, 0.2, 25, 25), Verdict::at_chance},
         {"routing", "21-27", of(24, 0.2, 25, 25), Verdict::reproduced},     // one end is too far from chance
@@ -144,7 +144,7 @@ TEST_CASE("verdicts: each of their rules on both sides", "[study]") {
         CHECK(verdict(o) == "provisional: some seeds");
         o.seeds = 5;
         CHECK(verdict(o) == "some seeds");
-        o.tie = true; // which says more
+        o.tie = true; // a tie has priority
         CHECK(verdict(o) == "tie");
     }
     SECTION("a score made by ties alone, and controls that fail, come before what the score is") {
@@ -154,10 +154,10 @@ TEST_CASE("verdicts: each of their rules on both sides", "[study]") {
         o.tested = false;
         CHECK(verdict(o) == "untested");
         CHECK(by_ties_alone(0, 100)); // all positions have one score
-        CHECK(by_ties_alone(0, 79));  // six equal candidates, where they come first
+        CHECK(by_ties_alone(0, 79));  // six equal candidates, if they come first
         CHECK(by_ties_alone(1, 49));
         CHECK_FALSE(by_ties_alone(1.1, 49));
-        CHECK(by_ties_alone(0, 2)); // less than the margin of routing moves no verdict
+        CHECK(by_ties_alone(0, 2)); // less than routing's margin changes no verdict
         CHECK_FALSE(by_ties_alone(0, 1.9));
         CHECK_FALSE(by_ties_alone(0, 0));
         CHECK_FALSE(by_ties_alone(90, 10));

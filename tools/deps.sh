@@ -32,18 +32,18 @@ for arg in "$@"; do
 done
 
 everything='compiler make openblas fmt cli11 tomlplusplus simdjson catch2'
-cxx=${CXX:-g++} # what make takes when not told
+cxx=${CXX:-g++} # what make uses by default
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 1' HUP INT TERM
 
 # --- what is there --------------------------------------------------------
 
-# Fedora and Arch keep cblas.h in a folder of its own; Homebrew keeps everything
+# Fedora and Arch keep cblas.h in a separate folder; Homebrew keeps everything
 # outside the compiler's search path, and OpenBLAS outside even its own.
 cppflags=${CPPFLAGS:-}
 ldflags=${LDFLAGS:-}
-look_in() { # ROOT: adds its include/ and lib/ where they exist
+look_in() { # ROOT: adds its include/ and lib/ if they exist
     [ ! -d "$1/include" ] || cppflags="$cppflags -I$1/include"
     [ ! -d "$1/lib" ] || ldflags="$ldflags -L$1/lib"
 }
@@ -73,7 +73,7 @@ find_missing() {
     have make || missing="$missing make"
 
     # __cplusplus tells a real C++20 compiler from one with a draft of it; the
-    # headers tell a compiler whose standard library is missing or too old.
+    # headers detect a compiler whose standard library is missing or too old.
     cat >"$tmp/cxx20.cpp" <<'SRC'
 #include <bit>
 #include <concepts>
@@ -86,8 +86,8 @@ template <std::integral T> int width(T x) { return std::bit_width(static_cast<un
 int main() { std::vector<int> v{1}; std::span<int> s(v); return width(s[0]) - 1; }
 SRC
     if ! compile -o "$tmp/a.out" "$tmp/cxx20.cpp"; then
-        # Without one nothing can be said of the libraries: ask for all of them,
-        # the package manager leaves alone what it has.
+        # Without a compiler the libraries cannot be checked: ask for all of them;
+        # the package manager skips those that are installed.
         missing="compiler$missing openblas fmt cli11 tomlplusplus simdjson catch2"
         return
     fi
@@ -118,7 +118,7 @@ SRC
     for item in $no_header; do missing="$missing $item"; done
 
     # A header without its library is a runtime package only, or a broken install.
-    # dsyev_: an OpenBLAS built without LAPACK will not do.
+    # dsyev_: an OpenBLAS built without LAPACK is not enough.
     cat >"$tmp/link.cpp" <<'SRC'
 extern "C" { void cblas_sgemm(); void dsyev_(); }
 int main() {
@@ -138,7 +138,7 @@ SRC
     done
 }
 
-# Nice to have, never installed here: one needs a GPU, the other is taste.
+# Optional, never installed here: one needs a GPU, the other is a matter of taste.
 optional() {
     absent=
     have nvcc || [ -x /usr/local/cuda/bin/nvcc ] || absent="$absent, CUDA toolkit (GPU build)"
@@ -184,7 +184,7 @@ report_missing
 
 # --- how this system installs ----------------------------------------------
 
-# Homebrew first on macOS only: elsewhere it is a guest beside the system's own.
+# Homebrew first on macOS only: elsewhere the system's own manager has priority.
 manager=
 if [ "$(uname -s)" = Darwin ]; then
     ! have brew || manager=brew
@@ -194,7 +194,7 @@ else
     done
 fi
 
-package() { # ITEM: its package's name, nothing where there is none to install
+package() { # ITEM: its package's name; nothing if there is none
     case $manager:$1 in
         apt-get:compiler) echo g++ ;;
         apt-get:openblas) echo libopenblas-dev ;; # brings cblas.h and LAPACK
@@ -223,7 +223,7 @@ done
 packages=${packages# }
 
 if [ $manager = brew ] && [ "$(uname -s)" = Darwin ]; then
-    # Apple's compiler and make come from one installer with a window of its own.
+    # Apple's compiler and make come from one installer, which opens a window.
     case " $missing " in
         *' compiler '* | *' make '*) die "first get Apple's command line tools: xcode-select --install" ;;
     esac
@@ -248,7 +248,7 @@ if [ $manager != brew ] && [ "$(id -u)" -ne 0 ]; then
     fi
 fi
 
-run() { # says a command, then runs it with no questions asked
+run() { # prints a command, then runs it without asking
     say "running: ${as_root:+$as_root }$*"
     case $manager in
         apt-get) $as_root env DEBIAN_FRONTEND=noninteractive "$@" </dev/null ;;
@@ -259,10 +259,10 @@ run() { # says a command, then runs it with no questions asked
 # --- install ------------------------------------------------------------------
 
 if [ $manager = apt-get ]; then
-    # Lists can be absent or older than the archive. A failure need not be fatal:
+    # Lists can be missing or older than the archive. A failure need not be fatal:
     # a stale third-party source fails too.
     run apt-get update -q || say 'apt-get update failed; going on with the package lists at hand'
-    # It can fail to fetch and yet exit 0; that must not read as an old release below.
+    # It can fail to fetch and yet exit 0; below, that must not look like an old release.
     ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 ||
         die 'apt has no package lists: is the network up, and does /etc/apt name sources?'
     absent=
@@ -284,7 +284,7 @@ if ! run $install; then
     die "the package manager failed; to try by hand: ${as_root:+$as_root }$install"
 fi
 
-# The package manager's word is not enough: it may have brought too old a compiler.
+# The package manager's success is not enough: its compiler may be too old.
 find_missing
 if [ -n "$missing" ]; then
     report_missing

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Writes the tables of README.md, FINDINGS.md and runs/tables/*.md, and the figures runs/figures/*.svg, anew from the
-# recorded results; with --check only says which are stale.
-# A table stands between two lines, and is what the command prints when it sees recorded results only:
+# Rewrites the tables of README.md, FINDINGS.md and runs/tables/*.md, and the figures runs/figures/*.svg, from the
+# recorded results; with --check it only reports which are stale.
+# A table is between two lines, and is the output of the command when it sees only recorded results:
 #   <!-- ./fci table table3 --scale small --format md -->
 #   <!-- end -->
 set -eu
@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 FCI=${FCI_BIN:-./fci}
 stale=0
 
-# Puts the new file in the old one's place, or with --check says how it differs. It is gone then.
+# Replaces the old file by the new one, or with --check reports the difference. The new file is removed.
 replace() {
     if cmp -s "$1" "$2"; then
         :

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Gives every parser of fci what libFuzzer thinks of, under AddressSanitizer and UBSan (tests/fuzz/parsers.h).
+# Runs libFuzzer on every parser of fci, under AddressSanitizer and UBSan (tests/fuzz/parsers.h).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -49,7 +49,7 @@ for parser; do
         { echo "fuzz: $parser: no such parser; there are: ${known//$'\n'/, }" >&2; exit 2; }
 done
 
-one() { # PARSER: a line of what came of it
+one() { # PARSER: prints one line with the result
     local base=build/fuzz log=build/fuzz/$1.log what=nothing
     mkdir -p "$base/seeds/$1" "$base/corpus/$1" "$base/found"
     local from=("$base/corpus/$1" "$base/seeds/$1")

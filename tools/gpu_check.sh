@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The proof on a GPU that this machine has, from a fresh clone: builds for it, with warnings as errors, and runs the
-# parts of tools/gpu_go.sh, which says what they are and what they write. The exit code is 1 if anything failed, 2 if
-# there is no GPU.
+# The checks on this machine's GPU, from a fresh clone: builds for the GPU, with warnings as errors, and runs the parts
+# of tools/gpu_go.sh, which says what they are and what they write. The exit code is 1 if anything failed, 2 if there is
+# no GPU.
 #
-#   tools/gpu_check.sh [PART ...]      all parts but record, and compute-sanitizer's others; or these
+#   tools/gpu_check.sh [PART ...]      these parts; by default all but record and compute-sanitizer's other tools
 #
-# What comes of it is in build/gpu_check. BUDGET, seconds without the build, is an hour if not set; CUDA_ARCH=... for
-# another GPU, BUILD for another folder of the objects (build/gpu). Results of a tree with changes cannot be merged.
+# The results are in build/gpu_check. BUDGET: seconds without the build, default one hour; CUDA_ARCH=...: for another
+# GPU; BUILD: another folder for the objects (build/gpu). Results of a tree with changes cannot be merged.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- smoke twins trainer memcheck racecheck initcheck synccheck bits bench peer ladder ncu curves

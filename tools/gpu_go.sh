@@ -1,39 +1,40 @@
 #!/usr/bin/env bash
-# Proves, measures and records on a GPU, within a budget. It is go.sh of the kit that tools/gpu_kit.sh makes, and needs
-# bash, coreutils, sed and grep beside the driver: no network, no library of ours.
+# Checks, measures and records on a GPU, within a budget. It is go.sh of the kit that tools/gpu_kit.sh makes, and needs
+# only bash, coreutils, sed and grep besides the driver: no network, none of fci's libraries installed.
 #
-#   go.sh BUDGET [PART ...]      BUDGET in seconds; without PART all those of the first list, in that order
+#   go.sh BUDGET [PART ...]      BUDGET in seconds; without PART all those of the first list, in this order
 #
-#   smoke      a small training on the GPU, with lazy and with eager module loading; always made first
+#   smoke      a small training on the GPU, with lazy and with eager module loading; always runs first
 #   twins      every CUDA op, node, model step and teaching kernel against the CPU's
 #   trainer    the trainer's tests
-#   bits       every row of the paper at scale smoke, twice, then four runs at once: the same bits
+#   bits       every row of the paper at scale smoke, twice, then four runs at once: the bits must be the same
 #   bench      fci bench --device cuda, in fp32 and in TF32
-#   peer       the same steps in PyTorch: eager, compiled, as graphs; where the kit has the script and python3 has torch
+#   peer       the same steps in PyTorch: eager, compiled, as graphs; if the kit has the script and python3 has torch
 #   ladder     the teaching kernels, step by step
-#   ncu        attention, scan and the embedding's scatter under Nsight Compute, where it is and is permitted
-#   memcheck   compute-sanitizer's, over the first rows of each op
-#   record     fci sweep order --scale paper, JOBS runs at once (4), stopped cleanly; then what is left goes to
+#   ncu        attention, scan and the embedding's scatter under Nsight Compute, if it is installed and permitted
+#   memcheck   compute-sanitizer's memcheck, over the first rows of each op
+#   record     fci sweep order --scale paper, JOBS runs at once (4), stopped cleanly; then the time left goes to
 #   curves     200 steps of every representation: no further from the CPU's than an ulp's difference at the start leads
 #
-#   racecheck initcheck synccheck      compute-sanitizer's others: by name only
+#   racecheck initcheck synccheck      compute-sanitizer's other tools: only if named
 #
-# Each part has a limit, starts only if what it is expected to take is left, and says at once what came of it. All ends
-# before BUDGET. In the folder OUT (default ./out), complete whenever this is killed, and added to when it is run again:
+# Each part has a limit, starts only if its expected time is left, and reports its result at once. Everything ends
+# before BUDGET. Written to the folder OUT (default ./out), complete whenever this is killed, and added to by later
+# runs:
 #   table.tsv            part, verdict, seconds, a line: pass, FAIL, skipped, or not proved (mock) on a mock of a GPU
-#   log.txt              what the parts said, the first 700 KB of each
-#   bench.jsonl          a line a bench; a last line may be cut short by a kill, here only
-#   peer.jsonl           a line a measurement
+#   log.txt              the parts' output, the first 700 KB of each
+#   bench.jsonl          one line per bench; only here a kill may cut the last line short
+#   peer.jsonl           one line per measurement
 #   ladder.txt ncu.txt
-#   results/paper.jsonl  what was recorded: tools/merge_results.sh adds it to runs/results
-# Runs that are not finished stay in the folder WORK, and the next go.sh goes on with them.
-# Exit codes: 0; 1: a part failed; 2: usage, or there is no GPU here.
+#   results/paper.jsonl  the recorded results: tools/merge_results.sh adds them to runs/results
+# Unfinished runs stay in the folder WORK, and the next go.sh continues them.
+# Exit codes: 0; 1: a part failed; 2: usage, or no GPU on this machine.
 # shellcheck disable=SC2015,SC2154,SC2317 # kit.txt sets; parts are called by name
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || exit 1
 all='smoke twins trainer bits bench peer ladder ncu memcheck record curves'
 others='racecheck initcheck synccheck'
-margin=8 # seconds: 3 from a part's limit to its end by force, the rest for the last lines
+margin=8 # seconds: 3 from a part's limit until it is killed, the rest for the last lines
 
 die() { printf 'go.sh: %s\n' "$*" >&2; exit 2; }
 budget=${1:-}
@@ -44,27 +45,27 @@ for part in "$@"; do
 done
 [ "$budget" -gt $((margin + 1)) ] || die "a budget of $budget s is too short: $margin s are kept for the end"
 parts=${*:-$all}
-ends=$((budget - margin)) # by bash's own clock, SECONDS
+ends=$((budget - margin)) # on bash's clock, SECONDS
 
 # commit, glibc, cublas: what the kit was built from and for.
 # shellcheck disable=SC1091
 . "$here/kit.txt" || die "kit.txt is not beside this script: make the kit by tools/gpu_kit.sh"
 fci=$here/fci tests=$here/run_gpu ladder=$here/ladder
 mkdir -p "${OUT:-out}/results" && out=$(cd "${OUT:-out}" && pwd) || die "${OUT:-out}: cannot be made"
-work=${WORK:-${TMPDIR:-/tmp}/fci-kit-$UID}/$commit # a build does not go on with another's runs
+work=${WORK:-${TMPDIR:-/tmp}/fci-kit-$UID}/$commit # a build does not continue another build's runs
 (umask 077 && mkdir -p "$work") && [ -O "$work" ] || die "$work: cannot be used; set WORK to a folder"
 work=$(cd "$work" && pwd)
 
 # --- what is written ----------------------------------------------------------
 
-row() { # PART VERDICT SECONDS TEXT: short, so that it is written at once or not at all
+row() { # PART VERDICT SECONDS TEXT: short, so that it is written completely or not at all
     local text=${4//[$'\t\r\n']/ }
     printf '%s\t%s\t%d\t%s\n' "$1" "$2" "$3" "${text:0:400}" >>"$out/table.tsv"
     printf '%-16s%-18s%5d s  %s\n' "$1" "$2" "$3" "${text:0:400}"
 }
 
 sent=0 most=700000
-tell() { # into log.txt: what the part has said since
+tell() { # appends the part's new output to log.txt
     local size
     size=$(stat -c %s "$work/part.log")
     [ "$size" -le $most ] || size=$most
@@ -74,11 +75,11 @@ tell() { # into log.txt: what the part has said since
 }
 
 failed=0 mock='' running='' current=''
-# Where it can be had: a part goes when this goes, even by SIGKILL.
+# If setpriv exists: a part ends when this script ends, even by SIGKILL.
 tied=()
 ! setpriv --pdeathsig TERM true 2>/dev/null || tied=(setpriv --pdeathsig TERM)
 
-# NAME EXPECTED LIMIT FUNCTION...: a line of the table. An exit code of 77 means skipped; its last line says why.
+# NAME EXPECTED LIMIT FUNCTION...: a line of the table. Exit code 77 means skipped; the last line says why.
 check() {
     local name=$1 expected=$2 limit=$3 begin=$SECONDS code verdict said left=$((ends - SECONDS))
     shift 3
@@ -99,7 +100,7 @@ check() {
     done
     wait "$running"
     code=$?
-    kill -KILL -- "-$running" 2>/dev/null # what it left behind
+    kill -KILL -- "-$running" 2>/dev/null # processes that it left behind
     running=
     tell
     [ "$(stat -c %s "$work/part.log")" -le $most ] ||
@@ -118,7 +119,7 @@ check() {
     return $code
 }
 
-# A part that proves nothing on a mock, or whose own program is not linked with it.
+# A part that checks nothing on a mock, or whose program is not linked with it.
 real() {
     if [ -n "$mock" ]; then row "$1" 'not proved (mock)' 0 "needs a GPU"; else check "$@"; fi
 }
@@ -143,7 +144,7 @@ trap 'stopped 129' HUP
 
 # --- cuBLAS -------------------------------------------------------------------
 
-# Folders where it may lie, a line each: the toolkit's, the system's, PyTorch's.
+# Folders where cuBLAS may be, one per line: the toolkit's, the system's, PyTorch's.
 places() {
     local home at
     tr : '\n' <<<"${LD_LIBRARY_PATH:-}"
@@ -158,8 +159,8 @@ places() {
     done
 }
 
-# Sets libraries, for LD_LIBRARY_PATH: where the version is that fci was built with; else another, whose functions that
-# fci calls are the same, under its name. Nothing: fci will say what is missing.
+# Sets libraries, for LD_LIBRARY_PATH: the folder with the version that fci was built with; else another version, under
+# the expected name, in which the functions that fci calls are the same. Empty: fci will say what is missing.
 find_cublas() {
     local place name version found
     libraries=
@@ -181,13 +182,13 @@ find_cublas() {
 }
 ours() { LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} "$@"; }
 
-# The kit's OpenBLAS has the kernels for AVX2 alone. A processor that is newer than it would be given others, which are
-# not there. Results do not depend on the choice.
+# The kit's OpenBLAS has only the kernels for AVX2. For a newer processor it would choose others, which it does not
+# have. Results do not depend on the choice.
 ! grep -qw avx2 /proc/cpuinfo || export OPENBLAS_CORETYPE=${OPENBLAS_CORETYPE:-Haswell}
 
 # --- parts --------------------------------------------------------------------
 
-left() { echo $((part_ends - $(date +%s))); } # seconds of this part
+left() { echo $((part_ends - $(date +%s))); } # seconds left of this part
 
 smoke() {
     local loading begin times=''
@@ -204,7 +205,7 @@ smoke() {
     echo "$(cat "$work/device"): start to end with modules ${times#, }"
 }
 
-tested() { # TESTS: Catch2 takes a run of no test for a success
+tested() { # TESTS: Catch2 reports a run without tests as success
     ours "$tests" "$1" | tee "$work/tests.txt" && grep -aq '^All tests passed' "$work/tests.txt"
 }
 
@@ -213,7 +214,8 @@ sweep_into() {
     rm -rf "${work:?}/$1" && mkdir -p "$work/$1" || return 1
     (cd "$work/$1" && ours "$fci" sweep all --scale smoke --device cuda --threads 1 --jobs "$2" --quiet)
 }
-# A checkpoint's tensors: after 8 bytes that count the header, and the header, which counts the bytes of a log.
+# A checkpoint's tensors: skips the 8 bytes with the header's length, and the header, which has the log's length in
+# bytes.
 tensors() { tail -c +$((9 + $(od -An -tu8 -N8 "$1" | tr -d ' '))) "$1" | sha256sum; }
 bits_of() { # FOLDER
     (cd "$work/$1/runs/out" && for f in sweep/*/checkpoint.safetensors; do echo "$f $(tensors "$f")"; done &&
@@ -240,7 +242,7 @@ bench() { # FLAGS
         "$(grep -o '"op"' "$work/bench.json" | grep -c .) ops measured"
 }
 
-# LIMIT OUT FLAGS...: a measurement for each FLAGS. The cache of what torch compiles is kept from the first pass.
+# LIMIT OUT FLAGS...: one measurement per FLAGS. The first pass fills torch's cache of compiled code.
 measure_peer() {
     local limit=$1 to=$2
     shift 2
@@ -257,7 +259,7 @@ peer() {
             rows+=("--device cuda --batch 32 --task der --representation $what --mode $mode")
         done
     done
-    for what in "${rows[@]}"; do # compiled several at once, with nothing timed beside
+    for what in "${rows[@]}"; do # compiles several at once, while nothing is timed
         [[ $what == *eager* ]] ||
             measure_peer $(($(left) * 2 / 3)) /dev/null "$what --warmup 2 --blocks 1 --steps 1" 2>>"$work/peer.err" &
     done
@@ -282,7 +284,7 @@ tool() { # NAME: where NVIDIA's tool is
     return 77
 }
 
-# One step of transformer:1 and of bidir-flow:1 as the paper has them; each node of the graph is measured by itself.
+# One step of transformer:1 and of bidir-flow:1 as in the paper; each node of the graph is measured separately.
 profile() {
     local ncu what
     ncu=$(tool ncu) || return
@@ -303,8 +305,8 @@ profile() {
     grep -q 'Duration' "$out/ncu.txt"
 }
 
-# TOOL: --error-exitcode makes what it finds the exit code; the tests' own failures are theirs. Libraries try calls that
-# may fail, which are no errors of ours. Lazy: each tool rewrites what is loaded, and cuBLAS is half a gigabyte.
+# TOOL: --error-exitcode gives the tool's findings an exit code; the tests keep theirs for their failures. Libraries try
+# calls that may fail, which are not errors of fci. Lazy: each tool rewrites loaded code, and cuBLAS is half a gigabyte.
 sanitize() {
     local sanitizer code extra=()
     sanitizer=$(tool compute-sanitizer) || return
@@ -321,7 +323,7 @@ sanitize() {
     return "$code"
 }
 
-# SIGTERM in time: each run writes its checkpoint, and is not a result.
+# Sends SIGTERM in time: each run writes its checkpoint, and is not recorded as a result.
 record() {
     local results=$out/results/paper.jsonl before=0 code
     [ ! -f "$results" ] || before=$(grep -c . "$results")
@@ -346,7 +348,7 @@ gpu=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/nu
 printf '\n== fci %s, %s s, cuBLAS: %s, %s\n' "$commit" "$budget" "${libraries:-not found}" "${gpu:-no nvidia-smi}" \
     >>"$out/log.txt"
 
-# That the programs start at all, in the loader's words if not: with the node's C++ library, or with the kit's.
+# Checks that the programs start, and prints the loader's message if not: with the node's C++ library, or the kit's.
 if ! ours "$fci" --help >/dev/null 2>&1; then
     libraries=$here/lib/cxx${libraries:+:$libraries}
     if ! why=$(ours "$fci" --help 2>&1 >/dev/null); then
@@ -383,7 +385,7 @@ for part in $parts; do
         ladder) real ladder 10 60 ladder ;;
         ncu) real ncu 50 120 profile ;;
         memcheck | racecheck | initcheck | synccheck) real "$part" 30 150 sanitize "$part" ;;
-        record) # leaves the curves their time, where it has enough itself
+        record) # leaves time for the curves, if enough is left for itself
             rest=$((ends - SECONDS))
             case " $parts " in *' curves '*) [ $rest -lt 390 ] || rest=$((rest - 150)) ;; esac
             check record 60 "$rest" record

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Makes the folder .kit: all that proves, measures and records on a GPU node that has nothing but the driver. Carry it
-# there and run .kit/go.sh (tools/gpu_go.sh says how).
+# Makes the folder .kit: everything to check, measure and record on a GPU node that has only the driver. Copy it there
+# and run .kit/go.sh (tools/gpu_go.sh says how).
 #
 #   tools/gpu_kit.sh [--dirty] [--mock]
 #
-#   --dirty    although the tree has changes: its results cannot be merged
-#   --mock     fci linked with the mock of CUDA (tests/mock), to try go.sh where there is no GPU
+#   --dirty    allow a tree with changes: its results cannot be merged
+#   --mock     fci linked with the mock of CUDA (tests/mock), to try go.sh without a GPU
 #
-# Variables: PEER=FILE, the same model in PyTorch, for the part peer. ARCH (x86-64-v3), CUDA_ARCH (90), BUILD
-# (build/kit), KIT (.kit): processor, GPU, folder of the objects, folder to make. NVCC, CUDA_HOME and CUDA_PTX (none:
-# PTX, for later GPUs, is half of what nvcc makes) as for make.
+# Variables: PEER=FILE, the same model in PyTorch, for the part peer. ARCH (x86-64-v3): processor; CUDA_ARCH (90): GPU;
+# BUILD (build/kit): folder of the objects; KIT (.kit): folder to make. NVCC, CUDA_HOME and CUDA_PTX as for make
+# (CUDA_PTX is empty here: PTX, for later GPUs, is half of nvcc's output).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 die() { printf 'gpu_kit: %s\n' "$*" >&2; exit 2; }
@@ -37,7 +37,7 @@ fi
 
 # --- programs -----------------------------------------------------------------
 
-# Libraries lie beside the programs. Of the two tags that say so the older one, which counts for the libraries', too.
+# Libraries are beside the programs. The older of the two run path tags is used: it also applies to the libraries.
 # shellcheck disable=SC2016
 make -j"$(nproc)" BUILD="$build" ARCH="$arch" CUDA_ARCH="${CUDA_ARCH:-90}" CUDA_PTX="${CUDA_PTX:-}" \
     LDFLAGS="${LDFLAGS:-} -Wl,--disable-new-dtags,-rpath,'\$\$ORIGIN/lib'" \
@@ -53,13 +53,13 @@ done
 
 # --- libraries ----------------------------------------------------------------
 
-# OpenBLAS by itself would fill the kit. Its static form is linked anew with what the programs call and, where ARCH asks
-# for AVX2, with the kernels for such processors only: the same machine code, so the same bits. In place of the others
-# are empty tables, which OpenBLAS refuses with a message.
+# The whole OpenBLAS would fill the kit. Its static form is linked again with the functions that the programs call and,
+# if ARCH requires AVX2, with the kernels for such processors only: the same machine code, so the same bits. The other
+# kernels are replaced by empty tables, which OpenBLAS refuses with a message.
 small_openblas() {
     local archive
     archive=$(gcc -print-file-name=libopenblas.a)
-    [ -f "$archive" ] || return 0 # then the whole one is taken
+    [ -f "$archive" ] || return 0 # then the whole library is used
     {
         case $arch in x86-64-v[34])
             nm "$archive" 2>/dev/null | sed -n 's/.* D \(gotoblas_[A-Z0-9_]*\)$/char \1[1 << 16];/p' | sort -u |
@@ -73,8 +73,9 @@ small_openblas() {
             -Wl,--gc-sections "$archive" -lgfortran -lm -pthread -Wl,--no-undefined
 }
 
-# All that the loader finds for them, but for the C library, which is the node's own. So is that of C++ where it is new
-# enough: ours may want a newer C library than the programs do, and stands by in a folder of its own.
+# All libraries that the loader finds for them, except the C library, which is the node's. The node's C++ library is
+# used if it is new enough, since ours may need a newer C library than the programs do; ours is a fallback in its own
+# folder.
 ldd "${programs[@]}" | sed -n 's|.* => \(/.*\) (0x.*|\1|p' | sort -u |
     grep -vE '/(libc|libm|libdl|librt|libpthread|libresolv)\.so' >"$build/libraries"
 ! ldd "${programs[@]}" | grep 'not found' || die "libraries are missing here"

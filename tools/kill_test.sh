@@ -1,6 +1,6 @@
 #!/bin/sh
 # Kills training runs with SIGKILL at random moments, resumes each until it is done, and compares the final parameters
-# and moments with those of a run that nothing happened to, byte by byte. Exit code 1 if any trial differs.
+# and moments with those of an undisturbed run, byte by byte. Exit code 1 if any trial differs.
 #
 #   tools/kill_test.sh [TRIALS=20]        FCI_BIN names the program (default ./fci)
 set -u
@@ -21,7 +21,7 @@ work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
-# Checkpoints fall within epochs too, so that a kill meets one being written now and then.
+# Checkpoints are written within epochs too, so that some kills happen during a write.
 start() { # FOLDER [FLAG...]
     folder=$1
     shift
@@ -30,8 +30,8 @@ start() { # FOLDER [FLAG...]
         --checkpoint-every 5 --out "$folder" "$@"
 }
 
-# What follows the header, whose length stands in the first 8 bytes: all tensors. The header itself counts the bytes
-# of the log, which has times in it.
+# All tensors: the bytes after the header, whose length is in the first 8 bytes. The header is not compared: it holds
+# the length of the log, which contains times.
 tensors() { # CHECKPOINT
     tail -c +"$(($(od -An -N8 -tu8 "$1" | tr -d ' ') + 9))" "$1"
 }
@@ -57,7 +57,7 @@ while [ "$trial" -le "$trials" ]; do
         moment=$(random_moment)
         if [ -f "$run/config.toml" ]; then
             "$fci" train --resume "$run" --quiet >/dev/null 2>"$work/errors" &
-        else # killed before it had begun: there is nothing to resume yet
+        else # killed before it began: nothing to resume yet
             rm -rf "$run"
             (start "$run" --quiet) >/dev/null 2>"$work/errors" &
         fi

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Adds results that were made elsewhere, e.g. by the kit of tools/gpu_kit.sh, to the record in runs/results.
+# Adds results that were made elsewhere, for example by the kit of tools/gpu_kit.sh, to the record in runs/results.
 #
-#   tools/merge_results.sh FOLDER|FILE ...      SCALE.jsonl; of a FOLDER its results/*.jsonl, or its *.jsonl
+#   tools/merge_results.sh FOLDER|FILE ...      FILE: SCALE.jsonl; FOLDER: its results/*.jsonl, or its *.jsonl
 #
-# Refused, each with a word why: lines of a commit that is not an ancestor of HEAD, or that had changes; of a mock or an
-# emulator in place of a GPU; that are cut short. Known: what the record has of the same run, as much or more. The rest
-# is added as it is, once fci has read all of it. Here and not in fci, because it is git that knows the commits; that a
-# line is a whole result of this version fci alone can say. FCI_BIN: another than ./fci; RECORD: than runs/results.
-# Exit codes: 0, also where nothing was new or lines were refused; 1: something cannot be read or written; 2: usage;
-# 3: fci refuses a line, and nothing is added.
+# Refused, each with the reason: lines from a commit that is not an ancestor of HEAD, or with changes; lines from a mock
+# or an emulator instead of a GPU; lines cut short. Known: runs of which the record has as much or more. The rest is
+# added unchanged, once fci has read all of it. This is a script because git knows the commits; only fci can check that
+# a line is a whole result of this version. FCI_BIN: another program than ./fci; RECORD: another than runs/results.
+# Exit codes: 0, also if nothing was new or lines were refused; 1: something cannot be read or written; 2: usage; 3: fci
+# refuses a line, and nothing is added.
 set -euo pipefail
 say() { printf 'merge_results: %s\n' "$*" >&2; }
 die() { say "${*:2}"; exit "$1"; }
@@ -32,8 +32,8 @@ fci=${FCI_BIN:-./fci} record=${RECORD:-runs/results}
 new=$(mktemp -d)
 trap 'rm -rf "$new"' EXIT
 
-# Sets run, which tells it from others, and rank: a result with a final test tells more, a stopped run as much as it has
-# epochs, and less than any whole one.
+# Sets run, which identifies the run, and rank: a result with a final test ranks highest; a stopped run ranks by its
+# epochs, and below any whole run.
 begins='^\{"version":-?[0-9]+,"hash":"([0-9a-f]{16})","scale":"[a-z]+","seed":[0-9]+,("stopped_after":([0-9]+),)?'
 look() {
     [[ $1 =~ $begins && $1 == *'}' ]] || return 1
@@ -42,7 +42,7 @@ look() {
     [[ $1 != *'"final":{'* ]] || rank=$((rank + 1))
 }
 
-declare -A verdict # of a commit
+declare -A verdict # per commit
 judge() { # COMMIT
     local why=''
     case $1 in
@@ -83,7 +83,7 @@ for file in "${files[@]}"; do
     done <"$file"
 done
 
-# Each line by fci, which has a note for what it would leave out.
+# fci reads each line, and prints a note for a line that it would leave out.
 for file in "$new"/*.jsonl; do
     [ -e "$file" ] || continue
     code=0

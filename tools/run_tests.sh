@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs a Catch2 (version 2 or 3) test binary, several parts of its tests at once, and ends with one line, "N passed, N
-# failed", counting test cases. TEST_JOBS: how many at once (as many as processors, up to 8).
+# failed", counting test cases. TEST_JOBS: how many parts at once (default: the number of processors, up to 8).
 set -u
 
 if [ $# -lt 1 ]; then
@@ -15,19 +15,19 @@ out=$(mktemp -d) || exit 1
 trap 'rm -rf "$out"' EXIT
 trap 'trap "" TERM; kill 0; exit 1' HUP INT TERM
 
-# PART ARGUMENTS...: a pipe's exit code is that of its last command: the binary's own goes through a file.
+# PART ARGUMENTS...: a pipe's exit code is that of its last command, so the binary's exit code goes through a file.
 run() {
     part=$1
     shift
     { "$binary" "$@" 2>&1; echo $? >"$part.code"; } | tee "$part.log"
 }
-# By name, where the binary can list names (version 3 cannot). Many small parts end at about the same time; neighbours,
-# which are alike, are dealt to different ones. A comma would part two names. A part that passes is shown when it is done;
-# those that fail come last, where a log that is cut to its end still has them.
+# Splits by name if the binary can list names (version 3 cannot). Many small parts end at about the same time;
+# neighbouring tests, which are alike, go to different parts. A comma in a name would split it. A part that passes is
+# shown when it is done; failed parts come last, so that a log of which only the end is kept still has them.
 case " $*" in *' -'*) jobs=1 ;; esac # options would be lost
 if [ "$jobs" -gt 1 ] && "$binary" --list-test-names-only "$@" >"$out/names" 2>/dev/null; [ -s "$out/names" ]; then
     awk -v parts=$((jobs * 8)) -v out="$out" '{ gsub(/,/, "\\\\,"); print > (out "/part" NR % parts) }' "$out/names"
-    # shellcheck disable=SC2016 # the inner shell's
+    # shellcheck disable=SC2016 # expanded by the inner shell
     find "$out" -name 'part*' -print0 | BINARY=$binary xargs -0 -P "$jobs" -I '{}' sh -c '
         "$BINARY" --input-file "{}" >"{}.log" 2>&1
         code=$?

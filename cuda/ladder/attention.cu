@@ -1,4 +1,4 @@
-// attention's ladder, to be read from top to bottom; the mathematics is in src/ops/attention.h, the last step in
+// The ladder of attention, to be read from top to bottom. The mathematics is in src/ops/attention.h, the last step in
 // cuda/attention.cuh. Heads are 32 wide, and every query sees every key.
 #include "cuda/attention.cuh"
 #include "cuda/ladder/ladder.cuh"
@@ -17,7 +17,7 @@ __device__ void copy(const float* from, float factor, float (&to)[D]) {
     for (int c = 0; c < D; ++c) to[c] = factor * from[c];
 }
 
-// Step 1: the equations as they stand, a thread for each number. S, then P, a matrix of queries x keys for each head,
+// Step 1: the equations as they stand, one thread per element. For each head, S and then P, a matrix of queries x keys,
 // is written to memory and read again, and so are dP and dS.
 void naive_forward(AttentionShape s, const float* q, const float* k, const float* v, float* y, float* lse, float* S) {
     const int64_t n = s.queries, m = s.keys, heads = int64_t{s.batch} * s.heads, y_stride = s.heads * D;
@@ -73,7 +73,7 @@ void naive_backward(AttentionShape s, const float* q, const float* k, const floa
     });
 }
 
-// Rows of a head in shared memory, for a block; or where they lie.
+// Rows of a head: a copy in the block's shared memory, or the rows in global memory.
 struct Rows {
     const float* first;
     int stride;
@@ -86,11 +86,11 @@ __device__ Rows rows_of(const float* from, int rows, int stride, float* shared) 
     return {shared, D};
 }
 
-// Step 2: a thread takes a whole row of P and keeps none of it: it carries the highest score so far and the sum, and
-// shrinks what it has summed when a higher one comes. The backward pass makes P again from lse, once a query and once a
-// key. Memory holds no n x n matrix. All threads of a warp read the same key at the same time.
-// Step 3 (on_chip): a block takes a whole head and first brings its keys and values into shared memory, so that they
-// are fetched once, not once a warp.
+// Step 2: a thread takes a whole row of P and stores none of it: it carries the highest score so far and the sum, and
+// scales down what it has summed when a higher score comes. The backward pass recomputes P from lse, once per query and
+// once per key. Memory holds no n x n matrix. All threads of a warp read the same key at the same time.
+// Step 3 (on_chip): a block takes a whole head and first copies its keys and values to shared memory, so that they are
+// fetched once, not once per warp.
 template <bool on_chip>
 __global__ void __launch_bounds__(row_threads)
     row_forward_kernel(AttentionShape s, const float* q, const float* k, const float* v, float* y, float* lse) {
@@ -183,8 +183,8 @@ void row_backward(AttentionShape s, const float* q, const float* k, const float*
     FCI_LAUNCH(row_dkv_kernel<on_chip>, row_grid<on_chip>(s), row_threads, bytes, s, q, k, v, lse, delta, dy, dk, dv);
 }
 
-// Step 4, tiles, is the shipped forward pass, and the backward pass of wide heads: cuda/attention.cuh. Backward, its
-// buffers and registers leave room for 12 warps on a multiprocessor, which wait for most of the time.
+// Step 4, tiles, is the shipped forward pass, and the shipped backward pass of wide heads: cuda/attention.cuh.
+// Backward, its buffers and registers leave room for 12 warps per SM, which wait most of the time.
 // Step 5 is the shipped backward pass of heads of up to 32 columns: cuda/narrow_attention.cuh.
 
 constexpr const char* naive_adds = "the equations, a thread a number; n x n matrices in memory";

@@ -1,4 +1,4 @@
-// What the ladder measures with, on a GPU.
+// How the ladder measures on a GPU.
 #include <algorithm>
 #include <cmath>
 
@@ -43,7 +43,7 @@ __global__ void copy_kernel(int64_t n, const float4* from, float4* to) {
     for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += step) to[i] = from[i];
 }
 
-// Eight chains a thread of `steps` fused multiply-adds each.
+// Eight chains of `steps` fused multiply-adds per thread.
 __global__ void multiply_add_kernel(int steps, float a, float b, float* to) {
     float x[8];
     for (int i = 0; i < 8; ++i) x[i] = static_cast<float>(threadIdx.x + i);

@@ -1,10 +1,10 @@
 // ladder: kernels step by step, from the naive one to the shipped one. A ladder is one operation at one size with its
 // inputs, the CPU op's results and a list of steps; each step computes the same results. The harness checks every step
-// against the CPU op (on the emulator, as a test, at a small size) and, on a GPU, measures it (`make ladder`):
+// against the CPU op (on the emulator, as a test, at a small size) and measures it on a GPU (`make ladder`):
 //
 //   step             what it adds                                          time      share of the limit
 //
-// The limit is what the GPU can do at best: the larger of bytes / measured copy bandwidth and flops / measured rate of
+// The limit is the best that the GPU can do: the longer of bytes / measured copy bandwidth and flops / measured rate of
 // fused multiply-adds. bytes: every input read once, every result written once.
 #pragma once
 #include <deque>
@@ -29,12 +29,12 @@ public:
 
     Ladder(std::string what, double flops) : what_(std::move(what)), flops_(flops) {}
 
-    // Uniform random numbers on the host, the same for the same ladder.
+    // Uniform random numbers on the host, always the same for the same ladder.
     std::vector<float> random(size_t n, float low = -1, float high = 1);
     // The same numbers on the device.
     float* input(const std::vector<float>& host);
-    // A result on the device: what the CPU op made of it, and the number of terms in its longest sum. Before each step
-    // it is NaN; added_to: zero.
+    // A result on the device: the CPU op's values, and the number of terms in its longest sum. Before each step the
+    // result is set to NaN or, if added_to, to zero.
     float* result(const char* name, std::vector<float> expected, int terms, bool added_to = false);
     float* scratch(size_t n);
     void step(const char* name, const char* adds, std::function<void()> launch) {
@@ -42,7 +42,7 @@ public:
     }
 
     // Runs a step and compares: "" or what is wrong. Sums of n terms in any order differ by at most about n eps of the
-    // largest result; the op table judges the shipped kernels more strictly.
+    // largest result; the op table checks the shipped kernels more strictly.
     std::string check(const Step&);
     const std::vector<Step>& steps() const { return steps_; }
     const std::string& what() const { return what_; }
@@ -74,9 +74,9 @@ private:
     uint64_t drawn_ = 0;
 };
 
-// Of the GPU; zeros on the emulator.
+// The GPU's limits; zeros on the emulator.
 Limits measure_limits();
-double seconds(const std::function<void()>& launch); // of one call: the best of three rounds of at least 20 ms
+double seconds(const std::function<void()>& launch); // per call: the best of three rounds of at least 20 ms
 
 // The ladders, at the size of the distant-evidence task (batch 32, length 512, width 128) or at a tiny one.
 void add_attention_forward(std::deque<Ladder>&, bool tiny);

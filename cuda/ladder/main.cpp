@@ -1,4 +1,4 @@
-// The ladders on this machine's GPU: make ladder
+// Runs the ladders on this machine's GPU: make ladder
 #include <algorithm>
 
 #include "core/check.h"

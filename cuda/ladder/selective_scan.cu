@@ -1,5 +1,5 @@
-// selective_scan's ladder, to be read from top to bottom; the mathematics is in src/ops/selective_scan.h, the last step
-// in cuda/ops/selective_scan.cu. At most 16 states.
+// The ladder of selective_scan, to be read from top to bottom. The mathematics is in src/ops/selective_scan.h, the last
+// step in cuda/ops/selective_scan.cu. At most 16 states.
 #include "ops/selective_scan.h"
 
 #include "cuda/ladder/ladder.cuh"
@@ -12,8 +12,8 @@ constexpr int N = 16, threads = 128;
 
 __device__ int64_t row(const ScanShape& s, int64_t b, int i) { return b * s.time + (s.reverse ? s.time - 1 - i : i); }
 
-// Step 1: the equations as they stand, a thread for each state, then one for each number of the results. All of h, and
-// backward all of g and a g, goes through memory: n times the size of u.
+// Step 1: the equations as they stand, one thread per state, then one per element of the results. All of h and,
+// backward, all of g and a g go through memory: n times the size of u.
 __device__ float decay(float dt, float A) { return exp2(dt * (log2_e * A)); }
 
 void all_states(ScanShape s, const float* u, const float* dt, const float* A, const float* B, float* H) { // H (b,t,c,n)
@@ -88,17 +88,18 @@ void naive_backward(ScanShape s, const float* u, const float* dt, const float* A
     });
 }
 
-// Step 2, forward: a thread takes a channel and has its states in registers (lanes = 1): memory holds no h. But there
+// Step 2, forward: a thread takes a channel and has its states in registers (lanes = 1); no h is in memory. But there
 // are few threads: 8192 at batch 32 and 256 channels, two warps for each of an H100's SMs, which can issue four at a
-// time. Step 3, forward: `lanes` neighbours share a channel's states, which makes as many times more threads; y is
-// their sum.
+// time.
+// Step 3, forward: `lanes` neighbours share a channel's states, which gives `lanes` times as many threads; y is the sum
+// over them.
 template <int lanes>
 __global__ void register_kernel(ScanShape s, const float* u, const float* dt, const float* A, const float* B,
                                 const float* C, const float* D, float* y) {
     constexpr int each_lane = N / lanes;
     const int64_t thread = int64_t{blockIdx.x} * threads + threadIdx.x, bc = thread / lanes, b = bc / s.channels;
     const int lane = static_cast<int>(thread % lanes), c = static_cast<int>(bc % s.channels), n0 = lane * each_lane;
-    const bool inside = b < s.batch; // who is not still takes part in the warp's sums
+    const bool inside = b < s.batch; // the others still take part in the warp's sums
     float A2[each_lane], h[each_lane] = {};
     for (int j = 0; j < each_lane; ++j)
         A2[j] = inside && n0 + j < s.states ? log2_e * A[int64_t{c} * s.states + n0 + j] : 0.f;
@@ -124,9 +125,9 @@ void in_registers(ScanShape s, const float* u, const float* dt, const float* A, 
                A, B, C, D, y);
 }
 
-// Step 2, backward: h only at the chunks' beginnings in memory; a chunk's h and a are computed again, into registers. A
-// thread takes a state, a block 16 channels; every step of time it adds the channels' parts of dB and dC in shared
-// memory, between two barriers, and 16 lanes add their states' parts of ddt and du.
+// Step 2, backward: memory holds h only at the chunks' beginnings; a chunk's h and a are recomputed, into registers. A
+// thread takes a state, a block 16 channels. At every time step the block adds the channels' parts of dB and dC in
+// shared memory, between two barriers, and 16 lanes add their states' parts of ddt and du.
 constexpr int columns = 16, chunk = ScanShape::chunk, block = columns * N;
 __global__ void __launch_bounds__(block)
     checkpoint_kernel(ScanShape s, const float* u, const float* dt, const float* A, const float* B, const float* C,
@@ -200,8 +201,8 @@ void checkpoint_backward(ScanShape s, const float* u, const float* dt, const flo
 
 // The last step is the shipped one, selective_scan_forward and selective_scan_backward.
 
-// Flops of one state's step: those of exp2 as core/scalar.h writes it out, and the rest. The GPU's one instruction for
-// exp2 is another unit's, so the limit by multiply-adds is higher than it need be.
+// Flops of one step of a state: those of exp2 as core/scalar.h writes it out, and the rest. The GPU has an instruction
+// for exp2 on another unit, so the limit by multiply-adds is higher than necessary.
 constexpr double exp2_flops = 20, forward_flops = 6 + exp2_flops, backward_flops = 20 + exp2_flops;
 
 struct Problem {

@@ -1,5 +1,5 @@
-// anchors on the GPU; the mathematics is in src/ops/anchors.h. The products are cuBLAS's; between them a warp takes a
-// row of P.
+// anchors on the GPU; the mathematics is in src/ops/anchors.h. cuBLAS computes the products; between them one warp
+// computes a row of P.
 #include "ops/anchors.h"
 
 #include "cuda/gemm.cuh"

@@ -1,8 +1,8 @@
-// attention on the GPU; the mathematics is in src/ops/attention.h. A warp owns 32 query rows of a head and meets the
-// keys 32 at a time (cuda/attention.cuh); the backward pass does so once for owners of queries and once for owners of
-// keys, but for heads of up to 32 columns, where two lanes own a row (cuda/narrow_attention.cuh). Where a sequence has
-// only a few query rows (the Council's one row and 8 keys), a block takes a row (backward: a head), its warps share the
-// keys, and lanes are columns; that is bound by reading k and v.
+// attention on the GPU; the mathematics is in src/ops/attention.h. A warp owns 32 query rows of a head and takes the
+// keys 32 at a time (cuda/attention.cuh). The backward pass does this once with queries and once with keys as owners;
+// for heads of up to 32 columns, two lanes own a row instead (cuda/narrow_attention.cuh). If a sequence has only a few
+// query rows (the Council: one row and 8 keys), a block takes a row (backward: a head), its warps share the keys, and
+// its lanes are columns; reading k and v bounds that.
 #include "cuda/attention.cuh"
 #include "cuda/narrow_attention.cuh"
 
@@ -12,7 +12,7 @@ namespace {
 // Few queries
 constexpr int few_queries = 4, few_warps = 8, few_keys = 4096;
 bool few(const AttentionShape& s) { return s.queries <= few_queries && s.keys <= few_keys; }
-int warps_for(const AttentionShape& s) { return min(few_warps, max(1, s.keys / 8)); } // two times four keys a warp
+int warps_for(const AttentionShape& s) { return min(few_warps, max(1, s.keys / 8)); } // twice four keys per warp
 
 // sum_c x[c] y[c] in every lane of a warp
 __device__ __forceinline__ float dot(int n, const float* x, const float* y) {
@@ -20,7 +20,7 @@ __device__ __forceinline__ float dot(int n, const float* x, const float* y) {
     for (int c = threadIdx.x % 32; c < n; c += 32) sum += x[c] * y[c];
     return warp_sum(sum);
 }
-// The same for up to four rows y, so that a warp has four reads under way: what bounds it is waiting for them.
+// The same for up to four rows y, so that a warp has four reads in flight: memory latency is the bound.
 constexpr int at_once = 4;
 __device__ __forceinline__ void dots(int n, const float* x, const float* rows, int stride, int count,
                                      float (&sum)[at_once]) {
@@ -42,7 +42,8 @@ __device__ __forceinline__ void add_to_rows(int n, float factor, const float (&w
     }
 }
 
-// f(c, sum_j weight[j] row[j][c]) for c < columns: keys by warps, their sums in order; all threads take part.
+// f(c, sum_j weight[j] row[j][c]) for c < columns: warps share the keys, and their sums are added in order; all threads
+// take part.
 template <class F>
 __device__ __forceinline__ void weighted_rows(int keys, const float* weight, const float* rows, int stride, int columns,
                                               float* partial, F f) {
@@ -92,7 +93,7 @@ __global__ void few_forward_kernel(AttentionShape s, const float* q, const float
                   [&](int c, float weighted) { y_row[c] = weighted / total; }); // (3)
 }
 
-// A block takes a whole head, row after row, so that dk and dv have one owner.
+// A block takes a whole head, row after row, so that each row of dk and dv has one owner.
 __global__ void __launch_bounds__(few_warps * 32, 3)
     few_backward_kernel(AttentionShape s, const float* q, const float* k, const float* v, const float* y,
                         const float* lse, const float* dy, float* dq, float* dk, float* dv) {

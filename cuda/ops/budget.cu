@@ -1,10 +1,13 @@
 // budget on the GPU; the mathematics is in src/ops/budget.h.
-// (1) One product for the batch, then a warp a position.
-// (2) A block a sequence. No two ranks (cuda/rank.cuh) are equal, so the m-th highest is found bit by bit, by counting
-//     the ranks that reach a number; those that reach it are then written in order. 64 passes over the bounds, any t.
-// (3) The chosen rows beside one another, then a product a sequence.
-// (4) A^-1 by block elimination, a launch for each tile row: 7 d^3 flops in double, but all of A at once. At d = 128
-//     that is 8 short launches, where a Cholesky factor is 128 steps one after another.
+//(1) One product for the batch, then one warp per position.
+//(2) One block per sequence. No two ranks (cuda/rank.cuh) are equal, so the m-th highest is found bit by bit, by
+// counting
+//    the ranks that reach a number; the positions that reach it are then written in order. 64 passes over the bounds,
+//    for any t.
+//(3) The chosen rows are copied next to each other, then one product per sequence.
+//(4) A^-1 by block elimination, one launch per tile row: 7 d^3 flops in double, but the whole of A in parallel. At d =
+// 128
+//    that is 8 short launches; a Cholesky factor would take 128 dependent steps.
 #include "ops/budget.h"
 
 #include "cuda/gemm.cuh"
@@ -34,7 +37,7 @@ __global__ void choose_kernel(BudgetShape s, const float* bound, int32_t* chosen
     const int t = s.time, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     bound += int64_t{blockIdx.x} * t;
     chosen += int64_t{blockIdx.x} * s.chosen;
-    const auto lanes_reaching = [&](int i, uint64_t rank) { // a bit for each lane's position
+    const auto lanes_reaching = [&](int i, uint64_t rank) { // one bit for each lane's position
         return __ballot_sync(all_lanes, i < t && rank_of(bound[i], i) >= rank);
     };
     uint64_t lowest = 0; // the highest number that m ranks reach: the m-th rank
@@ -63,7 +66,7 @@ __global__ void choose_kernel(BudgetShape s, const float* bound, int32_t* chosen
     }
 }
 
-// A thread a number of A. Beyond d `a` is the identity, which the inverse leaves alone.
+// One thread per element of A. Beyond d, `a` is the identity, which the inversion does not change.
 __global__ void add_grams_kernel(BudgetLearnShape s, const float* gram, float* A, double* a, const int* skip) {
     const int64_t i = int64_t{blockIdx.x} * threads + threadIdx.x, n = s.padded(), squares = int64_t{s.d} * s.d;
     if (i >= n * n) return;
@@ -77,7 +80,7 @@ __global__ void add_grams_kernel(BudgetLearnShape s, const float* gram, float* A
     a[i] = sum;
 }
 
-// One block. reward: first the sequences' losses, then l' - l.
+// One block. reward: first the sequences' losses l, then l' - l.
 __global__ void add_rewards_kernel(BudgetLearnShape s, const float* sum, const float* loss, BudgetNumbers<float> to,
                                    double* c, double* reward, const int* skip) {
     const bool learns = !skip || !*skip;
@@ -105,13 +108,13 @@ __global__ void add_rewards_kernel(BudgetLearnShape s, const float* sum, const f
     }
 }
 
-// Gauss-Jordan elimination of tile row and column k, from `in` to `out`; after all of them `out` is the inverse:
+// Gauss-Jordan elimination of tile row and column k, from `in` to `out`; after the last one `out` is the inverse:
 //   P = in[k,k]^-1,   out[k,k] = P,   out[k,j] = P in[k,j],   out[i,k] = -in[i,k] P
 //   out[i,j] = in[i,j] - in[i,k] P in[k,j]
-// Without a search for pivots, which a positive definite matrix does not need [Peters & Wilkinson 1975]. A block a tile
-// of `out`; each makes P itself, by the same elimination number by number.
+// Without a search for pivots, which a positive definite matrix does not need [Peters & Wilkinson 1975]. One block per
+// tile of `out`; each block computes P itself, by the same elimination element by element.
 __global__ void eliminate_kernel(int n, int k, const double* in, double* out) {
-    constexpr int width = tile + 1; // a column's numbers lie in different banks
+    constexpr int width = tile + 1; // the elements of a column are in different banks
     FCI_SHARED(double, pivot, tile* width);
     FCI_SHARED(double, left, tile* width);
     FCI_SHARED(double, right, tile* width);
@@ -140,7 +143,7 @@ __global__ void eliminate_kernel(int n, int k, const double* in, double* out) {
     out[at(i, j)] = v;
 }
 
-// A warp a row.
+// One warp per row.
 __global__ void theta_kernel(BudgetLearnShape s, const double* a, const double* c, BudgetNumbers<float> to,
                              const int* skip) {
     const int64_t r = int64_t{blockIdx.x} * warps + threadIdx.x / 32;

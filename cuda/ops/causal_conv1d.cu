@@ -1,10 +1,10 @@
 // causal_conv1d on the GPU; the mathematics is in src/ops/causal_conv1d.h. Neighbouring threads take neighbouring
 // channels. Forward, a thread takes a strip of time of one channel and slides a window of four taps along it in
 // registers, so that each number is read once (K = 4; wider filters: once for every four taps). Backward, a block takes
-// 32 channels of a stretch of time, a tile at a time: x and dy are read once, p and dp are made in shared memory, also
-// the K-1 steps of dp behind the tile's end that dx needs; dx and the sums for dw are then taken from there. Bound by
-// memory: two numbers of traffic for each of x forward, four backward.
-// Step i of a sequence is position i, or from the end where the filter is reversed: seen so, both look back.
+// 32 channels of a stretch of time, one tile at a time. x and dy are read once; p and dp are computed in shared memory,
+// including the K-1 steps of dp after the tile's end that dx needs; dx and the sums for dw are computed from them.
+// Bound by memory: two numbers of traffic per element of x forward, four backward.
+// Step i of a sequence is position i or, if the filter is reversed, position i from the end: so both filters look back.
 #include "ops/causal_conv1d.h"
 
 #include "cuda/parts.cuh"
@@ -17,7 +17,7 @@ using Both = Directions<Direction>;
 
 constexpr int taps = 4, strip = 16, strands = 8;
 
-// One channel of one sequence, in the order of the filter; 0 outside.
+// One channel of one sequence, in the filter's order; 0 outside.
 struct Sequence {
     const float* x;
     int time, channels;
@@ -41,7 +41,7 @@ __global__ void forward_kernel(ConvShape s, Both directions) {
     for (int i = 0; i < strip; ++i) sum[i] = to.bias[c];
     for (int k = 0; k < s.width; k += taps) {
         float weight[taps], window[taps];               // window[j] belongs to tap k+j
-        const int ahead = k + taps - 1 - (s.width - 1); // of its newest number; taps beyond the filter weigh 0
+        const int ahead = k + taps - 1 - (s.width - 1); // for the newest number; taps beyond the filter weigh 0
         for (int j = 0; j < taps; ++j) {
             weight[j] = k + j < s.width ? to.w[int64_t{c} * s.width + k + j] : 0.f;
             window[j] = from[first + ahead - taps + j];
@@ -62,7 +62,7 @@ __global__ void forward_kernel(ConvShape s, Both directions) {
 // Shared memory of the backward kernel: rows of 32 channels.
 constexpr int tile = 64, stretch = 256; // steps
 struct Tiles {
-    // x from K-1 steps before the tile to K-1 behind it; dp to K-1 behind; w: (K); sums: (K+1,strands)
+    // x from K-1 steps before the tile to K-1 after it; dp to K-1 after it; w: (K); sums: (K+1,strands)
     float *x, *dp, *w, *sums;
     __device__ Tiles(int width, float* at)
         : x(at), dp(x + (tile + 2 * (width - 1)) * 32), w(dp + (tile + width - 1) * 32), sums(w + width * 32) {}
@@ -75,7 +75,7 @@ struct Parts {
     float *dw, *dbias;
 };
 
-// Leaves the sums over a stretch as parts. grid: (sequences and their stretches, channels / 32, directions)
+// Writes the sums over each stretch as parts. grid: (sequences and their stretches, channels / 32, directions)
 __global__ void __launch_bounds__(32 * strands) backward_kernel(ConvShape s, Both directions, Directions<Parts> parts) {
     FCI_DYN_SHARED(float, memory);
     const Direction& to = directions.at[blockIdx.z];
@@ -91,12 +91,12 @@ __global__ void __launch_bounds__(32 * strands) backward_kernel(ConvShape s, Bot
     for (int k = strand; k < K; k += strands) at.w[k * 32 + lane] = inside ? to.w[int64_t{c} * K + k] : 0.f;
     for (int k = 0; k <= K; ++k) at.sums[(k * strands + strand) * 32 + lane] = 0;
     for (int first = begin; first < min(begin + stretch, s.time); first += tile) {
-        __syncthreads(); // the last tile is read
+        __syncthreads(); // the previous tile has been read
         for (int r = strand; r < tile + 2 * (K - 1); r += strands)
             at.x[r * 32 + lane] = inside ? x[first - (K - 1) + r] : 0.f;
         __syncthreads();
         for (int r = strand; r < tile + K - 1; r += strands) {
-            const float dyr = inside ? dy[first + r] : 0.f; // 0 behind the end
+            const float dyr = inside ? dy[first + r] : 0.f; // 0 after the end
             float p = bias;
 #pragma unroll 4
             for (int k = 0; k < K; ++k) p += at.w[k * 32 + lane] * at.x[(r + k) * 32 + lane]; // (1)

@@ -1,5 +1,5 @@
-// cross_entropy on the GPU; the mathematics is in src/ops/cross_entropy.h. A block takes a row, which it reads twice:
-// for the maximum, then, from the cache, for the sum. Bound by memory.
+// cross_entropy on the GPU; the mathematics is in src/ops/cross_entropy.h. A block reads its row twice: for the
+// maximum, then, from the cache, for the sum. Bound by memory.
 #include "ops/cross_entropy.h"
 
 #include "cuda/softmax.cuh"

@@ -1,5 +1,5 @@
-// dot_scores on the GPU; the mathematics is in src/ops/dot_scores.h. The products are cuBLAS's, all sequences in one
-// call.
+// dot_scores on the GPU; the mathematics is in src/ops/dot_scores.h. cuBLAS computes the products of all sequences in
+// one call.
 #include "ops/dot_scores.h"
 
 #include "cuda/gemm.cuh"

@@ -1,5 +1,5 @@
-// embedding on the GPU; the mathematics is in src/ops/embedding.h. A warp takes a row of y; dE, a scatter with
-// many repeats, is in cuda/rows.cuh; dP is a sum over the batch. All bound by memory.
+// embedding on the GPU; the mathematics is in src/ops/embedding.h. One warp per row of y. dE, a scatter with many
+// repeats, is in cuda/rows.cuh; dP is a sum over the batch. All are bound by memory.
 #include "ops/embedding.h"
 
 #include "cuda/parts.cuh"

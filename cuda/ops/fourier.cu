@@ -1,5 +1,5 @@
-// fourier on the GPU; the mathematics is in src/ops/fourier.h. The products are cuBLAS's: along the features the whole
-// batch is one matrix, along time it is a batch of products that share the table. The tables are uploaded once.
+// fourier on the GPU; the mathematics is in src/ops/fourier.h. cuBLAS computes the products: along the features the
+// whole batch is one matrix, along time it is a batch of products that share the table. The tables are uploaded once.
 #include "ops/fourier.h"
 
 #include <cmath>

@@ -1,14 +1,14 @@
-// gated_scan on the GPU; the mathematics is in src/ops/gated_scan.h, how the scan lies on the GPU in cuda/scan.cuh, and
-// cuda/ops/selective_scan.cu has the same loops without what is fused here: to be read first, the end of the ladder.
-// One kernel each way, for one or both directions of time. A chunk's dt_low and the block's rows of dt_weight lie in
-// shared memory, so that p and dt of the chunk are made there, a number by the lane that owns it. Backward, a chunk at
-// a time from the end: h again from the saved h, and from it s, for dz, and dC; then g backwards, which takes the place
-// of h; then what else is summed over channels (dB, d_dt_low) or steps (d_dt_weight): small products with what lies in
-// shared memory. Sums over blocks are left as parts. Bound by arithmetic, as the scan is: what is made again adds about
-// a seventh to it, and a, made a third time, an exp2 a state, which takes less than to keep it in shared memory.
-// Traffic, h aside, for each number of u: forward 3 numbers instead of the five ops' 11, backward 7 instead of 24. In
-// both directions there are four blocks for each of an H100's SMs at batch 32 and 256 channels, and room for all of
-// them.
+// gated_scan on the GPU; the mathematics is in src/ops/gated_scan.h, and cuda/scan.cuh says how a scan maps to the GPU.
+// Read cuda/ops/selective_scan.cu first, the end of the ladder: it has the same loops without what is fused here. There
+// is one kernel each way, for one or both directions of time. A chunk's dt_low and the block's rows of dt_weight are in
+// shared memory; from them each lane computes p and dt of the steps that it owns. The backward pass goes through the
+// chunks from the end. It recomputes h from the saved h, and from h the s that dz needs, and dC; then g backwards,
+// which overwrites h; then the other sums over channels (dB, d_dt_low) or steps (d_dt_weight), as small products with
+// what is in shared memory. Sums over blocks are written as parts.
+// Bound by arithmetic, as the scan is: recomputation adds about a seventh to it. a is computed a third time, one exp2
+// per state, which takes less time than keeping it in shared memory. Traffic per element of u, without h: forward 3
+// numbers instead of the five ops' 11, backward 7 instead of 24. With both directions there are four blocks for each of
+// an H100's SMs at batch 32 and 256 channels, and all of them fit at once.
 #include "ops/gated_scan.h"
 
 #include "cuda/parts.cuh"
@@ -22,11 +22,11 @@ using Direction = GatedScanDirection<float>;
 using Both = Directions<Direction>;
 
 // The block's rows of dt_weight and a chunk's dt_low, whose products are p. In dynamic shared memory, since the rank
-// is anything.
+// may have any value.
 struct StepTiles {
-    int rank, pitch;                // odd, so that a column of weight lies in many banks
+    int rank, pitch;                // odd, so that a column of weight spreads over many banks
     float *weight, *low;            // (channels, pitch), (steps, rank)
-    static constexpr int ahead = 2; // numbers of dt_low that a thread fetches early: all, up to rank 16
+    static constexpr int ahead = 2; // elements of dt_low that a thread prefetches: all, up to rank 16
 
     static __host__ __device__ int pitch_of(int rank) { return rank | 1; }
     static size_t floats(int rank) { return size_t{channels} * pitch_of(rank) + size_t{steps_max} * rank; }
@@ -54,7 +54,7 @@ struct StepTiles {
         for (int e = threadIdx.x + ahead * threads; e < steps_max * rank; e += threads)
             low[e] = low_of(s, p, first, dt_low, e);
     }
-    __device__ float step(const Place& p, int k, float bias) const { // p of the lane's k-th own step
+    __device__ float step(const Place& p, int k, float bias) const { // p of the k-th step that the lane owns
         float sum = bias;
 #pragma unroll 4
         for (int r = 0; r < rank; ++r) sum += weight[p.column * pitch + r] * low[p.own(k) * rank + r]; // (1)
@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(threads) forward_kernel(GatedScanShape shape, 
     fetch(0);
     for (int chunk = 0; chunk < s.chunks(); ++chunk) {
         const int first = chunk * steps_max;
-        __syncthreads(); // the last chunk is read
+        __syncthreads(); // the previous chunk has been read
         put_own(p, u_next, at.u);
         for (int k = 0; k < owned; ++k) at.gate[p.own_at(k)] = silu(z_next[k]);
         put_states(B_next, at.B);
@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(threads) forward_kernel(GatedScanShape shape, 
         __syncthreads();
         if (chunk + 1 < s.chunks()) fetch(first + steps_max);
         for (int k = 0; k < owned; ++k) at.dt[p.own_at(k)] = softplus(steps.step(p, k, bias)); // (1)
-        __syncwarp(); // a channel's lanes are of one warp
+        __syncwarp(); // a channel's lanes are in one warp
 #pragma unroll 1
         for (int k = 0; k < owned; ++k) {
             float part[lanes];
@@ -124,21 +124,21 @@ __global__ void __launch_bounds__(threads) forward_kernel(GatedScanShape shape, 
     }
 }
 
-// What a direction's blocks leave, each its own: of a sequence or of 32 channels.
+// The parts that a direction's blocks write, each block its own: per sequence or per 32 channels.
 struct Parts {
     float *A_log, *D, *weight, *bias; // (b, gradient)
     float *B, *C, *low;               // (blocks, gradient)
 };
 
 struct BackwardTiles {
-    float4 history[history_tile]; // h after each step, then g
+    float4 history[history_tile]; // h after each step, later g
     float4 B[state_tile], C[state_tile];
     float u[channel_tile], dt[channel_tile], ds[channel_tile];
     float gate[channel_tile]; // dy silu'(z)
-    float dp[channel_tile];   // sigmoid(p), then dp
+    float dp[channel_tile];   // sigmoid(p), later dp
 };
 
-__global__ void __launch_bounds__(threads, 4) // of an SM's shared memory: room for the registers of four
+__global__ void __launch_bounds__(threads, 4) // shared memory allows four blocks per SM; so must the registers
     backward_kernel(GatedScanShape shape, Both directions, Directions<Parts> all_parts, int first_state) {
     FCI_DYN_SHARED(BackwardTiles, tiles);
     BackwardTiles& at = *tiles;
@@ -148,7 +148,7 @@ __global__ void __launch_bounds__(threads, 4) // of an SM's shared memory: room 
     const Place p(s, first_state);
     const int rank = shape.rank, t = threadIdx.x;
     const StepTiles steps(rank, reinterpret_cast<float*>(tiles + 1));
-    float* d_weight = steps.low + steps_max * rank; // (channels, rank); thread t has numbers t, t + threads, ...
+    float* d_weight = steps.low + steps_max * rank; // (channels, rank); thread t has elements t, t + threads, ...
     const float skip = first_state == 0 && p.inside ? to.D[p.c] : 0.f, bias = p.inside ? to.dt_bias[p.c] : 0.f;
     float A[each_lane], dA[each_lane] = {}, g[each_lane] = {}, dD = 0, d_bias = 0; // g: a[t+1] g[t+1]
     for (int j = 0; j < each_lane; ++j)
@@ -170,7 +170,7 @@ __global__ void __launch_bounds__(threads, 4) // of an SM's shared memory: room 
     fetch(s.chunks() - 1);
     for (int chunk = s.chunks() - 1; chunk >= 0; --chunk) {
         const int first = chunk * steps_max;
-        __syncthreads(); // the last chunk is read
+        __syncthreads(); // the previous chunk has been read
         put_own(p, u_next, at.u);
         for (int k = 0; k < owned; ++k) {
             at.ds[p.own_at(k)] = dy_next[k] * silu(z_next[k]); // (ds)
@@ -190,11 +190,11 @@ __global__ void __launch_bounds__(threads, 4) // of an SM's shared memory: room 
         }
         __syncwarp();
 #pragma unroll 1
-        for (int k = 0; k < owned; ++k) { // the forward pass again, h kept
+        for (int k = 0; k < owned; ++k) { // the forward pass again, keeping h
             const int own = first + p.own(k);
             const bool is_there = p.inside && own < s.time;
             float* dz = to.dz + row(s, p.b, own) * s.channels + p.c;
-            const float dz_before = is_there ? *dz : 0.f; // reads go out early
+            const float dz_before = is_there ? *dz : 0.f; // issue reads early
             float part[lanes];
 #pragma unroll
             for (int m = 0; m < lanes; ++m) {
@@ -213,7 +213,7 @@ __global__ void __launch_bounds__(threads, 4) // of an SM's shared memory: room 
         }
         __syncthreads();
         leave_states(s, p, first, at.history, parts.C, [&](int i, int column) { return at.ds[i * pitch + column]; });
-        __syncthreads(); // h is read; a lane now puts g[t] where it has read h[t]
+        __syncthreads(); // h has been read; a lane now writes g[t] where it has read h[t]
 #pragma unroll 1
         for (int k = owned - 1; k >= 0; --k) {
             const int own = first + p.own(k);
@@ -241,7 +241,7 @@ __global__ void __launch_bounds__(threads, 4) // of an SM's shared memory: room 
             }
             const float sum_gB = sum_of_own(part_gB, p.quarter), sum_rA = sum_of_own(part_rA, p.quarter);
             const float ui = at.u[p.own_at(k)], dsi = at.ds[p.own_at(k)];
-            const float dp = (sum_rA + sum_gB * ui) * at.dp[p.own_at(k)]; // (dp), of ddt
+            const float dp = (sum_rA + sum_gB * ui) * at.dp[p.own_at(k)]; // (dp), from ddt
             at.dp[p.own_at(k)] = dp;
             d_bias += dp;
             dD += dsi * ui;
@@ -268,7 +268,7 @@ __global__ void __launch_bounds__(threads, 4) // of an SM's shared memory: room 
             d_weight[e] += sum_weight;
         }
     }
-    // The parts of a sequence; launches after the first add theirs.
+    // Parts per sequence; launches after the first add to them.
     const auto leave = [&](float& part, float v) { part = first_state ? part + v : v; };
     for (int e = t; e < channels * rank; e += threads) {
         const int d = p.block * channels + e / rank;
@@ -283,7 +283,7 @@ __global__ void __launch_bounds__(threads, 4) // of an SM's shared memory: room 
     if (first_state == 0) parts.D[channel] = dD;
 }
 
-// Bytes of shared memory, which must be there.
+// Bytes of shared memory; fails if the GPU has fewer.
 size_t shared_bytes(const GatedScanShape& s, size_t fixed, size_t floats) {
     const size_t bytes = fixed + floats * sizeof(float);
     if (bytes > static_cast<size_t>(shared_limit()))

@@ -1,5 +1,5 @@
-// gather on the GPU; the mathematics is in src/ops/gather.h. A warp takes a row of y; dx, a scatter with repeats
-// within each sequence, is in cuda/rows.cuh. Bound by memory.
+// gather on the GPU; the mathematics is in src/ops/gather.h. One warp per row of y; dx, a scatter with repeats within
+// each sequence, is in cuda/rows.cuh. Bound by memory.
 #include "ops/gather.h"
 
 #include "cuda/rows.cuh"

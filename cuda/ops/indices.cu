@@ -1,4 +1,4 @@
-// indices on the GPU; what they are is in src/ops/indices.h. A thread takes an index.
+// indices on the GPU; src/ops/indices.h says what they are. One thread per index.
 #include "ops/indices.h"
 
 #include "cuda/common.cuh"

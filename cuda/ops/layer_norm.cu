@@ -1,6 +1,6 @@
-// layer_norm and residual_norm on the GPU; the mathematics is in src/ops/layer_norm.h. A warp takes a row, which it
-// reads from memory once and then finds in its cache. dw and db are sums down the columns, made together in a second
-// pass. Bound by memory.
+// layer_norm and residual_norm on the GPU; the mathematics is in src/ops/layer_norm.h. A warp takes a row: it reads the
+// row from memory once, then from the cache. dw and db are sums down the columns, computed together in a second pass.
+// Bound by memory.
 #include "ops/layer_norm.h"
 
 #include "cuda/parts.cuh"
@@ -10,7 +10,7 @@ namespace {
 
 constexpr int threads = 128, rows_per_block = threads / 32;
 
-// z and h: of residual_norm, else null.
+// z and h: for residual_norm, else null.
 __global__ void forward_kernel(NormShape s, const float* x, const float* z, const float* w, const float* b, float* h,
                                float* y, float* mean, float* rstd) {
     const int r = blockIdx.x * rows_per_block + threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -18,7 +18,7 @@ __global__ void forward_kernel(NormShape s, const float* x, const float* z, cons
     const int64_t at = int64_t{r} * s.d;
     if (z)
         for (int c = lane; c < s.d; c += 32) h[at + c] = x[at + c] + z[at + c]; // (2)
-    const float* row = (z ? h : x) + at;                                        // each lane reads what it wrote itself
+    const float* row = (z ? h : x) + at; // each lane reads only what it wrote itself
     float sum = 0, squares = 0;
     for (int c = lane; c < s.d; c += 32) sum += row[c];
     const float m = warp_sum(sum) / s.d;
@@ -28,7 +28,7 @@ __global__ void forward_kernel(NormShape s, const float* x, const float* z, cons
     if (lane == 0) mean[r] = m, rstd[r] = rs;
 }
 
-// dh and dz: of residual_norm, else null.
+// dh and dz: for residual_norm, else null.
 __global__ void backward_kernel(NormShape s, const float* x, const float* w, const float* mean, const float* rstd,
                                 const float* dh, const float* dy, float* dx, float* dz) {
     const int r = blockIdx.x * rows_per_block + threadIdx.x / 32, lane = threadIdx.x % 32;

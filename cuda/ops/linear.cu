@@ -1,5 +1,5 @@
-// linear on the GPU; the mathematics is in src/ops/linear.h. The products are cuBLAS's, but for few rows (the router's
-// and the Council's, a query each): cuda/few_rows.cuh.
+// linear on the GPU; the mathematics is in src/ops/linear.h. cuBLAS computes the products, except for few rows (the
+// router's and the Council's, one per query): cuda/few_rows.cuh.
 #include "ops/linear.h"
 
 #include "cuda/few_rows.cuh"
@@ -9,7 +9,7 @@
 namespace fci::cuda {
 namespace {
 
-// Every row of y is b: 32 columns by 8 rows at a time.
+// Sets every row of y to b: 32 columns by 8 rows at a time.
 __global__ void spread_kernel(int64_t rows, int columns, const float* b, float* y) {
     const int c = blockIdx.x * 32 + threadIdx.x;
     if (c >= columns) return;
@@ -17,7 +17,7 @@ __global__ void spread_kernel(int64_t rows, int columns, const float* b, float* 
     for (int64_t r = int64_t{blockIdx.y} * 8 + threadIdx.y; r < rows; r += int64_t{gridDim.y} * 8)
         y[r * columns + c] = value;
 }
-constexpr unsigned most_strips = 256; // of rows: with 4 or more blocks of columns all a GPU can hold at once
+constexpr unsigned most_strips = 256; // of rows: with 4 or more blocks of columns, all that a GPU can hold at once
 
 bool few(const LinearShape& s) { return s.rows <= few_rows::most && s.rows && s.in && s.out; }
 

@@ -1,6 +1,6 @@
 // linear_attention on the GPU; the mathematics is in src/ops/linear_attention.h. Sums over time (S and z, their
-// gradients) are cut into parts of 64 rows, a warp each, whose partial sums are then added in order; what belongs to a
-// row is a warp's, 32 rows at a time, with S in shared memory for the warps of a block. Products are 32 x 32 tiles
+// gradients) are cut into parts of 64 rows, one warp each; the partial sums are then added in order. Row results are
+// computed by warps, 32 rows at a time, with S in shared memory for all warps of a block. Products are 32 x 32 tiles
 // (cuda/tile.cuh); wider heads are cut into panels of 32 columns (blockIdx.y, z). Bound by reading and writing qkv, y
 // and their gradients.
 #include "ops/linear_attention.h"
@@ -12,7 +12,7 @@ namespace {
 
 constexpr int part = 64, most_warps = 4, ld32 = row_stride(tile);
 
-// Where a head's columns begin in qkv, in y, its S and z in saved.
+// Where a head's columns begin in qkv and in y, and its S and z in saved.
 struct Place {
     int64_t in, out, sums;
     __device__ Place(const LinearAttentionShape& s, int64_t index) {
@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(32) sums_kernel(LinearAttentionShape s, int pa
     Tile sum = {};
     float z = 0;
     for (int from = first; from < end; from += tile) {
-        __syncthreads(); // the last rows have been read
+        __syncthreads(); // the previous rows have been read
         for (int j = 0; j < tile; ++j) {
             const int64_t i = from + j;
             const bool left = i < end && column + lane < d, right = i < end && to + lane < d;
@@ -81,13 +81,14 @@ void sums(LinearAttentionShape s, const float* qkv, const float* dy, const float
 // What a block of rows works on.
 struct Work {
     int64_t head;
-    int rows, first, my_rows, column; // of the block; its first; where this warp's begin in it; of the panel
+    int rows, first, my_rows, column; // the block's rows; its first; this warp's in the block; the panel's first
     __device__ explicit Work(int tiles)
         : head(blockIdx.x / tiles), rows(blockDim.x), first(blockIdx.x % tiles * rows),
           my_rows(static_cast<int>(threadIdx.x) / 32 * tile), column(blockIdx.y * tile) {}
 };
 
-// Features of rows, as load_rows; no barrier in between, since each number is loaded and mapped by one thread.
+// Features of rows, otherwise as load_rows; no barrier is needed in between, since one thread loads and maps each
+// number.
 template <class Row>
 __device__ __forceinline__ void load_features(int rows, int d, const float* from, int stride, float* to, int ld,
                                               Row row) {
@@ -104,7 +105,7 @@ __global__ void __launch_bounds__(most_warps * 32)
     const int d = s.d_head, ld = row_stride(d), w = min(tile, d - work.column), row = tile_row(),
               column = tile_column();
     const float *S = saved + at.sums, *z = S + int64_t{d} * d;
-    float* Sp = A + work.rows * ld; // (d,w): S's columns of this panel
+    float* Sp = A + work.rows * ld; // (d,w): this panel's columns of S
     load_features(work.rows, d, qkv + at.in, 3 * s.d(), A, ld,
                   [&](int r) { return work.first + r < s.time ? work.first + r : -1; });
     load_rows(whole_fours(d), w, S + work.column, d, 1.f, Sp, ld32, [&](int r) { return r < d ? r : -1; });
@@ -131,7 +132,7 @@ __global__ void __launch_bounds__(most_warps * 32)
     const Place at(s, work.head);
     const int d = s.d_head, ld = row_stride(d), stride = 3 * s.d(), row = tile_row(), column = tile_column();
     const float *S = saved + at.sums, *z = S + int64_t{d} * d, *q = qkv + at.in;
-    float *Sp = G + work.rows * ld, *my_G = G + work.my_rows * ld, of_row[8]; // Sp (tile,d): S's rows of this panel
+    float *Sp = G + work.rows * ld, *my_G = G + work.my_rows * ld, of_row[8]; // Sp (tile,d): this panel's rows of S
     load_rows(tile, d, S + int64_t{work.column} * d, d, 1.f, Sp, ld,
               [&](int r) { return work.column + r < d ? r : -1; });
     for (int i = 0; i < 8; ++i) {
@@ -175,7 +176,7 @@ __global__ void __launch_bounds__(most_warps * 32)
     const int row = tile_row(), column = tile_column();
     const float *dS = d_sums + at.sums, *dz = dS + int64_t{d} * d;
     const int64_t k = at.in + s.d(), v = k + s.d();
-    // V (rows,d); of dS this panel's rows (tile,d) and columns (d,w)
+    // V (rows,d); this panel's rows (tile,d) and columns (d,w) of dS
     float *V = B + work.rows * ld, *dS_rows = V + work.rows * ld, *dS_columns = dS_rows + tile * ld;
     const auto key_of = [&](int r) { return work.first + r < s.time ? work.first + r : -1; };
     load_features(work.rows, d, qkv + k, stride, B, ld, key_of);
@@ -198,7 +199,7 @@ __global__ void __launch_bounds__(most_warps * 32)
     }
 }
 
-// How the kernels of rows are launched: as many warps a block as shared memory has room for.
+// How the kernels over rows are launched: as many warps per block as shared memory has room for.
 struct Plan {
     int warps, tiles;
     dim3 grid;

@@ -1,5 +1,5 @@
-// linear_pair on the GPU: what it is stands in src/ops/linear_pair.h. The products are cuBLAS's, two in one call, but
-// for dx of one x: both add to it, one after the other.
+// linear_pair on the GPU; src/ops/linear_pair.h says what it is. cuBLAS computes the two products in one call, except
+// dx if both share one x: both add to it, one after the other.
 #include "ops/linear_pair.h"
 
 #include "cuda/gemm.cuh"
@@ -17,7 +17,7 @@ void linear_pair_backward(LinearShape s, PairSteps step, const float* x, const f
         device_gemm_batched(2, Transpose::no, Transpose::no, s.rows, s.in, s.out, 1.f, dy, s.out, step.y, w, s.in,
                             step.w, 1.f, dx, s.in, step.x); // (dx)
     else
-        for (int i = 1; i >= 0; --i) // as the tape has them
+        for (int i = 1; i >= 0; --i) // in the tape's order
             device_gemm(Transpose::no, Transpose::no, s.rows, s.in, s.out, 1.f, dy + i * step.y, s.out, w + i * step.w,
                         s.in, 1.f, dx, s.in); // (dx)
     device_gemm_batched(2, Transpose::yes, Transpose::no, s.out, s.in, s.rows, 1.f, dy, s.out, step.y, x, s.in, step.x,

@@ -1,6 +1,6 @@
-// memory_scores on the GPU; the mathematics is in src/ops/memory_scores.h. A warp takes a row of slots for the
-// softmaxes; a block takes a sequence, or a query, for sums over its positions, in 8 strands that are joined in order;
-// a thread takes a number for the rest. With few slots and queries all of it is small, bound by launches.
+// memory_scores on the GPU; the mathematics is in src/ops/memory_scores.h. The softmaxes use one warp per row of slots.
+// Sums over the positions of a sequence or query use one block, in 8 strands that are added in order. The rest uses one
+// thread per element. With few slots and queries everything is small and bound by launches.
 #include "ops/memory_scores.h"
 
 #include "cuda/softmax.cuh"
@@ -11,10 +11,10 @@ namespace {
 constexpr int most = 64; // slots
 constexpr int threads = 128, rows_per_block = threads / 32, strands = 8;
 
-// Kept from 0; a NaN stays, which max() would hide.
+// At least 1e-30, for divisors and logarithms; a NaN stays NaN, which max() would hide.
 __device__ __forceinline__ float above_zero(float v) { return v < 1e-30f ? 1e-30f : v; }
 
-// sum[m] = sum_j f(j,m) over a sequence's positions, by a block of (32, strands); after it all threads may read sum.
+// sum[m] = sum_j f(j,m) over a sequence's positions, by a block of (32, strands); afterwards all threads may read sum.
 template <class F>
 __device__ __forceinline__ void sum_over_time(int time, int M, F f, float* strand, float* sum) {
     for (int m = threadIdx.x; m < M; m += 32) {
@@ -41,7 +41,7 @@ __global__ void written_kernel(MemoryShape s, const float* P, float* n) {
     for (int m = threadIdx.x; threadIdx.y == 0 && m < M; m += 32) n[int64_t{blockIdx.x} * M + m] = sum[m];
 }
 
-// A block takes a query: dPq, then dzq.
+// One block per query: dPq, then dzq.
 __global__ void query_kernel(MemoryShape s, const float* P, const float* Pq, const float* sums, const float* scores,
                              const float* dscores, float* dzq) {
     FCI_SHARED(float, strand, strands* most);
@@ -56,7 +56,7 @@ __global__ void query_kernel(MemoryShape s, const float* P, const float* Pq, con
     if (threadIdx.y == 0) warp_softmax_backward(M, Pq + row * M, dPq, dzq + row * M, false); // (dzq)
 }
 
-// A block takes a sequence: sum_i G[i,m] p(i|m)
+// One block per sequence: sum_i G[i,m] p(i|m)
 __global__ void total_kernel(MemoryShape s, const float* P, const float* sums, const float* G, float* total) {
     FCI_SHARED(float, strand, strands* most);
     FCI_SHARED(float, sum, most);
@@ -69,7 +69,7 @@ __global__ void total_kernel(MemoryShape s, const float* P, const float* sums, c
     for (int m = threadIdx.x; threadIdx.y == 0 && m < M; m += 32) total[b * M + m] = sum[m];
 }
 
-// A warp takes a position; G becomes dP.
+// One warp per position; G becomes dP.
 __global__ void position_kernel(MemoryShape s, const float* P, const float* sums, const float* total, float* G,
                                 float* dz) {
     const int64_t bj = int64_t{blockIdx.x} * rows_per_block + threadIdx.x / 32;

@@ -1,6 +1,6 @@
-// Pointwise ops on the GPU; the formulas are in core/scalar.h. All are bound by memory. Where one stream is read a
-// thread takes four neighbours, in one load of 16 bytes where the addresses allow it: enough bytes are then under way
-// to fill the memory's bandwidth. Where five streams are, a thread a number does.
+// Pointwise ops on the GPU; the formulas are in core/scalar.h. All are bound by memory. An op that reads one stream
+// gives each thread four neighbours, in one load of 16 bytes if the addresses allow it: enough bytes are then in flight
+// to reach the memory's bandwidth. With five streams, one element per thread is enough.
 #include "ops/pointwise.h"
 
 #include "cuda/common.cuh"
@@ -29,7 +29,7 @@ __global__ void map_kernel(int64_t n, bool aligned, F f, float* to, From... from
     }
 }
 
-// to[i] = f(from[i]...), or += that
+// to[i] = f(from[i]...), or to[i] += it
 template <Write write, class F, class... From>
 void map(int64_t n, F f, float* to, From... from) {
     const bool aligned = ((reinterpret_cast<uintptr_t>(to) | ... | reinterpret_cast<uintptr_t>(from)) & 15) == 0;
@@ -94,7 +94,7 @@ void residual_forward(int64_t n, const float* x, const float* z, float* y) {
 void residual_backward(int64_t n, const float*, const float*, const float* dy, float* dx, float* dz) {
     each(n, [=] __device__(int64_t i) {
         dx[i] += dy[i]; // (dx)
-        dz[i] += dy[i]; // (dz); x and z may be one tensor: a thread's own writes come in order
+        dz[i] += dy[i]; // (dz); x and z may be one tensor: a thread's own writes are in order
     });
 }
 

@@ -1,5 +1,5 @@
-// rank1_scores on the GPU; the mathematics is in src/ops/rank1_scores.h. A warp takes a row of x, or of
-// scores; a thread takes a number of df. Bound by memory.
+// rank1_scores on the GPU; the mathematics is in src/ops/rank1_scores.h. One warp per row of x or of scores; one thread
+// per element of df. Bound by memory.
 #include "ops/rank1_scores.h"
 
 #include "cuda/parts.cuh"

@@ -1,5 +1,5 @@
-// replace_rows on the GPU; the mathematics is in src/ops/replace_rows.h. A warp takes a position: it looks for it among
-// the sequence's indices, 32 at a time, and moves the row of z or of x. One pass, bound by memory.
+// replace_rows on the GPU; the mathematics is in src/ops/replace_rows.h. A warp takes a position: it searches the
+// sequence's indices for it, 32 at a time, and copies the row of z or of x. One pass, bound by memory.
 #include "ops/replace_rows.h"
 
 #include "cuda/rows.cuh"

@@ -1,5 +1,5 @@
 // rms_norm on the GPU; the mathematics is in src/ops/rms_norm.h. A warp takes a row: its lanes read neighbouring
-// numbers, and the row's second reading comes from the cache. Bound by memory.
+// numbers, and the second read of the row comes from the cache. Bound by memory.
 #include "ops/rms_norm.h"
 
 #include "cuda/parts.cuh"

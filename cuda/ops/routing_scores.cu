@@ -1,5 +1,5 @@
-// routing_scores on the GPU; the mathematics is in src/ops/routing_scores.h. The products are cuBLAS's, those of the
-// sequences in one call. No n x n matrix: w = Wk^T Wq xq meets x itself.
+// routing_scores on the GPU; the mathematics is in src/ops/routing_scores.h. cuBLAS computes the products, those of all
+// sequences in one call. There is no n x n matrix: w = Wk^T Wq xq is multiplied with x itself.
 #include "ops/routing_scores.h"
 
 #include "cuda/gemm.cuh"

@@ -1,6 +1,6 @@
-// segment_pool on the GPU; the mathematics is in src/ops/segment_pool.h. A block takes 32 channels of a segment: 8 rows
-// of threads each walk down every 8th position, so that a warp reads neighbours and one long segment still keeps 8
-// loads on their way; then the 8 are joined in order. Bound by memory.
+// segment_pool on the GPU; the mathematics is in src/ops/segment_pool.h. A block takes 32 channels of a segment. Each
+// of its 8 rows of threads (strands) takes every 8th position: a warp reads neighbours, and even one long segment has 8
+// loads in flight. Then the 8 results are joined in order. Bound by memory.
 #include "ops/segment_pool.h"
 
 #include "cuda/rows.cuh"
@@ -24,8 +24,8 @@ __global__ void sum_kernel(SegmentShape s, float divisor, const float* x, float*
     y[int64_t{blockIdx.x} * s.d + c] = sum / divisor;                         // (1)
 }
 
-// Every strand but the first starts below all numbers, with no place: a NaN counts only at the segment's begin, as on
-// the CPU.
+// Every strand but the first starts below all numbers, without a place: a NaN counts only at the segment's first
+// position, as on the CPU.
 __global__ void max_kernel(SegmentShape s, const float* x, float* y, int32_t* argmax) {
     FCI_SHARED(float, strand, strands* width);
     FCI_SHARED(int, place, strands* width);

@@ -1,10 +1,10 @@
-// selective_scan on the GPU; the mathematics is in src/ops/selective_scan.h, how it lies on the GPU in cuda/scan.cuh:
-// four lanes a channel, four states each; time in chunks that lie in shared memory. Backward, a chunk at a time from
-// the end: h again from the saved h, into shared memory, and dC; then g backwards, which takes the place of h, and dB.
-// Their sums over the block's channels are small products with what lies there. Sums over blocks (dB, dC:
-// channels; dA, dD: sequences) are left as parts and added in order. Bound by arithmetic: of about 22 instructions a
-// state and step 15 are exp2, while u, dt and y are 12 bytes for all 16 states. Two blocks on each of an H100's SMs at
-// batch 32 and 256 channels: few, so the loads must be out early.
+// selective_scan on the GPU; the mathematics is in src/ops/selective_scan.h. cuda/scan.cuh says how it maps to the GPU:
+// four lanes per channel, four states each; chunks of time in shared memory. The backward pass goes through the chunks
+// from the end. It recomputes h from the saved h, into shared memory, and dC; then g backwards, which overwrites h, and
+// dB. Their sums over the block's channels are small products with what is in shared memory. Sums over blocks (dB, dC:
+// channels; dA, dD: sequences) are written as parts and added in order.
+// Bound by arithmetic: of about 22 instructions per state and step, 15 are exp2; u, dt and y are 12 bytes for all 16
+// states. Two blocks for each of an H100's SMs at batch 32 and 256 channels: few, so loads must be issued early.
 #include "ops/selective_scan.h"
 
 #include "cuda/parts.cuh"
@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(threads)
     fetch(0);
     for (int chunk = 0; chunk < s.chunks(); ++chunk) {
         const int first = chunk * steps_max;
-        __syncthreads(); // the last chunk is read
+        __syncthreads(); // the previous chunk has been read
         put_own(p, u_next, ut);
         put_own(p, dt_next, dtt);
         put_states(B_next, Bt);
@@ -69,12 +69,12 @@ __global__ void __launch_bounds__(threads)
 
 // Shared memory of the backward kernel.
 struct Tiles {
-    float4 history[history_tile]; // h after each step, then g
+    float4 history[history_tile]; // h after each step, later g
     float4 B[state_tile], C[state_tile];
     float u[channel_tile], dt[channel_tile], dy[channel_tile];
 };
 
-__global__ void __launch_bounds__(threads, 4) // of an SM's shared memory: room for the registers of four
+__global__ void __launch_bounds__(threads, 4) // shared memory allows four blocks per SM; so must the registers
     backward_kernel(ScanShape s, int first_state, const float* u, const float* dt, const float* A, const float* B,
                     const float* C, const float* D, const float* saved, const float* dy, float* du, float* ddt,
                     float* part_A, float* part_B, float* part_C, float* part_D) {
@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(threads, 4) // of an SM's shared memory: room 
     fetch(s.chunks() - 1);
     for (int chunk = s.chunks() - 1; chunk >= 0; --chunk) {
         const int first = chunk * steps_max, t = threadIdx.x;
-        __syncthreads(); // the last chunk is read
+        __syncthreads(); // the previous chunk has been read
         put_own(p, u_next, at.u);
         put_own(p, dt_next, at.dt);
         put_own(p, dy_next, at.dy);
@@ -108,7 +108,7 @@ __global__ void __launch_bounds__(threads, 4) // of an SM's shared memory: room 
         __syncthreads();
         if (chunk) fetch(chunk - 1);
 #pragma unroll 4
-        for (int i = 0; i < steps_max; ++i) { // the forward pass again, h kept
+        for (int i = 0; i < steps_max; ++i) { // the forward pass again, keeping h
             const float dti = at.dt[i * pitch + p.column], dtu = dti * at.u[i * pitch + p.column];
             float4 Bi = at.B[i * lanes + p.quarter];
             for (int j = 0; j < each_lane; ++j)
@@ -117,14 +117,14 @@ __global__ void __launch_bounds__(threads, 4) // of an SM's shared memory: room 
         }
         __syncthreads();
         leave_states(s, p, first, at.history, part_C, [&](int i, int c) { return at.dy[i * pitch + c]; }); // (dC)
-        __syncthreads(); // h is read; a lane now puts g[t] where it has read h[t]
+        __syncthreads(); // h has been read; a lane now writes g[t] where it has read h[t]
 #pragma unroll 1
         for (int k = owned - 1; k >= 0; --k) {
             const int own = first + p.own(k);
             const bool is_there = p.inside && own < s.time;
             const int64_t to = row(s, p.b, own) * s.channels + p.c;
             const float du_before = is_there ? du[to] : 0.f,
-                        ddt_before = is_there ? ddt[to] : 0.f; // reads go out early
+                        ddt_before = is_there ? ddt[to] : 0.f; // issue reads early
             float part_gB[lanes], part_rA[lanes];
 #pragma unroll
             for (int m = lanes - 1; m >= 0; --m) {

@@ -1,5 +1,5 @@
-// set_cross_entropy on the GPU; the mathematics is in src/ops/set_cross_entropy.h. A block takes a row, as in
-// cross_entropy; its set is small, so one thread reads it. Bound by memory.
+// set_cross_entropy on the GPU; the mathematics is in src/ops/set_cross_entropy.h. One block per row, as in
+// cross_entropy; the row's set is small, so one thread reads it. Bound by memory.
 #include "ops/set_cross_entropy.h"
 
 #include "cuda/softmax.cuh"
@@ -18,7 +18,7 @@ __global__ void forward_kernel(SetCrossEntropyShape s, const float* z, const int
     if (threadIdx.x) return;
     all.save(lse, r); // (1)
     const int32_t *first = target + begin[r], *last = target + begin[r + 1];
-    float highest_held = row[*first], sum_held = 0; // its own: the set may lie far below the highest of all
+    float highest_held = row[*first], sum_held = 0; // the set's own maximum: it may be far below the row's
     for (const int32_t* c = first; c < last; ++c) highest_held = row[*c] > highest_held ? row[*c] : highest_held;
     for (const int32_t* c = first; c < last; ++c) sum_held += exp(row[*c] - highest_held);
     const auto of_set = LogSum<float>::of(highest_held, logf(sum_held)); // (2)

@@ -1,7 +1,7 @@
 // sparse_attention on the GPU; the mathematics is in src/ops/sparse_attention.h. The kernels are attention's
-// (cuda/attention.cuh) under rules of their own. A warp is a block of its own: its 32 rows see 64 keys in a row, which
-// are two tiles of 32, and the global ones. Gradients of keys come from the rows of their window, then, in a second
-// launch that adds to the first, the global ones' from all rows.
+// (cuda/attention.cuh) with other rules. Each block is one warp: its 32 rows see 64 consecutive keys, which are two
+// tiles of 32, and the global keys. Gradients of keys come from the rows of their window; a second launch adds those of
+// the global keys from all rows.
 #include "ops/sparse_attention.h"
 
 #include "cuda/attention.cuh"
@@ -42,7 +42,7 @@ struct RowsOfGlobals {
     __device__ bool sees(int key, int, int row) const { return !inside(row, key); }
 };
 
-// As attention sees it: q, k and v are columns of one tensor.
+// The shape for attention: q, k and v are columns of one tensor.
 AttentionShape shape(const SparseShape& s) {
     return {s.batch, s.time, s.time, s.heads, s.d_head, 3 * s.d(), 3 * s.d(), false};
 }

@@ -1,5 +1,5 @@
-// top_k on the GPU; the mathematics is in src/ops/top_k.h. A warp takes a row. No two ranks (cuda/rank.cuh) are equal,
-// so the i-th choice is the largest rank below the one before: k maxima over the row, which comes from the cache after
+// top_k on the GPU; the mathematics is in src/ops/top_k.h. One warp per row. No two ranks (cuda/rank.cuh) are equal, so
+// the i-th choice is the largest rank below the previous one: k maxima over the row, which comes from the cache after
 // the first. Any k; at k = 4 bound by latency.
 #include "ops/top_k.h"
 

@@ -23,7 +23,7 @@ void refuse_in_capture(const char* call) {
 
 namespace {
 
-constexpr size_t page = size_t{2} << 20; // large ones: few entries to change at each opening
+constexpr size_t page = size_t{2} << 20; // large pages: each opening changes few entries
 
 struct Region {
     size_t bytes;
@@ -45,11 +45,12 @@ struct Regions {
     }
 };
 Regions& regions() {
-    static auto& all = *new Regions; // never destroyed: the arenas of threads are released late
+    static auto& all = *new Regions; // never destroyed: threads release their arenas late
     return all;
 }
 
-// Is this number the address of something? Small ones are numbers; sanitizers map what would be pairs of them.
+// Could this number be an address? Small ones are numbers; sanitizers map memory at addresses that look like pairs of
+// them.
 bool points_to_memory(uintptr_t p) {
     if (sanitizer::address || sanitizer::thread || p >> 32 == 0 || p % alignof(float)) return false;
     constexpr uintptr_t small_page = 4096;

@@ -1,4 +1,4 @@
-// What can be wrong with a launch or with the meetings of its threads, in words. See machine.h.
+// Describes errors of a launch, and of threads that meet at barriers and shuffles. See machine.h.
 #include "tests/emulator/machine.h"
 
 namespace emulator {
@@ -37,7 +37,7 @@ void Machine::check_limits() const {
              shared_limit.load());
 }
 
-// What keeps a block from going on; "" if all threads wait at one barrier.
+// What blocks the progress of a block; "" if all threads wait at one barrier.
 std::string Machine::diagnose() {
     const Thread *at_barrier = nullptr, *exited = nullptr;
     for (unsigned i = 0; i < size_; ++i) {

@@ -1,6 +1,6 @@
-// The emulator's scheduler: runs the blocks of a launch one after another, and the threads of a block in turns from
-// one meeting (barrier, shuffle, vote) to the next. A thread that waits is suspended; when no thread can run, either
-// all wait at one barrier, which opens, or the kernel is wrong and diagnose() says how. See README.md.
+// The emulator's scheduler. It runs the blocks of a launch one after another, and the threads of a block in turns from
+// one meeting (barrier, shuffle, vote) to the next. A thread that waits is suspended. When no thread can run, either
+// all wait at one barrier, which then opens, or the kernel is wrong and diagnose() says how. See README.md.
 #include "tests/emulator/emulator.h"
 
 #include "tests/emulator/device_memory.h"
@@ -98,7 +98,7 @@ void Machine::run_block() {
             open_barrier();
         } else {
             set_failure(wrong);
-            resume(*running); // to stop() there, for a debugger
+            resume(*running); // it calls stop() there, for a debugger
         }
     }
     end_block();
@@ -112,7 +112,8 @@ void Machine::resume(Thread& t) {
     t.fiber.resume();
 }
 
-// Every thread that can run does so once, so that none meets the next meeting's lanes before all have left the last.
+// Each thread that can run does so once, so that no thread reaches its next meeting before all lanes have left the last
+// one.
 bool Machine::take_turns() {
     bool ran = false;
     if (order > 1) arrange(turns_, size_);
@@ -147,7 +148,8 @@ void Machine::end_block() {
     running = nullptr;
 }
 
-// ThreadSanitizer takes long to make a thread. A launch must not use one twice, or two blocks would seem to be ordered.
+// ThreadSanitizer takes long to create a thread. A launch must not use one twice, or two blocks would seem to be
+// ordered.
 void Machine::end_launch() {
     sanitizer::acquire(&end_tag_);
     for (const Handle h : used_) spare_.push_back(h);
@@ -177,7 +179,8 @@ void Machine::wait() {
 }
 
 void Machine::barrier(Site site) {
-    // Two tags in turn: one thread's way from this barrier to the next must not seem to be before another's.
+    // Two tags in turn: what one thread does between this barrier and the next must not seem to be before what another
+    // does.
     char* tag = &barrier_tag_[openings_ & 1];
     sanitizer::release(tag);
     running->state = State::at_barrier;
@@ -266,7 +269,7 @@ void print_threads() {
 void sync_threads(Site site) { machine->barrier(site); }
 void sync_warp(unsigned mask, Site site) { machine->meet(mask, 0, -1, site, true); }
 uint64_t exchange(unsigned mask, uint64_t value, int source, Site site) {
-    return machine->meet(mask, value, source, site, false); // no memory is ordered, says CUDA's manual
+    return machine->meet(mask, value, source, site, false); // CUDA's manual: this does not order memory
 }
 unsigned ballot(unsigned mask, bool predicate, Site site) {
     return static_cast<unsigned>(machine->meet(mask, predicate, -1, site, false));

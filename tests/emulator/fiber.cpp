@@ -61,7 +61,7 @@ void Fiber::prepare(void (*body)(), size_t number, void* thread) {
         stack_ = map(nullptr, guard_bytes + stack_bytes, 0) + guard_bytes;
         ::mprotect(stack_ - guard_bytes, guard_bytes, PROT_NONE);
     } else if (sanitizer::thread) {
-        map(stack_, stack_bytes, MAP_FIXED); // else its last user, which nothing orders before us, would race with us
+        map(stack_, stack_bytes, MAP_FIXED); // else it would race with its last user, which is not ordered before
     }
     if (abandoned_) sanitizer::unpoison(stack_, stack_bytes);
     abandoned_ = true; // until it finishes
@@ -75,9 +75,9 @@ void Fiber::prepare(void (*body)(), size_t number, void* thread) {
     own_.uc_link = nullptr;
     ::makecontext(&own_, &Fiber::enter, 0);
 #else
-    // The stacks' tops are staggered, or all would fall in the same few sets of the cache.
+    // The tops of the stacks are staggered, or all would fall into the same few cache sets.
     void** top = reinterpret_cast<void**>(stack_ + stack_bytes - number * 5 % 32 * 64);
-    *--top = nullptr; // where enter() would return to: the end of every backtrace
+    *--top = nullptr; // enter()'s return address: the end of every backtrace
     *--top = reinterpret_cast<void*>(&Fiber::enter);
     for (int i = 0; i < 6; ++i) *--top = nullptr;
     own_ = top;
@@ -120,7 +120,7 @@ void Fiber::suspend() {
 
 void Fiber::finish() {
     abandoned_ = false;
-    sanitizer::leave_stack(nullptr, resumer_stack_, resumer_bytes_); // AddressSanitizer frees what it keeps for us
+    sanitizer::leave_stack(nullptr, resumer_stack_, resumer_bytes_); // AddressSanitizer frees this fiber's data
     switch_back();
     __builtin_unreachable();
 }
@@ -131,7 +131,7 @@ void* Fiber::forget(void* tag) {
         sanitizer::become(own_thread_);
         sanitizer::release(tag);
         sanitizer::become(host);
-        sanitizer::delete_thread(std::exchange(own_thread_, nullptr)); // it is within functions that will not end
+        sanitizer::delete_thread(std::exchange(own_thread_, nullptr)); // not reusable: its functions have not returned
     }
     return std::exchange(own_thread_, nullptr);
 }

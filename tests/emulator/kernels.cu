@@ -1,4 +1,4 @@
-// Example kernels in the dialect that nvcc and the emulator share: a right softmax, column sum and histogram, and
+// Example kernels in the dialect that nvcc and the emulator share: a correct softmax, column sum and histogram, and
 // seeded bugs, each of which test_emulator.cpp must see caught.
 #include "tests/emulator/kernels.h"
 
@@ -15,7 +15,7 @@ __device__ float warp_sum(float v) {
     return v;
 }
 
-// One block of at most 4 warps a row.
+// One block of at most 4 warps per row.
 template <Bug bug>
 __global__ void __launch_bounds__(128) softmax_kernel(const float* x, float* y, int columns) {
     FCI_SHARED(float, part, 4);
@@ -96,20 +96,20 @@ __global__ void warp_functions_kernel(int64_t* y) {
     *out++ = __shfl_down_sync(all_lanes, v, 4, 8);
     *out++ = __shfl_up_sync(all_lanes, v, 3);
     *out++ = __shfl_up_sync(all_lanes, v, 3, 16);
-    *out++ = static_cast<int64_t>(__shfl_sync(all_lanes, 0.5 + v, 31) * 2); // of 8 bytes
+    *out++ = static_cast<int64_t>(__shfl_sync(all_lanes, 0.5 + v, 31) * 2); // 8-byte values
     *out++ = __ballot_sync(all_lanes, lane % 3 == 0);
     *out++ = __any_sync(all_lanes, lane == 31) * 8 + __any_sync(all_lanes, lane > 31) * 4 +
              __all_sync(all_lanes, lane <= 31) * 2 + __all_sync(all_lanes, lane < 31);
     if (lane % 2) {
-        *out++ = __ballot_sync(0xaaaaaaaa, lane < 4); // half of the warp alone
-        *out++ = __shfl_sync(0xaaaaaaaa, v, 0);       // from a lane that does not take part
+        *out++ = __ballot_sync(0xaaaaaaaa, lane < 4); // only half of the warp
+        *out++ = __shfl_sync(0xaaaaaaaa, v, 0);       // source: a lane that does not take part
     } else {
         *out++ = __all_sync(0x55555555, lane < 31);
         *out++ = __shfl_sync(0x55555555, v, 30);
     }
 }
 
-// What shared memory holds before anything is written; the block leaves numbers there.
+// The contents of shared memory before anything is written; the block then leaves numbers there.
 __global__ void unwritten_kernel(float* y) {
     FCI_SHARED(float, fixed, 32);
     FCI_DYN_SHARED(float, dynamic);

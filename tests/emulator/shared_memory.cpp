@@ -18,7 +18,7 @@ char* map(void* at, int fixed) {
     return static_cast<char*>(p);
 }
 
-void fill_with_nan(char* from, size_t bytes) { // memset would be the CUDA thread's, for ThreadSanitizer
+void fill_with_nan(char* from, size_t bytes) { // ThreadSanitizer would count memset as the CUDA thread's access
     volatile uint64_t* word = reinterpret_cast<uint64_t*>(from);
     for (size_t i = 0; i < bytes / sizeof *word; ++i) word[i] = ~uint64_t(0);
 }
@@ -54,7 +54,7 @@ char* SharedMemory::add(const void* key, size_t bytes, Site name) {
     fill_with_nan(before, all);
     sanitizer::poison(before, all);
     sanitizer::unpoison(before + redzone, bytes);
-    bytes_used_ += all - redzone; // the next array shares it
+    bytes_used_ += all - redzone; // the next array shares this redzone
     arrays_[arrays_used_++] = {key, name, before + redzone, bytes};
     return before + redzone;
 }
@@ -74,7 +74,7 @@ std::string SharedMemory::trespass() const {
 void SharedMemory::clear() {
     sanitizer::poison(arena_, bytes_used_);
     arrays_used_ = bytes_used_ = 0;
-    // ThreadSanitizer: nothing orders the next block's accesses after this one's, and nothing needs to. It is new
+    // ThreadSanitizer: the next block's accesses are not ordered after this block's, and need not be. So it gets new
     // memory.
     if (sanitizer::thread) map(arena_, MAP_FIXED);
 }

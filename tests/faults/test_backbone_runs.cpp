@@ -46,15 +46,15 @@ struct Place {
                 "--backbone-cache",
                 kept_in};
     }
-    // Files under the cache whose names hold that, without the locks.
+    // Files under the cache whose names contain `part`, without the locks.
     int count(const std::string& part) const {
-        std::error_code gone; // between two looks
+        std::error_code gone; // the file may vanish in between
         int n = 0;
         for (fs::recursive_directory_iterator at(cache, gone), end; at != end; at.increment(gone))
             n += at->path().filename().string().find(part) != std::string::npos;
         return n;
     }
-    // Until the training set's features are being written: the test set's are done.
+    // Waits until the training set's features are being written: the test set's are done then.
     void wait_for_second(Child& child) const {
         while (child.running() && !(count("features.safetensors") == 2 && count(".tmp-") == 1))
             std::this_thread::sleep_for(1ms);
@@ -70,7 +70,7 @@ TEST_CASE("backbone: of two processes that want a cache one is killed, and the o
     first.kill(SIGKILL);
     CHECK(first.wait().code == 128 + SIGKILL);
     expect_ran(second.wait(), 0);
-    CHECK(place.count("features.safetensors") == 3); // of training, test and final test
+    CHECK(place.count("features.safetensors") == 3); // training, test and final test
     CHECK(place.count(".tmp-") == 0);
     expect_ran(run(place.train("alone", "none")), 0);
     CHECK(same_tensors(place.scratch / "second", place.scratch / "alone"));
@@ -83,7 +83,7 @@ TEST_CASE("backbone: a signal while its features are made ends the run, which th
     stopped.kill(SIGTERM);
     const Ran ran = stopped.wait();
     CHECK(place.count(".tmp-") == 0);
-    if (ran.code == 0) return; // it came too late
+    if (ran.code == 0) return; // the signal came too late
     expect_ran(ran, 75);
     INFO("stopped with: " << ran.err);
     if (fs::exists(place.scratch / "run/config.toml"))

@@ -1,5 +1,5 @@
-// A checkpoint stands alone: measured, shown and analysed without the data that it was trained on, resumed where they
-// have moved, used as a start, also without AdamW's state.
+// A checkpoint is complete by itself: it is measured, shown and analysed without the data that it was trained on,
+// resumed after they have moved, and used as a start, also without AdamW's state.
 #include <sstream>
 
 #include "tests/catch.h"
@@ -40,7 +40,7 @@ std::string rewritten(const std::string& from, const std::string& to, bool momen
     return to;
 }
 
-std::string after(const std::string& text, const std::string& key) { // up to the line's end
+std::string after(const std::string& text, const std::string& key) { // to the end of the line
     const size_t at = text.find(key);
     return at == std::string::npos ? "" : text.substr(at, text.find('\n', at) - at);
 }
@@ -77,7 +77,7 @@ TEST_CASE("checkpoint: measured on other data when its own are gone; chance is t
     expect_refused(run({"eval", f.checkpoint, "--data", f.scratch / "longer"}), 3,
                    "length 40 and a vocabulary of 16; the model is made for 32 and 16");
 
-    // Other data in their place: the held-out set is not the run's, so it is refused, and nothing else is.
+    // Other data at the same place: the held-out set differs from the run's, so it is refused; nothing else is.
     fs::copy(f.test, f.train, fs::copy_options::recursive);
     expect_refused(run({"eval", f.checkpoint}), 3, "it was trained on other data than " + f.train + " holds now");
     expect_ran(run({"eval", f.checkpoint, "--data", f.test}), 0, "chance is not known");
@@ -135,7 +135,7 @@ TEST_CASE("checkpoint: a run whose data moved goes on where they are now, to the
         CHECK(read_file(folder + "/config.toml").find("\n[provenance]\n") != std::string::npos);
         expect_refused(resume(folder, {"--stop-after", "1"}), 2,
                        "--stop-after 1: " + folder + " has 16 steps already, more than the 8 of 1 epoch");
-        expect_ran(resume(folder, {}), 0); // the new place is known from now on
+        expect_ran(resume(folder, {}), 0); // the checkpoint now has the new place
         CHECK(same_tensors(folder, f.scratch / "whole"));
     }
     expect_ran(run({"eval", f.checkpoint}), 0, "chance   ");
@@ -161,7 +161,7 @@ TEST_CASE("checkpoint: weights alone are measured and a start, and a run says th
     fs::copy(weights, checkpoint_in(scratch / "copy"), fs::copy_options::overwrite_existing);
     expect_refused(run({"train", "--resume", scratch / "copy", "--quiet"}), 3, "it has no state of AdamW");
 
-    // The same start, the same bits, whatever the file has beside the weights.
+    // The same start gives the same bits, whatever the file has beside the weights.
     const auto from = [&](const std::string& file, const std::string& name, const Words& more = {}) {
         return run(tiny_run(scratch / name) + Words{"--quiet", "--init-from", file} + more);
     };
@@ -177,9 +177,9 @@ TEST_CASE("checkpoint: weights alone are measured and a start, and a run says th
     CHECK_FALSE(same_tensors(scratch / "one", out));
     const std::string log = read_file(scratch / "one/log.jsonl"), first = read_file(out + "/log.jsonl");
     const auto loss = [](const std::string& text) { return std::stod(text.substr(text.find("\"loss\":") + 7)); };
-    CHECK(loss(log) < 0.7 * loss(first)); // of the first step: it begins where the other ended
+    CHECK(loss(log) < 0.7 * loss(first)); // of the first step: it begins where the other run ended
 
-    // Stopped before its first epoch ended, it does not need the file again.
+    // If it is stopped before its first epoch ended, it does not need the file again.
     expect_ran(from(weights, "four", {"--stop-after", "1"}), 0);
     CHECK(SafetensorsFile(checkpoint_in(scratch / "four")).metadata().at("config").find(weights) != std::string::npos);
 
@@ -198,7 +198,7 @@ TEST_CASE("checkpoint: saved again by another program, it is named as such", "[c
     const std::string out = scratch / "run", other = scratch / "again.safetensors";
     expect_ran(run(tiny_run(out)), 0);
     std::string bytes = read_file(checkpoint_in(out));
-    // As others write it: a space after the first brace, and one less of the padding at the header's end.
+    // As other programs write it: a space after the first brace, and one space less of padding at the header's end.
     uint64_t header = 0;
     std::memcpy(&header, bytes.data(), sizeof header);
     REQUIRE(bytes[8] == '{');
@@ -242,7 +242,7 @@ TEST_CASE("checkpoint: a run's folder stands for its checkpoint, and the checkpo
     expect_ran(run(tiny_run(scratch / "whole")), 0);
     expect_ran(run({"train", "--quiet", "--resume", file}), 0);
     CHECK(same_tensors(out, scratch / "whole"));
-    const std::string copy = out + "/other.safetensors"; // which a resumed run would not look at
+    const std::string copy = out + "/other.safetensors"; // a resumed run would not look at it
     fs::copy(file, copy);
     expect_refused(run({"train", "--resume", copy}), 2, "there is no run in it (no config.toml)");
 }
@@ -258,7 +258,7 @@ TEST_CASE("checkpoint: epochs added to a run, at once or one by one, are those o
     const Ran one = resume("ended", {"--epochs", "+1", "--device", "cpu"});
     expect_ran(one, 0, "after epoch 3 the rate is 0.0004, OneCycle's first: its last moves nothing\n");
     CHECK(one.out.find("resumed " + scratch / "ended" + " at step 24 of 32\n") != std::string::npos);
-    expect_ran(resume("ended", {}), 0, "at step 32 of 32"); // nothing is left: it does not add one each time
+    expect_ran(resume("ended", {}), 0, "at step 32 of 32"); // no steps are left: resuming adds none
     expect_ran(resume("ended", {"--epochs", "+1"}), 0, "at step 32 of 40");
     expect_ran(resume("stopped", {"--epochs", "+2", "--stop-after", "4"}), 0, "at step 8 of 40");
     expect_ran(resume("stopped", {}), 0, "at step 32 of 40");
@@ -285,7 +285,7 @@ TEST_CASE("log: an epoch has its loss and its seconds, also where the run was st
     const std::string out = scratch / "run", log = out + "/log.jsonl";
     expect_ran(run(tiny_run(scratch / "whole")), 0,
                "\ntest set    train loss  routing@2  routing@1   accuracy   time left\n");
-    Child child(tiny_run(out) + Words{"--checkpoint-every", "1", "--epochs", "400"}); // the last --epochs counts
+    Child child(tiny_run(out) + Words{"--checkpoint-every", "1", "--epochs", "400"}); // the last --epochs wins
     while (child.running() &&
            (!fs::exists(log) || std::count_if(std::istreambuf_iterator<char>(std::ifstream(log).rdbuf()), {},
                                               [](char c) { return c == '\n'; }) < 12))

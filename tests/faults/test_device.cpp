@@ -1,5 +1,5 @@
-// --device cuda where there is no GPU: refused before anything is done, and what is missing is named. GPUs of this
-// machine are hidden from the program.
+// --device cuda without a GPU: refused before anything is done, with a message that names what is missing. This
+// machine's GPUs are hidden from the program.
 #include <cstdlib>
 
 #include "tests/catch.h"
@@ -12,7 +12,7 @@ namespace {
 
 void hide_gpus() { ::setenv("CUDA_VISIBLE_DEVICES", "-1", 1); }
 
-// One of: no nvcc when it was built; no driver; no GPU.
+// One of: built without nvcc; no driver; no GPU.
 bool says_what_is_missing(const std::string& message) {
     for (const char* what : {"built without CUDA: install the CUDA Toolkit (nvcc)", "there is no NVIDIA driver",
                              "no NVIDIA GPU can be used here"})

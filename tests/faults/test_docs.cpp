@@ -1,5 +1,5 @@
 // The tables in README.md, FINDINGS.md and runs/tables are those of the recorded results: tools/docs.sh would change
-// nothing. And FINDINGS.md is short, links what is there, and leaves measured numbers to its tables.
+// nothing. FINDINGS.md is short, its links exist, and measured numbers appear only in its tables.
 #include <cstdlib>
 #include <sstream>
 
@@ -9,7 +9,7 @@ using namespace fci;
 
 namespace {
 
-// A document without what stands between `<!-- ./fci ... -->` and `<!-- end -->`, and without these lines.
+// A document without the parts between `<!-- ./fci ... -->` and `<!-- end -->`, and without these lines.
 std::string own_text(const std::string& file) {
     std::istringstream in(read_file(file));
     std::string text, line;
@@ -37,7 +37,7 @@ TEST_CASE("docs: the findings are short, and their numbers come from the results
     CHECK((words > 500 && words <= 1500));
     const auto digit = [&](size_t i) { return i < text.size() && text[i] >= '0' && text[i] <= '9'; };
     bool quoted = false;
-    for (size_t i = 0; i + 1 < text.size(); ++i) { // 98.4, 25%: those of the paper, too, stand in the tables
+    for (size_t i = 0; i + 1 < text.size(); ++i) { // 98.4, 25%: the paper's numbers are in the tables, too
         quoted ^= text[i] == '`';
         if (!quoted && digit(i) && (text[i + 1] == '%' || (text[i + 1] == '.' && digit(i + 2))))
             FAIL_CHECK("FINDINGS.md: a number by hand: " << text.substr(i, 6) << "; let a table show it");

@@ -1,13 +1,13 @@
 // Injected faults: a write, fsync, rename, mkdir, open or allocation that fails, or a write cut short (shim/shim.cpp),
-// amid each kind of command. The command ends with a documented code and names the cause, and files stay whole. A few
-// of each here; [campaign] (make campaign) tries them all.
+// during each kind of command. The command ends with a documented code and names the cause, and files stay complete.
+// Here a few of each; [campaign] (make campaign) tries them all.
 #include <cerrno>
 #include <map>
 
 #include "tests/catch.h"
 #include "tests/faults/place.h"
 
-#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) // they come first themselves
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) // they must be loaded first
 
 using namespace fci;
 namespace fs = std::filesystem;
@@ -23,7 +23,7 @@ std::string shim() {
 
 std::function<void()> with_fault(const std::string& plan, const std::string& count = "") {
     return [=, library = shim()] {
-        ::alarm(60); // a hang is an end by SIGALRM
+        ::alarm(60); // a hang ends by SIGALRM
         ::setenv("LD_PRELOAD", library.c_str(), 1);
         ::setenv("FCI_FAULT", plan.c_str(), 1);
         if (!count.empty()) ::setenv("FCI_FAULT_COUNT", count.c_str(), 1);
@@ -33,7 +33,7 @@ std::function<void()> with_fault(const std::string& plan, const std::string& cou
 struct Fault {
     const char *call, *counted;
     int error;
-    std::vector<std::string> causes; // the message has one of them
+    std::vector<std::string> causes; // the message contains one of them
 };
 const std::vector<Fault> faults{{"write", "write", ENOSPC, {"No space left"}},
                                 {"short", "write", 0, {}},
@@ -43,12 +43,12 @@ const std::vector<Fault> faults{{"write", "write", ENOSPC, {"No space left"}},
                                 {"open", "open", EMFILE, {"Too many open files"}},
                                 {"malloc", "malloc", ENOMEM, {"memory", "cannot be started", "std::bad_alloc"}}};
 
-// A command and what must hold of it. Each run begins in a place of its own, which `prepare` makes.
+// A command and what must hold after it. Each run begins in its own place, which `prepare` creates.
 struct Command {
     std::string name;
     std::function<std::unique_ptr<Child>(const std::function<void()>&)> start; // in a new place
     std::function<void(const Ran&)>
-        whole; // of the place: after exit 0, and after a fault (then also the command again)
+        whole; // checks the place after exit 0 and after a fault (then also runs the command again)
 };
 
 struct Tried {
@@ -108,7 +108,7 @@ void inject_all(int most, int most_allocations) {
         REQUIRE(same_tensors(folder, base / "run"));
     };
     const auto file_is = [&](const std::string& name, const std::string& before) {
-        return [&, name, before, first = std::make_shared<std::string>()](const Ran& r) { // or as it was
+        return [&, name, before, first = std::make_shared<std::string>()](const Ran& r) { // new, or unchanged
             const std::string now = text_of(*here / name);
             if (first->empty()) *first = now;
             REQUIRE((now == *first || (r.code != 0 && now == before)));
@@ -143,7 +143,7 @@ void inject_all(int most, int most_allocations) {
              place.emplace(1);
              return place->start({"sweep", "a.raw"}, in_child);
          },
-         [&](const Ran&) { // whatever happened, the same command goes on
+         [&](const Ran&) { // after any fault, the same command completes the work
              expect_ran((*place)({"sweep", "a.raw"}), 0);
              REQUIRE(place->numbers().size() == 1);
          }},

@@ -136,7 +136,7 @@ TEST_CASE("cli: a router is trained on text, measured on a file, and shown", "[c
                                   "--epochs", "2", "--threads", "1", "--json", "--out", folder} +
                             size);
     expect_ran(trained, 0, "\"routing_all\":");
-    CHECK(trained.out.find("accuracy") == std::string::npos); // there is nothing to answer
+    CHECK(trained.out.find("accuracy") == std::string::npos); // there is no answer token
     CHECK(trained.err.find("training set, length 128: ") != std::string::npos);
     const Ran measured = run({"eval", "--checkpoint", checkpoint, "--data", golden});
     expect_ran(measured, 0, " of 12 examples left out, in which no supporting sentence starts before the cut");
@@ -151,7 +151,7 @@ TEST_CASE("cli: a router is trained on text, measured on a file, and shown", "[c
     CHECK(shown.out.find("behind the cut at 128") != std::string::npos);
     expect_ran(run({"analyze", checkpoint, "--sequences", "1"}), 0, "effective rank");
 
-    // On a file that is split, what is shown is what was held out.
+    // On a file that is split, the held-out part is shown.
     const Ran split = run(Words{"train", "--task", "hotpotqa", "--data", golden, "--epochs", "1", "--threads", "1",
                                 "--out", scratch / "split"} +
                           Words{"--length", "700", "--batch", "8", "--d-model", "16", "--heads", "2"});
@@ -175,7 +175,7 @@ TEST_CASE("cli: the rows on HotpotQA, and never generated examples under their n
         CHECK(r.out.find("82.7") == std::string::npos);
         CHECK((r.out.find("http://curtis.ml.cmu.edu/") != std::string::npos) == data.empty());
     }
-    const Scratch scratch; // real ids: then they are the paper's rows
+    const Scratch scratch; // with real ids they are the paper's rows
     std::string text = read_file(golden);
     for (size_t at; (at = text.find("generated-")) != std::string::npos;) text.replace(at, 10, "5a");
     const Ran r = run({"reproduce", "t1.bm25", "t1.random", "--data", with_text(scratch, "a.json", text), "--results",

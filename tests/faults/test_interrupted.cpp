@@ -1,5 +1,4 @@
-// Runs that are stopped, killed or out of disk: what is left can be resumed, and ends with the bits of a run that
-// nothing happened to.
+// Runs that are stopped, killed or out of disk space: they can be resumed, and end with the bits of an undisturbed run.
 #include <simdjson.h>
 
 #include <random>
@@ -13,7 +12,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// 60 epochs of 8 steps, checkpoints within epochs too: some tenths of a second.
+// 60 epochs of 8 steps, with checkpoints within epochs too: takes some tenths of a second.
 Words long_run(const std::string& out) { return tiny_run(out) + Words{"--epochs", "60", "--checkpoint-every", "5"}; }
 constexpr int long_steps = 480;
 
@@ -64,7 +63,7 @@ void expect_resumes_to_the_end(const std::string& folder) {
     expect_whole_log(folder + "/log.jsonl");
 }
 
-// Nothing but whole files: a kill may leave a temporary one, which nobody reads.
+// Only complete files: a kill may leave a temporary one, which nothing reads.
 bool has_only_run_files(const std::string& folder) {
     for (const auto& entry : fs::directory_iterator(folder)) {
         const std::string name = entry.path().filename().string();
@@ -86,12 +85,12 @@ TEST_CASE("interrupted: a signal amid contrastive pretraining ends it, and the r
         fs::remove_all(folder);
         Child child(words);
         while (!fs::exists(folder + "/log.jsonl")) std::this_thread::sleep_for(1ms);
-        std::this_thread::sleep_for(50ms); // 2500 steps of it are to come
+        std::this_thread::sleep_for(50ms); // it has 2500 steps
         child.kill(SIGINT);
         return child.wait();
     };
     Ran r = stopped();
-    for (int attempt = 0; r.code == 128 + SIGINT && attempt < 9; ++attempt) r = stopped(); // it was not listening yet
+    for (int attempt = 0; r.code == 128 + SIGINT && attempt < 9; ++attempt) r = stopped(); // it had no handler yet
     expect_ran(r, 75, "contrastive pretraining");
     CHECK(lines_in(folder + "/log.jsonl") == 0);
 }
@@ -109,7 +108,7 @@ TEST_CASE("interrupted: SIGINT and SIGTERM write a checkpoint, exit 75, and the 
         const Scratch scratch;
         const std::string folder = scratch / "run", log = folder + "/log.jsonl";
         Ran r = stopped(long_run(folder), log, 33, signal);
-        for (int attempt = 0; r.code == 0 && attempt < 9; ++attempt) { // the whole run was faster than our signal
+        for (int attempt = 0; r.code == 0 && attempt < 9; ++attempt) { // the run ended before our signal
             fs::remove_all(folder);
             r = stopped(long_run(folder), log, 33, signal);
         }
@@ -129,18 +128,18 @@ TEST_CASE("interrupted: SIGINT and SIGTERM write a checkpoint, exit 75, and the 
 TEST_CASE("interrupted: killed at random moments, a run ends with the same bits", "[cli]") {
     uninterrupted();
     const auto start = std::chrono::steady_clock::now();
-    { // how long it takes here and now
+    { // measures how long it takes on this machine
         const Scratch scratch;
         expect_ran(run(long_run(scratch / "run")), 0);
     }
     const auto whole = std::chrono::duration<double>(std::chrono::steady_clock::now() - start);
-    std::mt19937 random(std::random_device{}()); // another moment each time: a failure's folder and kills are printed
+    std::mt19937 random(std::random_device{}()); // other moments each time: a failure prints its folder and kills
     std::string kills;
     for (int trial = 0; trial < 3; ++trial) {
         const Scratch scratch;
         const std::string folder = scratch / "run";
         for (int kill = 0; kill < 2; ++kill) {
-            // Before its config file is there, a run has done nothing yet: start it again.
+            // Before its config file exists, a run has done nothing yet: start it again.
             const bool begun = fs::exists(folder + "/config.toml");
             if (!begun) fs::remove_all(folder);
             Child child(begun ? Words{"train", "--resume", folder} : long_run(folder));
@@ -172,7 +171,7 @@ TEST_CASE("interrupted: killed before the first checkpoint, a run starts over", 
 TEST_CASE("interrupted: on a full disk the run ends with a message, and what was written stays good", "[cli]") {
     const Scratch scratch;
     const std::string folder = scratch / "run";
-    // The config file and some of the log fit, the checkpoint of 107 KB does not.
+    // There is room for the config file and some of the log, but not for the checkpoint of 107 KB.
     const Ran r = run(long_run(folder), [] { limit_file_size(50'000); });
     expect_ran(r, 1, "checkpoint.safetensors: cannot be written: File too large");
     CHECK(r.err.find("ulimit -f") != std::string::npos);
@@ -180,7 +179,7 @@ TEST_CASE("interrupted: on a full disk the run ends with a message, and what was
     CHECK_FALSE(fs::exists(checkpoint_in(folder)));
     expect_resumes_to_the_end(folder);
 
-    // The limit's signal, as a shell's `ulimit -f` leaves it; here a checkpoint is there, and stays as it was.
+    // With the limit's signal, as after a shell's `ulimit -f`; here a checkpoint exists, and stays unchanged.
     const std::string again = scratch / "again";
     expect_ran(run(long_run(again) + Words{"--stop-after", "2"}), 0);
     const std::string checkpoint = read_file(checkpoint_in(again));
@@ -192,7 +191,7 @@ TEST_CASE("interrupted: on a full disk the run ends with a message, and what was
     CHECK(read_file(checkpoint_in(again)) == checkpoint);
     expect_resumes_to_the_end(again);
 
-    // The log, long before the first checkpoint: its torn last line is taken back.
+    // The log runs out of space long before the first checkpoint: its torn last line is removed.
     const std::string third = scratch / "third";
     const Ran torn = run(long_run(third) + Words{"--checkpoint-every", "100"}, [] { limit_file_size(3000); });
     expect_ran(torn, 1, "log.jsonl: cannot be written: File too large");
@@ -200,7 +199,7 @@ TEST_CASE("interrupted: on a full disk the run ends with a message, and what was
     expect_resumes_to_the_end(third);
 }
 
-// All of six models: 1,000 kills and 500 signals, each run ends with the bits of one that nothing happened to.
+// All of six models: 1,000 kills and 500 signals; each run ends with the bits of an undisturbed one.
 TEST_CASE("interrupted: killed and signalled at random moments, every model ends with the same bits", "[.][campaign]") {
     const auto kills = GENERATE(true, false);
     std::mt19937 random(std::random_device{}());
@@ -230,7 +229,7 @@ TEST_CASE("interrupted: killed and signalled at random moments, every model ends
                 code = r.code;
                 story += fmt::format(" {}{} -> {} {}", begun ? "resumed, " : "started, ", signal, code, r.err);
                 INFO(model << ":" << story);
-                // A signal before the program listens ends it as any.
+                // A signal before the handler is installed ends it as any program.
                 REQUIRE((code == 0 || code == 75 || code == 128 + signal));
                 REQUIRE((code != 128 + signal || kills || !fs::exists(folder + "/log.jsonl") || begun));
             }

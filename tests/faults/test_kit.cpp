@@ -1,6 +1,6 @@
-// The scripts around a GPU node: tools/gpu_go.sh within its budget and when killed, with programs that only pretend;
-// tools/merge_results.sh; and what the Makefile makes of an nvcc that is old or knows few architectures.
-// Not in the sanitizers' builds: what runs here is shell.
+// The scripts around a GPU node: tools/gpu_go.sh within its budget and when killed, with fake programs;
+// tools/merge_results.sh; and the Makefile with an nvcc that is old or knows few architectures.
+// Not in the sanitizers' builds: these tests run shell scripts.
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #include <map>
 #include <sstream>
@@ -20,8 +20,8 @@ void write_script(const std::string& path, const std::string& text) {
     ::chmod(path.c_str(), 0755);
 }
 
-// As tools/gpu_kit.sh makes it, in a folder whose name has a space. FAKE_DEVICE and FAKE_HANG, the command that never
-// ends, are for the pretended fci.
+// A kit as tools/gpu_kit.sh makes it, in a folder whose name has a space. FAKE_DEVICE and FAKE_HANG, the command that
+// never ends, are for the fake fci.
 std::string make_kit(const Scratch& scratch) {
     const std::string kit = scratch / "a kit";
     fs::create_directories(kit);
@@ -45,7 +45,7 @@ esac
 yes '0123456789' | head -n 200000
 echo 'All tests passed (2 assertions in 1 test case)')");
     write_script(kit + "/ladder", "echo a ladder\n");
-    fs::create_directories(scratch / "bin"); // what a node may have
+    fs::create_directories(scratch / "bin"); // programs that a node may have
     write_script(scratch / "bin/python3", R"([ "$1" = -c ] && exit
 out=$3
 shift 3
@@ -70,7 +70,7 @@ struct Go : Child {
               "", "/usr/bin/env") {}
 };
 
-// By part; the first line is the heading, the last of a part counts. Each has four columns.
+// Verdicts by part; the first line is the heading, and the last line of a part counts. Each line has four columns.
 std::map<std::string, Words> verdicts(const Scratch& scratch) {
     std::istringstream in(read_file(scratch / "out/table.tsv"));
     std::map<std::string, Words> table;
@@ -125,7 +125,7 @@ TEST_CASE("kit: every part has its verdict, and what it measured is written", "[
     CHECK(read_file(scratch / "out/ladder.txt") == "a ladder\n");
     CHECK(read_file(scratch / "out/results/paper.jsonl") == "{\"seed\":1}\n");
     const std::string log = read_file(scratch / "out/log.txt");
-    CHECK(log.find("All tests passed") != std::string::npos); // the end of what was too long
+    CHECK(log.find("All tests passed") != std::string::npos); // the end of an output that was too long
     CHECK(log.find("== ladder, ") != std::string::npos);
     expect_small(scratch);
 }
@@ -140,7 +140,7 @@ TEST_CASE("kit: cuda/README.md has the budgets of go.sh", "[kit][docs]") {
         go >> part >> expected >> most;
         if (expected.empty() || expected.find_first_not_of("0123456789") != std::string::npos) continue;
         ++parts;
-        if (part.starts_with('"')) part = "memcheck"; // it and its like
+        if (part.starts_with('"')) part = "memcheck"; // memcheck and similar
         if (most.starts_with('"')) most = "what is left";
         CHECK(readme.find("| " + part + " | " + expected + " | " + most + " |") != std::string::npos);
     }
@@ -215,7 +215,7 @@ TEST_CASE("kit: merged results are those of commits of ours that the record lack
         const size_t at = line.find("\"" + key + "\":\"") + key.size() + 4;
         return line.replace(at, line.find('"', at) - at, value);
     };
-    std::vector<std::string> notes, lines; // as this commit might have made them
+    std::vector<std::string> notes, lines; // as if built from this commit
     const Results recorded("runs/results", "paper", notes);
     for (const auto& [hash, r] : recorded.all())
         if (lines.size() < 6 && r.hash == run_hash(r.options)) lines.push_back(with(to_json(r), "git", commit));
@@ -250,7 +250,7 @@ TEST_CASE("kit: merged results are those of commits of ours that the record lack
     const std::string before = read_file(record), broken = scratch / "paper.jsonl";
     std::string wrong = lines[5];
     wrong.replace(wrong.find("\"queries\""), 9, "\"quarries\"");
-    write(broken, {lines[3], wrong}); // whole, of this commit, but no result: fci says so, and nothing is added
+    write(broken, {lines[3], wrong}); // complete, of this commit, but not a result: fci says so, and nothing is added
     expect_ran(merge({broken}), 3, "not a result");
     write(broken, {lines[3], with(lines[5], "hash", "0123456789abcdef")});
     expect_ran(merge({broken}), 3, "another hash");
@@ -259,7 +259,7 @@ TEST_CASE("kit: merged results are those of commits of ours that the record lack
     expect_ran(merge({}), 2, "usage");
 }
 
-// An nvcc whose folder has a space.
+// An nvcc in a folder whose name has a space.
 TEST_CASE("make: asks nvcc what it can, and leaves CUDA out where it is too old", "[kit]") {
     if (std::system("make --version >/dev/null 2>&1") != 0) {
         WARN("skipped: there is no make");
@@ -273,8 +273,8 @@ case "$*" in
     *--list-gpu-arch*) printf 'compute_50\ncompute_80\ncompute_90\n' ;;
     *-std=c++20*) [ -z "${FAKE_OLD:-}" ] ;;
 esac)");
-    const auto make = [&](bool old, const std::string& target) { // what it would do
-        const auto plain = [&] {                                 // whatever make these tests were started by
+    const auto make = [&](bool old, const std::string& target) { // the commands that make would run
+        const auto plain = [&] {                                 // independent of the make that runs these tests
             for (const char* name : {"MAKEFLAGS", "NVCC", "NVCCFLAGS", "CUDA_ARCH", "CUDA_PTX"}) ::unsetenv(name);
             ::setenv("FAKE_OLD", old ? "1" : "", 1);
         };

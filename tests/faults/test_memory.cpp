@@ -1,5 +1,5 @@
-// What reading a large file takes in memory, as a multiple of the file: the highest resident set of a child process
-// that does nothing else, above where it began.
+// How much memory reading a large file takes, as a multiple of the file: the highest resident set of a child process
+// that does nothing else, minus its initial one.
 #include <cstring>
 #include <fstream>
 #if defined(__GLIBC__)
@@ -16,7 +16,7 @@
 
 using namespace fci;
 
-#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) // theirs would be counted
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) // it would count theirs
 namespace {
 
 double status_mb(const char* name) {
@@ -24,13 +24,13 @@ double status_mb(const char* name) {
     return std::stod(status.substr(status.find(name) + std::strlen(name))) / 1024;
 }
 
-// "" where the highest is at most `most` times the file; else what it was.
+// "" if the highest is at most `most` times the file; else the measured value.
 std::string multiple(const std::string& path, double most, const std::function<void()>& act) {
     return error_in_child([&] {
 #if defined(__GLIBC__)
-        mallopt(M_MMAP_THRESHOLD, 1 << 17); // whatever ran before: what is freed is not held
+        mallopt(M_MMAP_THRESHOLD, 1 << 17); // return freed memory to the system, whatever ran before
 #endif
-        std::ofstream("/proc/self/clear_refs") << "5"; // VmHWM begins anew
+        std::ofstream("/proc/self/clear_refs") << "5"; // resets VmHWM
         const double before = status_mb("VmRSS:");
         act();
         const double mb = static_cast<double>(std::filesystem::file_size(path)) / 1048576,

@@ -1,5 +1,6 @@
-// The production host code of the GPU half, linked with a mock of the CUDA runtime (tests/mock): no violation, whatever
-// is trained; and controls, which the mock must catch. `make test` names the mock's folder by FCI_MOCK where nvcc is.
+// The host code of the GPU half, as shipped, linked with a mock of the CUDA runtime (tests/mock): no violation in any
+// training; and controls, which the mock must catch. `make test` passes the mock's folder in FCI_MOCK if nvcc is
+// installed.
 #include <map>
 #include <sstream>
 
@@ -14,7 +15,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string mock(const char* name) { // "": there is none
+std::string mock(const char* name) { // "": not built
     const char* folder = std::getenv("FCI_MOCK");
     if (folder && *folder) return fs::absolute(std::string(folder) + "/" + name);
     WARN("SKIPPED: the mock of CUDA needs nvcc's objects, and is not built");
@@ -28,12 +29,12 @@ std::vector<std::string> split(const std::string& text, char at) {
     return parts;
 }
 
-// A command on the mock, and what it reported.
+// A command run on the mock, and the mock's report.
 struct Mocked {
     Ran ran;
     std::map<std::string, long> total;
     std::vector<std::vector<std::string>> nodes;       // the fields of each line
-    std::map<std::string, std::vector<long>> of_graph; // number: nodes, replays
+    std::map<std::string, std::vector<long>> of_graph; // by graph number: nodes, replays
 
     explicit Mocked(const Words& words, const std::string& in_folder = "", const std::string& program = mock("fci")) {
         const Scratch scratch;
@@ -46,7 +47,7 @@ struct Mocked {
                   },
                   "", program)
                   .wait();
-        if (!fs::exists(report)) return; // it did without a GPU
+        if (!fs::exists(report)) return; // it did not use the GPU
         for (const std::string& line : split(read_file(report), '\n')) {
             const std::vector<std::string> field = split(line, '\t');
             if (field[0] == "total") total[field[1]] = std::stol(field[2]);
@@ -77,7 +78,7 @@ TEST_CASE("mock of CUDA: catches each seeded violation, and nothing else", "[moc
     const std::vector<std::string> all = split(Child({}, {}, "", controls).wait().out, '\n');
     CHECK(all.size() > 45);
     for (const std::string& line : all) {
-        const std::vector<std::string> control = split(line, '\t'); // name, what the mock must say
+        const std::vector<std::string> control = split(line, '\t'); // name; what the mock must report
         const Ran r = Child({control[0]}, {}, "", controls).wait();
         INFO(control[0] << ": exit code " << r.code << "\n" << r.err);
         if (control.size() == 1) {
@@ -98,7 +99,7 @@ TEST_CASE("mock of CUDA: every representation, every router and wide models trai
         INFO(fmt::format("{}", fmt::join(more, " ")));
         const Mocked m(run_of(scratch / "run", more));
         expect_clean(m);
-        CHECK(m.of_graph.size() >= 2); // the step, and the test's batch
+        CHECK(m.of_graph.size() >= 2); // the step, and a batch of the test
     };
     for (const RepresentationKind* kind : representations()) trains({"--representation", kind->name});
     for (const RouterKind* router : routers())
@@ -111,7 +112,7 @@ TEST_CASE("mock of CUDA: every representation, every router and wide models trai
     trains({"--contrastive", "frozen"});
     trains({"--router-norm", "--embeddings", "anchors", "--queries", "many", "--vocab", "8192", "--length", "64"});
     trains({"--test-sequences", "3"}); // less than a batch
-    const Scratch scratch;             // without a router there is no --top-k
+    const Scratch scratch;             // without a router, --top-k is not allowed
     expect_clean(Mocked(Words{"train"} + tiny_data() +
                         Words{"--router", "none", "--sequences", "64", "--test-sequences", "32"} +
                         Words{"--epochs", "2", "--batch", "8", "--device", "cuda", "--out", scratch / "run"}));
@@ -128,7 +129,7 @@ TEST_CASE("mock of CUDA: a run that stops and goes on, and several positions tha
     expect_clean(Mocked(text + Words{"--device", "cuda", "--out", scratch / "text"}));
 }
 
-// Between two looks the host gets the log and the counts, and asks the driver nothing.
+// During an epoch the host gets only the log and the counts, and makes no query to the driver.
 TEST_CASE("mock of CUDA: an epoch copies no parameters, and repeats no question", "[mock]") {
     if (mock("fci").empty()) return;
     const auto of_epochs = [](const char* epochs) {
@@ -142,11 +143,11 @@ TEST_CASE("mock of CUDA: an epoch copies no parameters, and repeats no question"
     const auto of_epoch = [&](const char* what) { return (more.total.at(what) - few.total.at(what)) / 4; };
     CHECK(of_epoch("bytes in") < 640 * 4 + 100);  // the order, and where the epoch begins
     CHECK(of_epoch("bytes out") < 20 * 48 + 100); // the log of 20 steps, and counts
-    CHECK(of_epoch("launches") == 0);             // all are replayed
+    CHECK(of_epoch("launches") == 0);             // all work is replayed
     CHECK(of_epoch("questions") == 0);
     CHECK(more.total.at("questions") > 0); // attention has more than 48 KB of shared memory
     CHECK(of_epoch("allocations") == 0);
-    CHECK(of_epoch("replays") == 20 + 3); // steps, and the test's batches, of which the last is not full
+    CHECK(of_epoch("replays") == 20 + 3); // steps, and the test's batches, the last not full
 }
 
 TEST_CASE("mock of CUDA: reports the nodes of each graph", "[mock]") {
@@ -155,7 +156,7 @@ TEST_CASE("mock of CUDA: reports the nodes of each graph", "[mock]") {
     const Mocked m(run_of(scratch / "run"));
     expect_clean(m);
     std::map<std::string, long> nodes, updates;
-    for (const std::vector<std::string>& field : m.nodes) { // as README.md names them
+    for (const std::vector<std::string>& field : m.nodes) { // named as in README.md
         ++nodes[field[1]], updates[field[1]] += field[3] == "adamw_kernel (step)";
         if (field[2] != "kernel") continue;
         REQUIRE(field.size() == 12);
@@ -171,10 +172,10 @@ TEST_CASE("mock of CUDA: reports the nodes of each graph", "[mock]") {
         CHECK(updates[number] <= 1);
         if (updates[number]) steps += counted.at(1);
     }
-    CHECK(steps == 3 * 8 - 1); // all but the first, which took the memory
+    CHECK(steps == 3 * 8 - 1); // the first, uncaptured step sized the arenas
 }
 
-// A node is about a microsecond in which a GPU does nothing else: whoever adds one sees it here.
+// Each node takes about a microsecond in which a GPU does nothing else: this test shows any added node.
 TEST_CASE("mock of CUDA: how many nodes a step has", "[mock]") {
     if (mock("fci").empty()) return;
     for (const auto& [representation, most] : {std::pair{"raw", 14}, {"transformer:1", 42}, {"bidir-flow:1", 47}}) {

@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// Epochs of 8 steps and of an evaluation that takes a hundred times as long.
+// Epochs of 8 steps, each with an evaluation that takes a hundred times as long.
 Words slow_test(const std::string& out) { return tiny_run(out) + Words{"--test-sequences", "4000"}; }
 
 bool log_has(const std::string& folder, const std::string& part) {
@@ -64,7 +64,7 @@ TEST_CASE("signals: amid an evaluation, twice at once: a checkpoint, and the eva
         };
         Ran r = stopped();
         for (int i = 0; log_has(folder, "\"type\":\"epoch\"") && i < 9; ++i)
-            r = stopped(); // it was faster than our signal
+            r = stopped(); // it ended before our signal
         expect_ran(r, 75, "./fci train --resume " + folder);
         CHECK(r.err == "stopping ...\n");
         CHECK(log_has(folder, "\"step\":8,"));
@@ -86,7 +86,7 @@ TEST_CASE("signals: those of batch systems ask for a checkpoint; one that is ign
         const std::string folder = scratch / "run";
         Child child(tiny_run(folder) + Words{"--epochs", "2000"});
         wait_for(child, [&] { return log_has(folder, "\"step\":4,"); });
-        for (int i = 0; i < 5; ++i) child.kill(signal); // they never end it
+        for (int i = 0; i < 5; ++i) child.kill(signal); // even repeated signals do not kill it
         expect_ran(child.wait(), 75, "./fci train --resume");
         CHECK(fs::exists(checkpoint_in(folder)));
     }
@@ -106,7 +106,7 @@ TEST_CASE("signals: a third ends the program with 128 + its number", "[cli]") {
         Child child({"train", "--task", "hotpotqa", "--sequences", "3200", "--out", folder}); // a step takes a second
         wait_for(child, [&] { return fs::exists(folder); });
         std::this_thread::sleep_for(30ms * attempt);
-        for (int i = 0; i < 100 && child.running(); ++i) { // on a busy machine two may arrive as one
+        for (int i = 0; i < 100 && child.running(); ++i) { // on a busy machine two signals may merge
             child.kill(SIGINT);
             std::this_thread::sleep_for(10ms);
         }
@@ -151,7 +151,7 @@ TEST_CASE("streams: unwritable or closed, they change no code and get into no fi
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) // they take terabytes of address space
 static std::function<void()> limited_to(rlim_t kilobytes) {
     return [=] {
-        ::alarm(20); // a hang is an end by SIGALRM
+        ::alarm(20); // a hang ends by SIGALRM
         const rlimit limit{kilobytes << 10, kilobytes << 10};
         ::setrlimit(RLIMIT_AS, &limit);
     };
@@ -165,7 +165,7 @@ TEST_CASE("memory: at every limit on address space a command ends in time, with 
         for (const Words& words :
              {tiny_run(scratch / std::to_string(++n)) + Words{"--threads", "2"},
               Words{"eval", checkpoint_in(scratch / "run"), "--json"},
-              Words{"analyze", checkpoint_in(scratch / "run"), "--sequences", "4"}, // by LAPACK
+              Words{"analyze", checkpoint_in(scratch / "run"), "--sequences", "4"}, // uses LAPACK
               Words{"train", "--router", "linucb", "--sequences", "64", "--threads", "2"} + tiny_data()}) {
             const Ran r = run(words, limited_to(kilobytes));
             INFO(words[0] << " in " << kilobytes << " kB: exit code " << r.code << ", " << r.err);
@@ -196,7 +196,7 @@ TEST_CASE("not finite: a checkpoint with NaN or Inf is refused with 5, whatever 
             fs::copy(damaged, checkpoint_in(scratch / "again"), fs::copy_options::overwrite_existing);
             expect_refused(run({"train", "--resume", scratch / "again"}), 5, words);
         }
-    // All numbers are finite, what the model makes of them is not.
+    // All numbers are finite, but the model's results are not.
     const std::string large = with_number(checkpoint, "router.wq.weight", 3e38f, scratch / "large.safetensors");
     expect_refused(run({"eval", with_number(large, "router.wk.weight", 3e38f, scratch / "both.safetensors"), "--json"}),
                    5, "NaN or Inf");
@@ -213,13 +213,13 @@ TEST_CASE("workers: as many as the control group's quota, rounded up, allows", "
         return Workers::quota(scratch / "proc", scratch / "cg");
     };
     CHECK(quota("") == 0);
-    CHECK(quota("0::/\n") == 0); // nothing is mounted
+    CHECK(quota("0::/\n") == 0); // no control group is mounted
     write("cg/cpu.max", "150000 100000\n");
-    CHECK(quota("0::/\n") == 2);               // a container's own group is the mount
-    CHECK(quota("0::/docker/0123abc\n") == 2); // which it may know by the host's path
+    CHECK(quota("0::/\n") == 2);               // a container's own group is the mounted one
+    CHECK(quota("0::/docker/0123abc\n") == 2); // the container may see it under the host's path
     write("cg/a/cpu.max", "max 100000\n");
     write("cg/a/b/cpu.max", "800000 100000\n");
-    CHECK(quota("0::/a/b\n") == 2); // the least of all above
+    CHECK(quota("0::/a/b\n") == 2); // the lowest limit of all parents counts
     write("cg/cpu.max", "max 100000\n");
     CHECK(quota("0::/a/b\n") == 8);
     CHECK(quota("0::/a\n") == 0);
@@ -250,7 +250,7 @@ TEST_CASE("paths: odd names are kept, refused with the reason, or read again", "
     CHECK_FALSE(fs::exists(scratch / "no"));
     expect_ran(run({"eval", checkpoint_in(scratch / "run"), "--data", latin}), 0, "accuracy");
 
-    REQUIRE(::mkfifo((scratch / "pipe").c_str(), 0600) == 0); // would be waited for
+    REQUIRE(::mkfifo((scratch / "pipe").c_str(), 0600) == 0); // opening it would block
     for (const Words& words : {Words{"eval", scratch / "pipe"}, Words{"train", "--config", scratch / "pipe"},
                                Words{"eval", "--task", "hotpotqa", "--data", scratch / "pipe"}})
         expect_refused(run(words), 3, "pipe: cannot be read: it is not a file but a folder, a pipe or a device");
@@ -288,7 +288,7 @@ TEST_CASE("paths: a file that is cut while it is read is an error, not a death b
     expect_ran(run({"generate", "--task", "hotpotqa", "--sequences", "10000", "--out", path}), 0);
     const auto size = fs::file_size(path);
     bool cut_in_time = false;
-    for (int wait = 1; wait < 8000 && !cut_in_time; wait += wait / 5 + 1) { // busy: it begins late
+    for (int wait = 1; wait < 8000 && !cut_in_time; wait += wait / 5 + 1) { // a busy machine begins late
         const std::string copy = scratch / "copy.json";
         fs::copy(path, copy, fs::copy_options::overwrite_existing);
         Child child({"eval", "--task", "hotpotqa", "--data", copy, "--threads", "1", "--quiet"});
@@ -329,7 +329,7 @@ TEST_CASE("train: says what an epoch leaves out, and that a loss ends above its 
     CHECK(astray.out.find("each epoch leaves out 7 of them") != std::string::npos);
     CHECK(astray.err.find("above the") != std::string::npos);
     CHECK(run(tiny_run(scratch / "other")).err == "");
-    // An index makes no step: any number of sequences will do.
+    // An index makes no steps: any number of sequences is allowed.
     const Ran index = run({"train", "--router", "bloom", "--sequences", "3", "--test-sequences", "8", "--quiet"});
     CHECK(index.code == 0);
 }

@@ -14,7 +14,7 @@ TEST_CASE("reproduce: shows the rows, and compares them with what was recorded",
     fs::copy(place.results(), place.results("runs/results"));
     expect_ran(place({"reproduce", "all", "--seeds", "2"}), 0, "as recorded in runs/results: 4 of 5 rows");
 
-    std::string text, line; // the same with a routing of 100%, or another rank
+    std::string text, line; // the results with a routing of 100%, or another rank
     std::istringstream in(read_file(place.results()));
     while (std::getline(in, line)) {
         Result r = from_json(line, "test").value();
@@ -61,7 +61,7 @@ TEST_CASE("reproduce: rows on HotpotQA are measured on a file and recorded besid
     place.write("runs/own/text.toml", "[[row]]\nid = \"own.text\"\ntask = \"hotpotqa\"\nlength = 96\nvocab = 64\n");
     place.write("runs/index.toml", "[[row]]\nid = \"t1.bm25\"\ntask = \"hotpotqa\"\nrouter = \"bm25\"\n"
                                    "needs = \"hotpotqa\"\npaper = { routing = \"82.7\" }\n");
-    std::string real = read_file("tests/golden/hotpotqa.json"); // passed off as real: by other ids
+    std::string real = read_file("tests/golden/hotpotqa.json"); // made to look real by other ids
     place.write("generated.json", real);
     for (size_t at; (at = real.find("generated-")) != std::string::npos;) real.replace(at, 10, "x");
     place.write("real.json", real);
@@ -80,7 +80,7 @@ TEST_CASE("reproduce: rows on HotpotQA are measured on a file and recorded besid
     CHECK(first.out.find("beyond the paper") != std::string::npos);
     CHECK(on_files(place.results()) == 2);
     expect_ran(place({"reproduce", "own/text", "--seeds", "2", "--data", "real.json"}), 0, "routing on real.json");
-    CHECK(on_files(place.results()) == 2); // once
+    CHECK(on_files(place.results()) == 2); // not twice
     expect_ran(place({"table", "own/text"}), 0, "all on real.json");
     fs::remove_all(place.scratch / "runs/out/sweep");
     const Ran gone = place({"reproduce", "own/text", "--seeds", "1", "--data", "generated.json"});

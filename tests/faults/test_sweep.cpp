@@ -7,7 +7,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// The numbers of all runs of 2 seeds, by one process that nothing happened to.
+// The numbers of all runs of 2 seeds, computed by one undisturbed process.
 const std::vector<std::string>& expected() {
     static const std::vector<std::string> all = [] {
         const Place place;
@@ -23,7 +23,7 @@ const std::vector<std::string>& expected() {
 } // namespace
 
 TEST_CASE("sweep: rows that come to the same share a run, and finished runs are not done again", "[cli]") {
-    CHECK(expected().size() == 6); // a.raw and b.raw are one
+    CHECK(expected().size() == 6); // a.raw and b.raw are the same run
     const Place place;
     expect_ran(place({"sweep", "a.raw", "runs/two.toml", "--seeds", "2"}), 0, "4/4  b.causal");
     const Ran again = place({"sweep", "all", "--seeds", "2"});
@@ -52,7 +52,7 @@ TEST_CASE("sweep: an order goes through its entries, each run once, and leaves o
     expect_ran(status, 0, "1  1     1     0        0           -      raw first");
     CHECK(status.out.find("6 runs at scale tiny: 6 done, 0 running, 0 unfinished, 0 waiting") != std::string::npos);
 
-    // Recorded results count, but for those without a final test where that is asked for again.
+    // Recorded results count, except those without a final test if it is requested again.
     fs::create_directories(place.scratch / "runs/results");
     std::string recorded;
     std::istringstream in(read_file(place.results()));
@@ -80,7 +80,7 @@ TEST_CASE("sweep: an order goes through its entries, each run once, and leaves o
 
 TEST_CASE("sweep: a run stopped after some epochs stands for no row, and goes on with the same bits", "[cli]") {
     const Place place;
-    const auto folder = [](const Place& p) { // of the one run
+    const auto folder = [](const Place& p) { // the folder of the only run
         return fs::directory_iterator(p.scratch / "runs/out/sweep")->path().string();
     };
     const Words sweep{"sweep", "a.transformer"};
@@ -89,7 +89,7 @@ TEST_CASE("sweep: a run stopped after some epochs stands for no row, and goes on
     CHECK(line.starts_with("{\"version\":-1,"));
     CHECK(line.find("\"stopped_after\":2,") != std::string::npos);
     CHECK(from_json(line.substr(0, line.size() - 1), "test")->curve.size() == 2);
-    expect_ran(place(sweep + Words{"--stop-after", "1"}), 0, "1 of 1 runs are done already"); // it went further
+    expect_ran(place(sweep + Words{"--stop-after", "1"}), 0, "1 of 1 runs are done already"); // it ran further
     expect_ran(place({"table", "a.transformer"}), 0, "not run");
     expect_ran(place({"table", "a.transformer", "--by-reading"}), 0, "(1) after 2");
     expect_ran(place(sweep + Words{"--status"}), 0, "0 done, 0 running, 1 unfinished");
@@ -101,21 +101,21 @@ TEST_CASE("sweep: a run stopped after some epochs stands for no row, and goes on
     REQUIRE((both.size() == 2 && one.size() == 1));
     CHECK(both[1] == one[0]); // after the stopped one: -1 sorts before 1
     CHECK(same_tensors(folder(place), folder(whole)));
-    place.write("runs/out/results/tiny.jsonl", read_file(whole.results()) + line); // in whatever order
+    place.write("runs/out/results/tiny.jsonl", read_file(whole.results()) + line); // in any order
     expect_ran(place(sweep + Words{"--stop-after", "2"}), 0, "1 of 1 runs are done already");
     const Ran table = place({"table", "a.transformer", "--by-reading"});
     CHECK(table.out.find("after 2") == std::string::npos);
 
-    // A checkpoint beyond the stop: it stops at the end of the epoch that it is in.
+    // A checkpoint after the stop: it stops at the end of the epoch that it is in.
     fs::remove_all(place.scratch / "runs/out/results");
     expect_ran(place(sweep + Words{"--stop-after", "2"}), 0, "routing");
-    CHECK(read_file(place.results()).find("stopped_after") == std::string::npos); // it was whole
+    CHECK(read_file(place.results()).find("stopped_after") == std::string::npos); // the run was complete
     place.write("runs/order.toml", "scale = \"tiny\"\n[[entry]]\nwhat = \"x\"\nrows = [\"b.causal\"]\nseeds = [1]\n"
                                    "stop_after = 1\n[[entry]]\nwhat = \"y\"\nrows = [\"b.causal\"]\nseeds = [1]\n");
     const Ran order = place({"sweep", "order"});
     expect_ran(order, 0, "1/2  b.causal lr 1e-2 seed 1  stopped after epoch 1: ");
     CHECK(order.out.find("2/2  b.causal lr 1e-2 seed 1  routing") != std::string::npos);
-    expect_ran(place({"sweep", "b.causal", "--stop-after", "3"}), 0, "1 of 1 runs are done"); // 3 are all
+    expect_ran(place({"sweep", "b.causal", "--stop-after", "3"}), 0, "1 of 1 runs are done"); // 3 epochs are all it has
 }
 
 TEST_CASE("sweep: shards and processes at once give what one process gives", "[cli]") {
@@ -128,13 +128,13 @@ TEST_CASE("sweep: shards and processes at once give what one process gives", "[c
     std::vector<std::unique_ptr<Child>> children;
     for (int i = 0; i < 3; ++i) children.push_back(together.start({"sweep", "all", "--seeds", "2"}));
     for (const auto& child : children) expect_ran(child->wait(), 0);
-    CHECK(together.numbers() == expected()); // each run once
+    CHECK(together.numbers() == expected()); // each run was made once
 
     const Place jobs; // in one process
     expect_ran(jobs({"sweep", "all", "--seeds", "2", "--jobs", "3"}), 0, "6/6");
     CHECK(jobs.numbers() == expected());
 
-    const Place array; // one job a run
+    const Place array; // one job per run
     for (int i = 0; i < 7; ++i) {
         ::setenv("JOB_COMPLETION_INDEX", std::to_string(i).c_str(), 1);
         const Ran r = array({"sweep", "all", "--seeds", "2"});
@@ -157,7 +157,7 @@ TEST_CASE("sweep: killed or interrupted, it goes on and ends with the same bits"
     for (const int signal : {SIGKILL, SIGINT, SIGTERM}) {
         const Place place(epochs);
         const auto child = place.start({"sweep", "one", "--jobs", signal == SIGTERM ? "2" : "1"});
-        const auto steps = [&] { // lines of all runs' logs
+        const auto steps = [&] { // lines in the logs of all runs
             int64_t lines = 0;
             const std::string sweep = place.scratch / "runs/out/sweep";
             if (!fs::exists(sweep)) return lines;
@@ -181,7 +181,7 @@ TEST_CASE("sweep: killed or interrupted, it goes on and ends with the same bits"
             CHECK(status.out.find("\nrunning  ") != std::string::npos);
             const Ran left = place({"sweep", "one", "--status"});
             expect_ran(left, 0);
-            INFO("left: " << left.out); // of two jobs both may be unfinished
+            INFO("left: " << left.out); // both of two jobs may be unfinished
             CHECK(left.out.find("0 running") != std::string::npos);
             CHECK(
                 (left.out.find(", 0 unfinished") == std::string::npos || left.out.find("0 done") == std::string::npos));
@@ -200,7 +200,7 @@ TEST_CASE("sweep: a run that cannot be done does not stop the others", "[cli]") 
     expect_ran(r, 5, "c.bad lr 1e6 seed 1  failed: step");
     CHECK(r.out.find("2/2  c.good") != std::string::npos);
     CHECK(r.out.find("1 of 2 runs failed") != std::string::npos);
-    expect_refused(place({"sweep", "c.bad"}), 5, "has a NaN or Inf"); // alone, its own error
+    expect_refused(place({"sweep", "c.bad"}), 5, "has a NaN or Inf"); // run alone, it gives its own error
     place.write("runs/three.toml", "[[row]]\nid = \"c.bad\"\ntop_k = 999\n");
     expect_refused(place({"sweep", "three"}), 2, "three.toml:1: row c.bad at scale tiny: --top-k 999");
     place.write("runs/three.toml", "[[row]]\nid = \"c.bad\"\nseed = 3\n");
@@ -208,7 +208,7 @@ TEST_CASE("sweep: a run that cannot be done does not stop the others", "[cli]") 
     fs::remove(place.scratch / "runs/three.toml");
     place.write("runs/readings.toml", "[[readings]]\nrows = [\"a.transformer\"]\ntask = [\"der\"]\n"
                                       "representation = [\"fourier:1\"]\n");
-    std::istringstream list(place({"rows", "readings"}).out); // a reading's own task and representation, as words, too
+    std::istringstream list(place({"rows", "readings"}).out); // includes a reading's own task and representation
     std::string words;
     for (std::string word; list >> word;) words += word + ' ';
     CHECK(words.find("@representation=fourier:1 Table 1 mqar fourier:1 ") != std::string::npos);
@@ -249,7 +249,7 @@ TEST_CASE("sweep: a grid of flags is a row with lists, under a name that table, 
         return n;
     };
     expect_ran(plot({"--x", "learning-rate", "--y", "accuracy"}), 0);
-    CHECK(count("class=\"ln ") == 2); // a curve for each representation
+    CHECK(count("class=\"ln ") == 2); // one curve per representation
     CHECK(count("<circle") == 4);
     CHECK(count("class=\"whisk ") == 4);
     CHECK(count(">transformer:1<") == 1);
@@ -258,7 +258,7 @@ TEST_CASE("sweep: a grid of flags is a row with lists, under a name that table, 
     CHECK(count("class=\"ln ") == 0);
     CHECK(count("<circle") == 4);
     CHECK(count(">3e-2<") == 1);
-    expect_ran(plot({"--x", "learning-rate", "--y", "rank"}), 0); // which rows without the paper's numbers do not list
+    expect_ran(plot({"--x", "learning-rate", "--y", "rank"}), 0); // rows without the paper's numbers do not list it
     CHECK(count("<circle") == 4);
     expect_refused(plot({"--x", "seed"}), 2, "--x seed: a point is the mean over seeds");
     expect_refused(place({"sweep", "--name", "z", "--heads", "2", "--shard", "3/2"}), 2, "--shard 3/2");

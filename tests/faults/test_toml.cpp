@@ -1,4 +1,5 @@
-// TOML files as they should not be: what the reader cannot take, what would be lost, what a terminal would obey.
+// Bad TOML files: syntax that the reader does not support, values that would be lost, characters that control a
+// terminal.
 #include "core/files.h"
 #include "tests/catch.h"
 #include "tests/faults/program.h"

@@ -1,5 +1,5 @@
-// cuBLAS, as far as fci calls it: a product is a node, or nothing. The program opens the library by its name with
-// dlopen; the linker's --wrap=dlopen sends that here, and the "library" is the program itself.
+// cuBLAS, as far as fci calls it: a product becomes a graph node, or is ignored. The program opens the library by name
+// with dlopen; the linker's --wrap=dlopen redirects that to this file, and the "library" is the program itself.
 #include <cublas_v2.h>
 #include <dlfcn.h>
 
@@ -18,7 +18,7 @@ struct Handle {
 };
 Handle* handle_of(cublasHandle_t h) { return reinterpret_cast<Handle*>(h); }
 
-// A column-major matrix: rows x columns, of which one begins `step` floats after the other, in one allocation?
+// Checks that a column-major matrix, rows x columns with `step` floats between columns, is within one allocation.
 cudaError_t expect_matrix(const Call& call, const char* which, const float* p, int64_t rows, int64_t columns, int step,
                           int64_t next, int count) {
     if (step < std::max<int64_t>(1, rows))
@@ -75,7 +75,7 @@ cublasStatus_t cublasDestroy_v2(cublasHandle_t h) {
     return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasSetStream_v2(cublasHandle_t h, cudaStream_t s) {
-    *handle_of(h) = {reinterpret_cast<Stream*>(s), nullptr}; // it forgets the workspace
+    *handle_of(h) = {reinterpret_cast<Stream*>(s), nullptr}; // discards the workspace
     return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t h, void* p, size_t bytes) {

@@ -1,6 +1,6 @@
-// What nvcc's objects say of their kernels. Each object registers its device code (a fat binary: one ELF file for each
-// architecture) when the program starts. The layout is not documented; it is what `cuobjdump --dump-resource-usage` and
-// `--dump-elf` show, and a surprise in it ends the program.
+// What nvcc's objects record about their kernels. Each object registers its device code (a fat binary: one ELF file per
+// architecture) when the program starts. The layout is not documented; it was read off `cuobjdump
+// --dump-resource-usage` and `--dump-elf`, and a deviation from it ends the program.
 #include "tests/mock/kernels.h"
 
 #include <cxxabi.h>
@@ -42,8 +42,8 @@ std::string demangled(const std::string& symbol) {
     return text ? text.get() : symbol;
 }
 
-// As in the source, without namespaces and parameters; then, since many are called forward_kernel or each_kernel, the
-// function whose lambda it calls, or its file.
+// The name in the source, without namespaces and parameters. Since many are called forward_kernel or each_kernel, it is
+// followed by the function whose lambda it calls, or by its file.
 std::string short_name(const std::string& symbol) {
     std::string name = demangled(symbol), where;
     for (const char* noise : {"fci::cuda::", "(anonymous namespace)::", "fci::", "void "})
@@ -53,7 +53,7 @@ std::string short_name(const std::string& symbol) {
         where = name.substr(0, name.find('('));
         where = where.substr(where.find_last_of(" <") + 1);
     }
-    if (size_t from = symbol.find(file); where.empty() && from != std::string::npos) { // then hash_length_NAME_cu_hash
+    if (size_t from = symbol.find(file); where.empty() && from != std::string::npos) { // then: hash_length_NAME_cu_hash
         for (int skipped = 0; skipped < 2; ++skipped) from = symbol.find('_', from + (skipped ? 1 : file.size()));
         where = symbol.substr(from + 1, symbol.find("_cu_", from) - from - 1);
     }
@@ -61,9 +61,9 @@ std::string short_name(const std::string& symbol) {
     return where.empty() ? name : fmt::format("{} ({})", name, where);
 }
 
-constexpr size_t shared_reserved = 1 * kib; // of each block, by the system: from sm_90 on the objects count it, too
+constexpr size_t shared_reserved = 1 * kib; // per block, for the system: from sm_90 on the objects include it
 
-// .nv.info: entries of (format, attribute, 16 bits), where format 4 has that many bytes behind it.
+// .nv.info: entries of (format, attribute, 16 bits); with format 4 the 16 bits are the number of bytes that follow.
 enum Attribute : uint8_t { max_threads = 0x05, parameter = 0x17, register_count = 0x2f };
 
 template <class F>
@@ -103,7 +103,7 @@ Kernels read_cubin(const char* elf) {
             k.sizes[number] = read<uint32_t>(at + 8) >> 18;
         });
     }
-    for (int i = 0; i < header.e_shnum; ++i) { // registers: of all kernels in one section, by symbol
+    for (int i = 0; i < header.e_shnum; ++i) { // registers: one section for all kernels, by symbol
         const Elf64_Shdr s = section(i);
         if (std::string(names + s.sh_name) != ".nv.info") continue;
         const Elf64_Shdr symbols = section(s.sh_link), strings = section(symbols.sh_link);
@@ -119,7 +119,7 @@ Kernels read_cubin(const char* elf) {
     return kernels;
 }
 
-// The code for this architecture, else the first that there is.
+// The code for this architecture, else the first one.
 Kernels read_fat_binary(const char* fat) {
     const char *at = fat + read<uint16_t>(fat + 6), *end = at + read<uint64_t>(fat + 8), *best = nullptr;
     for (; at < end; at += read<uint32_t>(at + 4) + read<uint64_t>(at + 8)) {
@@ -132,9 +132,9 @@ Kernels read_fat_binary(const char* fat) {
 }
 
 constexpr unsigned warp = 32, warps_of_multiprocessor = 64, blocks_of_multiprocessor = 32;
-constexpr unsigned registers_of_quarter = 16384; // a multiprocessor has four, each with its warps
+constexpr unsigned registers_of_quarter = 16384; // an SM has four quarters, each with its own warps
 unsigned warps(const Launch& l) { return static_cast<unsigned>((l.threads() + warp - 1) / warp); }
-unsigned warps_by_registers(const Kernel& k) { // registers are given out to a warp, 256 at a time
+unsigned warps_by_registers(const Kernel& k) { // a warp gets registers in units of 256
     const unsigned of_warp = (k.registers * warp + 255) / 256 * 256;
     return of_warp ? registers_of_quarter / of_warp * 4 : warps_of_multiprocessor;
 }
@@ -171,7 +171,7 @@ Kernel& kernel_of(const void* host_function) {
 
 } // namespace mock
 
-// What nvcc's objects call before main  [crt/host_runtime.h].
+// The functions that nvcc's objects call before main  [crt/host_runtime.h].
 extern "C" {
 
 void** __cudaRegisterFatBinary(void* wrapper) {

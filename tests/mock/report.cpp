@@ -1,5 +1,5 @@
-// What the mock prints. FCI_MOCK_GRAPHS=1, or =FILE: tab-separated lines on standard error, or added to the file; each
-// captured graph when it is made, the totals when the program ends. A violation makes the exit code 9.
+// What the mock prints. FCI_MOCK_GRAPHS=1, or =FILE: tab-separated lines on standard error, or appended to the file:
+// each captured graph when it is created, the totals when the program ends. A violation makes the exit code 9.
 #include <unistd.h>
 
 #include <cstdio>

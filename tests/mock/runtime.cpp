@@ -1,5 +1,5 @@
-// The CUDA runtime's functions, as far as fci calls them (another does not link), on the host's memory. No kernel runs,
-// but for what tells the host how far a training is. Each function refuses what CUDA's own would.
+// The CUDA runtime's functions that fci calls (any other does not link), on the host's memory. No kernel runs, except
+// the effect that tells the host how far a training is. Each function refuses what CUDA's own would refuse.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -25,8 +25,8 @@ thread_local Configuration configuration;
 
 Stream* stream_of(cudaStream_t s) { return reinterpret_cast<Stream*>(s); }
 
-// Where the next allocation goes: in the upper half of 4 GiB, and never where one was before. An argument's padding may
-// hold what a pointer left there; together with a number that is not negative it is no address of this memory then.
+// Where the next allocation goes: in the upper half of 4 GiB, and never at a previous place. The padding of an argument
+// may hold the rest of a pointer; together with a non-negative number this is then no address of this memory.
 void* place_for(size_t bytes) {
     constexpr uintptr_t half = uintptr_t{1} << 31;
     uintptr_t& next = state().next_place;
@@ -53,7 +53,7 @@ cudaError_t take(const Call& call, void** p, size_t bytes, bool managed) {
     return cudaSuccess;
 }
 
-// Where a copy reads or writes must be what its kind says, and lie in one allocation.
+// The memory that a copy reads or writes must be of the kind that the copy names, and within one allocation.
 cudaError_t expect_side(const Call& call, const void* p, size_t bytes, bool device, const char* which) {
     const auto at = state().around(p);
     if (at == state().memory.end()) {
@@ -84,7 +84,7 @@ cudaError_t copy(const Call& call, void* to, const void* from, size_t bytes, cud
     return cudaSuccess;
 }
 
-// The host reads of a step that it was made: nothing else that kernels do can be seen there.
+// The host reads the number of steps done: no other effect of a kernel is visible to it here.
 std::function<void()> effect_of(const Kernel& k, void** arguments) {
     if (!k.name.starts_with("judge_kernel ")) return {};
     fci::GpuStep* step = nullptr; // cuda/step.cu
@@ -184,7 +184,7 @@ cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t s) {
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t s) {
     return copy(Call("cudaMemcpyAsync"), to, from, bytes, kind, stream_of(s));
 }
-cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) { // not called: for the controls
+cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) { // only the controls call it
     return copy(Call("cudaMemcpy"), to, from, bytes, kind, nullptr);
 }
 
@@ -230,7 +230,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t* graph) {
     if (!s || capturing() != stream_of(s)) return call.refuse(cudaErrorIllegalState, "of what is not captured here");
     std::unique_ptr<Graph> made = std::move(capturing()->captured);
     capturing() = nullptr;
-    if (made->invalid) return last_error() = cudaErrorStreamCaptureInvalidated; // refused, and counted, before
+    if (made->invalid) return last_error() = cudaErrorStreamCaptureInvalidated; // already refused and counted
     *graph = reinterpret_cast<cudaGraph_t>(made.release());
     return cudaSuccess;
 }
@@ -294,7 +294,7 @@ cudaError_t cudaDeviceGetAttribute(int* v, cudaDeviceAttr what, int) {
     return *v = static_cast<int>(shared_of_block), cudaSuccess;
 }
 
-// Times are 1 ms: `fci bench` refuses a device that computes nothing.
+// All times are 1 ms. They do not matter: `fci bench` refuses a device that computes nothing.
 cudaError_t cudaEventCreate(cudaEvent_t* e) { return *e = reinterpret_cast<cudaEvent_t>(new char), cudaSuccess; }
 cudaError_t cudaEventDestroy(cudaEvent_t e) { return delete reinterpret_cast<char*>(e), cudaSuccess; }
 cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t s) { return Call("cudaEventRecord").may_use(stream_of(s)); }

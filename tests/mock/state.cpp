@@ -10,7 +10,7 @@ namespace mock {
 State& state() {
     static auto& all = *[] {
         std::atexit(report_at_exit);
-        return new State; // never destroyed: threads give things back late
+        return new State; // never destroyed: threads release resources late
     }();
     return all;
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a training asks of a GPU at the paper's sizes, as the table of tests/mock/README.md, from the program that is built
-# with the mock of CUDA. An epoch is the difference between a run of three and one of two.
+# What a training requires of a GPU at the paper's sizes, as the table of tests/mock/README.md, from the program built
+# with the mock of CUDA. An epoch is the difference between a run of three epochs and one of two.
 #
 #   tests/mock/table.sh [PROGRAM]      build/release/mock/fci
 set -euo pipefail

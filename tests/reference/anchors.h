@@ -1,4 +1,4 @@
-// anchors, straight from the equations of ops/anchors.h.
+// anchors, directly from the equations of ops/anchors.h.
 #pragma once
 #include "ops/anchors.h"
 #include "tests/reference/memory_scores.h" // softmax_rows

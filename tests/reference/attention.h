@@ -1,4 +1,4 @@
-// attention, straight from the equations of ops/attention.h: all of S and P of a head. lse is not used.
+// attention, directly from the equations of ops/attention.h: all of S and P of a head. lse is not used.
 #pragma once
 #include <cmath>
 #include <vector>
@@ -26,7 +26,7 @@ T attention_scale(AttentionShape s) {
     return T(1 / std::sqrt(static_cast<double>(s.d_head)));
 }
 
-// P (queries,keys) of one head; 0 where a key is not seen.
+// P (queries,keys) of one head; 0 for keys that are not seen.
 template <class T>
 std::vector<T> attention_weights(AttentionShape s, int b, int head, const T* q, const T* k) {
     using std::exp;

@@ -1,4 +1,4 @@
-// budget, straight from the equations of ops/budget.h; (4) in double, as the contract says.
+// budget, directly from the equations of ops/budget.h; (4) in double, as the contract requires.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -50,7 +50,7 @@ void budget_gram(BudgetShape s, const T* x, const int32_t* chosen, T* gram, T* s
         }
 }
 
-// A^-1 by elimination on (A | I), a row at a time.
+// A^-1 by elimination on (A | I), one row at a time.
 template <class T>
 std::vector<T> inverse_of(int d, std::vector<T> a) {
     std::vector<T> inverse(d * d, T(0));

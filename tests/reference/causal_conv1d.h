@@ -1,17 +1,17 @@
-// causal_conv1d, straight from the equations of ops/causal_conv1d.h.
+// causal_conv1d, directly from the equations of ops/causal_conv1d.h.
 #pragma once
 #include "ops/causal_conv1d.h"
 #include "tests/reference/pointwise.h"
 
 namespace fci::reference {
 
-// The position that tap k of output t looks at; it may lie outside the sequence, where x is 0.
+// The position that tap k of output t reads; it may be outside the sequence, where x is 0.
 inline int conv_source(ConvShape s, bool reverse, int t, int k) {
     const int away = s.width - 1 - k;
     return reverse ? t + away : t - away;
 }
 
-// p of one number
+// p of one element
 template <class T>
 T conv_sum(ConvShape s, const ConvDirection<T>& to, int b, int t, int c) {
     T sum = to.bias[c];

@@ -1,4 +1,4 @@
-// cross_entropy, straight from the equations of ops/cross_entropy.h.
+// cross_entropy, directly from the equations of ops/cross_entropy.h.
 #pragma once
 #include <cmath>
 
@@ -6,7 +6,7 @@
 
 namespace fci::reference {
 
-// ln sum_c exp(row[c]); the highest is taken out before exp, which would overflow
+// ln sum_c exp(row[c]); the maximum is subtracted before exp, which would overflow
 template <class T>
 LogSum<T> log_sum_exp(int n, const T* row) {
     using std::exp, std::log;

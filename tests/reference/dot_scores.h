@@ -1,4 +1,4 @@
-// dot_scores, straight from the equations of ops/dot_scores.h.
+// dot_scores, directly from the equations of ops/dot_scores.h.
 #pragma once
 #include "ops/dot_scores.h"
 

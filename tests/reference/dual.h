@@ -1,6 +1,6 @@
 // Dual: forward-mode differentiation. Run a function on (x, v) and it returns (f(x), J v), exact to rounding:
 //   (a, a') + (b, b') = (a + b, a' + b')      (a, a') (b, b') = (a b, a' b + a b')      f(a, a') = (f(a), f'(a) a')
-// Comparisons look at the value, so that branches, maxima and choices are those of the plain function.
+// Comparisons use the value, so that branches, maxima and choices are those of the plain function.
 #pragma once
 #include <cmath>
 

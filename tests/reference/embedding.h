@@ -1,4 +1,4 @@
-// embedding, straight from the equations of ops/embedding.h.
+// embedding, directly from the equations of ops/embedding.h.
 #pragma once
 #include "ops/embedding.h"
 

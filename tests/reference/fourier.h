@@ -1,5 +1,4 @@
-// fourier as complex numbers are transformed by definition, each output a sum over all inputs. The tables are
-// not used.
+// fourier by the definition of the complex transform, each output a sum over all inputs. The tables are not used.
 #pragma once
 #include <cmath>
 

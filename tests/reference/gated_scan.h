@@ -1,4 +1,4 @@
-// gated_scan, straight from the equations of ops/gated_scan.h; the scan in the middle is selective_scan's reference.
+// gated_scan, directly from the equations of ops/gated_scan.h; the scan in the middle is selective_scan's reference.
 // The kernel's saved and kept memory is not used.
 #pragma once
 #include <cmath>
@@ -10,7 +10,7 @@
 
 namespace fci::reference {
 
-// p, dt, A and the scan's output s of one direction.
+// p, dt, A and the scan's output s for one direction.
 template <class T>
 struct GatedScanParts {
     std::vector<T> p, dt, A, s;

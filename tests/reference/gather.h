@@ -1,4 +1,4 @@
-// gather, straight from the equations of ops/gather.h.
+// gather, directly from the equations of ops/gather.h.
 #pragma once
 #include "ops/gather.h"
 

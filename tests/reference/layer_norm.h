@@ -1,4 +1,4 @@
-// layer_norm, straight from the equations of ops/layer_norm.h.
+// layer_norm, directly from the equations of ops/layer_norm.h.
 #pragma once
 #include <cmath>
 #include <vector>

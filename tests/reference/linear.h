@@ -1,4 +1,4 @@
-// linear, straight from the equations of ops/linear.h.
+// linear, directly from the equations of ops/linear.h.
 #pragma once
 #include "ops/linear.h"
 

@@ -1,5 +1,5 @@
-// linear_attention with its weights written out, time x time: w[i,j] = phi(q[i]).phi(k[j]) / their sum over j. Saved
-// and scratch are not used.
+// linear_attention with its weights stored as a time x time matrix: w[i,j] = phi(q[i]).phi(k[j]) / their sum over j.
+// Saved and scratch are not used.
 #pragma once
 #include <cmath>
 #include <vector>
@@ -20,7 +20,7 @@ T phi_derivative(T x) {
 }
 
 template <class T>
-struct LinearWeights { // of one head: (time,time), and the sum of each row before it was divided by it
+struct LinearWeights { // of one head: (time,time), and each row's sum before the division
     std::vector<T> w, sum;
     LinearWeights(LinearAttentionShape s, const T* q, const T* k) : w(s.time * s.time), sum(s.time) {
         const int stride = 3 * s.d();
@@ -57,7 +57,7 @@ void linear_attention_forward(LinearAttentionShape s, const T* qkv, T* y, T*) {
     });
 }
 
-// dw[i,j] = dy[i].v[j]; the quotient's rule gives d(a[i].b[j]) = (dw[i,j] - sum_j w dw) / sum[i].
+// dw[i,j] = dy[i].v[j]; the quotient rule gives d(a[i].b[j]) = (dw[i,j] - sum_j w dw) / sum[i].
 template <class T>
 void linear_attention_backward(LinearAttentionShape s, const T* qkv, const T*, const T*, const T* dy, T* dqkv) {
     const int stride = 3 * s.d();

@@ -1,4 +1,4 @@
-// memory_scores from its definition; the backward pass keeps what it needs of the forward pass as plain matrices.
+// memory_scores from its definition; the backward pass keeps what it needs from the forward pass as plain matrices.
 #pragma once
 #include <cmath>
 #include <vector>
@@ -38,7 +38,7 @@ std::vector<T> read_of(MemoryShape s, const std::vector<T>& P) {
     return R;
 }
 
-// saved: P and Pq as the kernel keeps them; the rest of it is not used
+// saved: P and Pq as the kernel stores them; the rest of it is not used
 template <class T>
 void memory_scores_forward(MemoryShape s, const T* z, const T* zq, T* scores, T* saved) {
     using std::log;

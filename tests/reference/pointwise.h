@@ -1,4 +1,4 @@
-// The pointwise ops, straight from the equations of ops/pointwise.h, with the standard library's functions.
+// The pointwise ops, directly from the equations of ops/pointwise.h, with the standard library's functions.
 #pragma once
 #include <cmath>
 

@@ -1,4 +1,4 @@
-// rank1_scores, straight from the equations of ops/rank1_scores.h.
+// rank1_scores, directly from the equations of ops/rank1_scores.h.
 #pragma once
 #include <vector>
 

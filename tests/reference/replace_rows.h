@@ -1,4 +1,4 @@
-// replace_rows, straight from the equations of ops/replace_rows.h.
+// replace_rows, directly from the equations of ops/replace_rows.h.
 #pragma once
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-// rms_norm, straight from the equations of ops/rms_norm.h.
+// rms_norm, directly from the equations of ops/rms_norm.h.
 #pragma once
 #include <cmath>
 

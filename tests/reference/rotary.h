@@ -1,4 +1,4 @@
-// rotary, straight from the equations of ops/rotary.h.
+// rotary, directly from the equations of ops/rotary.h.
 #pragma once
 #include "ops/rotary.h"
 

@@ -1,5 +1,5 @@
-// routing_scores as the paper's eq. 1 says it: queries and keys of every row, every pair of them, head by head. The
-// kernel's saved memory is not used.
+// routing_scores as in the paper's eq. 1: queries and keys of every row, every pair of them, head by head. The kernel's
+// saved memory is not used.
 //   Q[r] = Wq xq[r]   K[j] = Wk x[j]   s[r,j] = mean over heads of Q[r,head].K[j,head] / sqrt(d/H)
 #pragma once
 #include <cmath>
@@ -9,7 +9,7 @@
 
 namespace fci::reference {
 
-// W x[i] of n rows: (n,d)
+// W x[i] for n rows: (n,d)
 template <class T>
 std::vector<T> project(int n, int d, const T* x, const T* w) {
     std::vector<T> out(n * d);
@@ -43,7 +43,7 @@ template <class T>
 void routing_scores_backward(RoutingShape s, const T* xq, const T* x, const T* wq, const T* wk, const T*,
                              const T* dscores, T* dxq, T* dx, T* dwq, T* dwk) {
     const T scale = T(1 / std::sqrt(static_cast<double>(s.d / s.heads))) / s.heads;
-    // x' += W^T dY, dW += dY x^T of n rows
+    // x' += W^T dY, dW += dY x^T for n rows
     const auto back = [&](int n, const T* in, const T* w, const std::vector<T>& dy, T* din, T* dw) {
         for (int i = 0; i < n; ++i)
             for (int o = 0; o < s.d; ++o)

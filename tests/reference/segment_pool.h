@@ -1,4 +1,4 @@
-// segment_pool, straight from the equations of ops/segment_pool.h.
+// segment_pool, directly from the equations of ops/segment_pool.h.
 #pragma once
 #include "ops/segment_pool.h"
 

@@ -1,5 +1,5 @@
-// selective_scan, straight from the equations of ops/selective_scan.h: one state at a time, all of h and g kept.
-// The kernel's saved memory is not used.
+// selective_scan, directly from the equations of ops/selective_scan.h: one state at a time, storing all of h and g. The
+// kernel's saved memory is not used.
 #pragma once
 #include <cmath>
 #include <vector>
@@ -8,7 +8,7 @@
 
 namespace fci::reference {
 
-// a and h of one state (b,c,n), in the order of the scan: [i] belongs to step i; h_before(i) is 0 at i = 0.
+// a and h of one state (b,c,n), in scan order: [i] belongs to step i; h_before(i) is 0 at i = 0.
 template <class T>
 struct StateHistory {
     std::vector<T> a, h;

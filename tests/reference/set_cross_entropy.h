@@ -1,4 +1,4 @@
-// set_cross_entropy, straight from the equations of ops/set_cross_entropy.h.
+// set_cross_entropy, directly from the equations of ops/set_cross_entropy.h.
 #pragma once
 #include <cmath>
 

@@ -7,7 +7,7 @@
 
 namespace fci::reference {
 
-// Column c of a head's q (part 0), k (1) or v (2) at a position; the same of y.
+// Column c of a head's q (part 0), k (1) or v (2) at a position; the same for y.
 inline int at_part(SparseShape s, int part, int b, int i, int head, int c) {
     return ((b * s.time + i) * 3 + part) * s.d() + head * s.d_head + c;
 }
@@ -25,7 +25,7 @@ inline std::vector<char> sparse_pattern(SparseShape s, const int32_t* global) {
     return sees;
 }
 
-// P (time,time) of one head; 0 where a key is not seen.
+// P (time,time) of one head; 0 for keys that are not seen.
 template <class T>
 std::vector<T> sparse_weights(SparseShape s, int b, int head, const T* qkv, const std::vector<char>& sees) {
     using std::exp;
