@@ -106,7 +106,7 @@ TEST_CASE("features: the file is safetensors, and a damaged one is refused", "[f
     Workers workers(2);
     const std::string cache = folder.path + "/cache";
     const Dataset d = two_sequences();
-    const FeatureChoice choice{backbone, 1, false, cache};
+    const FeatureChoice choice{backbone, 1, false, cache, "one"};
     const auto features = features_of(d, choice, workers);
     std::vector<float> expected(6 * TinyBackbone::width), found(expected.size());
     backbone->hidden(d.tokens.data(), 2, 3, 1, expected.data(), workers);
@@ -119,6 +119,16 @@ TEST_CASE("features: the file is safetensors, and a damaged one is refused", "[f
     const StoredTensor& tensor = file.require("features", "F32", {2, 3, TinyBackbone::width});
     CHECK(std::memcmp(tensor.data, expected.data(), tensor.bytes) == 0);
     CHECK(file.metadata().at("backbone") == fmt::format("{:016x}", backbone->hash()));
+    CHECK(file.metadata().at("build") == "one");
+    // Another build's last bits are others: it does not take this file.
+    const int made = TinyBackbone::made;
+    const FeatureChoice other_build{backbone, 1, false, folder.path + "/builds", "other"};
+    features_of(d, other_build, workers);
+    std::filesystem::copy(cache, other_build.cache, std::filesystem::copy_options::recursive);
+    FeatureChoice same_build = other_build;
+    same_build.build = "one";
+    features_of(d, same_build, workers); // this one is there
+    CHECK(TinyBackbone::made == made + d.count);
 
     const auto refused = [&](const std::string& with) {
         std::ofstream(path, std::ios::binary) << with;

@@ -14,6 +14,7 @@
 #include "core/files.h"
 #include "core/half.h"
 #include "core/hash.h"
+#include "core/json.h"
 #include "core/signals.h"
 
 namespace fci {
@@ -91,10 +92,10 @@ struct Recomputed final : SequenceFeatures {
 
 // All that the file says before its numbers. They begin on a cache line.
 std::string header_of(const Maker& m, const std::string& tokens, const std::string& backbone) {
-    std::string json = fmt::format(R"({{"__metadata__":{{"tokens":"{}","backbone":"{}","layer":"{}"}},)"
+    std::string json = fmt::format(R"({{"__metadata__":{{"tokens":"{}","backbone":"{}","layer":"{}","build":{}}},)"
                                    R"("features":{{"dtype":"{}","shape":[{},{},{}],"data_offsets":[0,{}]}}}})",
-                                   tokens, backbone, m.choice.layer, m.choice.half ? "F16" : "F32", m.count, m.length,
-                                   m.width, m.count * m.bytes());
+                                   tokens, backbone, m.choice.layer, json_quote(m.choice.build),
+                                   m.choice.half ? "F16" : "F32", m.count, m.length, m.width, m.count * m.bytes());
     json.resize((json.size() + 8 + 63) / 64 * 64 - 8, ' ');
     const uint64_t size = json.size();
     return std::string(reinterpret_cast<const char*>(&size), sizeof size) + json;
@@ -183,8 +184,8 @@ std::shared_ptr<const SequenceFeatures> features_of(const Dataset& d, const Feat
     const std::string_view bytes(reinterpret_cast<const char*>(d.tokens.data()), d.tokens.size() * sizeof d.tokens[0]);
     const std::string tokens = fmt::format("{:016x}", hash64(bytes, static_cast<uint64_t>(d.length))),
                       backbone = fmt::format("{:016x}", choice.backbone->hash()),
-                      folder = fmt::format("{}/{}-{}-{}-{}", choice.cache, tokens, backbone, choice.layer,
-                                           choice.half ? "fp16" : "fp32"),
+                      folder = fmt::format("{}/{}-{}-{}-{}-{:08x}", choice.cache, tokens, backbone, choice.layer,
+                                           choice.half ? "fp16" : "fp32", hash64(choice.build) & 0xffffffff),
                       path = folder + "/features.safetensors", header = header_of(maker, tokens, backbone);
     std::error_code ignored;
     for (bool waited = false; !fs::exists(path, ignored); waited = true) {

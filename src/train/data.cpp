@@ -12,6 +12,7 @@
 #include "tasks/npy.h"
 #include "tasks/task.h"
 #include "train/progress.h"
+#include "train/provenance.h"
 
 namespace fci {
 namespace {
@@ -159,7 +160,7 @@ FeatureChoice feature_choice(const Options& o) {
     const ModelOptions& m = o.model;
     const auto backbone = shared_backbone(m.backbone, m.backbone_weights == "random");
     return {backbone, m.backbone_layer < 0 ? backbone->shape().layers : m.backbone_layer,
-            m.backbone_precision == "fp16", o.run.backbone_cache};
+            m.backbone_precision == "fp16", o.run.backbone_cache, build_name()};
 }
 
 TellFeatures tell_features(bool quiet) {

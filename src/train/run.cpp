@@ -97,13 +97,12 @@ public:
                       log_->last_line().starts_with(step_line);
     }
 
-    // --stop-after counts from the run's start.
+    // --stop-after counts from the run's start. An epoch that is begun is ended.
     void expect_before_stop() const {
         const int stop = trainer_.options().run.stop_after;
-        const int64_t per_epoch = trainer_.steps_per_epoch(), done = trainer_.steps_done();
-        if (stop && done > stop * per_epoch)
-            fail(Exit::usage, "--stop-after {}: {} has {} steps already, more than the {} of {} epoch{}", stop, folder_,
-                 done, stop * per_epoch, stop, stop == 1 ? "" : "s");
+        const int64_t made = trainer_.steps_done() / trainer_.steps_per_epoch();
+        if (stop && made > stop)
+            fail(Exit::usage, "--stop-after {}: {} has made {} epochs already", stop, folder_, made);
     }
 
     // Exit::interrupted after a signal, with a checkpoint of all steps made.

@@ -59,6 +59,23 @@ struct Place {
         while (child.running() && !(count("features.safetensors") == 2 && count(".tmp-") == 1))
             std::this_thread::sleep_for(1ms);
     }
+    // Trains "run", stops it `later` than its training set's features are begun, and goes on to its end. False: it had
+    // ended before the signal.
+    bool stop_and_go_on(std::chrono::milliseconds later) const {
+        Child stopped(train("run", cache));
+        wait_for_second(stopped);
+        std::this_thread::sleep_for(later);
+        stopped.kill(SIGTERM);
+        const Ran ran = stopped.wait();
+        CHECK(count(".tmp-") == 0);
+        if (ran.code == 0) return false;
+        expect_ran(ran, 75);
+        if (fs::exists(scratch / "run/config.toml"))
+            expect_ran(run({"train", "--resume", scratch / "run", "--quiet", "--backbone-cache", cache}), 0);
+        else
+            expect_ran(run(train("run", cache)), 0);
+        return true;
+    }
 };
 
 } // namespace
@@ -78,20 +95,19 @@ TEST_CASE("backbone: of two processes that want a cache one is killed, and the o
 
 TEST_CASE("backbone: a signal while its features are made ends the run, which then goes on", "[cli]") {
     const Place place;
-    Child stopped(place.train("run", place.cache));
-    place.wait_for_second(stopped);
-    stopped.kill(SIGTERM);
-    const Ran ran = stopped.wait();
-    CHECK(place.count(".tmp-") == 0);
-    if (ran.code == 0) return; // the signal came too late
-    expect_ran(ran, 75);
-    INFO("stopped with: " << ran.err);
-    if (fs::exists(place.scratch / "run/config.toml"))
-        expect_ran(run({"train", "--resume", place.scratch / "run", "--quiet"}), 0);
-    else
-        expect_ran(run(place.train("run", place.cache)), 0);
+    if (!place.stop_and_go_on(0ms)) return; // the signal came too late
+    CHECK(place.count("features.safetensors") == 3);
     expect_ran(run(place.train("alone", "none")), 0);
     CHECK(same_tensors(place.scratch / "run", place.scratch / "alone"));
-    expect_ran(run(place.train("uninterrupted", place.cache)), 0);
-    CHECK(same_tensors(place.scratch / "run", place.scratch / "uninterrupted"));
+}
+
+// Fifty moments in the features, in the training and in the tests after it.
+TEST_CASE("backbone: stopped at any moment and gone on with, a run has the same bits", "[.][campaign]") {
+    const Place alone;
+    expect_ran(run(alone.train("run", "none")), 0);
+    for (int i = 0; i < 50; ++i) {
+        const Place place;
+        place.stop_and_go_on(i * 20ms);
+        CHECK(same_tensors(place.scratch / "run", alone.scratch / "run"));
+    }
 }
