@@ -89,12 +89,19 @@ private:
         return 8 + static_cast<size_t>(std::clamp(at, json_.data(), json_.data() + json_.size()) - json_.data());
     }
 
+    // Members stay results until they are read: unescaped_key() of a field wants an argument in newer simdjson.
+    using Field = simdjson::simdjson_result<simdjson::ondemand::field>;
+    static const char* opening_quote(Field& of) {
+        const simdjson::ondemand::raw_json_string key = of.key();
+        return key.raw() - 1;
+    }
+
     // Calls each(key, value, where the key is) for every member.
     template <class Each>
     void members(simdjson::ondemand::object object, const std::string& of, Each each) {
         Keys seen;
-        for (simdjson::ondemand::field field : object) {
-            const char* at = field.key().raw() - 1; // the opening quote
+        for (auto field : object) {
+            const char* at = opening_quote(field);
             const std::string key(std::string_view(field.unescaped_key()));
             if (!seen.insert(key).second) refuse(at, "{} has {} twice", of, named(key));
             each(key, field.value(), at);
@@ -107,8 +114,8 @@ private:
 
     void read_all(simdjson::ondemand::document& document) {
         bool has_metadata = false;
-        for (simdjson::ondemand::field field : document.get_object()) {
-            const char* at = field.key().raw() - 1; // the opening quote
+        for (auto field : document.get_object()) {
+            const char* at = opening_quote(field);
             const std::string name(std::string_view(field.unescaped_key()));
             if (name != metadata_key)
                 read_tensor(name, field.value(), at);
