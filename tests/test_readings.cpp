@@ -132,7 +132,8 @@ TEST_CASE("readings: of a file of one's own, for rows and for one run", "[study]
     expect_error(error_of([&] { select_readings({}, {scratch / "none.toml"}); }), Exit::usage, "no [[joint]] in");
 
     const Words results{"--results", scratch / "results", "--scale", "smoke"};
-    const Ran swept = run(Words{"sweep", file, "t1.raw", "--reading", file + ":ks", "--quiet"} + results);
+    const Ran swept =
+        run_in(scratch.path, Words{"sweep", file, "t1.raw", "--reading", file + ":ks", "--quiet"} + results);
     expect_ran(swept, 0);
     const Ran table = run(Words{"table", file, "t1.raw", "--reading", file} + results);
     expect_ran(table, 0, "my.raw@k1");

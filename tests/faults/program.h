@@ -95,6 +95,14 @@ inline Ran run(const Words& words, const std::function<void()>& in_child = {}, c
     return Child(words, in_child, to).wait();
 }
 
+// The same in `folder`: relative names and runs/out are there, not in the checkout, which other builds' tests share.
+inline Ran run_in(const std::string& folder, const Words& words) {
+    const auto in_child = [&] {
+        if (::chdir(folder.c_str()) != 0) ::_exit(126);
+    };
+    return Child(words, in_child, "", std::filesystem::absolute(program()).string()).wait();
+}
+
 inline void expect_ran(const Ran& r, int code, const std::string& part = "") {
     INFO("exit code " << r.code << ", expected " << code << " and: " << part << "\nout: " << r.out
                       << "\nerr: " << r.err);

@@ -307,13 +307,9 @@ TEST_CASE("flags: a switch with a value that is none; a quiet run says where it 
     expect_refused(run({"eval", "x", "--json=99999999999999999999"}), 2,
                    "--json: 99999999999999999999: expected true, false or nothing");
     const Scratch scratch;
-    const std::string path = fs::absolute(program()).string();
-    const auto in_it = [&] {
-        if (::chdir(scratch.path.c_str()) != 0) ::_exit(126);
-    };
     Words words = tiny_run("x") + Words{"--quiet"};
     words.erase(std::find(words.begin(), words.end(), "--out"), std::find(words.begin(), words.end(), "--quiet"));
-    const Ran r = Child(words, in_it, "", path).wait();
+    const Ran r = run_in(scratch.path, words);
     expect_ran(r, 0);
     CHECK(r.out == "runs/out/mqar-transformer-1-001\n");
     CHECK(fs::exists(checkpoint_in(scratch / "runs/out/mqar-transformer-1-001")));

@@ -236,11 +236,7 @@ TEST_CASE("sweep: a grid of flags is a row with lists, under a name that table, 
     expect_ran(table, 0, "g@representation=transformer:1,,routing,0.03,");
 
     const auto plot = [&](const Words& more) {
-        Words words = Words{"plot", "g", "--scale", "tiny"} + more; // into g.svg
-        return Child(
-                   words, [&] { REQUIRE(::chdir(place.scratch.path.c_str()) == 0); }, "",
-                   fs::absolute(program()).string())
-            .wait();
+        return run_in(place.scratch.path, Words{"plot", "g", "--scale", "tiny"} + more); // into g.svg
     };
     const auto count = [&](const std::string& part) {
         const std::string svg = read_file(place.scratch / "g.svg");
