@@ -43,7 +43,8 @@ private:
 // wait for the whole device, which must not happen while another thread captures.
 std::recursive_mutex& whole_device();
 
-int shared_limit(); // bytes of shared memory available to one block
+Precision precision(); // as set_precision() says
+int shared_limit();    // bytes of shared memory available to one block
 
 #if !defined(FCI_EMULATOR)
 cudaStream_t stream();                                   // the calling thread's own

@@ -2,7 +2,7 @@
 // then spends as long on launching as on working; here it is one kernel forward and one backward. A block of 8 warps
 // computes 32 x 32 of a result. The operands pass through shared memory, 128 of k at a time, of which each warp takes
 // 16 (cuda/tile.cuh); the warps' sums are added in warp order. Bound by memory latency: two waits for every 128 of k.
-// In fp32, even with --tf32.
+// In fp32, in every --precision.
 #pragma once
 #include "cuda/parts.cuh"
 #include "cuda/tile.cuh"

@@ -9,8 +9,6 @@ namespace fci::cuda {
 
 #if defined(FCI_EMULATOR)
 
-void allow_tf32() {}
-
 void device_gemm(Transpose ta, Transpose tb, int m, int n, int k, float alpha, const float* a, int lda, const float* b,
                  int ldb, float beta, float* c, int ldc) {
     emulator::expect_device_pointers("device_gemm", a, b, c);
@@ -70,8 +68,6 @@ const Cublas& cublas() {
     return library;
 }
 
-bool use_tf32 = false;
-
 // A thread's handle, on its stream, with its workspace.
 struct Handle {
     cublasHandle_t handle = nullptr;
@@ -84,7 +80,8 @@ struct Handle {
         workspace = allocate(Device::cuda, bytes, 256);
         started(cublas().set_stream(handle, stream())); // discards the workspace, so it comes first
         started(cublas().set_workspace(handle, workspace, bytes));
-        started(cublas().set_math_mode(handle, use_tf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH));
+        started(cublas().set_math_mode(handle, precision() == Precision::tf32 ? CUBLAS_TF32_TENSOR_OP_MATH
+                                                                              : CUBLAS_DEFAULT_MATH));
     }
     static void started(cublasStatus_t status) {
         if (status != CUBLAS_STATUS_SUCCESS)
@@ -111,8 +108,6 @@ void expect_blas(cublasStatus_t status, int m, int n, int k) {
 cublasOperation_t operation(Transpose t) { return t == Transpose::yes ? CUBLAS_OP_T : CUBLAS_OP_N; }
 
 } // namespace
-
-void allow_tf32() { use_tf32 = true; }
 
 // cuBLAS is column-major: it sees a row-major C as C^T = op(B)^T op(A)^T.
 void device_gemm(Transpose ta, Transpose tb, int m, int n, int k, float alpha, const float* a, int lda, const float* b,

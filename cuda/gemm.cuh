@@ -1,6 +1,6 @@
-// device_gemm: products on the GPU, with the signature of core/gemm.h. Uses cuBLAS (fp32; TF32 with --tf32) on the
-// calling thread's stream, with one workspace per thread, so that captured steps can be replayed and give the same
-// bits. In the emulator it is core/gemm.h itself.
+// device_gemm: products on the GPU, with the signature of core/gemm.h. Uses cuBLAS (fp32; TF32 with --precision tf32)
+// on the calling thread's stream, with one workspace per thread, so that captured steps can be replayed and give the
+// same bits. In the emulator it is core/gemm.h itself.
 #pragma once
 #include "core/gemm.h"
 #include "cuda/common.cuh"

@@ -182,6 +182,12 @@ std::recursive_mutex& whole_device() {
     return mutex;
 }
 
+namespace {
+Precision chosen = Precision::fp32;
+}
+void set_precision(Precision p) { chosen = p; }
+Precision precision() { return chosen; }
+
 Scratch::Scratch() : arena_(scratch_arena()), mark_(arena_.mark()) {}
 Scratch::~Scratch() { arena_.release(mark_); }
 float* Scratch::floats(size_t n) { return arena_.floats(n); }

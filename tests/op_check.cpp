@@ -22,7 +22,6 @@ uint64_t draws() {
     const char* fewer = std::getenv("FCI_TWIN_DRAWS");
     return fewer ? std::strtoull(fewer, nullptr, 10) : 8;
 }
-constexpr double float_eps = std::numeric_limits<float>::epsilon();
 
 template <class T>
 double largest(const Guarded<T>& x) {
@@ -69,7 +68,7 @@ struct Deviation {
             worst = fmt::format("{}[{}] is {:.9g}, expected {:.9g}", what, i, got.data()[i], expected.data()[i]);
         }
     }
-    double allowed() const { return 2 * naive + 4 * float_eps * scale; }
+    double allowed(double eps) const { return 2 * naive + 4 * eps * scale; }
 };
 
 template <class T>
@@ -140,7 +139,7 @@ std::string check_grad(const OpCase& op) {
 // plus 4 eps of the largest entry. All three are taken over several draws, since with few numbers a single draw may be
 // lucky. Gradients start as noise of the gradient's size, and the kernel must add to them.
 std::string check_kernel(const OpCase& op, const std::function<void(Memory<float>&)>& forward,
-                         const std::function<void(Memory<float>&)>& backward) {
+                         const std::function<void(Memory<float>&)>& backward, double eps) {
     use_one_blas_thread();
     const CheckedScratch checked;
     std::vector<Deviation> of_output(op.fields.size()), of_gradient(op.fields.size());
@@ -180,14 +179,14 @@ std::string check_kernel(const OpCase& op, const std::function<void(Memory<float
     }
     for (const std::vector<Deviation>* all : {&of_output, &of_gradient})
         for (const Deviation& d : *all)
-            if (d.kernel > d.allowed())
-                return fmt::format("{}: {}: off by {:.3g}, allowed {:.3g}", op.name, d.worst, d.kernel, d.allowed());
+            if (d.kernel > d.allowed(eps))
+                return fmt::format("{}: {}: off by {:.3g}, allowed {:.3g}", op.name, d.worst, d.kernel, d.allowed(eps));
     return "";
 }
 
 // check_kernel's criterion; also, the bits must be the same in every order of threads.
-std::string check_twin(const OpCase& op) {
-    const std::string wrong = check_kernel(op, op.forward.cuda, op.backward.cuda);
+std::string check_twin(const OpCase& op, double eps) {
+    const std::string wrong = check_kernel(op, op.forward.cuda, op.backward.cuda, eps);
     if (!wrong.empty()) return wrong;
     std::optional<Memory<float>> first;
     for (const int order : {0, 1, 2}) {

@@ -158,11 +158,12 @@ public:
     std::vector<Guarded<int32_t>> index;    // by IndexBuffer::id
 };
 
-// The columns. Each returns a description of what is wrong with a row, or "".
+// The columns. Each returns a description of what is wrong with a row, or "". eps: of the kernel's products.
+constexpr double float_eps = std::numeric_limits<float>::epsilon();
 std::string check_grad(const OpCase&);
 std::string check_kernel(const OpCase&, const std::function<void(Memory<float>&)>& forward,
-                         const std::function<void(Memory<float>&)>& backward);
-std::string check_twin(const OpCase&);
+                         const std::function<void(Memory<float>&)>& backward, double eps = float_eps);
+std::string check_twin(const OpCase&, double eps = float_eps);
 std::string check_node(const OpCase&, Device);
 
 const std::vector<OpCase>& op_table();

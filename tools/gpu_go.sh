@@ -379,7 +379,7 @@ for part in $parts; do
             ;;
         bench)
             real bench 70 180 bench
-            real bench_tf32 70 180 bench --tf32
+            real bench_tf32 70 180 bench --precision tf32
             ;;
         peer) check peer 240 360 peer ;;
         ladder) real ladder 10 60 ladder ;;

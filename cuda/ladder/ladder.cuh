@@ -90,4 +90,12 @@ inline void add_ladders(std::deque<Ladder>& ladders, bool tiny) {
     add_selective_scan_backward(ladders, tiny);
 }
 
+// What tensor cores add up (tensor_cores.cu); all pointers are the device's.
+// c (16,32) = A B^T, A (16,depth), B (32,depth), by one warp: by fused multiply-adds; on tensor cores as cuda/mma.cuh
+// does it; or in 3xTF32 with one accumulator for everything, which is wrong.
+enum class WarpProduct { fp32, fp16x3, tf32x3, tf32, one_accumulator };
+void warp_product(WarpProduct, int depth, const float* a, const float* b, float* c);
+// One instruction for each of `sets` warps: a (sets,32,4), b (sets,32,2), d (sets,32,4), fragments by lane.
+void multiply_fragments(bool half, int sets, const uint32_t* a, const uint32_t* b, float* d);
+
 } // namespace fci::cuda

@@ -4,6 +4,7 @@
 // query rows (the Council: one row and 8 keys), a block takes a row (backward: a head), its warps share the keys, and
 // its lanes are columns; reading k and v bounds that.
 #include "cuda/attention.cuh"
+#include "cuda/mma_attention.cuh"
 #include "cuda/narrow_attention.cuh"
 
 namespace fci::cuda {
@@ -12,6 +13,7 @@ namespace {
 // Few queries
 constexpr int few_queries = 4, few_warps = 8, few_keys = 4096;
 bool few(const AttentionShape& s) { return s.queries <= few_queries && s.keys <= few_keys; }
+bool on_tensor_cores(const AttentionShape& s) { return precision() != Precision::fp32 && mma_attention::fits(s); }
 int warps_for(const AttentionShape& s) { return min(few_warps, max(1, s.keys / 8)); } // twice four keys per warp
 
 // sum_c x[c] y[c] in every lane of a warp
@@ -137,7 +139,7 @@ void attention_forward(AttentionShape s, const float* q, const float* k, const f
         FCI_LAUNCH(few_forward_kernel, heads * s.queries, warps_for(s) * 32, s.keys * sizeof(float), s, q, k, v, y,
                    lse);
     else
-        tiles_forward(s, q, k, v, y, lse);
+        (on_tensor_cores(s) ? mma_attention::forward_in(precision()) : tiles_forward)(s, q, k, v, y, lse);
 }
 
 void attention_backward(AttentionShape s, const float* q, const float* k, const float* v, const float* y,
@@ -151,7 +153,9 @@ void attention_backward(AttentionShape s, const float* q, const float* k, const 
     }
     Scratch scratch;
     float* delta = scratch.floats(s.rows_of_heads());
-    const auto backward = narrow::fits(s) ? narrow::backward : tiles_backward;
+    const auto backward = on_tensor_cores(s) ? mma_attention::backward_in(precision())
+                          : narrow::fits(s)  ? narrow::backward
+                                             : tiles_backward;
     backward(s, q, k, v, y, lse, dy, dq, dk, dv, delta);
 }
 

@@ -18,7 +18,8 @@ struct BenchOptions {
     bool scaling = false;             // instead: routing against the length, see scaling.cpp
     std::string out;                  // scaling: a file for the results, tab-separated
     std::string device = "cpu";       // cuda: see gpu.cpp
-    bool tf32 = false, runs = false;  // cuda: products in TF32; also times whole runs
+    std::string precision = "fp32";   // cuda: of products (core/device.h)
+    bool runs = false;                // cuda: also times whole runs
 };
 
 void run_bench(const BenchOptions&);

@@ -1,7 +1,7 @@
 // fci bench --device cuda: each op, each step and each run on a GPU, against its own limits measured in the same
 // process.
 //   copy      of 1 GiB within the device's memory, read and write counted
-//   products  of 8192x8192x8192, in fp32 or with --tf32
+//   products  of 8192x8192x8192, by cuBLAS in fp32, or in TF32 with --precision tf32
 // An op's limit is the larger of bytes/copy and flops/products. Its bytes go from memory to memory, since its operands
 // are not in a cache when it starts. In a step some are. So the sum of the limits of a step's ops is the time the step
 // would take if each op ran at its limit and nothing stayed in a cache. A step is the trainer's: a replayed graph.
@@ -169,13 +169,13 @@ GpuStepRow measure_step(const std::string& task, const std::string& representati
     return row;
 }
 
-void print_limits(std::FILE* out, const GpuLimits& l, bool tf32) {
+void print_limits(std::FILE* out, const GpuLimits& l, const std::string& precision) {
     fmt::print(out, "{}\n\n{:<46}{:>8}{:>8}{:>8}\n", cuda::describe_gpu(), "limits", "min", "median", "max");
     const auto limit = [&](const std::string& name, const Spread& s) {
         fmt::print(out, "{:<46}{:>8.0f}{:>8.0f}{:>8.0f}\n", name, s.low, s.median, s.high);
     };
     limit("GB/s     copy of 1 GiB, read + write", l.copy);
-    limit(fmt::format("GFLOP/s  product 8192x8192x8192, {}", tf32 ? "TF32" : "fp32"), l.products);
+    limit(fmt::format("GFLOP/s  product 8192x8192x8192, {}", precision == "tf32" ? "TF32" : "fp32"), l.products);
 }
 
 std::string cell(const Timed& t, const Cost& cost) {
@@ -250,11 +250,11 @@ void run_gpu_bench(const BenchOptions& b) {
     const Gpu gpu = find_gpu();
     if (!gpu.present) fail(Exit::usage, "bench --device cuda: {}. Without a GPU leave it out", gpu.why);
     if (gpu.emulated) fail(Exit::usage, "bench --device cuda: this is the {}, whose times say nothing", gpu.name);
-    if (b.tf32) cuda::allow_tf32();
+    cuda::set_precision(precision_named(b.precision));
     const int threads = b.threads ? b.threads : Workers::available(), batch = TrainOptions{}.batch;
     std::FILE* out = b.json ? stderr : stdout;
     const GpuLimits limits = measure_limits();
-    print_limits(out, limits, b.tf32);
+    print_limits(out, limits, b.precision);
     const std::vector<OpRow> ops = measure_ops(limits, batch, out);
     if (b.representation.empty()) print_ops(out, ops, batch);
 
@@ -279,7 +279,7 @@ void run_gpu_bench(const BenchOptions& b) {
         for (const auto& [name, value] : provenance()) where.add(name, value);
         for (const OpRow& r : ops) ops_json.push(json(r));
         for (const GpuStepRow& r : steps) steps_json.push(json(r));
-        all.add("device", "cuda").add("tf32", b.tf32).add("copy_gbs", json(limits.copy));
+        all.add("device", "cuda").add("precision", b.precision).add("copy_gbs", json(limits.copy));
         all.add("product_gflops", json(limits.products));
         fmt::print("{}\n", all.add("ops", ops_json).add("steps", steps_json).add("provenance", where).text());
     }

@@ -35,7 +35,8 @@ void add_running(CLI::App& app, StudyOptions& o) {
     app.add_option("--backbone-cache", o.how.backbone_cache,
                    "where their states are kept (default runs/out/features); none: made anew each time")
         ->check(not_empty());
-    app.add_flag("--tf32", o.how.tf32, "on a GPU: products in TF32");
+    app.add_option("--precision", o.how.precision, "on a GPU: how it multiplies, as fci train has it")
+        ->check(CLI::IsMember(std::set<std::string>(std::begin(precision_names), std::end(precision_names))));
     app.add_option("--jobs", o.jobs, "runs at once, in this process; the same bits as one by one")
         ->check(CLI::Range(1, 64));
 }

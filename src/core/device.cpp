@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -11,6 +12,12 @@
 #include "core/check.h"
 
 namespace fci {
+
+Precision precision_named(const std::string& name) {
+    const auto at = std::find(std::begin(precision_names), std::end(precision_names), name);
+    check(at != std::end(precision_names), "no precision is named {}", name);
+    return static_cast<Precision>(at - std::begin(precision_names));
+}
 
 void* allocate(Device device, size_t bytes, size_t alignment) {
     if (device == Device::none) return reinterpret_cast<void*>(alignment);

@@ -40,6 +40,12 @@ const T* constant(Device device, const T* p, size_t n) {
     return device == Device::cuda ? static_cast<const T*>(constant_bytes(p, n * sizeof(T))) : p;
 }
 
+// How a GPU multiplies: by fused multiply-adds, or on tensor cores with float32's accuracy (the two x3) or with 10 bits
+// after the point: cuda/mma.cuh.
+enum class Precision { fp32, fp16x3, tf32x3, tf32 };
+constexpr const char* precision_names[] = {"fp32", "fp16x3", "3xtf32", "tf32"}; // in this order
+Precision precision_named(const std::string&);
+
 // The GPU, as the program finds it. `why`: what is missing when there is none, a sentence for people.
 struct Gpu {
     bool present = false, emulated = false; // emulated: for tests; what it computes is never recorded
@@ -63,7 +69,7 @@ namespace cuda {
 [[gnu::weak]] void copy_out(void* to_host, const void* from, size_t bytes);
 [[gnu::weak]] void synchronize(); // waits for the calling thread's stream; reports what went wrong on it
 [[gnu::weak]] Gpu find_gpu();
-[[gnu::weak]] void allow_tf32(); // for all products from now on; before the first
+[[gnu::weak]] void set_precision(Precision); // of all products from now on; before the first
 } // namespace cuda
 
 } // namespace fci

@@ -16,7 +16,7 @@ struct StudyOptions {
     std::string data;      // reproduce: a HotpotQA file
     std::string backbones; // folder of the pretrained models' folders
     int64_t seeds = 0;     // 0: the command's default
-    RunOptions how;        // threads, device, tf32
+    RunOptions how;        // threads, device, precision
     int jobs = 1;
     std::string name; // sweep: name of a grid (study/grid.h), and its options
     Given grid;

@@ -90,7 +90,7 @@ FinalTest final_of(const Counts& c, const Trainer& trainer) {
 std::optional<Result> execute(const PlannedRun& run, const std::string& scale, const std::string& folder,
                               const RunOptions& how, Progress& progress) {
     Options o = run.options;
-    o.run.threads = how.threads, o.run.device = how.device, o.run.tf32 = how.tf32;
+    o.run.threads = how.threads, o.run.device = how.device, o.run.precision = how.precision;
     o.run.backbone_cache = how.backbone_cache;
     o.run.stop_after = run.stop_after;
     resolve(o);

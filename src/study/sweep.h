@@ -26,7 +26,7 @@ struct SweepOptions {
     std::string scale = "small", results = default_results, folder = "runs/out/sweep";
     std::string recorded; // a further folder of results, whose runs count as done; empty: none
     int64_t seeds = 1;
-    RunOptions how; // threads, device, tf32
+    RunOptions how; // threads, device, precision
     int jobs = 1;   // concurrent runs in one process: on a GPU each has its own stream
     bool quiet = false;
     Shard shard;

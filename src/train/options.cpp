@@ -47,7 +47,8 @@ std::vector<Option> table(Options& o) {
     RunOptions& r = o.run;
     t.number("threads", &r.threads, 0, 1024, "worker threads; 0: one a processor; changes no bit of the result");
     t.word("device", &r.device, {"auto", "cpu", "cuda"}, "where to compute; auto: on a GPU where there is one");
-    t.any("tf32", &r.tf32, "on a GPU: products in TF32, with 10 bits after the point");
+    t.word("precision", &r.precision, {std::begin(precision_names), std::end(precision_names)},
+           "on a GPU: how it multiplies (README); tf32 has 10 bits after the point, the others float32's accuracy");
     t.number("stop_after", &r.stop_after, 0, largest_size,
              "stop after this many epochs, schedules unchanged; 0: run all");
     t.number("checkpoint_every", &r.checkpoint_every, 0, most_of_int, "steps between checkpoints; 0: one epoch");
@@ -211,9 +212,10 @@ void choose_device(Options& o) {
     if (o.run.device == "cuda" && !gpu.present)
         fail(Exit::usage, "--device cuda: {}. Without a GPU use --device cpu (or leave it out)", gpu.why);
     if (o.run.device == "auto") o.run.device = gpu.present && !gpu.emulated ? "cuda" : "cpu";
-    if (o.run.tf32 && o.run.device == "cpu")
-        fail(Exit::usage, "--tf32 is for products on a GPU, and this run is on the CPU: leave it out");
-    if (o.run.tf32 && o.run.device == "cuda") cuda::allow_tf32();
+    if (o.run.precision != "fp32" && o.run.device == "cpu")
+        fail(Exit::usage, "--precision {} is for products on a GPU, and this run is on the CPU: leave it out",
+             o.run.precision);
+    if (o.run.device == "cuda") cuda::set_precision(precision_named(o.run.precision));
 }
 
 int width_of_map(const std::string& word) {

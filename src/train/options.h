@@ -27,10 +27,10 @@ struct TrainOptions {
 struct RunOptions {
     int threads = 0; // 0: one for each processor
     std::string device = "auto";
-    bool tf32 = false;        // on the GPU: products of 10-bit mantissas, faster
-    int stop_after = 0;       // epochs; 0: all
-    int checkpoint_every = 0; // steps; 0: one epoch
-    int more_epochs = 0;      // with resume: --epochs +N
+    std::string precision = "fp32"; // of products on a GPU: precision_names
+    int stop_after = 0;             // epochs; 0: all
+    int checkpoint_every = 0;       // steps; 0: one epoch
+    int more_epochs = 0;            // with resume: --epochs +N
     std::string out, resume;
     std::string backbone_cache = "runs/out/features"; // folder of a backbone's features; none: computed each time
     std::string backbone; // where a checkpoint's backbone is now; empty: where it was. Of eval, show and analyze

@@ -16,7 +16,7 @@
 namespace fci {
 
 std::string device_name(const RunOptions& run) {
-    return run.device == "cuda" ? find_gpu().name + (run.tf32 ? " (TF32)" : "") : "cpu";
+    return run.device == "cuda" ? find_gpu().name + (run.precision == "fp32" ? "" : " (" + run.precision + ")") : "cpu";
 }
 
 std::string build_name() { return fmt::format("{} {}, vectors of {}", __VERSION__, FCI_FLAGS, lane_count); }

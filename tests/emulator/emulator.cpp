@@ -189,7 +189,8 @@ void Machine::barrier(Site site) {
     sanitizer::acquire(tag);
 }
 
-uint64_t Machine::meet(unsigned mask, uint64_t value, int source, Site site, bool orders_memory) {
+uint64_t Machine::meet(unsigned mask, uint64_t value, int source, Site site, bool orders_memory,
+                       void (*work)(const uint64_t* values)) {
     Thread& me = *running;
     Thread* lanes = &me - me.number % 32;
     if (!(mask >> (me.number % 32) & 1)) {
@@ -215,6 +216,11 @@ uint64_t Machine::meet(unsigned mask, uint64_t value, int source, Site site, boo
     me.meeting = meeting, me.value = value, me.source = source, me.state = State::in_warp, me.site = site;
     if (orders_memory) sanitizer::release(&meeting->tag);
     if (--meeting->missing == 0) {
+        if (work) {
+            uint64_t values[32] = {};
+            for (unsigned lane = 0; lane < in_block; ++lane) values[lane] = lanes[lane].value;
+            work(values);
+        }
         unsigned votes = 0;
         for (unsigned lane = 0; lane < 32; ++lane)
             if (mask >> lane & 1) votes |= (lanes[lane].value & 1) << lane;
@@ -266,6 +272,14 @@ void print_threads() {
     if (machine) machine->print();
 }
 
+namespace {
+void multiply_all(Format format, const uint64_t* values) {
+    Fragments* lanes[32];
+    for (int l = 0; l < 32; ++l) lanes[l] = reinterpret_cast<Fragments*>(values[l]);
+    tensor_core(format, lanes);
+}
+} // namespace
+
 void sync_threads(Site site) { machine->barrier(site); }
 void sync_warp(unsigned mask, Site site) { machine->meet(mask, 0, -1, site, true); }
 uint64_t exchange(unsigned mask, uint64_t value, int source, Site site) {
@@ -273,6 +287,11 @@ uint64_t exchange(unsigned mask, uint64_t value, int source, Site site) {
 }
 unsigned ballot(unsigned mask, bool predicate, Site site) {
     return static_cast<unsigned>(machine->meet(mask, predicate, -1, site, false));
+}
+void multiply(Format format, Fragments& mine, Site site) {
+    const auto work = format == Format::half ? [](const uint64_t* values) { multiply_all(Format::half, values); }
+                                             : [](const uint64_t* values) { multiply_all(Format::tf32, values); };
+    machine->meet(~0u, reinterpret_cast<uint64_t>(&mine), -1, site, false, work);
 }
 void* shared_array(const void* key, size_t bytes, Site name) { return machine->shared(key, bytes, name); }
 void* dynamic_shared(Site name) { return machine->dynamic(name); }

@@ -17,6 +17,7 @@
 
 #include "tests/emulator/device_memory.h"
 #include "tests/emulator/graph.h"
+#include "tests/emulator/tensor_core.h"
 
 #define __global__
 #define __device__
@@ -81,6 +82,7 @@ void sync_threads(Site);
 void sync_warp(unsigned mask, Site);
 uint64_t exchange(unsigned mask, uint64_t value, int source_lane, Site); // all ones if the mask lacks the source
 unsigned ballot(unsigned mask, bool predicate, Site);
+void multiply(Format, Fragments& mine, Site = "mma.sync"); // by the whole warp: mma.sync (tensor_core.h)
 void* shared_array(const void* key, size_t bytes, Site name);
 void* dynamic_shared(Site name);
 

@@ -64,7 +64,9 @@ public:
 
     // called by the code of a CUDA thread
     void barrier(Site);
-    uint64_t meet(unsigned mask, uint64_t value, int source, Site, bool orders_memory);
+    // work: done once all lanes are there, on their values; null: values are exchanged.
+    uint64_t meet(unsigned mask, uint64_t value, int source, Site, bool orders_memory,
+                  void (*work)(const uint64_t* values) = nullptr);
     void* shared(const void* key, size_t bytes, Site name);
     void* dynamic(Site name);
     [[noreturn]] void refuse_launch(const char* name);

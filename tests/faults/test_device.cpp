@@ -31,7 +31,7 @@ TEST_CASE("device: without a GPU --device cuda is refused and says what is missi
         INFO(r.err);
         CHECK(says_what_is_missing(r.err));
     }
-    expect_refused(run(tiny_run(out) + Words{"--tf32"}, hide_gpus), 2, "--tf32 is for products on a GPU");
+    expect_refused(run(tiny_run(out) + Words{"--precision", "tf32"}, hide_gpus), 2, "--precision tf32 is for products on a GPU");
     CHECK(!fs::exists(out));
 }
 

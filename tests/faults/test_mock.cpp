@@ -108,7 +108,7 @@ TEST_CASE("mock of CUDA: every representation, every router and wide models trai
     for (const char* representation : {"transformer:1", "sparse-transformer:1", "linear-attention:1", "perceiver:64",
                                        "budgeted-attention:0.25", "bidir-flow:1"})
         trains({"--representation", representation, "--d-model", "512", "--heads", "8", "--length", "512", "--batch",
-                "16", "--top-k", "40", "--tf32"});
+                "16", "--top-k", "40", "--precision", "tf32"});
     trains({"--contrastive", "frozen"});
     trains({"--router-norm", "--embeddings", "anchors", "--queries", "many", "--vocab", "8192", "--length", "64"});
     trains({"--test-sequences", "3"}); // less than a batch

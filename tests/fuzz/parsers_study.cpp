@@ -253,7 +253,7 @@ std::vector<Parser> study_parsers() {
     };
     Options changed;
     changed.task.task = "mqar", changed.train.data = "a \"b\"\\ \xC3\xA9\n", changed.train.learning_rate = 1e-3;
-    changed.run.tf32 = true;
+    changed.run.precision = "tf32";
     return {
         {"results", Exit::bad_data, result_seeds(),
          json_pieces({"\"version\":1", "\"version\":-1", "\"stopped_after\":3", "\"metrics\":", "\"curve\":[[1,2,3,4]]",
@@ -315,9 +315,9 @@ std::vector<Parser> study_parsers() {
          [](const std::string& s) { return read_twice([=] { return read_order(s, "fuzzed").entries.size(); }); }},
         {"flags",
          Exit::usage,
-         {"--task\nmqar\n--length=64\n--tf32\n--learning-rate\n1e-3\n--out\na b", "--data=x\n--seed=2\n--quiet",
-          "train\n--task=der\n--json", "sweep\ntable1\n--scale\nsmoke", "table\n--claims", "plot\ncurves\na",
-          "eval\n--task\nhotpotqa\n--method\nbm25"},
+         {"--task\nmqar\n--length=64\n--precision=tf32\n--learning-rate\n1e-3\n--out\na b",
+          "--data=x\n--seed=2\n--quiet", "train\n--task=der\n--json", "sweep\ntable1\n--scale\nsmoke",
+          "table\n--claims", "plot\ncurves\na", "eval\n--task\nhotpotqa\n--method\nbm25"},
          {"\n",
           "=",
           "--",
@@ -325,8 +325,7 @@ std::vector<Parser> study_parsers() {
           "--task",
           "--length",
           "--seed",
-          "--tf32",
-          "--no-tf32",
+          "--no-quiet",
           "--quiet=false",
           "--data",
           "train",

@@ -1,0 +1,95 @@
+// Products on tensor cores by one warp, for the tests and for "what a tensor core adds up" (cuda/README.md).
+#include "cuda/ladder/ladder.cuh"
+#include "cuda/mma.cuh"
+
+namespace fci::cuda {
+namespace {
+
+// Columns from .. from + 7 of a row of `depth`, zeros beyond.
+__device__ void read_part(const float* row, int from, int depth, float (&x)[mma::part]) {
+    for (int e = 0; e < mma::part; ++e) x[e] = from + e < depth ? row[from + e] : 0.f;
+}
+__device__ void write_piece(const mma::Piece& sum, float* c) {
+    for (int i = 0; i < 2; ++i)
+        for (int e = 0; e < mma::part; ++e)
+            c[(mma::piece_row() + 8 * i) * mma::chunk + mma::piece_column() + e] = sum[i][e];
+}
+
+template <Precision P>
+__global__ void chunked_kernel(int depth, const float* a, const float* b, float* c) {
+    FCI_SHARED(mma::Stored<P>, stored, 1);
+    const int g = mma::piece_row(), t = static_cast<int>(threadIdx.x) % 4;
+    mma::Piece sum = {};
+    for (int from = 0; from < depth; from += mma::chunk) {
+        mma::Piece x;
+        for (int i = 0; i < 2; ++i) read_part(a + (g + 8 * i) * depth, from + mma::part * t, depth, x[i]);
+        __syncwarp(); // the previous chunk has been read
+        for (int r = g; r < mma::chunk; r += 8) {
+            float y[mma::part];
+            read_part(b + r * depth, from + mma::part * t, depth, y);
+            stored[0].put(r, t, y);
+        }
+        __syncwarp();
+        add_product(mma::Rows<P>::of(x), stored[0], sum);
+    }
+    write_piece(sum, c);
+}
+
+// The obvious way: all three products of all chunks into one accumulator.
+__global__ void one_accumulator_kernel(int depth, const float* a, const float* b, float* c) {
+    constexpr Precision P = Precision::tf32x3;
+    const int g = mma::piece_row(), t = static_cast<int>(threadIdx.x) % 4;
+    for (int j = 0; j < 4; ++j) {
+        float sum[4] = {};
+        for (int from = 0; from < depth; from += mma::chunk) {
+            float x[mma::part];
+            const auto terms = [&](const float* rows, int r) {
+                read_part(rows + r * depth, from + mma::part * t, depth, x);
+                return mma::Terms<P>::of(x, 1.f);
+            };
+            const auto top = terms(a, g), bottom = terms(a, g + 8), right = terms(b, 8 * j + g);
+            for (const auto& [of_a, of_b] : {float2{1, 0}, float2{0, 1}, float2{0, 0}}) {
+                const auto *x0 = top.word[static_cast<int>(of_a)], *x1 = bottom.word[static_cast<int>(of_a)],
+                           *y = right.word[static_cast<int>(of_b)];
+                for (int u = 0; u < mma::part; u += 2)
+                    mma::multiply(false, x0[u], x1[u], x0[u + 1], x1[u + 1], y[u], y[u + 1], sum);
+            }
+        }
+        for (int i = 0; i < 4; ++i) c[(g + i / 2 * 8) * mma::chunk + 8 * j + 2 * t + i % 2] = sum[i];
+    }
+}
+
+__global__ void multiply_add_kernel(int depth, const float* a, const float* b, float* c) {
+    mma::Piece sum = {};
+    for (int i = 0; i < 2; ++i)
+        for (int e = 0; e < mma::part; ++e)
+            for (int k = 0; k < depth; ++k)
+                sum[i][e] = fmaf(a[(mma::piece_row() + 8 * i) * depth + k], b[(mma::piece_column() + e) * depth + k],
+                                 sum[i][e]);
+    write_piece(sum, c);
+}
+
+__global__ void fragments_kernel(bool half, const uint32_t* a, const uint32_t* b, float* d) {
+    const int lane = static_cast<int>(blockIdx.x * 32 + threadIdx.x);
+    a += 4 * lane, b += 2 * lane, d += 4 * lane;
+    float sum[4] = {d[0], d[1], d[2], d[3]};
+    mma::multiply(half, a[0], a[1], a[2], a[3], b[0], b[1], sum);
+    for (int i = 0; i < 4; ++i) d[i] = sum[i];
+}
+
+} // namespace
+
+void warp_product(WarpProduct how, int depth, const float* a, const float* b, float* c) {
+    const auto kernel = how == WarpProduct::fp16x3   ? chunked_kernel<Precision::fp16x3>
+                        : how == WarpProduct::tf32x3 ? chunked_kernel<Precision::tf32x3>
+                        : how == WarpProduct::tf32   ? chunked_kernel<Precision::tf32>
+                        : how == WarpProduct::fp32   ? multiply_add_kernel
+                                                     : one_accumulator_kernel;
+    FCI_LAUNCH(kernel, 1, 32, 0, depth, a, b, c);
+}
+
+void multiply_fragments(bool half, int sets, const uint32_t* a, const uint32_t* b, float* d) {
+    FCI_LAUNCH(fragments_kernel, static_cast<unsigned>(sets), 32, 0, half, a, b, d);
+}
+
+} // namespace fci::cuda
