@@ -36,12 +36,12 @@ int run(int argc, char** argv) {
                  "Examples:\n"
                  "  fci train --task mqar                        train the paper's model\n"
                  "  fci train --task der --representation raw    no mixing before the router\n"
-                 "  fci train --resume runs/out/NAME             go on where a run was stopped\n"
+                 "  fci train --resume runs/out/NAME             continue a stopped run\n"
                  "  fci show --task der                          a few examples as pictures\n"
                  "  fci show --checkpoint RUN                    where the router looked\n"
                  "  fci analyze RUN                              ranks and cosines of a trained model\n"
-                 "  fci reproduce table1 --scale smoke           rows, beside the paper\n"
-                 "  fci report                                   what holds, on a page\n"
+                 "  fci reproduce table1 --scale smoke           run rows, compare with the paper\n"
+                 "  fci report                                   which claims hold, on one page\n"
                  "  fci bench                                    the speed of each op and step\n\n"
                  "Exit codes: 0 ok, 1 internal or I/O, 2 usage or missing device,\n"
                  "            3 bad data or checkpoint, 4 differs from the record,\n"
@@ -57,8 +57,8 @@ int run(int argc, char** argv) {
         if (const auto man = std::find(words.begin(), words.end(), "--man"); man != words.end()) {
             words.erase(man);
             if (!words.empty())
-                fail(Exit::usage, "help --man: one page has all commands; leave {} out, or: fci help {}", words[0],
-                     words[0]);
+                fail(Exit::usage, "help --man: the man page covers all commands; leave {} out, or: fci help {}",
+                     words[0], words[0]);
             fmt::print("{}", man_page());
             return static_cast<int>(Exit::ok);
         }
@@ -79,7 +79,7 @@ int run(int argc, char** argv) {
     names.emplace_back("help");
     const bool known = std::find(names.begin(), names.end(), word) != names.end();
     if (!known && !word.empty() && word[0] != '-')
-        fail(Exit::usage, "{} is no command{} (fci --help lists them)", word, did_you_mean(word, names));
+        fail(Exit::usage, "{} is not a command{} (fci --help lists them)", word, did_you_mean(word, names));
     if (words.empty()) {
         complain("{}", wrapped(app.help(), std::min(80, terminal_width(stderr, 80))));
         return static_cast<int>(Exit::usage);
@@ -134,7 +134,7 @@ int main(int argc, char** argv) {
     // A library's noexcept function may throw, or give up, when there is no memory.
     std::set_terminate([] {
         if (std::current_exception()) ::_exit(fci::complain_of_exception());
-        fci::put(stderr, "fci: ended where no error can be passed on: out of memory, or a bug\n");
+        fci::put(stderr, "fci: ended where an error cannot be reported: out of memory, or a bug\n");
         ::_exit(static_cast<int>(fci::Exit::internal));
     });
     try {

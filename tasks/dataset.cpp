@@ -40,27 +40,28 @@ std::vector<Option> option_table(TaskOptions& o) {
     t.word("task", &o.task, names, "");
     t.all.back().help = fmt::format("{}", fmt::join(about, "; "));
     t.number("length", &o.length, 0, largest_size, "");
-    t.all.back().help = fmt::format("sequence length L; 0: the task's own ({})", fmt::join(lengths, ", "));
-    t.word("variant", &o.variant, {"far", "near", "semantic"}, "der: where the answer is, how it matches");
+    t.all.back().help = fmt::format("sequence length L; 0: the task's default ({})", fmt::join(lengths, ", "));
+    t.word("variant", &o.variant, {"far", "near", "semantic"}, "der: where the answer is, and how it matches");
     t.word("distractor_key", &o.distractor_key, {"same", "other"},
            "der: the distractors carry the query's key, or another");
     t.word("answer_side", &o.answer_side, {"after", "either", "before"},
-           "der: where the answer is, seen from the query");
+           "der: the side of the query on which the answer is");
     t.word("query_row", &o.query_row, {"key", "marker"},
-           "der, mqar: the row that asks is the key's, or the one before it, which holds no key");
+           "der, mqar: the query row: the key's own row, or the row before it, which holds no key");
     t.word("query_at", &o.query_at, {"uniform", "early", "fixed"},
-           "der: the key's row: any, one of the first eighth, or the one at a tenth of the length");
+           "der: the key's row: any row, a row in the first eighth, or the row at a tenth of the length");
     t.any("filler_repeats_key", &o.filler_repeats_key, "der: filler may be the query's key");
     t.number("n_distractors", &o.n_distractors, 0, largest_size, "der: distractor pairs");
     t.number("min_distance", &o.min_distance, 1, largest_size,
-             "der: least distance of the answer (near: of the distractors)");
+             "der: minimum distance of the answer (near: of the distractors)");
     t.number("near_window", &o.near_window, 1, largest_size,
-             "der: greatest distance of the distractors (near: of the answer)");
+             "der: maximum distance of the distractors (near: of the answer)");
     t.word("queries", &o.queries, {"one", "many"}, "mqar: one (the paper) or many (Zoology)");
     t.number("pairs", &o.pairs, 1, largest_size, "mqar: key-value pairs");
     t.number("vocab", &o.vocab, 0, largest_size,
-             "tokens; 0: the task's own (256; mqar with many queries, and hotpotqa 8192)");
-    t.any("random_non_queries", &o.random_non_queries, "mqar, many queries: the rest is random, not 0");
+             "vocabulary size; 0: the task's default (256; mqar with many queries, and hotpotqa: 8192)");
+    t.any("random_non_queries", &o.random_non_queries,
+          "mqar, many queries: the other positions hold random tokens, not 0");
     return t.all;
 }
 

@@ -42,7 +42,7 @@ void read_json(const std::string& path, std::string_view key, simdjson::dom::ele
 }
 
 void refuse_twice(const std::string& path, std::set<std::string>& seen, std::string_view key) {
-    if (!seen.insert(std::string(key)).second) fail(Exit::bad_data, "{}: \"{}\" stands twice", path, key);
+    if (!seen.insert(std::string(key)).second) fail(Exit::bad_data, "{}: \"{}\" appears twice", path, key);
 }
 
 TaskOptions read_options(const std::string& path, simdjson::dom::object object) {
@@ -60,7 +60,7 @@ TaskOptions read_options(const std::string& path, simdjson::dom::object object) 
         const Option::Fit fit = option->fit(read);
         if (fit == Option::other_type) fail(Exit::bad_data, "{}: \"{}\" is not {}", path, name, option->wants());
         if (fit == Option::too_large)
-            fail(Exit::bad_data, "{}: \"{}\" is {}, too large", path, name, std::get<int64_t>(read));
+            fail(Exit::bad_data, "{}: \"{}\" is {}, which is too large", path, name, std::get<int64_t>(read));
         option->assign(read);
     }
     try {
@@ -123,14 +123,16 @@ Description read_description(const std::string& path, TaskOptions* options) {
 } // namespace
 
 void save_dataset(const std::string& dir, const Dataset& data, const TaskOptions& options, uint64_t seed) {
-    check(data.correct.empty(), "save_dataset: a folder holds one right position a query, and these data several");
+    check(data.correct.empty(),
+          "save_dataset: a folder holds one right position per query, but these data have several");
     std::error_code error;
     fs::create_directories(dir, error);
     if (error) fail(Exit::internal, "{}: the folder cannot be made: {}", dir, error.message());
     const bool empty = fs::is_empty(dir, error);
     if (error) fail(Exit::internal, "{}: the folder cannot be read: {}", dir, error.message());
     if (!empty && fs::exists(dir + "/dataset.json", error) && !fs::exists(dir + "/label.npy", error)) // written last
-        fail(Exit::usage, "{}: an earlier fci generate was ended there; remove the folder, or name a new one", dir);
+        fail(Exit::usage, "{}: an earlier fci generate was interrupted there; remove the folder, or name a new one",
+             dir);
     if (!empty) fail(Exit::usage, "{}: the folder is not empty; name a new one", dir);
 
     Json of_task = Json::object(2);

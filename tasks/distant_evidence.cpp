@@ -205,13 +205,14 @@ void DistantEvidence::require(const TaskOptions& o) {
     if (o.vocab < least_vocab)
         fail(Exit::usage, "--vocab {} is too small for --task der: at least {}", o.vocab, least_vocab);
     if (o.variant == "semantic" && (o.vocab - 1) % concept_size)
-        fail(Exit::usage, "--vocab {} does not cut into concepts of {} tokens beside token 0: {} and {} do", o.vocab,
+        fail(Exit::usage,
+             "--vocab {}: the tokens besides token 0 do not divide into concepts of {} tokens; use {} or {}", o.vocab,
              concept_size, (o.vocab - 1) / concept_size * concept_size + 1,
              (o.vocab + 3) / concept_size * concept_size + 1);
-    if (n > most_distractors) fail(Exit::usage, "--n-distractors {}: from 0 to {}", n, most_distractors);
+    if (n > most_distractors) fail(Exit::usage, "--n-distractors {}: expected 0 to {}", n, most_distractors);
     if (o.query_at != "uniform" && o.answer_side == "before")
         fail(Exit::usage,
-             "--query-at {}: the key stands early, and --answer-side before puts the answer before it: take "
+             "--query-at {}: the key comes early, and --answer-side before puts the answer before it: use "
              "--answer-side after, or --query-at uniform",
              o.query_at);
     if (possible(o)) return;

@@ -40,7 +40,7 @@ public:
         data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd_, 0);
         if (data_ == MAP_FAILED) refuse(std::generic_category().message(errno));
         cut_short_ = printable(fmt::format(
-            "fci: {}: another program cut it short while it was read; start again when it is whole\n", path));
+            "fci: {}: another program truncated it while it was being read; start again when it is complete\n", path));
         newest_ = this;
         struct sigaction action {};
         action.sa_sigaction = on_fault, action.sa_flags = SA_SIGINFO;
@@ -145,7 +145,7 @@ void expect_unwrapped(dom::object object) {
         const bool rows = !first["row"].get(row);
         if (!rows && first["context"].error()) continue;
         const std::string path = fmt::format("[\"{}\"][]{}", key, rows ? ".row" : "");
-        malformed("the examples are within \"{}\": write them to a file of their own, as jq -c '.{}' does", key, path);
+        malformed("the examples are within \"{}\": write them to a separate file, e.g. with jq -c '.{}'", key, path);
     }
 }
 
@@ -163,7 +163,7 @@ HotpotExample read_example(dom::element element) {
         const std::string_view name = key;
         const auto at = static_cast<size_t>(std::find(std::begin(names), std::end(names), name) - names);
         if (at == std::size(names)) continue;
-        if (seen[at]) malformed("\"{}\" stands twice", name);
+        if (seen[at]) malformed("\"{}\" appears twice", name);
         seen[at] = true;
         if (name == "question") {
             x.question = text(value, "\"question\"");

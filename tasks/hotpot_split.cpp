@@ -26,10 +26,10 @@ HotpotSplit::HotpotSplit(const std::string& name, std::string_view bytes) : name
                   {"PK\x03\x04", "zip", "unzip"}};
     for (const auto& [begin, name, unpack] : packed)
         if (bytes_.starts_with(begin))
-            fail(Exit::bad_data, "{}: is packed by {}: unpack it first ({} FILE)", name_, name, unpack);
+            fail(Exit::bad_data, "{}: is compressed by {}: decompress it first ({} FILE)", name_, name, unpack);
     if (bytes_.starts_with("PAR1"))
         fail(Exit::bad_data,
-             "{}: is a Parquet file: write it as JSON Lines first (pandas: read_parquet(FILE).to_json("
+             "{}: is a Parquet file: convert it to JSON Lines first (pandas: read_parquet(FILE).to_json("
              "NEW, orient=\"records\", lines=True))",
              name_);
     skip_space();
@@ -54,7 +54,7 @@ void HotpotSplit::too_large() const {
     fail(
         Exit::bad_data,
         "{}: example {}, at byte {}, is larger than {} MB: this is not a HotpotQA file, or all examples are within one "
-        "object (then write them to a file of their own, as jq '.data' does)",
+        "object (then write them to a separate file, e.g. with jq '.data')",
         name_, index_, begin_, largest_hotpot_example >> 20);
 }
 
@@ -116,7 +116,7 @@ void HotpotSplit::skip_value() {
         }
         if (c == '{' || c == '[') {
             if (depth == deepest)
-                fail(Exit::bad_data, "{}: at byte {}: more than {} brackets within each other", name_, at_, deepest);
+                fail(Exit::bad_data, "{}: at byte {}: brackets are nested more than {} deep", name_, at_, deepest);
             object[depth++] = c == '{';
         } else if ((c == '}' || c == ']') && object[--depth] != (c == '}'))
             unexpected(object[depth] ? "'}'" : "']'");

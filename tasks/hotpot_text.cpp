@@ -95,8 +95,8 @@ Dataset generate_hotpot_text(const TaskOptions& o, int count, uint64_t seed, Str
     for (int64_t first = 0; d.count < count; first += batch) {
         if (first >= 20 * (int64_t{batch} + d.count))
             fail(Exit::usage,
-                 "--length {}: of {} generated examples {} have a supporting sentence that starts before it: take a "
-                 "larger one",
+                 "--length {}: of {} generated examples only {} have a supporting sentence that starts before it: use "
+                 "a larger --length",
                  o.length, first, d.count);
         workers.run(batch, [&](int i, int) {
             sequences[i] = hotpot_sequence(make_hotpot_example(seed, stream, first + i), o);
@@ -116,7 +116,8 @@ extern const Task hotpotqa{
     .require =
         [](const TaskOptions& o) {
             if (o.vocab <= text_first_word)
-                fail(Exit::usage, "--vocab {} leaves no token for a word: at least {}", o.vocab, text_first_word + 1);
+                fail(Exit::usage, "--vocab {} leaves no token for a word: use at least {}", o.vocab,
+                     text_first_word + 1);
         },
     .generate = [](const TaskOptions& o, int count, uint64_t seed, Stream stream, Workers& workers,
                    std::vector<Annotation>*) { return generate_hotpot_text(o, count, seed, stream, workers); },

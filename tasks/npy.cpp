@@ -66,7 +66,7 @@ public:
         need('{');
         while (!have('}')) {
             const std::string key = quoted();
-            if (!seen.insert(key).second) bad("'" + key + "' stands twice");
+            if (!seen.insert(key).second) bad("'" + key + "' appears twice");
             need(':');
             if (key == "descr")
                 read_type(quoted(), h);
@@ -118,7 +118,7 @@ private:
         const bool known = descr.size() == 3 && orders.find(descr[0]) != orders.npos &&
                            kinds.find(descr[1]) != kinds.npos && sizes.find(descr[2]) != sizes.npos &&
                            (descr[0] == '|') == (descr[2] == '1');
-        if (!known) bad("the numbers are '" + descr + "', not whole ones of NumPy's; convert with .astype('<i4')");
+        if (!known) bad("the numbers are '" + descr + "', not NumPy integers; convert with .astype('<i4')");
         h.item = descr[2] - '0', h.is_signed = descr[1] == 'i', h.big_endian = descr[0] == '>';
     }
     void c_order() {
@@ -197,7 +197,7 @@ NpyArray load_npy(const std::string& path, bool one_dimension_too) {
     for (size_t i = 0; i < numbers; ++i) {
         const size_t at = i % at_once * h.item;
         if (at == 0) part = read_part(path, begin + header_size + i * h.item, at_once * h.item);
-        if (at + h.item > part.size()) fail(Exit::bad_data, "{}: it became shorter while it was read", path);
+        if (at + h.item > part.size()) fail(Exit::bad_data, "{}: it became shorter while it was being read", path);
         const std::optional<int64_t> value = h.number(part.data() + at);
         if (!value || *value != static_cast<int32_t>(*value))
             fail(Exit::bad_data, "{}: row {}, column {}: {} does not fit into 32 bits", path, i / columns, i % columns,

@@ -43,7 +43,7 @@ Dataset load_zoology(const std::string& path) {
     std::error_code error;
     if (fs::is_directory(path, error) && fs::exists(path + "/tokens.npy", error))
         fail(Exit::bad_data,
-             "{}: has tokens.npy, of fci, and inputs.npy, of Zoology: which is meant? Keep one of them there", path);
+             "{}: has both tokens.npy (fci's format) and inputs.npy (Zoology's): keep only one of them there", path);
     const NpyArray inputs = load_npy(paths.inputs, false), labels = load_npy(paths.labels, false);
     if (inputs.rows != labels.rows || inputs.columns != labels.columns)
         fail(Exit::bad_data, "{}: shape ({},{}), but {} has ({},{})", paths.labels, labels.rows, labels.columns,
@@ -66,11 +66,10 @@ Dataset load_zoology(const std::string& path) {
             int a = 0;
             while (a < t && !(x[a] == x[t] && x[a + 1] == y[t])) ++a;
             if (a == t)
-                fail(
-                    Exit::bad_data,
-                    "{}: row {}, column {}: the answer {} follows the token {} nowhere before it, so there is no right "
-                    "position; -100 stands where nothing is asked",
-                    paths.labels, i, t, y[t], x[t]);
+                fail(Exit::bad_data,
+                     "{}: row {}, column {}: the answer {} never follows the token {} before this column, so there is "
+                     "no right position; a column without a question must have -100",
+                     paths.labels, i, t, y[t], x[t]);
             queries.push_back({i, t, a, y[t]}), ++count[i];
         }
     }

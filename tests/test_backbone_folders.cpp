@@ -20,7 +20,7 @@ TEST_CASE("backbones: what the config says and cannot be computed is refused", "
     with("llama_tied", "\"mlp_bias\": false", "\"mlp_bias\": true", "mlp_bias is true");
     with("llama_tied", "\"silu\"", "\"gelu\"", "hidden_act is \"gelu\"");
     with("llama_tied", "\"model_type\": \"llama\"", "\"model_type\": \"mistral\"",
-         "gpt_neox, llama, mamba are built in");
+         "gpt_neox, llama, mamba are supported");
     with("llama_tied", "\"model_type\": \"llama\"", "\"d_model\": 20", "has no model_type");
     with("llama_tied", "\"hidden_size\": 20", "\"hidden_size\": 2000000000", "hidden_size is 2000000000, expected");
     with("llama_tied", "\"hidden_size\": 20", "\"hidden_size\": 22", "config.json makes it");
@@ -34,7 +34,7 @@ TEST_CASE("backbones: what the config says and cannot be computed is refused", "
     with("llama_tied", "{", "", "is not");
     with("gpt_neox", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", "tensor \"gpt_neox.layers.1.");
     with("gpt_neox", "\"hidden_act\": \"gelu\"", "\"hidden_act\": \"gelu_new\"", "approximations");
-    with("gpt_neox", "\"rotary_pct\": 0.25", "\"rotary_pct\": 0.2", "no pairs");
+    with("gpt_neox", "\"rotary_pct\": 0.25", "\"rotary_pct\": 0.2", "must be an even number");
     with("gpt_neox", "\"rotary_pct\": 0.25", "\"rotary_pct\": 1.25", "rotary_pct is");
     with("gpt_neox", "\"num_attention_heads\": 2", "\"num_attention_heads\": 3", "is not a multiple");
     with("mamba", "\"use_bias\": true", "\"use_bias\": false", "in_proj.bias");
@@ -58,8 +58,8 @@ TEST_CASE("backbones: tensors that are missing, unknown or of another shape are 
             t.push_back({"model.layers.0.input_layernorm.bias", "F32", {20}, zeros, 80});
         },
         "tensor \"model.layers.0.input_layernorm.bias\" is unknown");
-    with([&](auto& t) { named(t, norm)->shape = {4, 5}; }, "is (4,5), and config.json makes it (20)");
-    with([&](auto& t) { named(t, norm)->dtype = "I32"; }, "is I32, and F32, F16 and BF16 can be read");
+    with([&](auto& t) { named(t, norm)->shape = {4, 5}; }, "is (4,5), but config.json makes it (20)");
+    with([&](auto& t) { named(t, norm)->dtype = "I32"; }, "is I32, but only F32, F16 and BF16 can be read");
     with([&](auto& t) { t.push_back({"lm_head.weight", "F32", {2, 3}, zeros, 24}); }, "is (2,3)");
 
     const Folder folder("llama_tied"); // buffers of older versions are not weights
@@ -88,7 +88,7 @@ TEST_CASE("backbones: damaged files and lists of shards are refused", "[backbone
     {
         const Folder f("llama_sharded_bf16");
         f.replace(index, norm + "\"model-00003", norm + "\"../model-00003");
-        f.refused("which is no .safetensors file of the same folder");
+        f.refused("which is not a .safetensors file in the same folder");
     }
     {
         const Folder f("llama_sharded_bf16");
@@ -98,7 +98,7 @@ TEST_CASE("backbones: damaged files and lists of shards are refused", "[backbone
     {
         const Folder f("llama_sharded_bf16");
         f.replace(index, norm + "\"model-00003", norm + "\"model-00001");
-        f.refused("should be in \"model-00001-of-00003.safetensors\", which has none");
+        f.refused("should be in \"model-00001-of-00003.safetensors\", but is not");
     }
     {
         const Folder f("llama_sharded_bf16"); // in two shards
@@ -119,7 +119,7 @@ TEST_CASE("backbones: damaged files and lists of shards are refused", "[backbone
         fs::remove(f / index);
         f.refused("has neither model.safetensors nor");
         std::ofstream(f / "pytorch_model.bin") << "x";
-        f.refused("can hold programs");
+        f.refused("can contain programs");
         fs::remove(f / "config.json");
         f.refused("config.json");
     }

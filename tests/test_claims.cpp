@@ -142,13 +142,13 @@ TEST_CASE("claims: the file, and what it may not say", "[study][claims]") {
     const struct {
         std::string toml, message;
     } bad[] = {
-        {"readin = \"r\"\n", ":1: readin: expected reading and [[claim]]"},
-        {claim("\"a\"", "quantty = \"rank\"\n"), "[[claim]] quantty: allowed are"},
-        {claim("\"a\"", "quantity = \"rnk\"\n"), "quantity = rnk: allowed are"},
-        {"[[claim]]\nid = \"c\"\n", ":1: a [[claim]] has id, words, rows and why"},
-        {claim(""), ":1: a [[claim]] has id"},
+        {"readin = \"r\"\n", ":1: readin: unknown key, expected reading or [[claim]]"},
+        {claim("\"a\"", "quantty = \"rank\"\n"), "[[claim]] quantty: must be one of"},
+        {claim("\"a\"", "quantity = \"rnk\"\n"), "quantity = rnk: must be one of"},
+        {"[[claim]]\nid = \"c\"\n", ":1: a [[claim]] needs id, words, rows and why"},
+        {claim(""), ":1: a [[claim]] needs id"},
         {claim("3"), ":5: rows: expected a string"},
-        {claim("\"a\"") + claim("\"b\""), ":6: the claim c is there twice"},
+        {claim("\"a\"") + claim("\"b\""), ":6: two claims have the id c"},
         {"[[claim]]\nid = \"c\"\nwhy = \"a | b\"\n", ":3: why: expected one line, without |"},
     };
     for (const auto& [toml, message] : bad) {
@@ -222,7 +222,7 @@ TEST_CASE("claims: the table and the coverage, of a study of two rows", "[study]
     expect(shown(), "claim,paper,\"ours, 3e-4\",\"ours, 1e-3\",\"ours, best reading\",seeds,holds?,why\n"
                     "It is so (a.one / a.raw / a.big),100 / 25 / 35,not run,not run,not run,\"0, 0, 0\","
                     "not yet known (0 of 3 rows run),\"not run: a.one, a.raw and 1 more; because\"\n");
-    expect(shown(true), "not run yet,2,2,2\nneeds what is not here,1,1,1\n");
+    expect(shown(true), "not run yet,2,2,2\nneeds missing data or weights,1,1,1\n");
     for (const int seed : {1, 2, 3}) add("a.one", 1, "", seed, 100);
     add("a.raw", 1, "", 1, 100), add("a.raw", 0, "", 1, 25);
     expect(shown(), ",- / 25.0 / -,100.0 / 100.0 / -,not run,\"0-1, 0-3, 0\","
@@ -255,7 +255,7 @@ TEST_CASE("claims: the tables, as people ask for them", "[study][claims][cli]") 
     expect_ran(run({"table", "--claims", "--scale", "paper", "--reading", "marker-early-same-everywhere"}), 0,
                "best reading: marker-early-same-everywhere");
     expect_ran(run({"table", "--coverage", "--scale", "paper", "--format", "md"}), 0, "| 3 or more |");
-    expect_refused(run({"table", "--claims"}), 2, "--claims is about --scale paper, not small");
+    expect_refused(run({"table", "--claims"}), 2, "--claims is for --scale paper, not small");
     expect_refused(run({"table", "f2.raw", "--coverage", "--scale", "paper"}), 2, "leave f2.raw out");
     expect_refused(run({"table", "--claims", "--scale", "paper", "--reading", "search"}), 2, "expected one");
     expect_refused(run({"table", "--coverage", "--scale", "paper", "--reading", "search"}), 2, "leave --reading out");

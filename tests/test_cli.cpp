@@ -94,7 +94,7 @@ TEST_CASE("cli: a word that cannot be used is refused, with the nearest that can
         {{"train", "--epochs", "0"}, 2, "--epochs 0: must be from 1 to 1048576"},
         {{"train", "--seed", "-1"}, 2, "--seed -1: must be from 0"},
         {{"train", "--task", "mqra"}, 2, "did you mean 'mqar'?"},
-        {{"train", "--task", "other"}, 2, "--task other: allowed are der, mqar"}, // which only --data can give
+        {{"train", "--task", "other"}, 2, "--task other: must be one of der, mqar"}, // which only --data can give
         {{"train", "--router", "investigater"}, 2, "did you mean 'investigator'?"},
         {{"train", "--representation", "bidir-flwo:1"}, 2, "did you mean 'bidir-flow'?"},
         {{"train", "--representation", "flow:0"}, 2, "the number of layers after ':' must be 1 to 64"},
@@ -114,7 +114,7 @@ TEST_CASE("cli: a word that cannot be used is refused, with the nearest that can
         {{"train", "--heads", "3"}, 2, "--d-model 128 must be a positive multiple of --heads 3"},
         {{"train", "--batch", "65", "--sequences", "64"}, 2, "--batch 65 is more than --sequences 64"},
         {{"train", "--stop-after", "4", "--epochs", "3"}, 2, "--stop-after 4 is more than --epochs 3"},
-        {{"train", "--device", "gpu"}, 2, "--device gpu: allowed are auto, cpu, cuda"},
+        {{"train", "--device", "gpu"}, 2, "--device gpu: must be one of auto, cpu, cuda"},
         {{"train", "--bandit-context", "product"}, 2, "--bandit-context product would do nothing with"},
         {{"train", "--mean-residual"}, 2, "--mean-residual true would do nothing with --representation transformer:1"},
         {{"train", "--contrastive-target", "embeddings"}, 2, "--contrastive none: leave it out"},
@@ -336,10 +336,11 @@ TEST_CASE("cli: generated data that went through a folder trains to the same bit
     expect_ran(run(Words{"train", "--data", train, "--test-data", test, "--out", scratch / "run"} + rest), 0);
     CHECK(same_tensors(finished(), scratch / "run"));
     expect_refused(run({"train", "--data", train, "--pairs", "2"}), 2,
-                   "--pairs 2 and --data: the data are what they are");
-    expect_refused(run({"train", "--data", train, "--sequences", "32"}), 2, "--sequences 32 and --data: the data are");
+                   "--pairs 2 and --data: the data already decide this");
+    expect_refused(run({"train", "--data", train, "--sequences", "32"}), 2,
+                   "--sequences 32 and --data: the data already decide this");
     expect_refused(run({"train", "--data", train, "--test-data", test, "--test-sequences", "8"}), 2,
-                   "--test-sequences 8 and --test-data: the data are");
+                   "--test-sequences 8 and --test-data: the data already decide this");
     const Words some = Words{"train", "--data", train, "--out", scratch / "some", "--quiet", "--test-sequences"};
     expect_refused(run(some + Words{"13"} + rest), 2, "of the 64 sequences in " + train + " at most a fifth, 12, can");
     CHECK_FALSE(std::filesystem::exists(scratch / "some"));

@@ -41,8 +41,8 @@ TEST_CASE("route: text is sequences with the rows that ask, or says by line what
                       Catch::Matchers::Contains("query.npy: sequence 2: row 3; the model has 0 to 2"));
     save_npy(scratch / "inputs.npy", {1, 2, 1, 3, 0, 3}, 2, 3);
     save_npy(scratch / "labels.npy", {-100, -100, 2, -100, -100, 0}, 2, 3);
-    CHECK_THROWS_WITH(Questions::read(scratch / "", 3, 4), Catch::Matchers::Contains("which is meant?"));
-    CHECK_THROWS_WITH(load_dataset(scratch.path), Catch::Matchers::Contains("which is meant?"));
+    CHECK_THROWS_WITH(Questions::read(scratch / "", 3, 4), Catch::Matchers::Contains("keep only one of them there"));
+    CHECK_THROWS_WITH(load_dataset(scratch.path), Catch::Matchers::Contains("keep only one of them there"));
     std::filesystem::remove(scratch / "tokens.npy");
     const Questions zoology = Questions::read(scratch / "", 3, 4);
     CHECK(zoology.tokens == std::vector<std::vector<int32_t>>{{1, 2, 1}, {3, 0, 3}});
@@ -109,9 +109,9 @@ TEST_CASE("cli: version, help of a command, abbreviated flags", "[cli]") {
     CHECK(run({"help", "train"}).out == run({"train", "--help"}).out);
     CHECK(run({"help"}).out == run({"--help"}).out);
     for (const Words& words : {Words{"trian"}, Words{"help", "trian"}})
-        expect_refused(run(words), 2, "trian is no command; did you mean 'train'? (fci --help lists them)");
+        expect_refused(run(words), 2, "trian is not a command; did you mean 'train'? (fci --help lists them)");
     for (const Words& words : {Words{"help", "--man", "train"}, Words{"help", "train", "--man"}})
-        expect_refused(run(words), 2, "help --man: one page has all commands; leave train out");
+        expect_refused(run(words), 2, "help --man: the man page covers all commands; leave train out");
     expect_refused(run({"train", "--lr", "1e-3"}), 2, "--lr is not known here; did you mean '--learning-rate'?");
     expect_refused(run({"train", "--rep", "raw"}), 2, "--rep is not known here; did you mean '--representation'?");
 }

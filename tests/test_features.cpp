@@ -143,7 +143,7 @@ TEST_CASE("features: the file is safetensors, and a damaged one is refused", "[f
     std::ofstream(path, std::ios::binary) << bytes;
     const auto again = features_of(d, choice, workers);
     std::filesystem::resize_file(path, bytes.size() - 4);
-    expect_error(error_of([&] { again->read(both, 2, found.data()); }), Exit::bad_data, "cut while in use");
+    expect_error(error_of([&] { again->read(both, 2, found.data()); }), Exit::bad_data, "truncated while in use");
 }
 
 TEST_CASE("features: of two that want a file one makes it and the other waits", "[features][threads]") {
@@ -180,12 +180,13 @@ TEST_CASE("features: a full disk and states that fp16 cannot hold are errors, an
                  "token 48 at 1 of sequence 1: the backbone has tokens 0 to 47");
     odd.tokens[4] = TinyBackbone::huge;
     expect_error(error_of([&] { features_of(odd, feature_choice(o), workers); }), Exit::non_finite,
-                 "sequence 1, which fp16 cannot hold: take --backbone-precision fp32");
+                 "sequence 1, which fp16 cannot hold: use --backbone-precision fp32");
     o.model.backbone_precision = "fp32";
     CHECK_NOTHROW(features_of(odd, feature_choice(o), workers));
     Dataset longer = two;
     longer.count = 1, longer.length = 100, longer.tokens.assign(100, 1);
-    expect_error(error_of([&] { features_of(longer, feature_choice(o), workers); }), Exit::bad_data, "reach 64");
+    expect_error(error_of([&] { features_of(longer, feature_choice(o), workers); }), Exit::bad_data,
+                 "has only 64 positions");
 }
 
 TEST_CASE("features: what does not fit a backbone is refused with the remedy", "[features]") {
@@ -201,8 +202,8 @@ TEST_CASE("features: what does not fit a backbone is refused with the remedy", "
     refused([](Options& o) { o.train.contrastive = "frozen"; }, Exit::usage, "leave one out");
     refused([](Options& o) { o.model.router = "bloom"; }, Exit::usage, "take another router");
     refused([](Options& o) { o.model.router = "linucb"; }, Exit::usage, "take another router");
-    refused([](Options& o) { o.task.vocab = 64; }, Exit::usage, "the backbone has 48 tokens");
-    refused([](Options& o) { o.task.length = 128; }, Exit::usage, "reach 64");
+    refused([](Options& o) { o.task.vocab = 64; }, Exit::usage, "the backbone has only 48 tokens");
+    refused([](Options& o) { o.task.length = 128; }, Exit::usage, "has only 64 positions");
     refused([](Options& o) { o.model.backbone_layer = 3; }, Exit::usage, "has 2 layers");
     refused([](Options& o) { o.model.backbone_width = "wide"; }, Exit::usage, "native, or a width");
     refused([](Options& o) { o.model.heads = 3; }, Exit::usage, "multiple of --heads");
@@ -252,7 +253,7 @@ TEST_CASE("features: a checkpoint goes on with its backbone wherever it is, and 
     how.backbone = other.path;
     expect_error(error_of([&] { checkpoint_options(path, how); }), Exit::bad_data, "another backbone");
     how.backbone = one.path + "/nowhere";
-    expect_error(error_of([&] { checkpoint_options(path, how); }), Exit::bad_data, "name the place with --backbone");
+    expect_error(error_of([&] { checkpoint_options(path, how); }), Exit::bad_data, "name its folder with --backbone");
     const std::optional<Counts> final = t.final_test();
     REQUIRE(final);
     CHECK(final->queries == final_times * o.train.test_sequences);

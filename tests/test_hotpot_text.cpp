@@ -305,7 +305,7 @@ TEST_CASE("hotpot text: what cannot be is refused", "[hotpot][tasks]") {
     for (const char* router : {"none", "bloom", "random", "blind", "linucb", "thompson", "oful"}) {
         INFO(router);
         expect_error(refused([&](Options& o) { o.model.router = router; }), Exit::usage,
-                     std::string("--router ") + router + ": hotpotqa is learned by routing alone");
+                     std::string("--router ") + router + ": hotpotqa has several right positions");
     }
     const auto belongs = [](const char* flag, const char* owner) {
         return std::string(flag) + " belongs to --task " + owner + ", and would do nothing here";

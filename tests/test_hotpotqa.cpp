@@ -177,7 +177,7 @@ TEST_CASE("hotpotqa: malformed examples are reported by index, id and byte, and 
                {example(R"([["T",["s"]]])", R"({"title":["T"],"sent_id":[]})"), "1 of \"title\" and 0 of \"sent_id\""},
                {without("\"question\""), "there is no \"question\""},
                {without("\"supporting_facts\""), "there is no \"supporting_facts\""},
-               {"{\"type\":\"x\"," + good.substr(1), "\"type\" stands twice"},
+               {"{\"type\":\"x\"," + good.substr(1), "\"type\" appears twice"},
                {"7", "the example is not an object"},
                {"\"word\"", "the example is not an object"},
                {"null", "the example is not an object"},
@@ -223,22 +223,21 @@ TEST_CASE("hotpotqa: a file that is not one is refused with the byte", "[hotpot]
     expect_refused(" \n\t", "the file is empty");
     expect_refused("[]", "there are no examples in it");
     expect_refused("  <html>", "at byte 2: not a HotpotQA file");
-    expect_refused("\x1f\x8b\x08", "is packed by gzip: unpack it first (gunzip -k FILE)");
-    expect_refused("BZh9", "is packed by bzip2");
-    expect_refused("\xFD\x37zXZ", "is packed by xz");
-    expect_refused("\x28\xB5\x2F\xFD", "is packed by zstd");
-    expect_refused("PK\x03\x04", "is packed by zip");
-    expect_refused("PAR1\x15", "is a Parquet file: write it as JSON Lines first");
+    expect_refused("\x1f\x8b\x08", "is compressed by gzip: decompress it first (gunzip -k FILE)");
+    expect_refused("BZh9", "is compressed by bzip2");
+    expect_refused("\xFD\x37zXZ", "is compressed by xz");
+    expect_refused("\x28\xB5\x2F\xFD", "is compressed by zstd");
+    expect_refused("PK\x03\x04", "is compressed by zip");
+    expect_refused("PAR1\x15", "is a Parquet file: convert it to JSON Lines first");
     expect_refused("{\"n\":1,\"data\":[" + good + "]}",
-                   "the examples are within \"data\": write them to a file of their "
-                   "own, as jq -c '.[\"data\"][]' does");
+                   "the examples are within \"data\": write them to a separate file, e.g. with jq -c '.[\"data\"][]'");
     expect_refused("{\n\"rows\":[{\"row_idx\":0,\n\"row\":" + good + "}]}", "as jq -c '.[\"rows\"][].row' does");
     expect_refused("[" + good + " " + good + "]", fmt::format("at byte {}: ',' or ']'", good.size() + 2));
     expect_refused("[" + good + ",]", fmt::format("at byte {}: an example", good.size() + 2));
     expect_refused("[," + good + "]", "at byte 1: an example");
     expect_refused(file + "]", fmt::format("at byte {}: the end of the file", file.size()));
     expect_refused("[{\"a\":[1}]", "at byte 8: ']' is expected here, not '}'");
-    expect_refused("[" + std::string(2000, '['), "at byte 1025: more than 1024 brackets");
+    expect_refused("[" + std::string(2000, '['), "at byte 1025: brackets are nested more than 1024 deep");
     for (size_t n = 1; n < file.size(); ++n) { // truncated at any byte
         INFO(n);
         expect_refused(file.substr(0, n), fmt::format("the file ends at byte {}", n));

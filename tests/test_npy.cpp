@@ -58,7 +58,7 @@ TEST_CASE("npy: whole numbers of every width, sign and byte order, where the val
     for (const char* type : {"<f4", "|b1", "=i4", "<i1", "|i4", "<i3", "<c8"}) {
         INFO(type);
         expect_error(error_of_array(dir, type, {1}), Exit::bad_data,
-                     std::string("the numbers are '") + type + "', not whole ones");
+                     std::string("the numbers are '") + type + "', not NumPy integers");
     }
 }
 
@@ -99,7 +99,7 @@ TEST_CASE("zoology: arrays that are none are refused, by row and column", "[task
         expect_error(error_of([&] { load_dataset(dir.path); }), Exit::bad_data, part);
     };
     refused({1, 70, 1}, {no, no, 71},
-            "labels.npy: row 0, column 2: the answer 71 follows the token 1 nowhere before it");
+            "labels.npy: row 0, column 2: the answer 71 never follows the token 1 before this column");
     refused({1, 70, 1}, {no, 70, no}, "labels.npy: row 0, column 1: the answer 70 follows the token 70 nowhere");
     refused({1, 70, 1}, {no, no, -1}, "labels.npy: row 0, column 2: -1 is not a token");
     refused({1, -7, 1}, {no, no, no}, "inputs.npy: row 0, column 1: -7 is not a token");

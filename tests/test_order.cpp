@@ -34,10 +34,10 @@ TEST_CASE("order: entries are read, and a wrong one is refused by line and neare
         std::string toml, message;
     } bad[] = {
         {"[[entry]]\nwhat = \"x\"\nrows = [\"all\"]\nseeds = [1]\n", "scale = \"...\" is missing"},
-        {"scale = \"paper\"\nentries = []\n", ":2: entries: expected scale and [[entry]]"},
-        {start + "rows = [\"all\"]\n", ":2: an [[entry]] has what, rows and seeds"},
-        {start + "row = [\"all\"]\n", ":4: [[entry]] row: allowed are what, rows"},
-        {start + "rows = []\nseeds = [1]\n", ":4: rows: none is named"},
+        {"scale = \"paper\"\nentries = []\n", ":2: entries: unknown key, expected scale or [[entry]]"},
+        {start + "rows = [\"all\"]\n", ":2: an [[entry]] needs what, rows and seeds"},
+        {start + "row = [\"all\"]\n", ":4: [[entry]] row: must be one of what, rows"},
+        {start + "rows = []\nseeds = [1]\n", ":4: rows: expected at least one"},
         {start + "rows = \"all\"\n", ":4: rows: expected an array, in [ ]"},
         {start + "seeds = [0]\n", ":4: seeds: expected integers from 1"},
         {start + "seeds = [1.5]\n", ":4: seeds: expected integers from 1"},
@@ -73,5 +73,5 @@ TEST_CASE("order: the repository's asks for the search first, and for three seed
 
 TEST_CASE("order: as people ask for it", "[study][order][cli][recorded]") {
     expect_ran(run({"sweep", "order", "--scale", "paper", "--status"}), 0, "stage 1 of the search");
-    expect_refused(run({"sweep", "order"}), 2, "order.toml is about --scale paper, not small");
+    expect_refused(run({"sweep", "order"}), 2, "order.toml is for --scale paper, not small");
 }

@@ -51,21 +51,21 @@ TEST_CASE("readings: a table is the product of its options, in the order of its 
     const struct {
         std::string toml, message;
     } bad[] = {
-        {"top_k = 8\n", ":1: [[joint]] without name"},
-        {"name = \"a\"\n", ":1: the reading a has no option"},
+        {"top_k = 8\n", ":1: a [[joint]] needs a name"},
+        {"name = \"a\"\n", ":1: the reading a sets no option"},
         {"name = \"a\"\ntop_q = 8\n", ":3: top_q: no such option; did you mean 'top_k'?"},
-        {"name = \"a\"\ntop_k = [4, 8]\n", ":3: top_k: several values, and the name does not tell them apart: put "
-                                           "{top_k} into it"},
-        {"name = \"{top_k}\"\nheads = 8\n", ":2: name = \"{top_k}\": top_k is no option of this reading"},
-        {"name = \"{top_k\"\ntop_k = 8\n", ":2: name = \"{top_k\": a { without its }"},
-        {"name = \"{top_k}\"\ntop_k = []\n", ":3: top_k: no value"},
+        {"name = \"a\"\ntop_k = [4, 8]\n",
+         ":3: top_k: several values would have the same name: put {top_k} into the name"},
+        {"name = \"{top_k}\"\nheads = 8\n", ":2: name = \"{top_k}\": this reading does not set top_k"},
+        {"name = \"{top_k\"\ntop_k = 8\n", ":2: name = \"{top_k\": a { without }"},
+        {"name = \"{top_k}\"\ntop_k = []\n", ":3: top_k: expected at least one value"},
         {"name = \"{top_k}\"\ntop_k = [4, \"8\"]\n", ":3: top_k: expected an integer"},
-        {"name = \"a\"\nquery_row = \"marked\"\n", ":3: query_row = marked: allowed are key, marker"},
-        {"name = \"a\"\nseed = 3\n", ":3: seed: not a row's to say"},
-        {"name = \"a b\"\nheads = 8\n", ":1: \"a b\": the name of a reading has no"},
-        {"name = \"a@b\"\nheads = 8\n", "has no '@'"},
-        {"name = \"{top_k}\"\ntop_k = [8, 8]\n", ":1: there are two readings of the name 8"},
-        {"name = \"a\"\nset = \"a\"\nheads = [8]\n[[joint]]\nname = \"a\"\nheads = 2\n", ":5: there are two readings"},
+        {"name = \"a\"\nquery_row = \"marked\"\n", ":3: query_row = marked: must be one of key, marker"},
+        {"name = \"a\"\nseed = 3\n", ":3: seed: a row cannot set this"},
+        {"name = \"a b\"\nheads = 8\n", ":1: \"a b\": a reading's name must not have"},
+        {"name = \"a@b\"\nheads = 8\n", "must not have '@'"},
+        {"name = \"{top_k}\"\ntop_k = [8, 8]\n", ":1: two readings have the name 8"},
+        {"name = \"a\"\nset = \"a\"\nheads = [8]\n[[joint]]\nname = \"a\"\nheads = 2\n", ":5: two readings have"},
         {"name = 3\n", ":2: name: expected a string, in quotes"},
     };
     for (const auto& [toml, message] : bad) {
@@ -111,7 +111,7 @@ TEST_CASE("readings: the search has 24, and rows under them share what comes to 
     expect_error(error_of([&] { study().select({"f2.rwa@search"}); }), Exit::usage, "did you mean 'f2.raw'?");
     // A row's own setting stays.
     expect_error(error_of([&] { under(study().select({"f2.raw@positions=none"})[0], search[0]); }), Exit::usage,
-                 "the row f2.raw@positions=none says positions = none itself, and the reading "
+                 "the row f2.raw@positions=none sets positions = none, and the reading "
                  "key-uniform-same-everywhere");
     CHECK_NOTHROW(under(study().select({"f2.raw@query_row=marker"})[0], reading("marker-fixed-same-everywhere")));
 }
@@ -147,7 +147,7 @@ TEST_CASE("readings: of a file of one's own, for rows and for one run", "[study]
     expect_ran(by, 0, "reading");
     CHECK(by.out.find(file + ":k1") != std::string::npos);
     CHECK(by.out.find("(1)") != std::string::npos);
-    CHECK(by.out.find("run under none of these readings: t1.flow2") != std::string::npos);
+    CHECK(by.out.find("not run under any of these readings: t1.flow2") != std::string::npos);
     const Ran all = run(Words{"table", "f2.raw", "--by-reading", "--scale", "paper"});
     expect_ran(all, 0, "marker-fixed-other-in_mixer");
     CHECK(all.out.find("(none)") != std::string::npos);
@@ -169,7 +169,7 @@ TEST_CASE("readings: of a file of one's own, for rows and for one run", "[study]
                    "did you mean 'key-fixed-same-everywhere'?");
     expect_refused(run({"train", "--resume", scratch / "a", "--reading", file + ":k2"}), 2,
                    "a resumed run has the options it was started with");
-    expect_refused(run({"train", "--data", scratch / "a", "--reading", file + ":k2"}), 2, "made already");
+    expect_refused(run({"train", "--data", scratch / "a", "--reading", file + ":k2"}), 2, "existing sequences");
     expect_refused(run({"plot", "figure2", "--out", scratch / "x.svg", "--reading", "search"}), 2,
                    "names 24 readings, expected one");
 }

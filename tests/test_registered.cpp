@@ -155,26 +155,27 @@ TEST_CASE("registered: of a row and a reading the first entry that covers both c
         {"scale = \"tiny\"\n", "set = \"...\" is missing"},
         {"set = \"serch\"\nscale = \"tiny\"\n", "there is no such set of readings"},
         {entries("[\"key-*\", \"routes\", \"unseen\", \"y\"],\n"),
-         "no entry says what the row a.raw does under marker-uniform"},
+         "no entry says what to expect of the row a.raw under marker-uniform"},
         {entries("[\"*\", \"routes\", \"unseen\", \"y\"],\n[\"key-*\", \"fails\", \"unseen\", \"y\"],\n"),
-         ":8: this entry covers nothing that those above it leave"},
-        {entries("[\"*\", \"rout\", \"unseen\", \"y\"],\n"), ":7: expected: rout: allowed are routes, fails, open"},
-        {entries("[\"*\", \"open\", \"L 64\", \"y\"],\n"), ":7: seen: L 64: allowed are unseen, L 48, L 128, L 512"},
+         ":8: entries above this one already cover all that it covers"},
+        {entries("[\"*\", \"rout\", \"unseen\", \"y\"],\n"), ":7: expected: rout: must be one of routes, fails, open"},
+        {entries("[\"*\", \"open\", \"L 64\", \"y\"],\n"), ":7: seen: L 64: must be one of unseen, L 48, L 128, L 512"},
         {entries("[\"*\", \"open\", \"unseen\", \"\"],\n"), ":7: why: expected a reason in one line"},
-        {entries("[\"*\", \"open\", \"unseen\"],\n"), ":7: an entry is [readings, expected, seen, why]; this has 3"},
+        {entries("[\"*\", \"open\", \"unseen\"],\n"),
+         ":7: an entry is [readings, expected, seen, why]; this one has 3 parts"},
         {entries("[\"*\", \"open\", \"unseen\", 3],\n"), ":7: entries: expected a string, in quotes"},
         {entries("[\"key-fixd\", \"open\", \"unseen\", \"y\"],\n"),
-         ":7: key-fixd: no reading of the set has such a name; did you mean 'key-fixed'?"},
+         ":7: key-fixd: no reading of the set has this name; did you mean 'key-fixed'?"},
         {entries("\"key\",\n"), ":7: entries: expected an array, in [ ]"},
-        {entries("", "\"12\""), ":3: before: \"12\" is no hash of a run"},
+        {entries("", "\"12\""), ":3: before: \"12\" is not the hash of a run"},
         {"set = \"s\"\nscale = \"tiny\"\n[[registered]]\nrow = [\"a\"]\n",
-         ":4: [[registered]] row: allowed are rows, entries"},
+         ":4: [[registered]] row: must be one of rows, entries"},
         {"set = \"s\"\nscale = \"tiny\"\n[[registered]]\nrows = [\"a\"]\n",
-         ":3: a [[registered]] has rows and entries"},
+         ":3: a [[registered]] needs rows and entries"},
         {"set = \"s\"\nscale = \"tiny\"\nbefor = []\n",
-         ":3: befor: expected set, scale, before, arithmetic and [[registered]]"},
+         ":3: befor: unknown key, expected set, scale, before, arithmetic or [[registered]]"},
         {"arithmetic = [\"a.rwa\"]\n" + entries("[\"*\", \"open\", \"unseen\", \"y\"],\n"),
-         "arithmetic: nothing is registered of a.rwa; did you mean 'a.raw'?"},
+         "arithmetic: nothing is registered for a.rwa; did you mean 'a.raw'?"},
     };
     for (const auto& [toml, message] : bad) {
         INFO(toml);
@@ -339,7 +340,7 @@ TEST_CASE("registered: what came without its entry, or under another one, is fou
 TEST_CASE("registered: the table of it, as people ask for it", "[study][registered][cli][recorded]") {
     expect_ran(run({"table", "--registered", "--scale", "paper"}), 0, "forecasts right");
     expect_ran(run({"table", "f2.raw", "--registered", "--scale", "paper", "--format", "md"}), 0, "| why |");
-    expect_refused(run({"table", "--registered"}), 2, "is about --scale paper, not small");
+    expect_refused(run({"table", "--registered"}), 2, "is for --scale paper, not small");
     expect_refused(run({"table", "--registered", "--scale", "paper", "--reading", "search"}), 2, "leave --reading out");
     expect_ran(run({"table", "--registered", "--by-reading"}), 2, "excludes");
 }

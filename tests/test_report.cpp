@@ -328,7 +328,7 @@ TEST_CASE("tables: LaTeX, JSON and what fits a terminal", "[report][study]") {
     Cells wide{{"one", "two", "three"}, {"1111", "22222222", "±"}};
     CHECK(fit(wide, {"two", "one"}, 0).empty());
     CHECK(fit(wide, {"two", "one"}, 21).empty()); // 4 + 2 + 8 + 2 + 5
-    CHECK(fit(wide, {"two", "one"}, 20) == "left out, for want of room: two\n");
+    CHECK(fit(wide, {"two", "one"}, 20) == "columns left out to fit the width: two\n");
     CHECK(wide == Cells{{"one", "three"}, {"1111", "±"}});
     CHECK(fit(wide, {"one"}, 1).find(": one\n") != std::string::npos);
     const Cells prose{{"a", "b"}, {"x", "one two three"}, {"y y y", "±"}};

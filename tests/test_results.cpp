@@ -170,7 +170,7 @@ TEST_CASE("results: results that are cut short, of another version or broken", "
         std::vector<std::string> notes;
         CHECK(read(a + "\n" + b.substr(0, cut), notes).all().size() == 1);
         REQUIRE(notes.size() == 1);
-        CHECK(notes[0].find("the last line is cut short") != std::string::npos);
+        CHECK(notes[0].find("the last line is incomplete") != std::string::npos);
         append_result(scratch.path, result("seed = 3")); // is not appended to the torn line
         notes.clear();
         CHECK(Results(scratch.path, "tiny", notes).all().size() == 2);

@@ -133,7 +133,7 @@ TEST_CASE("search: a reading survives with raw and content-only at chance, and a
 }
 
 TEST_CASE("search: the table of it, as people ask for it", "[study][search][cli][recorded]") {
-    expect_ran(run({"table", "--score", "--scale", "paper"}), 0, "numbers of the paper on these runs are near nothing");
+    expect_ran(run({"table", "--score", "--scale", "paper"}), 0, "numbers that the paper gives for these rows");
     expect_ran(run({"table", "--registered", "--scale", "paper"}), 0, "stage 1: of 24 readings");
     expect_refused(run({"table", "--score"}), 2, "--score: ");
     expect_refused(run({"table", "f2.raw", "--score", "--scale", "paper"}), 2, "leave the rows out");

@@ -72,16 +72,16 @@ TEST_CASE("rows: a wrong row file is refused by file, line and nearest key", "[s
         {"[[row]]\nid = \"a\"\nwher = \"b\"\n", ":3: wher: no such option; did you mean 'where'?"},
         {"[[row]]\nid = \"a\"\ntop_k = \"4\"\n", ":3: top_k: expected an integer"},
         {"[[row]]\nid = 3\n", ":2: id: expected a string, in quotes"},
-        {"[[row]]\nwhere = \"a\"\n", ":1: a [[row]] without id"},
-        {"[[row]]\nid = \"a\"\nrouter = \"rank2\"\n", ":3: router = rank2: allowed are"},
+        {"[[row]]\nwhere = \"a\"\n", ":1: a [[row]] needs an id"},
+        {"[[row]]\nid = \"a\"\nrouter = \"rank2\"\n", ":3: router = rank2: must be one of"},
         {"[[row]]\nid = \"a\"\npaper = { routin = \"1\" }\n", ":3: routin: no such quantity; did you mean 'routing'?"},
         {"[[row]]\nid = \"a\"\npaper = { routing = 1 }\n", ":3: routing: expected a string, in quotes"},
         {"[[row]]\nid = \"a\"\npaper = { routing = \"1%\" }\n", ":3: routing = \"1%\": a value is written"},
         {"[[row]]\nid = \"a\"\npaper = \"1\"\n", ":3: paper: expected a table"},
         {"[[row]]\nid = \"a\"\nneeds = \"weights\"\ntop_k = 4\n", ":4: top_k: a row that needs weights is not run"},
-        {"[[row]]\nid = \"a\"\n[[row]]\nid = \"a\"\n", ":3: the row a is there twice"},
+        {"[[row]]\nid = \"a\"\n[[row]]\nid = \"a\"\n", ":3: two rows have the id a"},
         {"row = 3\n", ":1: [[row]]: expected an array"},
-        {"[[raw]]\nid = \"a\"\n", "raw: expected [[row]], [[readings]] and [[joint]]"},
+        {"[[raw]]\nid = \"a\"\n", "raw: unknown key, expected [[row]], [[readings]] or [[joint]]"},
         {"[[readings]]\nrows = [\"t1.rwa\"]\n", ":2: t1.rwa: no such row; did you mean 't1.raw'?"},
         {"[[readings]]\nrows = [\"t1.raw\"]\npositions = \"none\"\n", ":3: positions: expected an array"},
         {"[[row]\n", "not TOML"},
@@ -112,7 +112,7 @@ TEST_CASE("rows: a wrong scale file is refused by line and nearest key", "[study
         {"[a]\nlearning_rate = [1e-3]\n", ":2: learning_rate: expected a number"},
         {"[a]\nlearning_rates = 1e-3\n", ":2: learning_rates: expected an array"},
         {"[a]\nlearning_rates = [\"fast\"]\n", ":2: learning_rates: expected numbers"},
-        {"[a]\nepochs = 3\n", ":1: a: a scale without learning_rates"},
+        {"[a]\nepochs = 3\n", ":1: a: a scale needs learning_rates"},
         {"a = 3\n", ":1: a: expected a table"},
     };
     const Scratch scratch;
@@ -220,7 +220,7 @@ TEST_CASE("rows: options that come to the same are one run, others are not", "[s
         const Results recorded(study().folder + "/results", scale, notes);
         CAPTURE(scale, notes);
         CHECK(recorded.all().size() > 70);
-        CHECK(notes.empty()); // no "has another hash than this version gives to its options"
+        CHECK(notes.empty()); // no "has another hash than this version computes from its options"
         // Every line, also of runs that have a later line; above, only the later one counts.
         size_t without = 0; // lines without the newest option
         std::istringstream lines(read_file(results_file(study().folder + "/results", scale)));
@@ -272,5 +272,5 @@ TEST_CASE("rows: which part of a sweep a process does", "[study]") {
     const std::vector<PlannedRun> runs = runs_of(plan(study().select({"t1.raw"}), study().scale("smoke")), 2);
     SweepOptions o;
     o.quiet = true, o.shard = {2, 0};
-    expect_error(error_of([&] { sweep(runs, o); }), Exit::usage, "job 2 of one job a run, but there are 2 runs");
+    expect_error(error_of([&] { sweep(runs, o); }), Exit::usage, "job 2: with one job per run and 2 runs");
 }

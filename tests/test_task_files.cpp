@@ -105,11 +105,12 @@ TEST_CASE("nearest: the word that was meant", "[tasks]") {
 TEST_CASE("resolve: what cannot be satisfied is refused, with the remedy", "[tasks]") {
     using O = TaskOptions;
     refused(
-        "derr", [](O&) {}, "--task derr: allowed are der, mqar, hotpotqa; did you mean 'der'?");
+        "derr", [](O&) {}, "--task derr: must be one of der, mqar, hotpotqa; did you mean 'der'?");
     refused(
-        "der", [](O& o) { o.variant = "fra"; }, "--variant fra: allowed are far, near, semantic; did you mean 'far'?");
+        "der", [](O& o) { o.variant = "fra"; },
+        "--variant fra: must be one of far, near, semantic; did you mean 'far'?");
     refused(
-        "der", [](O& o) { o.answer_side = "left"; }, "--answer-side left: allowed are after, either, before");
+        "der", [](O& o) { o.answer_side = "left"; }, "--answer-side left: must be one of after, either, before");
     refused(
         "der", [](O& o) { o.length = 100; },
         "--length 100 is too short for --min-distance 200: take --length 203 or more, or --min-distance 97 or less");
@@ -120,7 +121,7 @@ TEST_CASE("resolve: what cannot be satisfied is refused, with the remedy", "[tas
         "der", [](O& o) { o.n_distractors = 24; },
         "--n-distractors 24 do not fit within --near-window 24 of the query in --length 512: at most 23 do");
     refused(
-        "der", [](O& o) { o.n_distractors = 65; }, "--n-distractors 65: from 0 to 64");
+        "der", [](O& o) { o.n_distractors = 65; }, "--n-distractors 65: expected 0 to 64");
     refused(
         "der", [](O& o) { o.variant = "near", o.length = 150; },
         "--n-distractors 4 do not fit at --min-distance 200 or more from the query in --length 150: at most 0 do, or "
@@ -135,7 +136,7 @@ TEST_CASE("resolve: what cannot be satisfied is refused, with the remedy", "[tas
     refused(
         "der", [](O& o) { o.vocab = 2; }, "--vocab 2 is too small");
     refused(
-        "der", [](O& o) { o.variant = "semantic", o.vocab = 250; }, "246 and 251 do");
+        "der", [](O& o) { o.variant = "semantic", o.vocab = 250; }, "use 246 or 251");
     refused(
         "der", [](O& o) { o.pairs = 8; }, "--pairs 8 belongs to --task mqar");
     refused(
@@ -150,11 +151,11 @@ TEST_CASE("resolve: what cannot be satisfied is refused, with the remedy", "[tas
     refused(
         "hotpotqa", [](O& o) { o.query_row = "marker"; }, "--query-row marker belongs to --task der and mqar");
     refused(
-        "der", [](O& o) { o.query_at = "late"; }, "--query-at late: allowed are uniform, early, fixed");
+        "der", [](O& o) { o.query_at = "late"; }, "--query-at late: must be one of uniform, early, fixed");
     for (const char* at : {"early", "fixed"})
         refused(
             "der", [&](O& o) { o.query_at = at, o.answer_side = "before"; },
-            fmt::format("--query-at {}: the key stands early, and --answer-side before puts the answer before it", at));
+            fmt::format("--query-at {}: the key comes early, and --answer-side before puts the answer before it", at));
     refused(
         "der", [](O& o) { o.query_at = "early", o.length = 15, o.min_distance = 2, o.near_window = 9; },
         "--query-at early: in --length 15 no row below 1 has room for its distractors and an answer: take --length 16 "
@@ -213,7 +214,8 @@ TEST_CASE("npy: a dataset comes back as it went", "[tasks]") {
         REQUIRE((bytes.size() - d.tokens.size() * 4) % 64 == 0);
         expect_error(error_of([&] { save_dataset(dir / "new/folder", d, o, 1); }), Exit::usage, "not empty");
         std::filesystem::rename(dir / "new/folder/label.npy", dir / "label.npy");
-        expect_error(error_of([&] { save_dataset(dir / "new/folder", d, o, 1); }), Exit::usage, "was ended there");
+        expect_error(error_of([&] { save_dataset(dir / "new/folder", d, o, 1); }), Exit::usage,
+                     "was interrupted there");
         std::filesystem::rename(dir / "label.npy", dir / "new/folder/label.npy");
         std::filesystem::remove(dir / "new/folder/dataset.json");
         REQUIRE(load_dataset(dir / "new/folder").vocab % 64 == 0);
@@ -247,10 +249,10 @@ TEST_CASE("npy: malformed arrays are refused", "[tasks]") {
     bad("tokens.npy", good + "x", "25 bytes follow the header");
     bad("tokens.npy", "PK\3\4" + good, "not an NPY file");
     bad("tokens.npy", array(dict("(2, 3)"), six, 3), "version 3.0");
-    bad("tokens.npy", array(dict("(2, 3)", "<f4"), six), "'<f4', not whole ones of NumPy's");
+    bad("tokens.npy", array(dict("(2, 3)", "<f4"), six), "'<f4', not NumPy integers");
     bad("tokens.npy", array(dict("(2, 3)", ">i4"), six), "row 0, column 0: 16777216 is not in [0,1048576)");
     bad("tokens.npy", array("{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3)}", six), "Fortran order");
-    bad("tokens.npy", array("{'descr': '<i4', 'descr': '<i4', 'shape': (2, 3)}", six), "'descr' stands twice");
+    bad("tokens.npy", array("{'descr': '<i4', 'descr': '<i4', 'shape': (2, 3)}", six), "'descr' appears twice");
     bad("tokens.npy", array("{'descr': '<i4', 'shape': (2, 3)}", six), "it needs");
     bad("tokens.npy", array("{'descr': '<i4', 'order': 1}", six), "unknown key 'order'");
     bad("tokens.npy", array("{'descr': '<i4", six), "at byte 20: a quote is not closed");
@@ -287,7 +289,7 @@ TEST_CASE("npy: malformed dataset.json is refused", "[tasks]") {
     bad("dataset.json", json(R"("vocab": 9.5)"), "\"vocab\" is not an integer");
     bad("dataset.json", json(R"("vocab": 0)"), "\"vocab\" is 0");
     bad("dataset.json", json(R"("vocab": 2000000)"), "over 1048576");
-    bad("dataset.json", json(R"("vocab": 9, "vocab": 9)"), "stands twice");
+    bad("dataset.json", json(R"("vocab": 9, "vocab": 9)"), "appears twice");
     bad("dataset.json", json(R"("vocab": 9, "seeds": 9)"), "unknown key \"seeds\"; did you mean 'seed'?");
     bad("dataset.json", json(R"("vocab": 9, "seed": -1)"), "\"seed\" is not");
     bad("dataset.json", json(R"("vocab": 9, "count": 3)"), "\"count\" is 3, but the arrays have 2");

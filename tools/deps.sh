@@ -8,13 +8,13 @@ usage() {
 usage: tools/deps.sh [--check]
 
 Installs what is missing for building and testing fci: make, a C++20 compiler,
-OpenBLAS, fmt, CLI11, toml++, simdjson, Catch2. Does nothing when all is there.
+OpenBLAS, fmt, CLI11, toml++, simdjson, Catch2. Does nothing if all is installed.
 Knows apt (Debian, Ubuntu), dnf (Fedora), pacman (Arch) and Homebrew.
 
   --check    only report; exit 1 if something is missing
   --help     this text
 
-CXX, CPPFLAGS and LDFLAGS are honoured when looking for what is there.
+The search for what is installed uses CXX, CPPFLAGS and LDFLAGS.
 USAGE
 }
 
@@ -167,7 +167,7 @@ report_missing() {
         compiler*)
             say "missing: $(for i in compiler make; do
                 case " $missing " in *" $i "*) describe $i; printf ', ' ;; esac
-            done)and perhaps libraries ($cxx compiles no C++20 program, so they could not be looked for)"
+            done)and perhaps libraries ($cxx cannot compile a C++20 program, so they could not be checked)"
             ;;
         *) say "missing: $(describe "$missing")" ;;
     esac
@@ -176,7 +176,7 @@ report_missing() {
 find_missing
 if [ -z "$missing" ]; then
     extra=$(optional)
-    say "everything is there, nothing to install${extra:+; optional and not found: $extra}"
+    say "everything is installed${extra:+; optional and not found: $extra}"
     exit 0
 fi
 report_missing
@@ -261,7 +261,7 @@ run() { # prints a command, then runs it without asking
 if [ $manager = apt-get ]; then
     # Lists can be missing or older than the archive. A failure need not be fatal:
     # a stale third-party source fails too.
-    run apt-get update -q || say 'apt-get update failed; going on with the package lists at hand'
+    run apt-get update -q || say 'apt-get update failed; continuing with the existing package lists'
     # It can fail to fetch and yet exit 0; below, that must not look like an old release.
     ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 ||
         die 'apt has no package lists: is the network up, and does /etc/apt name sources?'
@@ -273,7 +273,7 @@ if [ $manager = apt-get ]; then
     done
     if [ -n "$absent" ]; then
         say "this system's package sources do not have:$absent"
-        say 'Debian has them all from 12 on, Ubuntu from 24.04 on (its "universe" must be on)'
+        say 'Debian has them all from 12 on, Ubuntu from 24.04 on (its "universe" must be enabled)'
         die 'on an older release put these libraries under /usr/local by hand, then run this again'
     fi
 fi
@@ -289,7 +289,7 @@ find_missing
 if [ -n "$missing" ]; then
     report_missing
     [ -z "${CXX:-}" ] || say "CXX is set to $CXX: is that the compiler you want?"
-    die 'still not all there after installing'
+    die 'some are still missing after installing'
 fi
 extra=$(optional)
-say "all there now${extra:+; optional and not installed: $extra}"
+say "everything is installed now${extra:+; optional and not installed: $extra}"

@@ -19,7 +19,7 @@ replace() {
         stale=1
     else
         cat "$2" >"$1"
-        echo "tools/docs.sh: $1 written anew"
+        echo "tools/docs.sh: $1 rewritten"
     fi
     rm "$2"
 }

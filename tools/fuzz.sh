@@ -8,9 +8,9 @@ usage() {
 usage: tools/fuzz.sh [SECONDS] [PARSER ...]        (make fuzz SECONDS=300 PARSERS='config rows')
 
 Fuzzes each parser (default: all) for SECONDS (default: 60), as many at once as there are processors (JOBS=N).
-Inputs that reach new code are kept in build/fuzz/corpus/PARSER and are where the next time begins. What is a finding is
-kept as build/fuzz/found/PARSER-...; once mended it belongs into tests/fuzz/found/PARSER, which make test replays.
-Exit codes: 0 nothing found, 1 a finding, 2 no clang, or no such parser.
+Inputs that reach new code are kept in build/fuzz/corpus/PARSER; the next run starts from them. A finding is kept as
+build/fuzz/found/PARSER-...; once fixed, it belongs in tests/fuzz/found/PARSER, which make test replays.
+Exit codes: 0 nothing found, 1 a finding, 2 no clang, or unknown parser.
 
 Environment: CLANG (clang++, or the newest clang++-N), JOBS
 USAGE
@@ -46,7 +46,7 @@ if [ $# -eq 0 ]; then
 fi
 for parser; do
     grep -qx -- "$parser" <<<"$known" ||
-        { echo "fuzz: $parser: no such parser; there are: ${known//$'\n'/, }" >&2; exit 2; }
+        { echo "fuzz: $parser: no such parser; the parsers are: ${known//$'\n'/, }" >&2; exit 2; }
 done
 
 one() { # PARSER: prints one line with the result

@@ -14,6 +14,6 @@ tools/deps.sh --check || tools/deps.sh || echo "some of these libraries are miss
 
 # 90 for a GPU of compute capability 9.0
 arch=${CUDA_ARCH:-$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -dc 0-9)} ||
-    { echo "gpu_check: nvidia-smi finds no GPU here; CUDA_ARCH=90 builds for one all the same" >&2; exit 2; }
+    { echo "gpu_check: nvidia-smi finds no GPU here; with CUDA_ARCH=90 it builds for one anyway" >&2; exit 2; }
 WERROR=1 CUDA_ARCH=$arch BUILD=${BUILD:-build/gpu} KIT=build/gpu_check/kit tools/gpu_kit.sh --dirty
 OUT=build/gpu_check WORK=build/gpu_check/work build/gpu_check/kit/go.sh "${BUDGET:-3600}" "$@"

@@ -38,7 +38,7 @@ margin=8 # seconds: 3 from a part's limit until it is killed, the rest for the l
 
 die() { printf 'go.sh: %s\n' "$*" >&2; exit 2; }
 budget=${1:-}
-[[ $budget =~ ^[1-9][0-9]*$ ]] || die "usage: go.sh BUDGET [PART ...]: a budget in whole seconds is wanted"
+[[ $budget =~ ^[1-9][0-9]*$ ]] || die "usage: go.sh BUDGET [PART ...]: BUDGET must be a whole number of seconds"
 shift
 for part in "$@"; do
     case " $all $others " in *" $part "*) ;; *) die "$part is not one of: $all $others" ;; esac
@@ -49,7 +49,7 @@ ends=$((budget - margin)) # on bash's clock, SECONDS
 
 # commit, glibc, cublas: what the kit was built from and for.
 # shellcheck disable=SC1091
-. "$here/kit.txt" || die "kit.txt is not beside this script: make the kit by tools/gpu_kit.sh"
+. "$here/kit.txt" || die "kit.txt is not beside this script: make the kit with tools/gpu_kit.sh"
 fci=$here/fci tests=$here/run_gpu ladder=$here/ladder
 mkdir -p "${OUT:-out}/results" && out=$(cd "${OUT:-out}" && pwd) || die "${OUT:-out}: cannot be made"
 work=${WORK:-${TMPDIR:-/tmp}/fci-kit-$UID}/$commit # a build does not continue another build's runs
@@ -251,9 +251,9 @@ measure_peer() {
 }
 peer() {
     local what mode rows=() before measured
-    [ -f "$here/peer.py" ] || { echo "the kit has no peer script (PEER=FILE when it is made)"; return 77; }
+    [ -f "$here/peer.py" ] || { echo "the kit has no peer script (make the kit with PEER=FILE)"; return 77; }
     python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null ||
-        { echo "there is no python3 with a torch that finds the GPU"; return 77; }
+        { echo "no python3 here has a torch that finds the GPU"; return 77; }
     for mode in graphs eager 'graphs --tf32' compile; do
         for what in transformer:1 causal-transformer:1 sparse-transformer:1 perceiver:16 bidir-flow:1 flow:2 raw; do
             rows+=("--device cuda --batch 32 --task der --representation $what --mode $mode")
@@ -316,7 +316,7 @@ sanitize() {
         "$tests" 'op table twin*,every step of the ladders*,twins: the right places*' 2>&1 | tee "$work/sanitizer.txt"
     code=${PIPESTATUS[0]}
     if [ "$code" -ne 0 ] && grep -qE 'Device not supported|Unable to|not supported on this' "$work/sanitizer.txt"; then
-        echo "compute-sanitizer cannot look into this GPU"
+        echo "compute-sanitizer does not work on this GPU"
         return 77
     fi
     grep 'SUMMARY' "$work/sanitizer.txt" | tail -n 1

@@ -18,7 +18,7 @@ for word in "$@"; do
     case $word in
         --dirty) dirty=yes ;;
         --mock) mock=yes ;;
-        *) die "$word is not known: tools/gpu_kit.sh [--dirty] [--mock]" ;;
+        *) die "unknown argument $word; usage: tools/gpu_kit.sh [--dirty] [--mock]" ;;
     esac
 done
 build=${BUILD:-build/kit} kit=${KIT:-.kit}
@@ -28,12 +28,12 @@ begin=$SECONDS
 
 commit=$(git rev-parse --short=12 HEAD 2>/dev/null) || die "this is not a git repository: results need a commit"
 if [ -n "$(git status --porcelain -uno)" ]; then
-    [ -n "$dirty" ] || die "the tree has changes, and results of it could not be merged: commit them, or --dirty"
+    [ -n "$dirty" ] || die "the tree has changes, so its results could not be merged: commit them, or use --dirty"
     commit+=-dirty
-    echo "gpu_kit: of a tree with changes: tools/merge_results.sh will refuse what this kit records"
+    echo "gpu_kit: this tree has changes: tools/merge_results.sh will refuse the results of this kit"
 fi
 [ -z "${PEER:-}" ] || [ -f "$PEER" ] || die "PEER=$PEER is not a file"
-[ ! -e "$kit" ] || [ -f "$kit/kit.txt" ] || die "$kit is there and is no kit: remove it, or choose another KIT"
+[ ! -e "$kit" ] || [ -f "$kit/kit.txt" ] || die "$kit exists and is not a kit: remove it, or choose another KIT"
 
 # --- programs -----------------------------------------------------------------
 
@@ -108,7 +108,7 @@ TEXT
 size=$(du -sb "$kit.new" | cut -f 1)
 if [ "$size" -gt $most ]; then
     du -ab "$kit.new" | sort -n | tail -n 12 >&2
-    die "$kit.new has $size bytes, more than $most: see what is large above"
+    die "$kit.new has $size bytes, more than $most: the largest files are listed above"
 fi
 rm -rf "$kit"
 mv "$kit.new" "$kit"

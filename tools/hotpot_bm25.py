@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The paper's BM25 on HotpotQA once more, by itself: standard library only, plainly written, to compare with
+"""A second, independent BM25 of the paper on HotpotQA, with the standard library only, to compare with
 `fci eval --task hotpotqa --method bm25 --data FILE --per-example FILE.tsv`, example by example.
 
     tools/hotpot_bm25.py FILE.json [FILE.tsv]      FILE: the official layout

@@ -14,7 +14,7 @@ case $trials in
     ;;
 esac
 if ! [ -x "$fci" ]; then
-    printf '%s is not there: build it (make), or name it by FCI_BIN\n' "$fci" >&2
+    printf '%s is not there: build it (make), or set FCI_BIN\n' "$fci" >&2
     exit 2
 fi
 work=$(mktemp -d) || exit 1

@@ -28,7 +28,7 @@ done
 for i in "${!files[@]}"; do files[i]=$(realpath "${files[i]}"); done
 cd "$(dirname "$0")/.."
 fci=${FCI_BIN:-./fci} record=${RECORD:-runs/results}
-[ -x "$fci" ] || die 1 "$fci is not there: make fci, or name it by FCI_BIN"
+[ -x "$fci" ] || die 1 "$fci is not there: make fci, or set FCI_BIN"
 new=$(mktemp -d)
 trap 'rm -rf "$new"' EXIT
 
@@ -67,7 +67,7 @@ for file in "${files[@]}"; do
         commit=unknown
         [[ ! $line =~ \"git\":\"([0-9a-z-]+)\" ]] || commit=${BASH_REMATCH[1]}
         if ! look "$line"; then
-            say "$file: a line is cut short, or no result: $(printf '%.60s' "$line")"
+            say "$file: a line is cut short, or is not a result: $(printf '%.60s' "$line")"
             refused=$((refused + 1))
         elif [[ $line =~ \"device\":\"(mock|emulator) ]]; then
             say "$file: $run: the device was a ${BASH_REMATCH[1]}"
@@ -97,4 +97,4 @@ for file in "$new"/*.jsonl; do
     cat "$file" >>"$to"
 done
 echo "$added new, $known known, $refused refused"
-[ $added -eq 0 ] || echo "tools/docs.sh writes the tables anew"
+[ $added -eq 0 ] || echo "run tools/docs.sh to rewrite the tables"

@@ -187,11 +187,11 @@ void row_backward(AttentionShape s, const float* q, const float* k, const float*
 // Backward, its buffers and registers leave room for 12 warps per SM, which wait most of the time.
 // Step 5 is the shipped backward pass of heads of up to 32 columns: cuda/narrow_attention.cuh.
 
-constexpr const char* naive_adds = "the equations, a thread a number; n x n matrices in memory";
-constexpr const char* rows_adds = "a thread a row: scores live in registers, made again in the backward pass";
-constexpr const char* on_chip_adds = "the other side in shared memory, fetched once a head";
+constexpr const char* naive_adds = "the equations, one thread per number; n x n matrices in memory";
+constexpr const char* rows_adds = "one thread per row: scores in registers, recomputed in the backward pass";
+constexpr const char* on_chip_adds = "the other side in shared memory, fetched once per head";
 constexpr const char* tiles_adds = "32 x 32 products by a warp: a number read feeds 10 multiply-adds, not 1";
-constexpr const char* halves_adds = "two lanes a row, its halves in registers: room for 16 warps and more";
+constexpr const char* halves_adds = "two lanes per row, its halves in registers: room for 16 or more warps";
 
 AttentionShape shape(bool tiny) {
     const int batch = tiny ? 1 : 32, time = tiny ? 37 : 512, heads = tiny ? 2 : 4, stride = 3 * heads * D;

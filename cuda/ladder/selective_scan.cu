@@ -233,11 +233,11 @@ void add_selective_scan_forward(std::deque<Ladder>& ladders, bool tiny) {
                 *C = ladder.input(p.C), *D = ladder.input(p.D);
     float *y = ladder.result("y", p.y, s.time + s.states),
           *H = ladder.scratch(size_t(s.batch) * s.time * s.state_size());
-    ladder.step("naive", "the equations, a thread a state; all of h in memory",
+    ladder.step("naive", "the equations, one thread per state; all of h in memory",
                 [=] { naive_forward(s, u, dt, A, B, C, D, y, H); });
-    ladder.step("registers", "a thread a channel, its states in registers: h never leaves the chip",
+    ladder.step("registers", "one thread per channel, its states in registers: h never leaves the chip",
                 [=] { in_registers<1>(s, u, dt, A, B, C, D, y); });
-    ladder.step("four lanes", "four lanes a channel: four times the warps to hide what each waits for",
+    ladder.step("four lanes", "four lanes per channel: four times the warps, to hide latency",
                 [=] { in_registers<4>(s, u, dt, A, B, C, D, y); });
     ladder.step("chunks (shipped)", "loads of 16 steps at once, ahead of their use; 32 channels share B and C",
                 [=] { selective_scan_forward(s, u, dt, A, B, C, D, y, nullptr); });
@@ -262,11 +262,11 @@ void add_selective_scan_backward(std::deque<Ladder>& ladders, bool tiny) {
           *dC = ladder.result("dC", e_dC, by_channel, true), *dD = ladder.result("dD", e_dD, by_row, true);
     const size_t all = size_t(s.batch) * s.time * s.state_size();
     float *H = ladder.scratch(all), *G = ladder.scratch(all), *R = ladder.scratch(all);
-    ladder.step("naive", "the equations, a thread a state; all of h, g and r in memory",
+    ladder.step("naive", "the equations, one thread per state; all of h, g and r in memory",
                 [=] { naive_backward(s, u, dt, A, B, C, D, dy, du, ddt, dA, dB, dC, dD, H, G, R); });
-    ladder.step("checkpoints", "h and a again from every 16th h; a block adds its channels' dB and dC",
+    ladder.step("checkpoints", "h and a recomputed from every 16th h; a block adds its channels' dB and dC",
                 [=] { checkpoint_backward(s, u, dt, A, B, C, D, saved, dy, du, ddt, dA, dB, dC, dD); });
-    ladder.step("chunks (shipped)", "four states a lane; h and g of 16 steps in shared memory: dB, dC once a chunk",
+    ladder.step("chunks (shipped)", "four states per lane; h and g of 16 steps in shared memory: dB, dC per chunk",
                 [=] { selective_scan_backward(s, u, dt, A, B, C, D, saved, dy, du, ddt, dA, dB, dC, dD); });
 }
 

@@ -117,14 +117,15 @@ std::string cell(const Timed& t) {
 }
 
 void print_ops(std::FILE* out, const std::vector<OpRow>& rows, int threads, int batch) {
-    fmt::print(out,
-               "\nOps at the sizes of a DER step, a sequence a worker, {} at once. us: one call; GF/s, GB/s: of all "
-               "together, analytic.\n"
-               "lim: share of the limit that binds, peak or copy in cache (once a step: in memory); over 100%: a "
-               "shape that suits\n"
-               "better than the copy's. ms: all calls in a step of {}, both ways, in r: raw, t: transformer:1, f: "
-               "bidir-flow:1.\n\n",
-               threads, batch);
+    fmt::print(
+        out,
+        "\nOps at the sizes of a DER step, one sequence per worker, {} at once. us: one call; GF/s, GB/s: of all "
+        "together, analytic.\n"
+        "lim: share of the limit that binds, peak or copy in cache (once a step: in memory); over 100%: a "
+        "shape faster than the\n"
+        "copy's. ms: all calls in a step of {}, forward and backward, in r: raw, t: transformer:1, f: "
+        "bidir-flow:1.\n\n",
+        threads, batch);
     fmt::print(out, "{:<39}{:>27}{:>27}\n", "", "forward ------------------", "backward -----------------");
     fmt::print(out, "{:<17}{:<22}{:>9}{:>7}{:>6}{:>5}{:>9}{:>7}{:>6}{:>5}{:>7}{:>7}{:>7}\n", "op", "sizes", "us",
                "GF/s", "GB/s", "lim", "us", "GF/s", "GB/s", "lim", "ms r", "ms t", "ms f");
@@ -138,7 +139,7 @@ void print_ops(std::FILE* out, const std::vector<OpRow>& rows, int threads, int 
         fmt::print(out, "\n");
     }
     fmt::print(out, "{:<93}{:>7.1f}{:>7.1f}{:>7.1f}\n",
-               "sum; a step takes longer, as it finds its operands in farther caches", sum[0], sum[1], sum[2]);
+               "sum; a step takes longer, since its operands are in farther caches", sum[0], sum[1], sum[2]);
 }
 
 void print_step(std::FILE* out, const StepRow& r) {
@@ -221,7 +222,7 @@ void run_bench(const BenchOptions& b) {
     fmt::print(out,
                "\nSteps of batch {}: forward, backward, update. cpu: processor time of one worker; GFLOP: products, "
                "convolution, scan;\n"
-               "peak: GFLOP/s before, amid and after, the median; MB: peak resident memory.\n{}\n\n",
+               "peak: median of the GFLOP/s before, during and after; MB: peak resident memory.\n{}\n\n",
                batch, explain_bounds());
     fmt::print(out, "{:<9}{:<21}{:>7}{:>7}{:>7}{:>7}{:>6}{:>7}{:>6}{:>6}{:>6}{:>8}{:>6}{:>7}\n", "task",
                "representation", "min ms", "median", "max", "cpu", "steps", "GFLOP", "GF/s", "peak", "share", "params",

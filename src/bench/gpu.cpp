@@ -248,8 +248,8 @@ Json json(const GpuStepRow& r) {
 
 void run_gpu_bench(const BenchOptions& b) {
     const Gpu gpu = find_gpu();
-    if (!gpu.present) fail(Exit::usage, "bench --device cuda: {}. Without a GPU leave it out", gpu.why);
-    if (gpu.emulated) fail(Exit::usage, "bench --device cuda: this is the {}, whose times say nothing", gpu.name);
+    if (!gpu.present) fail(Exit::usage, "bench --device cuda: {}. Without a GPU leave --device out", gpu.why);
+    if (gpu.emulated) fail(Exit::usage, "bench --device cuda: this is the {}, whose times mean nothing", gpu.name);
     cuda::set_precision(precision_named(b.precision));
     const int threads = b.threads ? b.threads : Workers::available(), batch = TrainOptions{}.batch;
     std::FILE* out = b.json ? stderr : stdout;
@@ -260,10 +260,10 @@ void run_gpu_bench(const BenchOptions& b) {
 
     fmt::print(
         out,
-        "\nSteps of batch {}: a graph, replayed, {} at a time; min, median and max of these blocks. ops: the sum of "
-        "its ops\nabove; limit: of their limits; lim: limit/median; run s: seconds of the paper's run by its "
-        "steps alone{}.\n\n",
-        batch, block, b.runs ? "; took: of a whole run with its evaluations" : "");
+        "\nSteps of batch {}: replays of a graph, in blocks of {}; min, median and max of the blocks. ops: sum of its "
+        "ops\nabove; limit: sum of their limits; lim: limit/median; run s: seconds of the steps of the paper's "
+        "run{}.\n\n",
+        batch, block, b.runs ? "; took: seconds of a whole run with its evaluations" : "");
     fmt::print(out, "{:<9}{:<21}{:>8}{:>8}{:>8}{:>7}{:>8}{:>8}{:>6}{:>8}{:>9}{:>9}\n", "task", "representation",
                "min ms", "median", "max", "steps", "ops", "limit", "lim", "GF/s", "run s", b.runs ? "took" : "");
     std::vector<GpuStepRow> steps;

@@ -140,7 +140,7 @@ void run_scaling(const std::string& file) {
                     }).at(0);
     fmt::print("\nattention forward at n = {}: full {:.1f} ms, sparse {:.2f} ms: {:.0f} times as fast ({})\n", compared,
                ms[0], ms[1], ms[0] / ms[1],
-               ms[0] >= wanted * ms[1] ? "ok" : fmt::format("under the {} wanted", wanted));
+               ms[0] >= wanted * ms[1] ? "ok" : fmt::format("below the required {}", wanted));
     if (file.empty()) return;
     write_file_atomically(file, table);
     fmt::print("written to {}\n", file);

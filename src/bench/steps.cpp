@@ -73,10 +73,10 @@ StepNumbers time_steps(const Options& options, int steps, const std::string& nam
 
 std::string in_child(const std::function<std::string()>& f) {
     int ends[2];
-    if (pipe(ends) != 0) fail(Exit::internal, "bench: no pipe: {}", std::strerror(errno));
+    if (pipe(ends) != 0) fail(Exit::internal, "bench: cannot make a pipe: {}", std::strerror(errno));
     std::fflush(nullptr); // or the child would print it again
     const pid_t child = fork();
-    if (child < 0) fail(Exit::internal, "bench: no process: {}", std::strerror(errno));
+    if (child < 0) fail(Exit::internal, "bench: cannot start a process: {}", std::strerror(errno));
     if (child == 0) {
         close(ends[0]);
         std::string message; // a tag, then the measurement or the error message
@@ -161,7 +161,7 @@ std::string StepRow::verdict() const {
 std::string explain_bounds() {
     return fmt::format(
         "bound: {} and {} in the time of {} and {} GFLOP at {:.0f}% of the peak, {} in {} ms; under {} MB.\n"
-        "busy: over the bound, but in processor time it was not: other programs ran here; measure again.",
+        "busy: over the bound, but not in processor time: other programs ran here; measure again.",
         bounds[0].representation, bounds[1].representation, bounds[0].gflop, bounds[1].gflop, 100 * budget_share,
         bounds[2].representation, bounds[2].ms, budget_mb);
 }

@@ -78,8 +78,9 @@ void check_flags(CLI::App& app) {
 
 void add_backbone_flags(CLI::App& app, RunOptions& o) {
     CLI::Option* const flags[] = {
-        app.add_option("--backbone", o.backbone, "where the model's backbone is now, if it has moved"),
-        app.add_option("--backbone-cache", o.backbone_cache, "where its states are kept; none: made anew each time")
+        app.add_option("--backbone", o.backbone, "folder of the model's backbone, if it has moved"),
+        app.add_option("--backbone-cache", o.backbone_cache,
+                       "folder for its cached hidden states; none: recomputed each time")
             ->type_name(o.backbone_cache)};
     for (CLI::Option* flag : flags) {
         flag->check(not_empty());

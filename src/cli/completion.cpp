@@ -64,7 +64,7 @@ RunNames names_in_runs() {
         for (const Reading& r : study.joint) names.readings.push_back(r.name);
         for (const Scale& scale : study.scales) names.scales.push_back(scale.name);
     } catch (const Error& e) {
-        complain("fci completion: without the names of rows: {}\n", e.what());
+        complain("fci completion: the names of rows are left out: {}\n", e.what());
     }
     return names;
 }
@@ -313,8 +313,8 @@ std::string man_page() {
         "\"\n"
         ".SH NAME\nfci \\- content\\-based routing, from scratch\n"
         ".SH SYNOPSIS\n.B fci\n.I COMMAND\n[\\fIflags\\fR]\n"
-        ".SH DESCRIPTION\nTrains and measures models that choose a few positions of a sequence, and runs the "
-        "experiments of arXiv 2603.20997 again. Beside a flag stands its default, or the type of its value.\n.SH "
+        ".SH DESCRIPTION\nTrains and measures models that choose a few positions of a sequence, and reruns the "
+        "experiments of arXiv 2603.20997. Each flag is shown with its default, or with the type of its value.\n.SH "
         "COMMANDS\n";
     for (const Described& d : all_commands({})) {
         s += ".SS \"fci " + d.name + "\"\n" + roff(d.line) + "\n";
@@ -329,9 +329,8 @@ std::string man_page() {
     return s +
            ".SH EXIT STATUS\n0 ok, 1 internal or I/O, 2 usage or missing device, 3 bad data or checkpoint, 4 differs "
            "from the record, 5 NaN or Inf, 75 interrupted (resume it)\n"
-           ".SH FILES\n.TP\n.I runs/*.toml\nthe paper's rows: in the current folder, beside the program or above it, "
-           "or "
-           "in share/fci of where it is installed\n.TP\n.I runs/out\nwhat runs leave\n";
+           ".SH FILES\n.TP\n.I runs/*.toml\nthe paper's rows; looked for in the current folder, beside the program or "
+           "above it, or in share/fci of the installation\n.TP\n.I runs/out\nthe output of runs\n";
 }
 
 namespace {
@@ -349,7 +348,7 @@ std::function<Exit()> add_completion(CLI::App& app) {
 
 namespace command_entries {
 
-extern const Command completion{"completion", "a script by which a shell completes commands and flags",
+extern const Command completion{"completion", "print a script that lets a shell complete commands and flags",
                                 "  source <(fci completion bash)\n"
                                 "  fci completion zsh >\"${fpath[1]}/_fci\"\n"
                                 "  fci completion fish >~/.config/fish/completions/fci.fish\n",

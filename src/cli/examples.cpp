@@ -78,13 +78,13 @@ std::function<Exit()> add_eval(CLI::App& app) {
     const auto f = std::make_shared<Flags>();
     add_checkpoint(app, "checkpoint,--checkpoint", f->checkpoint);
     app.add_option("--data", f->index.data, "measure on this folder of .npy files instead; hotpotqa: this file");
-    app.add_option("--task", f->options.task.task, f->group + ": measure an index on it, no checkpoint")
+    app.add_option("--task", f->options.task.task, f->group + ": measure an index on it, without a checkpoint")
         ->type_name("TASK")
         ->check(CLI::IsMember(text_task_names()));
     f->add_index_flags(app);
     app.add_option("--per-example", f->index.per_example, "write what was chosen for each example to this file")
         ->group(f->group);
-    app.add_option("--seed", f->index.options.seed, "of bloom and random")
+    app.add_option("--seed", f->index.options.seed, "seed of bloom and random")
         ->check(CLI::NonNegativeNumber)
         ->group(f->group);
     f->add_flags(app, {}, {"threads", "quiet", "json"});
@@ -93,11 +93,12 @@ std::function<Exit()> add_eval(CLI::App& app) {
         const RunOptions& how = f->options.run;
         if (!f->set_for_text(app, {"threads", "quiet", "json"})) {
             if (f->checkpoint.empty())
-                fail(Exit::usage, "checkpoint is required, or --task {} (fci eval --help)", f->group);
+                fail(Exit::usage, "a checkpoint is required, or --task {} (fci eval --help)", f->group);
             return evaluate(checkpoint_file(f->checkpoint), f->index.data, how);
         }
         if (!f->checkpoint.empty())
-            fail(Exit::usage, "{} and --task {}: an index has no checkpoint", f->checkpoint, f->options.task.task);
+            fail(Exit::usage, "{} and --task {}: an index has no checkpoint; leave one out", f->checkpoint,
+                 f->options.task.task);
         f->refuse_idle_flags(app);
         f->index.threads = how.threads, f->index.json = how.json, f->index.quiet = how.quiet;
         eval_hotpot(f->index);
@@ -112,16 +113,15 @@ std::function<Exit()> add_route(CLI::App& app) {
     };
     const auto f = std::make_shared<Flags>();
     add_checkpoint(app, "checkpoint", f->checkpoint)->required();
-    app.add_option(
-           "--data", f->data,
-           "a folder with tokens.npy and query.npy, or inputs.npy and labels.npy; a file of tokens .npy; or text, a "
-           "sequence of ids a line and after a | the rows that ask (without them the last); - (default): standard "
-           "input")
+    app.add_option("--data", f->data,
+                   "a folder with tokens.npy and query.npy, or with inputs.npy and labels.npy; a .npy file of tokens; "
+                   "or a text file with one sequence of token ids per line, then optionally a | and the query rows "
+                   "(default: the last row); - (default): standard input")
         ->check(not_empty())
         ->type_name("PATH");
     app.add_option("--threads", f->how.threads, "0: one for each processor")->check(CLI::Range(0, 1024));
-    app.add_option("--backbone", f->how.backbone, "where the model's backbone is now, if it has moved");
-    app.add_flag("--json", f->how.json, "an object a line, in place of columns");
+    app.add_option("--backbone", f->how.backbone, "folder of the model's backbone, if it has moved");
+    app.add_flag("--json", f->how.json, "one JSON object per line instead of columns");
     return [f] { return route(checkpoint_file(f->checkpoint), f->data, f->how); };
 }
 
@@ -164,7 +164,7 @@ void show(const GivenOptions& now, const std::string& checkpoint, const std::str
         show_example(stdout, test, i, notes.empty() ? nullptr : &notes[i], style, looked.empty() ? nullptr : &looked);
         if (trainer.place_length() > 1)
             fmt::print(
-                "This router chooses segments of {} positions: #1 stands at the first position of the best one.\n",
+                "This router chooses segments of {} positions: #1 marks the first position of the best segment.\n",
                 trainer.place_length());
     }
 }
@@ -198,7 +198,7 @@ Exit demo() {
     const auto start = std::chrono::steady_clock::now();
     const double chance = trainer.chance()->at_1;
     while (trainer.steps_done() < trainer.steps_total()) {
-        if (stop_asked()) fail(Exit::interrupted, "stopped; nothing is kept of a demo");
+        if (stop_asked()) fail(Exit::interrupted, "stopped; a demo saves nothing");
         const Step s = trainer.step();
         const double done = static_cast<double>(s.number) / static_cast<double>(trainer.steps_total()),
                      seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -214,7 +214,7 @@ Exit demo() {
     progress.line("");
     picture("after training");
     progress.line(
-        fmt::format("\nThe paper's size is {0} train --task mqar; your own: {0} train --help", program_name()));
+        fmt::format("\nFor the paper's size: {0} train --task mqar; for your own: {0} train --help", program_name()));
     return Exit::ok;
 }
 
@@ -231,11 +231,12 @@ std::function<Exit()> add_show(CLI::App& app) {
     f->add_flags(app, {Option::task}, {"seed"});
     add_checkpoint(app, "--checkpoint", f->checkpoint)
         ->description("mark where this model's router looks, on its test set: a run's folder, or its checkpoint");
-    app.add_option("--data", f->index.data, "with --checkpoint: on this folder, or file, instead; hotpotqa: this file")
+    app.add_option("--data", f->index.data,
+                   "with --checkpoint: use this folder or file instead of its test set; hotpotqa: this file")
         ->check(not_empty());
     f->add_index_flags(app);
     add_backbone_flags(app, f->options.run);
-    app.add_option("--count", f->count, "how many")->check(CLI::Range(1, 1000000));
+    app.add_option("--count", f->count, "number of examples")->check(CLI::Range(1, 1000000));
     return [f, &app] {
         const ShowStyle style{use_colour(stdout), terminal_width(stdout)};
         if (!f->set_for_text(app, {"seed"})) {
@@ -243,7 +244,8 @@ std::function<Exit()> add_show(CLI::App& app) {
             return Exit::ok;
         }
         if (!f->checkpoint.empty())
-            fail(Exit::usage, "--checkpoint and --task {}: an index has no checkpoint", f->options.task.task);
+            fail(Exit::usage, "--checkpoint and --task {}: an index has no checkpoint; leave one out",
+                 f->options.task.task);
         f->refuse_idle_flags(app);
         if (app.get_option("--count")->count()) f->index.count = f->count;
         f->index.options.seed = f->options.train.seed;
@@ -262,7 +264,7 @@ void make_dataset(const GivenOptions& now, const std::string& split) {
     const int count = test ? o.train.test_sequences : o.train.sequences;
     const Stream stream = test ? Stream::test_data : Stream::train_data;
     if (task_of(o.task).is_text) return generate_hotpot(o.run.out, count, seed, stream, o.run.threads);
-    if (o.run.out.empty()) fail(Exit::usage, "generate: --out FOLDER is needed: where the .npy files go");
+    if (o.run.out.empty()) fail(Exit::usage, "generate: --out FOLDER is needed, for the .npy files");
     const TaskOptions task = resolve(o.task);
     Workers workers(o.run.threads ? o.run.threads : Workers::available());
     const Dataset data = generate(task, count, seed, stream, workers);
@@ -279,7 +281,7 @@ std::function<Exit()> add_generate(CLI::App& app) {
     const std::vector<std::string> keys = {"out", "sequences", "test_sequences", "seed", "threads"};
     f->add_flags(app, {Option::task}, keys);
     app.get_option("--out")->description("folder for the .npy files; hotpotqa: the .json file");
-    app.get_option("--seed")->description("of the examples");
+    app.get_option("--seed")->description("seed of the examples");
     app.add_option("--split", f->split, "train, or the test set, which is the same for all seeds")
         ->check(CLI::IsMember({"train", "test"}));
     return [f, &app, keys] {
@@ -300,10 +302,10 @@ extern const Command eval{"eval", "measure a checkpoint on its test set",
                           "  fci eval --task hotpotqa --method bm25 --data hotpot_dev_distractor_v1.json\n",
                           add_eval};
 
-extern const Command route{"route", "where a checkpoint's model looks in your own sequences, and what it answers",
+extern const Command route{"route", "show where a trained model looks in your own sequences, and what it answers",
                            "  fci route runs/out/NAME --data sequences.txt\n"
                            "  fci route runs/out/NAME --data FOLDER --json\n"
-                           "  echo '7 99 5 80 5' | fci route CHECKPOINT        (of a model of length 5)\n",
+                           "  echo '7 99 5 80 5' | fci route CHECKPOINT        (for a model of length 5)\n",
                            add_route};
 
 extern const Command demo{"demo", "watch a small model learn where to look, in about ten seconds", "  fci demo\n",

@@ -22,7 +22,8 @@ Shared add_shared(CLI::App& app) {
         ->take_all()
         ->expected(1);
     app.add_option("--backbones", o->backbones,
-                   "folder with the folders of pretrained models that rows name: those rows run then")
+                   "folder that contains the folders of the pretrained models that rows name; without it, these rows "
+                   "do not run")
         ->check(not_empty());
     app.add_option("--threads", o->how.threads, "0: one for each processor")->check(CLI::Range(0, 1024));
     return o;
@@ -33,11 +34,11 @@ void add_running(CLI::App& app, StudyOptions& o) {
     app.add_option("--device", o.how.device, "auto (default: on a GPU where there is one), cpu or cuda")
         ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
     app.add_option("--backbone-cache", o.how.backbone_cache,
-                   "where their states are kept (default runs/out/features); none: made anew each time")
+                   "folder for the cached hidden states (default runs/out/features); none: recomputed each time")
         ->check(not_empty());
-    app.add_option("--precision", o.how.precision, "on a GPU: how it multiplies, as fci train has it")
+    app.add_option("--precision", o.how.precision, "on a GPU: precision of matrix products, as in fci train")
         ->check(CLI::IsMember(std::set<std::string>(std::begin(precision_names), std::end(precision_names))));
-    app.add_option("--jobs", o.jobs, "runs at once, in this process; the same bits as one by one")
+    app.add_option("--jobs", o.jobs, "number of runs at once, in this process; same bits as one by one")
         ->check(CLI::Range(1, 64));
 }
 
@@ -52,7 +53,7 @@ void add_format(CLI::App& app, StudyOptions& o) {
     CLI::Option* format = app.add_option("--format", o.format, "text, md, latex (booktabs), csv or json")
                               ->check(CLI::IsMember({"text", "md", "latex", "csv", "json"}));
     app.add_flag_callback(
-           "--json", [&o] { o.format = "json"; }, "as --format json")
+           "--json", [&o] { o.format = "json"; }, "same as --format json")
         ->excludes(format);
 }
 
@@ -66,19 +67,19 @@ std::function<Exit()> add_sweep(CLI::App& app) {
     const Shared o = add_shared(app);
     add_running(app, *o);
     app.add_option("--shard", o->shard,
-                   "i/N: the i-th of N parts; without it a SLURM or Kubernetes array's index "
-                   "(one run a job where no number of jobs is set)")
+                   "i/N: the i-th of N parts; default: the index of a SLURM or Kubernetes array (one run per job if "
+                   "the number of jobs is not set)")
         ->check(not_empty());
     app.add_option("--stop-after", o->stop_after,
-                   "stop each run after this many epochs, schedules unchanged: its result stands for no row")
+                   "stop each run after this many epochs, schedules unchanged: its result counts for no row")
         ->check(CLI::Range(1, 1000000));
-    app.add_flag("--status", o->status, "what is done, running, unfinished and waiting; runs nothing");
+    app.add_flag("--status", o->status, "show what is done, running, unfinished and waiting; run nothing");
     add_quiet(app, *o);
     add_seeds(app, *o);
-    app.add_option(
-           "--name", o->name,
-           "in place of rows: the product of the lists in the flags below, a comma between two values (one "
-           "within a value is written \\,), as a row of runs/ has them; NAME is kept, for table, plot and sweep")
+    app.add_option("--name", o->name,
+                   "instead of rows: run all combinations of the values listed in the flags below, as a row of runs/ "
+                   "does. Values are separated by commas; a comma within a value is written \\,. The grid is saved as "
+                   "NAME, for table, plot and sweep")
         ->check(not_empty());
     const auto grid = std::make_shared<GivenOptions>();
     grid->lists = true;
@@ -92,7 +93,7 @@ std::function<Exit()> add_sweep(CLI::App& app) {
 std::function<Exit()> add_reproduce(CLI::App& app) {
     const Shared o = add_shared(app);
     add_running(app, *o);
-    app.add_option("--data", o->data, "the official HotpotQA file, for the rows on it");
+    app.add_option("--data", o->data, "the official HotpotQA file, for the rows that need it");
     add_quiet(app, *o);
     add_seeds(app, *o);
     return [o] { return reproduce(*o); };
@@ -107,8 +108,9 @@ std::function<Exit()> add_table(CLI::App& app) {
         for (CLI::Option* other : kinds) added->excludes(other);
         kinds.push_back(added);
     };
-    kind("--by-reading", o->by_reading, "readings by rows; without --reading all of runs/readings.toml");
-    kind("--registered", o->registered, "what runs/registered.toml expected, beside what came out");
+    kind("--by-reading", o->by_reading,
+         "a table of readings by rows; without --reading, all readings of runs/readings.toml");
+    kind("--registered", o->registered, "the expectations of runs/registered.toml, beside the results");
     kind("--score", o->score, "which readings of the search survive, and how near each comes to the paper");
     kind("--claims", o->claims, "the paper's claims (runs/claims.toml), by their rows' verdicts");
     kind("--coverage", o->coverage, "how many of the paper's ids have run, by number of seeds");
@@ -129,7 +131,7 @@ extern const Command sweep{"sweep", "run rows, by any number of processes and ma
                            "  fci sweep runs/table1.toml --scale small --seeds 3\n"
                            "  fci sweep all --scale paper --shard 2/8\n"
                            "  fci sweep f2.raw --reading marker-fixed-same-everywhere --scale paper\n"
-                           "  fci sweep order --scale paper            what runs/order.toml wants next\n"
+                           "  fci sweep order --scale paper            the next runs of runs/order.toml\n"
                            "  fci sweep all --scale paper --status\n"
                            "  fci sweep --name w --task mqar --d-model 32,64 --learning-rate 3e-4,1e-3\n"
                            "  fci sweep w --status\n",

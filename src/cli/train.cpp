@@ -44,7 +44,8 @@ void take_more_epochs(GivenOptions& o) {
             fail(Exit::usage, "--epochs {}: expected the number of epochs to add after the +, from 1 to {:.0f}", word,
                  largest_size);
         if (std::none_of(o.given.begin(), o.given.end(), [](const auto& g) { return g.first == "resume"; }))
-            fail(Exit::usage, "--epochs {}: epochs are added to a run: --resume RUN --epochs {}", word, word);
+            fail(Exit::usage, "--epochs {}: there is no run to add epochs to; write --resume RUN --epochs {}", word,
+                 word);
         o.options.run.more_epochs = static_cast<int>(n);
         entry = o.given.erase(entry);
     }
@@ -56,7 +57,7 @@ std::function<Exit()> add_train(CLI::App& app) {
     };
     const auto f = std::make_shared<Flags>();
     f->add_flags(app, {Option::task, Option::model, Option::train, Option::run});
-    app.add_option("--reading", f->reading, "several options by one name: of runs/readings.toml, or FILE.toml:NAME")
+    app.add_option("--reading", f->reading, "a named set of options: a NAME of runs/readings.toml, or FILE.toml:NAME")
         ->group("run");
     app.add_option("--config", f->config, "read options from this TOML file first; flags override it")->group("run");
     return [f] {
@@ -74,9 +75,9 @@ std::function<Exit()> add_analyze(CLI::App& app) {
     };
     const auto f = std::make_shared<Flags>();
     add_checkpoint(app, "checkpoint", f->checkpoint)->required();
-    app.add_option("--data", f->data, "look at this folder of .npy files instead; hotpotqa: this file")
-        ->check(not_empty());
-    app.add_option("--sequences", f->sequences, "test sequences for the rank of the scores, the slow number")
+    app.add_option("--data", f->data, "use this folder of .npy files instead; hotpotqa: this file")->check(not_empty());
+    app.add_option("--sequences", f->sequences,
+                   "number of test sequences for the rank of the scores, which is slow to compute")
         ->check(CLI::Range(1, 1000000));
     f->add_flags(app, {}, {"threads", "quiet", "json"});
     add_backbone_flags(app, f->options.run);
@@ -88,16 +89,17 @@ std::function<Exit()> add_analyze(CLI::App& app) {
 
 std::function<Exit()> add_bench(CLI::App& app) {
     const auto b = std::make_shared<BenchOptions>();
-    CLI::Option* scaling = app.add_flag("--scaling", b->scaling, "routing against the length, up to 1,000,000");
+    CLI::Option* scaling =
+        app.add_flag("--scaling", b->scaling, "time and memory of routing by length, up to 1,000,000 tokens");
     app.add_option("--out", b->out, "with --scaling: also write the table here, tab-separated")->needs(scaling);
     app.add_option("--task", b->task, "der (L 512), mqar (L 256) or hotpotqa (L 1024); without it all three")
         ->check(CLI::IsMember(task_names()));
-    app.add_option("--representation", b->representation, "only this one");
+    app.add_option("--representation", b->representation, "only this representation");
     app.add_option("--threads", b->threads, "0: one for each processor")->check(CLI::Range(0, 1024));
     app.add_option("--steps", b->steps, "timed steps of each")->check(CLI::Range(1, 100000));
     app.add_flag("--json", b->json, "end with one JSON object on standard output");
     CLI::Option* device = app.add_option("--device", b->device, "cpu or cuda")->check(CLI::IsMember({"cpu", "cuda"}));
-    app.add_option("--precision", b->precision, "cuda: how it multiplies, as fci train has it")
+    app.add_option("--precision", b->precision, "cuda: precision of matrix products, as in fci train")
         ->check(CLI::IsMember(std::set<std::string>(std::begin(precision_names), std::end(precision_names))))
         ->needs(device);
     app.add_flag("--runs", b->runs, "cuda: also the paper's runs from start to end, seconds each")->needs(device);

@@ -36,7 +36,7 @@ const char* advice(int error) {
     case ENFILE:
         return "too many files are open: see `ulimit -n`";
     case ENOMEM:
-        return "there is too little memory";
+        return "free some memory";
     case EIO:
         return "the disk failed: check it before going on";
     default:
@@ -249,7 +249,8 @@ void LogFile::truncate_to(int64_t offset) {
         cannot("read", path_, errno);
     if (offset < 0 || offset > end || last != '\n')
         fail(Exit::bad_data,
-             "{}: no line ends at byte {} of {}; it is not the log of this checkpoint: put that back, or train anew",
+             "{}: no line ends at byte {} of {}; it is not the log of this checkpoint: put the right log back, or "
+             "train again",
              path_, offset, end);
     if (retried([&] { return ::ftruncate(fd_, offset); }) < 0) cannot("written", path_, errno);
 }
@@ -352,7 +353,7 @@ FolderLock::FolderLock(const std::string& folder) {
     const std::string path = folder + "/" + lock_name;
     fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (fd_ < 0 && errno == ELOOP)
-        fail(Exit::internal, "{}: is a symbolic link, where fci keeps a file of its own: remove it", path);
+        fail(Exit::internal, "{}: is a symbolic link, but fci keeps its own file under this name: remove it", path);
     if (fd_ < 0)
         fail(Exit::internal, "{}: cannot be made: {}; check the folder", path,
              error ? error.message() : std::strerror(errno));

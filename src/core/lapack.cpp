@@ -71,7 +71,7 @@ std::vector<double> singular_values(std::vector<double> a, int m, int n) {
     double size = 0, none = 0;
     const auto call = [&](double* work) {
         dgesdd_("N", &n, &m, a.data(), &n, s.data(), &none, &one, &none, &one, work, &lwork, iwork.data(), &info);
-        check(info == 0, "singular_values: dgesdd of a ({},{}) matrix says {}", m, n, info);
+        check(info == 0, "singular_values: dgesdd of a ({},{}) matrix fails with info {}", m, n, info);
     };
     call(&size); // asks how much it needs
     lwork = static_cast<int>(size);

@@ -56,11 +56,11 @@ inline std::string did_you_mean(std::string_view word, const std::vector<std::st
     return found.empty() ? "" : "; did you mean '" + found + "'?";
 }
 
-// Exit `code` unless the word is one of them: "--task derr: allowed are der, mqar; did you mean 'der'?"
+// Exit `code` unless the word is one of them: "--task derr: must be one of der, mqar; did you mean 'der'?"
 inline void expect_one_of(const std::string& where, const std::string& word, const std::vector<std::string>& allowed,
                           Exit code = Exit::usage) {
     if (std::find(allowed.begin(), allowed.end(), word) != allowed.end()) return;
-    fail(code, "{} {}: allowed are {}{}", where, word, fmt::join(allowed, ", "), did_you_mean(word, allowed));
+    fail(code, "{} {}: must be one of {}{}", where, word, fmt::join(allowed, ", "), did_you_mean(word, allowed));
 }
 
 // The entry of this name in a list of pointers; the same errors.

@@ -285,7 +285,7 @@ SafetensorsFile::SafetensorsFile(std::string path, std::string bytes)
         if (!has_checksum_ && key == checksum_key && value.starts_with(checksum_kind) && whole)
             fail(Exit::bad_data,
                  "{}: it was saved again by another program, which kept the checksum of fci's file (at byte {}); save "
-                 "it without {} in its metadata, and it is read",
+                 "it without {} in its metadata, then it can be read",
                  path_, header.metadata_at, named(key));
         const bool is_ours = has_checksum_ && value.size() == checksum_kind.size() + no_digits.size();
         if (value.starts_with(checksum_kind) != (key == checksum_key) || (key == checksum_key && !is_ours))

@@ -70,7 +70,7 @@ Workers::Workers(int count) {
     } catch (const std::system_error& e) {
         end();
         fail(Exit::internal,
-             "thread {} of {} cannot be started: {}; take fewer --threads, or raise the limits (ulimit -u -v)",
+             "thread {} of {} cannot be started: {}; use fewer --threads, or raise the limits (ulimit -u -v)",
              threads_.size() + 2, count, e.code().message());
     } catch (...) { // no memory
         end();

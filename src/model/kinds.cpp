@@ -77,7 +77,7 @@ std::vector<Option> option_table(ModelOptions& o) {
           fmt::format("what mixes the tokens before the router ({})", fmt::join(kinds, " | ")).c_str());
     t.word("router", &o.router, router_names(), "what chooses positions; none: head(LN x_q) alone");
     t.word("positions", &o.positions, {"everywhere", "in_mixer", "none"},
-           "who gets position embeddings: all but content-only, attention only, nobody");
+           "who gets position embeddings: all but content-only, attention only, none");
     t.word("embeddings", &o.embeddings, {"learned", "structured", "anchors"},
            "how token embeddings start and what they add: N(0,0.02); N(0,0.02) a concept + N(0,0.01) a token; an "
            "anchor a concept");
@@ -87,7 +87,7 @@ std::vector<Option> option_table(ModelOptions& o) {
     t.number("heads", &o.heads, 1, 1 << 10, "attention heads");
     t.number("top_k", &o.top_k, 1, largest_size, "positions that the router chooses");
     t.any("backbone", &o.backbone,
-          "folder of a pretrained model (config.json, *.safetensors), frozen: its hidden states stand in place of "
+          "folder of a pretrained model (config.json, *.safetensors), frozen: its hidden states replace "
           "embeddings, and --representation is the bridge on them, raw for none");
     t.number("backbone_layer", &o.backbone_layer, -1, largest_size,
              "the states after this layer; -1: the last, after the final norm; 0: the backbone's embedding");
@@ -140,7 +140,7 @@ void check_model(const ModelOptions& o, int vocab, int length) {
     expect_one_of("--embeddings", o.embeddings, {"learned", "structured", "anchors"});
     expect_one_of("--positions", o.positions, {"everywhere", "in_mixer", "none"});
     if (!router.routes() && mixer.needs_routing)
-        fail(Exit::usage, "--representation {}: its reward is the routing loss, which --router {} has not",
+        fail(Exit::usage, "--representation {}: its reward is the routing loss, which --router {} does not have",
              o.representation, o.router);
     if (o.d_model < 1 || o.heads < 1 || o.d_model % o.heads != 0)
         fail(Exit::usage, "--d-model {} must be a positive multiple of --heads {}", o.d_model, o.heads);
@@ -154,7 +154,7 @@ void check_model(const ModelOptions& o, int vocab, int length) {
     }
     if (o.has_backbone()) {
         if (o.embeddings != "learned")
-            fail(Exit::usage, "--embeddings {} and --backbone: its states stand in place of embeddings; leave one out",
+            fail(Exit::usage, "--embeddings {} and --backbone: its states replace the embeddings; leave one out",
                  o.embeddings);
         if (router.type != RouterKind::in_model)
             fail(Exit::usage, "--router {} and --backbone: it looks at embeddings, or at tokens; take another router",

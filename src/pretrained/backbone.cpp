@@ -21,9 +21,10 @@ std::unique_ptr<Backbone> Backbone::open(const std::string& folder, const uint64
         known += fmt::format("{}{}", known.empty() ? "" : ", ", family.model_type);
     }
     if (type.empty())
-        config.refuse("has no model_type, as a folder of transformers has (of Mamba: one named -hf); {} are built in",
+        config.refuse("has no model_type; expected a model in the format of transformers (for Mamba: one named -hf); "
+                      "{} are supported",
                       known);
-    config.refuse("model_type is {}; {} are built in", json_quote(type.substr(0, 60)), known);
+    config.refuse("model_type is {}; {} are supported", json_quote(type.substr(0, 60)), known);
 }
 
 } // namespace fci

@@ -60,7 +60,7 @@ bool PretrainedConfig::has(std::string_view key) const {
 double PretrainedConfig::number_of(element e, std::string_view key, double least, double most) const {
     double x;
     if (e.get_double().get(x) || !(least <= x && x <= most))
-        refuse("{} is {}, expected a number of {} to {}", key, shown(e), least, most);
+        refuse("{} is {}, expected a number from {} to {}", key, shown(e), least, most);
     return x;
 }
 
@@ -69,7 +69,7 @@ int PretrainedConfig::integer(std::string_view key, int least, int most) const {
     if (!find(key, e)) refuse("has no {}; is it the config.json of a model?", key);
     int64_t n;
     if (e.get_int64().get(n) || n < least || n > most)
-        refuse("{} is {}, expected an integer of {} to {}", key, shown(e), least, most);
+        refuse("{} is {}, expected an integer from {} to {}", key, shown(e), least, most);
     return static_cast<int>(n);
 }
 
@@ -100,16 +100,16 @@ std::string PretrainedConfig::word(std::string_view key, const std::string& othe
 
 void PretrainedConfig::expect_word(std::string_view key, const std::string& only, const std::string& why) const {
     if (const std::string s = word(key, only); s != only)
-        refuse("{} is {}, and only {} can be computed: {}", key, shown(s), shown(only), why);
+        refuse("{} is {}, but only {} is supported: {}", key, shown(s), shown(only), why);
 }
 
 void PretrainedConfig::expect_flag(std::string_view key, bool only, bool otherwise, const std::string& why) const {
-    if (flag(key, otherwise) != only) refuse("{} is {}, which cannot be computed: {}", key, !only, why);
+    if (flag(key, otherwise) != only) refuse("{} is {}, which is not supported: {}", key, !only, why);
 }
 
 PretrainedConfig::Rotary PretrainedConfig::rotary(std::string_view base_key, std::string_view share_key,
                                                   double share) const {
-    constexpr const char* scaled = "positions that are scaled beyond those of training are not built in";
+    constexpr const char* scaled = "scaling positions beyond those of training is not supported";
     constexpr double most = 1e12;
     element e;
     if (find("rope_scaling", e)) refuse("rope_scaling is {}: {}", shown(e), scaled);
@@ -142,7 +142,7 @@ std::map<std::string, std::string> read_shard_index(const std::string& path, con
             fail(Exit::bad_data, "{}: the file of {} is {}, expected its name", path, shown(name), shown(value));
         if (file.find('/') != std::string_view::npos || file.find('\0') != std::string_view::npos ||
             !file.ends_with(".safetensors"))
-            fail(Exit::bad_data, "{}: the file of {} is {}, which is no .safetensors file of the same folder", path,
+            fail(Exit::bad_data, "{}: the file of {} is {}, which is not a .safetensors file in the same folder", path,
                  shown(name), shown(file));
         if (!shards.emplace(name, file).second) fail(Exit::bad_data, "{}: has tensor {} twice", path, shown(name));
     }

@@ -49,7 +49,8 @@ struct Maker {
                 fail(Exit::bad_data, "token {} at {} of sequence {}: the backbone has tokens 0 to {}", tokens[i],
                      i % length, i / length, vocab - 1);
         if (longest && length > longest)
-            fail(Exit::bad_data, "sequences of {} tokens: the backbone's positions reach {}", length, longest);
+            fail(Exit::bad_data, "sequences of {} tokens are too long: the backbone has only {} positions", length,
+                 longest);
     }
 
     int64_t numbers() const { return int64_t{length} * width; } // of a sequence
@@ -71,10 +72,10 @@ struct Maker {
                 const float x = to[i];
                 if (choice.half) to[i] = half_to_float(float_to_half(x));
                 if (std::isfinite(to[i])) continue;
-                fail(Exit::non_finite, "the backbone's layer {} makes {} of sequence {}{}", choice.layer, x,
+                fail(Exit::non_finite, "the backbone's layer {} produces {} for sequence {}{}", choice.layer, x,
                      sequences[first + i / numbers()],
-                     std::isfinite(x) ? ", which fp16 cannot hold: take --backbone-precision fp32"
-                                      : ", not a number to go on with: its weights may be damaged");
+                     std::isfinite(x) ? ", which fp16 cannot hold: use --backbone-precision fp32"
+                                      : ": its weights may be damaged");
             }
         }
     }
@@ -115,7 +116,7 @@ struct Stored final : SequenceFeatures {
         const uint64_t size = header.size() + m.count * bytes;
         if (file.read(0, found.size(), found.data()) != found.size() || found != header || file.size() != size)
             fail(Exit::bad_data,
-                 "{}: not the features that its name says, or not whole: remove it, to have them made anew", path);
+                 "{}: not the features that its name says, or incomplete: remove it, and they are recomputed", path);
     }
 
     void read(const int* sequences, int n, float* out) const override {
@@ -124,7 +125,7 @@ struct Stored final : SequenceFeatures {
         for (int i = 0; i < n; ++i, out += numbers) {
             char* const to = half ? reinterpret_cast<char*>(halves.data()) : reinterpret_cast<char*>(out);
             if (file.read(header.size() + sequences[i] * bytes, bytes, to) != bytes)
-                fail(Exit::bad_data, "{}: it was cut while in use: remove it, and resume the run", file.path());
+                fail(Exit::bad_data, "{}: it was truncated while in use: remove it, and resume the run", file.path());
             for (int64_t j = 0; half && j < numbers; ++j) out[j] = half_to_float(halves[j]);
         }
     }
@@ -140,8 +141,8 @@ void expect_room(const std::string& folder, uint64_t bytes) {
     const uint64_t free = uint64_t{disk.f_bavail} * disk.f_frsize;
     if (free < bytes)
         fail(Exit::internal,
-             "{}: features of {} do not fit, the disk has {} left: free some space, choose another place with "
-             "--backbone-cache DIR, or make them anew each time with --backbone-cache none",
+             "{}: features of {} do not fit, the disk has {} left: free some space, choose another folder with "
+             "--backbone-cache DIR, or recompute them each time with --backbone-cache none",
              folder, size_text(static_cast<double>(bytes)), size_text(static_cast<double>(free)));
 }
 
@@ -151,7 +152,7 @@ void make_all(const Maker& m, Workers& workers, const TellFeatures& tell,
     std::vector<float> made(most * m.numbers());
     std::vector<int> sequences(most);
     for (int first = 0; first < m.count; first += most) {
-        if (stop_asked()) fail(Exit::interrupted, "stopped amid the backbone's features, which start over");
+        if (stop_asked()) fail(Exit::interrupted, "stopped while computing the backbone's features, which start over");
         if (tell) tell("", first, m.count);
         const int n = std::min(most, m.count - first);
         std::iota(sequences.begin(), sequences.end(), first);
@@ -189,10 +190,10 @@ std::shared_ptr<const SequenceFeatures> features_of(const Dataset& d, const Feat
                       path = folder + "/features.safetensors", header = header_of(maker, tokens, backbone);
     std::error_code ignored;
     for (bool waited = false; !fs::exists(path, ignored); waited = true) {
-        if (stop_asked()) fail(Exit::interrupted, "stopped while another process made the backbone's features");
+        if (stop_asked()) fail(Exit::interrupted, "stopped while another process computed the backbone's features");
         const FolderLock lock(folder);
         if (!lock.held()) {
-            if (!waited && tell) tell(fmt::format("another process is making {}: waiting for it", path), 0, 0);
+            if (!waited && tell) tell(fmt::format("another process is writing {}: waiting for it", path), 0, 0);
             std::this_thread::sleep_for(std::chrono::milliseconds(300));
             continue;
         }
@@ -207,7 +208,7 @@ std::shared_ptr<const SequenceFeatures> features_of(const Dataset& d, const Feat
             write_features(path, header, maker, workers, tell);
         } catch (const Error& e) {
             if (e.exit != Exit::internal) throw;
-            fail(e.exit, "{}; of features: choose another place with --backbone-cache DIR, or none", e.what());
+            fail(e.exit, "{}; for the features, choose another folder with --backbone-cache DIR, or none", e.what());
         }
     }
     return std::make_shared<Stored>(path, header, maker);

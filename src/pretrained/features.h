@@ -6,7 +6,7 @@
 //
 // The file is a safetensors file of one tensor, "features" (sequences, length, width), F16 or F32, and has the same
 // facts in its metadata: any program may read it. It appears when it is whole. Of several processes that want one file
-// one makes it, and the others wait. With no folder ("none") features are made anew each time that they are read: the
+// one makes it, and the others wait. With no folder ("none") features are computed each time that they are read: the
 // same numbers, rounded to fp16 where the file would hold that, for many times the work.
 #pragma once
 #include <functional>

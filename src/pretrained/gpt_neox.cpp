@@ -33,7 +33,7 @@ struct GptNeox {
         const auto rotary = c.rotary(c.has("rope_theta") ? "rope_theta" : "rotary_emb_base", "rotary_pct", 0.25);
         base = rotary.base, rotated = static_cast<int>(d_head * rotary.share);
         if (rotated % 2)
-            c.refuse("rotary_pct {} turns {} numbers of a head, which are no pairs", rotary.share, rotated);
+            c.refuse("rotary_pct {} rotates {} numbers of a head, which must be an even number", rotary.share, rotated);
         inner = std::max(mlp, 3 * width);
     }
 

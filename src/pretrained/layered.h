@@ -89,7 +89,7 @@ public:
         (void)typename Model::Norm(all, model_);
         for (const ParameterInfo& p : all.infos())
             if (&p != &all.infos().front() && p.shape.size() > INT_MAX)
-                config.refuse("makes tensor {} {}, larger than can be computed", p.name, p.shape.text());
+                config.refuse("makes tensor {} {}, which is too large to compute", p.name, p.shape.text());
         std::vector<ParameterInfo> infos = all.infos();
         embedding_ = infos.front();
         ParameterInfo head = embedding_;
@@ -183,7 +183,7 @@ private:
 #pragma omp simd reduction(+ : sum)
         for (int64_t i = 0; i < n; ++i) sum += x[i] * 0.f;
         if (sum != 0.f || sum != sum)
-            fail(Exit::non_finite, "layer {} of the pretrained model makes a NaN or Inf: are its weights whole?",
+            fail(Exit::non_finite, "layer {} of the pretrained model produces a NaN or Inf: are its weights damaged?",
                  layer + 1);
     }
 

@@ -31,13 +31,13 @@ struct Llama {
             c.refuse("num_attention_heads {} is not a multiple of num_key_value_heads {}", heads, kv_heads);
         if (!c.has("head_dim") && width % heads)
             c.refuse("hidden_size {} is not a multiple of num_attention_heads {}", width, heads);
-        c.expect_word("hidden_act", "silu", "SwiGLU is built in");
+        c.expect_word("hidden_act", "silu", "the MLP is SwiGLU");
         c.expect_flag("attention_bias", false, false, "Llama's own models have no biases");
         c.expect_flag("mlp_bias", false, false, "Llama's own models have no biases");
         const auto rotary = c.rotary("rope_theta", "", 1);
         base = rotary.base;
         if (rotary.share != 1 || d_head % 2)
-            c.refuse("rotary positions need whole heads of an even size, not {}", d_head);
+            c.refuse("rotary positions must cover whole heads of an even size, not {}", d_head);
         inner = std::max({mlp, heads * d_head, width});
     }
 

@@ -31,7 +31,7 @@ struct MambaModel {
             const std::vector<int64_t>* shape = w.shape(fmt::format("backbone.layers.0.mixer.{}", name));
             if (!shape || shape->size() <= dimension) return c.integer(key, 1, most_width, otherwise);
             if ((*shape)[dimension] < 1 || (*shape)[dimension] > most_width)
-                c.refuse("mixer.{} is ({}): not the shape of Mamba's", name, fmt::join(*shape, ","));
+                c.refuse("mixer.{} is ({}), which is not the shape in a Mamba model", name, fmt::join(*shape, ","));
             return static_cast<int>((*shape)[dimension]);
         };
         d_inner = size("A_log", 0, "intermediate_size", std::min(most_width, expand * width));

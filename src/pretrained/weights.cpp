@@ -44,11 +44,12 @@ PretrainedWeights::PretrainedWeights(std::string folder, std::optional<uint64_t>
     }
     if (!exists(index_path)) {
         if (random_) return;
-        fail(Exit::bad_data, "{}: has neither {} nor {}; {}", folder_, whole, index_name,
-             exists(folder_ + "/pytorch_model.bin")
-                 ? "pytorch_model.bin is not read, as it can hold programs: save the model again as safetensors "
-                   "(transformers: save_pretrained(.., safe_serialization=True))"
-                 : "download the model's folder again");
+        fail(
+            Exit::bad_data, "{}: has neither {} nor {}; {}", folder_, whole, index_name,
+            exists(folder_ + "/pytorch_model.bin")
+                ? "pytorch_model.bin is not read, because it can contain programs: save the model again as safetensors "
+                  "(transformers: save_pretrained(.., safe_serialization=True))"
+                : "download the model's folder again");
     }
     const std::string text = read_part(index_path, 0, most_index + 1);
     if (text.size() > most_index)
@@ -60,7 +61,7 @@ PretrainedWeights::PretrainedWeights(std::string folder, std::optional<uint64_t>
     for (const auto& [tensor, file] : shards) {
         const auto at = places_.find(tensor);
         if (at == places_.end() || files_[at->second.file].path() != folder_ + "/" + file)
-            fail(Exit::bad_data, "{}: tensor {} should be in {}, which has none; download both again", index_path,
+            fail(Exit::bad_data, "{}: tensor {} should be in {}, but is not; download both again", index_path,
                  json_quote(tensor), json_quote(file));
     }
     for (const auto& [tensor, place] : places_)
@@ -107,17 +108,17 @@ void PretrainedWeights::expect(const std::vector<ParameterInfo>& all, const std:
         const std::string& path = files_[place.file].path();
         if (t.dtype != "F32" && t.dtype != "F16" && t.dtype != "BF16")
             fail(Exit::bad_data,
-                 "{}: tensor {} is {}, and F32, F16 and BF16 can be read: save the model in one of these", path,
+                 "{}: tensor {} is {}, but only F32, F16 and BF16 can be read: save the model in one of these", path,
                  json_quote(name), t.dtype);
         const fci::Shape& s = at->second->shape;
         if (!std::equal(t.shape.begin(), t.shape.end(), s.n.begin(), s.n.begin() + s.rank))
-            fail(Exit::bad_data, "{}: tensor {} is ({}), and config.json makes it {}; are both of one model?", path,
-                 json_quote(name), fmt::join(t.shape, ","), s.text());
+            fail(Exit::bad_data, "{}: tensor {} is ({}), but config.json makes it {}; are both of the same model?",
+                 path, json_quote(name), fmt::join(t.shape, ","), s.text());
     }
     if (!missing.empty())
         fail(Exit::bad_data,
-             "{}: has no tensor {}, which config.json asks for; are both of one model, and all files there?", folder_,
-             list(missing));
+             "{}: has no tensor {}, which config.json asks for; are both of the same model, and are all files there?",
+             folder_, list(missing));
     if (!unknown.empty())
         fail(Exit::bad_data, "{}: tensor {} is unknown, so the model would compute something else; it cannot be run",
              folder_, list(unknown));

@@ -29,7 +29,7 @@ std::string answer(const Page& p) {
 
 Exit report(PageOptions o) {
     if (o.format == "text" && !o.out.empty())
-        fail(Exit::usage, "--out {} and --format text: that is printed; leave --out out", o.out);
+        fail(Exit::usage, "--out {}: --format text is only printed; leave --out out", o.out);
     if (o.out.empty()) o.out = o.format == "md" ? "report.md" : "report.html";
     expect_results(o.results);
     std::vector<std::string> notes;
@@ -53,7 +53,7 @@ std::function<Exit()> add_report(CLI::App& app) {
         ->check(not_empty());
     app.add_option("--scale", page->scale, "paper (default), small or smoke: only paper has verdicts");
     app.add_option("--results", page->results,
-                   "folder of results (default runs/out/results); the recorded ones fill in")
+                   "folder of results (default runs/out/results); recorded results fill the gaps")
         ->check(not_empty());
     app.add_option("--format", page->format, "html (default), md, or text: the answer alone, printed")
         ->check(CLI::IsMember({"html", "md", "text"}));
@@ -67,16 +67,16 @@ std::function<Exit()> add_plot(CLI::App& app) {
                    "figure2 to figure6, scaling or curves; with --x, rows: ids, a group, the name of a sweep")
         ->required();
     app.add_option("runs", plot->runs, "curves: run folders, their checkpoints or log.jsonl");
-    app.add_option("--x", plot->x, "the option of the rows that is drawn along x, e.g. learning-rate")
-        ->check(not_empty());
+    app.add_option("--x", plot->x, "the option of the rows along x, e.g. learning-rate")->check(not_empty());
     app.add_option("--y", plot->y,
                    "the quantity along y: " + fmt::format("{}", fmt::join(quantities(), ", ")) +
                        " (default routing): mean and range of the seeds")
         ->check(not_empty());
     app.add_option("--out", plot->out, "the SVG to write (default FIGURE.svg)")->check(not_empty());
-    app.add_option("--reading", plot->reading, "of the rows under this joint reading")->check(not_empty());
+    app.add_option("--reading", plot->reading, "draw the rows under this joint reading")->check(not_empty());
     app.add_option("--scale", plot->scale, "paper, small or smoke")->capture_default_str();
-    app.add_option("--results", plot->results, "folder of results; the recorded ones fill in")->capture_default_str();
+    app.add_option("--results", plot->results, "folder of results; recorded results fill the gaps")
+        ->capture_default_str();
     app.add_option("--data", plot->data, "scaling: what fci bench --scaling --out wrote")->capture_default_str();
     return [plot] {
         expect_results(plot->results);
@@ -92,7 +92,7 @@ std::function<Exit()> add_plot(CLI::App& app) {
 
 namespace command_entries {
 
-extern const Command report{"report", "what holds of the paper: claims, figures and rows on one page",
+extern const Command report{"report", "whether the paper's claims hold, with figures and rows, on one page",
                             "  fci report\n"
                             "  fci report --out report.html\n"
                             "  fci report figure4 table3 --scale small --out small.html\n"

@@ -74,7 +74,7 @@ Markup coverage(const Page& p) {
                     {"width", "100%"},
                     {"height", 16.0},
                     {"role", "img"},
-                    {"aria-label", "coverage: a cell a row"}},
+                    {"aria-label", "coverage: one cell per row"}},
                    bar) +
            element("ul", {{"class", "keys"}}, keys);
 }
@@ -87,7 +87,7 @@ Markup legend(const Page& p) {
         items += item(css.c_str(), element("span", {{"class", "t " + css}}, "learning rate " + rate_text(rate)));
     }
     items += item("one", "one seed (¹): provisional") +
-             item("many", "several seeds and the 95% interval; where it is wide, a tick a seed");
+             item("many", "several seeds and the 95% interval; where it is wide, one tick per seed");
     if (!p.reading.empty()) items += item("square", element("span", {{"class", "t m"}}, "the reading " + p.reading));
     return element("ul", {{"class", "legend"}}, items + item("chance", "chance"));
 }
@@ -146,9 +146,8 @@ Markup claims(const Page& p) {
         "section",
         h2(fmt::format("{} claims", p.claims.size())) +
             p_of("cap",
-                 "Share of queries whose answer is among the positions chosen, in percent, or what else the claim "
-                 "is about. A dot inside the box comes out as in the paper; a dot on the dashed line could have "
-                 "been had blind.") +
+                 "Percent of queries whose answer is among the chosen positions, or the claim's own quantity. "
+                 "A dot inside the box agrees with the paper; a dot on the dashed line is what a blind rule reaches.") +
             legend(p) + table +
             p_of("foot",
                  [&] {
@@ -158,8 +157,7 @@ Markup claims(const Page& p) {
                      return words;
                  }() +
                      "± is half of the 95% interval over seeds and queries; ¹ is one seed. A claim holds if all its "
-                     "rows "
-                     "come out as the paper's, or both at chance; it does not hold if one differs."));
+                     "rows come out as in the paper, or both are at chance; it does not hold if one differs."));
 }
 
 // Strips below each other.
@@ -251,8 +249,9 @@ Markup figure2(const Page& p) {
     if (!p.no_panel.empty()) none = p_of("foot", fmt::format("Not run: {}.", fmt::join(p.no_panel, ", ")));
     return element("section",
                    h2("Figure 2. Routing by epoch") +
-                       p_of("cap", "Percent of the test set. Band: lowest to highest of the seeds; no band, one seed. "
-                                   "The box at the right is where the paper ends, the dotted line its transition.") +
+                       p_of("cap",
+                            "Percent of the test set. Band: lowest to highest of the seeds; no band, one seed. "
+                            "The box at the right is the paper's final number; the dotted line is its transition.") +
                        element("div", {{"class", "panels"}}, panels) + none);
 }
 
@@ -273,19 +272,21 @@ std::string html_text(const Page& p) {
         sections += element("section", h2(s.title) + p_of("cap", s.caption) +
                                            strips(s.groups, "land", p.scale->learning_rates, 27));
     for (const auto& [word, meaning] : p.words) words += element("dt", word) + element("dd", meaning);
-    const std::string date = p.newest.empty() ? "the results say no date" : "newest result " + p.newest;
+    const std::string date = p.newest.empty() ? "the results have no date" : "newest result " + p.newest;
     const std::string over = fmt::format("fci report · commit {} · scale {} · {} runs, {:.1f} hours · {}", p.commit,
                                          p.options.scale, p.runs, p.seconds / 3600, date);
-    Markup header = p_of("over", over) + element("h1", "When does content-based routing work?") +
-                    p_of("sub", "What holds of arXiv 2603.20997 (Basu 2026), run again from its text") +
-                    p_of("lede", lede);
+    Markup header =
+        p_of("over", over) + element("h1", "When does content-based routing work?") +
+        p_of("sub",
+             "Which claims of arXiv 2603.20997 (Basu 2026) hold when the experiments are rebuilt from its text") +
+        p_of("lede", lede);
     if (!score.empty()) header += element("ul", {{"class", "score"}}, score);
     header += coverage(p);
     const Markup head_of_page = element(
         "head", element("meta", {{"charset", "utf-8"}}) +
                     element("meta", {{"name", "viewport"}, {"content", "width=device-width, initial-scale=1"}}) +
                     element("meta", {{"name", "color-scheme"}, {"content", "light dark"}}) +
-                    element("title", "What holds of “When Does Content-Based Routing Work?”") +
+                    element("title", "Which claims hold: “When Does Content-Based Routing Work?”") +
                     element("style", Markup::raw(std::string(palette_css) + marks_css + page_css)));
     const Markup body = element(
         "body",

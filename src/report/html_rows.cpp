@@ -88,8 +88,8 @@ Markup fold(const Page& p, const Fold& f) {
 } // namespace
 
 Markup folds(const Page& p) {
-    Markup all = h2("Every row") + p_of("cap", "Open a row for its numbers, its runs and the command that makes them. "
-                                               "The curve is routing by epoch, 0 to 100, chance dashed.");
+    Markup all = h2("Every row") + p_of("cap", "Open a row to see its numbers, its runs and their command. The curve "
+                                               "is routing by epoch, from 0 to 100; the dashed line is chance.");
     for (const FoldGroup& g : p.folds) {
         std::vector<const Fold*> ran;
         Markup none;
@@ -112,7 +112,7 @@ Markup folds(const Page& p) {
                            heads + element("span", {{"class", "vd"}}, "verdict"));
         }
         for (const Fold* f : ran) all += fold(p, *f);
-        if (!none.empty()) all += p_of("none", Markup("Not run, and the paper's number: ") + none);
+        if (!none.empty()) all += p_of("none", Markup("Not run (with the paper's number): ") + none);
     }
     return element("section", {{"style", fmt::format("--rates:{}", p.scale->learning_rates.size())}}, all);
 }
@@ -138,11 +138,12 @@ Markup checks(const Page& p) {
         }
         part += h2("Controls") +
                 p_of("cap", "An oracle that knows the law of the data, and a blind rule, on the same test sequences: "
-                            "what each got, of what arithmetic says.") +
+                            "the score of each, and the score that arithmetic predicts.") +
                 list({{"oracle", true}, {"blind rule", true}, {"controls", false}, {"rows", false}}, rows);
         if (!p.untested.empty())
-            part += p_of("foot", fmt::format("Untested, since a control fails or the data are not those recorded: {}.",
-                                             fmt::join(p.untested, ", ")));
+            part += p_of("foot",
+                         fmt::format("Untested, since a control fails or the data differ from the recorded data: {}.",
+                                     fmt::join(p.untested, ", ")));
     }
     end_section();
     if (p.forecasts) {
@@ -153,10 +154,11 @@ Markup checks(const Page& p) {
                                       td(w.cell.expected.seen) + td(fmt::format("{:.1f}", w.came.ours), true) +
                                       td(fmt::format("{:.1f}", w.came.chance), true) + td(w.came.outcome) +
                                       td(w.cell.expected.why));
-        part += h2("Expectations that failed") +
-                p_of("cap", fmt::format("What each row should do under each reading was registered before it ran. {} "
-                                        "have run, {} of them with a forecast; {} came out otherwise.",
-                                        f.ran, f.forecast, f.wrong.size()));
+        part +=
+            h2("Expectations that failed") +
+            p_of("cap", fmt::format("What to expect of each row under each reading was registered before the run. {} "
+                                    "have run, {} of them with a forecast; {} came out differently.",
+                                    f.ran, f.forecast, f.wrong.size()));
         if (!f.wrong.empty())
             part += list({{"row under a reading", false},
                           {"expected", false},

@@ -73,20 +73,20 @@ void write_words(Page& p) {
     } else {
         if (p.options.scale == "paper" && !p.claims.empty())
             p.lede.push_back({fmt::format("Of {} claim{} of the paper {} hold{} here at every learning rate that was "
-                                          "tried, {} at some, {} do{} not hold, and of {} it is not known yet. ",
+                                          "tried, {} at some, {} do{} not hold, and for {} it is not known yet. ",
                                           p.claims.size(), p.claims.size() == 1 ? "" : "s", of[0],
                                           of[0] == 1 ? "s" : "", of[1], of[2], of[2] == 1 ? "es" : "", of[3]),
                               false});
         add_sentence(p, "One layer of attention finds the answer for ", "f2.transformer1", "routing",
                      " of the queries");
-        add_sentence(p, "Embeddings that nothing has mixed find it for ", "f2.raw", "routing", "");
+        add_sentence(p, "Embeddings without any mixing find it for ", "f2.raw", "routing", "");
         add_sentence(p, "Recurrence in one direction finds it for ", "s46.flow2", "routing", "");
-        add_sentence(p, "To find is not yet to answer: after one layer of attention ", "f2.transformer1", "accuracy",
-                     " of the answers are right");
+        add_sentence(p, "Finding it is not the same as answering: after one layer of attention ", "f2.transformer1",
+                     "accuracy", " of the answers are right");
         if (const Row* raw = row_of(p, "f2.raw"))
             if (const Mechanism m = mechanism_of(p, *raw, "routing"); m.under && m.under->ours.seeds) {
                 p.lede.push_back(
-                    {"Under the reading " + p.reading + " embeddings that nothing has mixed find it for ", false});
+                    {"Under the reading " + p.reading + ", embeddings without any mixing find it for ", false});
                 p.lede.push_back({value_text(*m.under) + "%", true});
                 if (m.under->ours.chance)
                     p.lede.push_back({fmt::format(", where a blind rule finds {:.1f}%", *m.under->ours.chance), false});
@@ -97,23 +97,22 @@ void write_words(Page& p) {
     p.words = {
         {"routing", "The share of test queries whose answer position is among those that the router chose: 4 on the "
                     "paper's synthetic tasks, 2 segments on HotpotQA, 1 for a bandit."},
-        {"chance",
-         "What the best rule reaches that never looks at the content. It differs by task, router and reading."},
+        {"chance", "The best score of a rule that ignores the content. It differs by task, router and reading."},
         {"distant evidence",
-         "The paper's task: a key and its value 200 tokens or more away, among decoys that stand near."},
+         "The paper's task: a key and its value 200 tokens or more away, among decoys that are near."},
         {"MQAR", "Multi-query associative recall: pairs of a key and a value, then one of the keys."},
-        {"reading",
-         "One way to fill in what the paper leaves open: options and their values. The default is the same for "
-         "every row."},
+        {"reading", "One choice for what the paper leaves open: options and their values. The default is the same for "
+                    "every row."},
         {"interval",
          "95%, over seeds and the sampling of test queries (src/study/verdict.h). Tables print the standard "
          "deviation over seeds instead."},
-        {"reproduced, differs", "The 90% interval lies within a band around the paper's number, or the 95% interval "
-                                "outside it; inconclusive if neither."},
+        {"reproduced, differs", "Reproduced: the 90% interval lies within a band around the paper's number. Differs: "
+                                "the 95% interval lies outside it. Inconclusive: neither."},
         {"provisional", "On fewer than three seeds. It may move."},
-        {"tie", "A score that the order of equal scores makes, and no skill."},
-        {"holds", "All rows of a claim come out as the paper's, or both at their chance. It does not hold if one row "
-                  "differs (src/study/claims.h)."},
+        {"tie", "A result that comes only from the order of equal scores."},
+        {"holds",
+         "All rows of a claim come out as in the paper, or both are at their chance. It does not hold if one row "
+         "differs (src/study/claims.h)."},
         {"controls",
          "An oracle that knows the law of the task must reach its exact ceiling, and a blind rule must come "
          "out at chance, on the same test sequences."},

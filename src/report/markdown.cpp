@@ -63,12 +63,12 @@ std::string strips(const std::vector<Mechanism>& all, const std::vector<double>&
 
 std::string markdown_text(const Page& p) {
     const std::vector<double>& rates = p.scale->learning_rates;
-    std::string s = "# When does content-based routing work?\n\nWhat holds of arXiv 2603.20997 (Basu 2026), run again "
-                    "from its text.\n\n";
+    std::string s = "# When does content-based routing work?\n\nWhich claims of arXiv 2603.20997 (Basu 2026) "
+                    "hold when the experiments are rebuilt from its text.\n\n";
     for (const Piece& piece : p.lede) s += piece.strong ? "**" + plain(piece.text) + "**" : plain(piece.text);
     s += fmt::format("\n\ncommit {}, scale {}, {} runs, {:.1f} hours of training, {}\n\n## Coverage\n\n", p.commit,
                      p.options.scale, p.runs, p.seconds / 3600,
-                     p.newest.empty() ? "the results say no date" : "newest result " + plain(p.newest));
+                     p.newest.empty() ? "the results have no date" : "newest result " + plain(p.newest));
     Cells cover{{"rows", ""}};
     for (const Cover c : {Cover::full, Cover::one_seed, Cover::one_rate, Cover::sample, Cover::not_run, Cover::needs})
         cover.push_back({std::to_string(std::count_if(p.coverage.begin(), p.coverage.end(),
@@ -153,7 +153,7 @@ std::string markdown_text(const Page& p) {
     }
     if (p.forecasts) {
         s += fmt::format("## Expectations that failed\n\n{} have run, {} of them with a forecast; {} came out "
-                         "otherwise.\n\n",
+                         "differently.\n\n",
                          p.forecasts->ran, p.forecasts->forecast, p.forecasts->wrong.size());
         Cells cells{{"row under a reading", "expected", "ours", "chance", "outcome", "why it was expected"}};
         for (const Wrong& w : p.forecasts->wrong)

@@ -102,7 +102,7 @@ std::string plot_by_option(const PlotOptions& o) {
     if (drawn.empty() && std::any_of(lines.begin(), lines.end(), [](const Line& l) { return l.ran; }))
         fail(Exit::usage, "{}: none of its results at scale {} has a {}", o.figure, o.scale, y);
     if (drawn.empty())
-        fail(Exit::usage, "{}: there are no results with {} of it at scale {}; make them:\n  {} sweep {} --scale {}",
+        fail(Exit::usage, "{}: there are no results with {} at scale {}; make them:\n  {} sweep {} --scale {}",
              o.figure, y, o.scale, program_name(), o.figure, o.scale);
 
     const Places places(drawn, option->key);

@@ -277,7 +277,7 @@ std::unique_ptr<Page> gather(const PageOptions& o, std::vector<std::string>& not
     const std::vector<Row> rows = p.study.select(o.words.empty() ? std::vector<std::string>{"all"} : o.words);
     for (const Row& r : rows)
         if (!r.under.empty())
-            fail(Exit::usage, "fci report {}: name the row as it is, {}, and the reading by --reading {}", r.label(),
+            fail(Exit::usage, "fci report {}: give the row, {}, and the reading by --reading {}", r.label(),
                  r.base_label(), r.under);
     std::vector<Row> all = rows;
     for (const Row& r : rows_of(claims, p.study))

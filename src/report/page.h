@@ -139,7 +139,7 @@ enum class Cover { full, one_seed, one_rate, sample, not_run, needs };
 Cover cover_of(const Covered&);
 const char* cover_text(Cover, const Scale&);
 size_t rows_run(const Page&);               // number of covered ids with a run
-std::string reading_words(const Settings&); // "the row before the key asks; decoys carry the same key"
+std::string reading_words(const Settings&); // "the query is the key's row; decoys carry the same key"
 
 std::string html_text(const Page&);
 std::string markdown_text(const Page&);

@@ -111,7 +111,7 @@ std::string figure(const PlotOptions& o) {
     gather_sections(*p, rows);
     if (std::none_of(p->lines.begin(), p->lines.end(), [](const Line& l) { return counts(&l); }))
         fail(Exit::usage,
-             "{}: there are no results of it at scale {}; make them, or choose another --scale:\n  {} reproduce {} "
+             "{}: there are no results at scale {}; make them, or choose another --scale:\n  {} reproduce {} "
              "--scale {}{}",
              o.figure, o.scale, program_name(), words[0], o.scale, o.reading.empty() ? "" : " --reading " + o.reading);
     return o.figure == "figure2" ? small_multiples(*p) : landscape(*p, p->sections.at(0));
@@ -129,7 +129,7 @@ std::vector<std::pair<std::string, Scaled>> read_scaling(const std::string& path
     const std::string data = read_file(path);
     if (!data.starts_with("method\tn\tms\tMB"))
         fail(Exit::bad_data,
-             "{}: not what `fci bench --scaling --out` writes: its first line names no method, n, ms, MB", path);
+             "{}: not what `fci bench --scaling --out` writes: its first line does not name method, n, ms, MB", path);
     std::vector<std::pair<std::string, Scaled>> methods;
     int number = 1;
     for (size_t begin = data.find('\n'); begin != std::string::npos && begin + 1 < data.size();) {
@@ -207,17 +207,18 @@ std::string curves(const PlotOptions& o) {
         const fs::path given = fs::path(folder_of_run(word)).lexically_normal();
         const bool folder = fs::is_directory(given);
         const std::string log = folder ? (given / "log.jsonl").string() : given.string();
-        if (!fs::exists(log)) fail(Exit::usage, "{}: there is no such log; a run's folder holds log.jsonl", log);
+        if (!fs::exists(log)) fail(Exit::usage, "{}: no such log; a run's folder holds log.jsonl", log);
         Result r;
         read_log(log, r);
         double before = 0;
         for (const auto& point : r.curve) {
             const bool good = point[0] > before && point[0] < 1e9 && point[1] >= 0 && point[1] <= 100;
             if (!good)
-                fail(Exit::bad_data, "{}: after epoch {} no epoch with routing between 0 and 100 follows", log, before);
+                fail(Exit::bad_data, "{}: after epoch {}: expected a later epoch with routing from 0 to 100", log,
+                     before);
             before = point[0];
         }
-        if (r.curve.empty()) fail(Exit::bad_data, "{}: no epoch has ended in it yet", log);
+        if (r.curve.empty()) fail(Exit::bad_data, "{}: it has no finished epoch yet", log);
         const fs::path whole = fs::absolute(fs::path(log)).parent_path();
         const std::string file = fs::path(log).filename().string();
         names.push_back(file == "log.jsonl" ? whole.filename().string() : file);
@@ -246,7 +247,7 @@ std::string curves(const PlotOptions& o) {
 
 std::string plot_svg(const PlotOptions& o) {
     if (!o.x.empty()) return plot_by_option(o);
-    if (!o.y.empty()) fail(Exit::usage, "--y {}: expected --x OPTION too, an option of the rows", o.y);
+    if (!o.y.empty()) fail(Exit::usage, "--y {}: add --x OPTION, an option of the rows", o.y);
     expect_one_of("fci plot:", o.figure, {"figure2", "figure3", "figure4", "figure5", "figure6", "scaling", "curves"});
     if (o.figure != "curves" && !o.runs.empty())
         fail(Exit::usage, "fci plot {}: {}: runs are for `plot curves`", o.figure, o.runs[0]);

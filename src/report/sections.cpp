@@ -18,12 +18,12 @@ struct Known {
 const std::vector<Known>& known_sections() {
     static const std::vector<Known> all{
         {"Figure 3. Inside the router",
-         "What one trained layer of attention holds: the cosine of query and answer less "
+         "What one trained layer of attention holds: the cosine of query and answer minus "
          "that of random pairs, routing by random projections, and the energy of WqᵀWk.",
          {"figure3"},
          false},
         {"Figure 4 and Table 3. The landscape",
-         "Every mechanism of the paper, by what it is and then by the paper's "
+         "Every mechanism of the paper, sorted by its kind, then by the paper's "
          "number. Grey names have no run yet; the box shows what the paper reports.",
          {"figure4", "table3"},
          true},
@@ -167,7 +167,8 @@ void gather_sections(Page& p, const std::vector<Row>& rows) {
     std::vector<Row> others; // the user's own rows; the paper's other rows only have folds
     for (const Row& row : rows)
         if (row.foreign || row.paper.empty()) others.push_back(row);
-    if (!others.empty()) p.sections.push_back(section_of(p, "Other rows", "Rows beside the paper's.", others, false));
+    if (!others.empty())
+        p.sections.push_back(section_of(p, "Other rows", "Rows that are not in the paper.", others, false));
 }
 
 } // namespace fci

@@ -80,7 +80,7 @@ Markup& Markup::operator+=(const Markup& m) {
 }
 
 std::string short_number(double x) {
-    check(std::isfinite(x), "a drawing cannot have the number {}", x);
+    check(std::isfinite(x), "svg: {} is not a finite number", x);
     std::string s = fmt::format("{:.2f}", x);
     s.erase(s.find_last_not_of('0') + 1);
     if (s.back() == '.') s.pop_back();

@@ -98,19 +98,19 @@ std::string reading_words(const Settings& s) {
     static const struct {
         const char *key, *value, *words;
     } all[] = {
-        {"query_row", "key", "the row of the key asks"},
-        {"query_row", "marker", "the row before the key asks, which holds no key"},
-        {"query_at", "uniform", "the key may stand anywhere"},
-        {"query_at", "early", "the key stands in the first eighth"},
-        {"query_at", "fixed", "the key stands at one place in every sequence"},
+        {"query_row", "key", "the query is the key's row"},
+        {"query_row", "marker", "the query is the row before the key, which holds no key"},
+        {"query_at", "uniform", "the key may be anywhere"},
+        {"query_at", "early", "the key is in the first eighth"},
+        {"query_at", "fixed", "the key is at the same place in every sequence"},
         {"distractor_key", "same", "decoys carry the same key"},
         {"distractor_key", "other", "decoys carry other keys"},
         {"positions", "everywhere", "every representation but content-only knows positions"},
         {"positions", "in_mixer", "only representations that mix by attention know positions"},
         {"positions", "none", "no representation knows positions"},
-        {"answer_side", "after", "the answer stands after the key"},
-        {"answer_side", "before", "the answer stands before the key"},
-        {"answer_side", "either", "the answer stands on either side of the key"},
+        {"answer_side", "after", "the answer comes after the key"},
+        {"answer_side", "before", "the answer comes before the key"},
+        {"answer_side", "either", "the answer is on either side of the key"},
     };
     std::vector<std::string> parts;
     for (const auto& [key, value, words] : all)
@@ -161,7 +161,7 @@ const char* cover_text(Cover c, const Scale& scale) {
     case Cover::not_run:
         return "not run";
     case Cover::needs:
-        return "need what is not here";
+        return "need missing data or weights";
     }
     return "";
 }

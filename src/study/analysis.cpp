@@ -120,8 +120,8 @@ const struct {
 } lines[] = {
     {"cosine_qa", "mean cosine of query and answer, as the router sees them"},
     {"cosine_random", "mean cosine of random pairs of positions of a sequence"},
-    {"cosine_gap", "their difference: above 0, the answer is nearer than others without any router"},
-    {"rank", "effective rank of the softmaxed L x L scores: 1, all rows look at the same places"},
+    {"cosine_gap", "difference of the two; above 0: query and answer are closer than a random pair"},
+    {"rank", "effective rank of the softmaxed L x L scores; 1: all rows look at the same places"},
     {"wqk_rank", "effective rank of Wq^T Wk, at most d_model"},
     {"energy90_dims", "singular directions of Wq^T Wk that hold 90% of its energy"},
     {"routing_at_k", "routing precision on the test set, percent"},
@@ -158,7 +158,7 @@ std::vector<double> routing_spectrum(Trainer& trainer) {
 }
 
 double cosine(std::span<const float> a, std::span<const float> b) {
-    check(a.size() == b.size(), "cosine: {} and {} numbers", a.size(), b.size());
+    check(a.size() == b.size(), "cosine: vectors of different length, {} and {}", a.size(), b.size());
     double ab = 0, aa = 0, bb = 0;
     for (size_t i = 0; i < a.size(); ++i) {
         const double x = a[i], y = b[i];
@@ -168,7 +168,7 @@ double cosine(std::span<const float> a, std::span<const float> b) {
 }
 
 std::map<std::string, double> analyse(Trainer& trainer, int sequences, const Counts* measured) {
-    check(sequences >= 1, "analysis: {} sequences, at least 1", sequences);
+    check(sequences >= 1, "analysis: {} sequences, expected at least 1", sequences);
     const std::string& router = trainer.options().model.router;
     std::map<std::string, double> numbers;
     trainer.parameters(); // copies from the GPU: many threads call represent() below
@@ -221,7 +221,7 @@ Exit analyze(const std::string& checkpoint, const std::string& data, int sequenc
     progress.line(table);
     if (!now.contains("rank"))
         progress.line(
-            "ranks, energy and random projections are of the scores of all pairs: routers investigator and rank1");
+            "ranks, energy and random projections: only for routers that score all pairs, investigator and rank1");
     if (has_spectrum) {
         constexpr int shown = 8;
         progress.line(fmt::format("the largest {} of {} singular values of Wq^T Wk",
@@ -238,7 +238,7 @@ Exit analyze(const std::string& checkpoint, const std::string& data, int sequenc
     if (std::filesystem::exists(log))
         read_log(log, run);
     else
-        progress.line("no log.jsonl beside the checkpoint: how its run went, epoch by epoch, is not known");
+        progress.line("no log.jsonl beside the checkpoint, so its epochs cannot be shown");
     for (const auto& [epoch, at_k, at_1, accuracy] : run.curve) {
         std::string line = fmt::format("epoch {:>3}", epoch);
         if (!std::isnan(at_k))

@@ -70,11 +70,10 @@ std::string by_reading_text(const std::vector<Line>& lines, const TableOptions& 
     }
     const std::string table = in_format(cells, o.format, o.width);
     std::string s;
-    s +=
-        fmt::format("routing, or what else the row is about, [chance] (seeds), at scale {}; empty: not run\n", o.scale);
+    s += fmt::format("routing, or the row's own quantity, [chance] (seeds), at scale {}; empty: not run\n", o.scale);
     if (std::any_of(firsts.begin(), firsts.end(), [](const Line* l) { return l->stopped_after > 0; }))
-        s += "after 15: of a run that was stopped after epoch 15, no number of the row\n";
-    if (!empty.empty()) s += fmt::format("run under none of these readings: {}\n", fmt::join(empty, ", "));
+        s += "after 15: from a run stopped after epoch 15, so not a result of the row\n";
+    if (!empty.empty()) s += fmt::format("not run under any of these readings: {}\n", fmt::join(empty, ", "));
     return table + sentences_in(s, o.format, o.width);
 }
 

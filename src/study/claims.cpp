@@ -31,7 +31,7 @@ Claim read_claim(const TomlFile& reader, const toml::table& t) {
         }
     }
     if (c.id.empty() || c.words.empty() || c.rows.empty() || c.why.empty())
-        reader.refuse(t, "a [[claim]] has id, words, rows and why");
+        reader.refuse(t, "a [[claim]] needs id, words, rows and why");
     if (!c.quantity.empty())
         expect_one_of(fmt::format("{}:{}: quantity =", reader.file, c.line), c.quantity, quantities());
     return c;
@@ -100,10 +100,10 @@ Claims read_claims(const std::string& toml, const std::string& file) {
             for (const toml::node& t : reader.array("[[claim]]", node)) {
                 claims.all.push_back(read_claim(reader, reader.sub_table("claim", t)));
                 if (!ids.insert(claims.all.back().id).second)
-                    reader.refuse(t, "the claim {} is there twice", claims.all.back().id);
+                    reader.refuse(t, "two claims have the id {}", claims.all.back().id);
             }
         else
-            reader.refuse(node, "{}: expected reading and [[claim]]", key);
+            reader.refuse(node, "{}: unknown key, expected reading or [[claim]]", key);
     }
     return claims;
 }
@@ -137,7 +137,7 @@ std::vector<Row> rows_of(const Claims& claims, const Study& study) {
 
 Claims load_claims(const Study& study) {
     const std::string file = study.folder + "/claims.toml";
-    if (!std::filesystem::exists(file)) fail(Exit::usage, "{}: there is no such file, so there are no claims", file);
+    if (!std::filesystem::exists(file)) fail(Exit::usage, "{}: no such file, so there are no claims to show", file);
     Claims claims = read_claims(read_file(file), file);
     for (const Claim& c : claims.all) rows_of(claims, c, study);
     return claims;
@@ -271,10 +271,10 @@ std::string claims_text(const Claims& claims, const Study& study, const Scale& s
            sentences_in(
                gone +
                    fmt::format(
-                       "a / b: of the rows in their order; -: not run; none: no transition; seeds: at {}{}, the fewest "
-                       "and the most of the rows\n"
+                       "a / b: one number per row, in their order; -: not run; none: no transition; seeds: at {}{}, "
+                       "the fewest and the most of any row\n"
                        "best reading: {}\n"
-                       "holds: all rows come out as the paper's, or both at chance; does not hold: a row differs; "
+                       "holds: all rows come out as in the paper, or both are at chance; does not hold: a row differs; "
                        "provisional: on fewer than 3 seeds (src/study/claims.h)\n",
                        fmt::join(rates, ", "), read ? " and by the best reading" : "",
                        read ? claims.reading + ", as " + claims.file + " names it" : "none is chosen"),

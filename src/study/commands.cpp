@@ -56,9 +56,9 @@ Results read_for_table(const std::string& folder, const std::string& scale, cons
     return results;
 }
 
-SweepOptions sweep_options(const StudyOptions& o, int64_t seeds) {
+SweepOptions sweep_options(const StudyOptions& o) {
     SweepOptions s;
-    s.scale = o.scale, s.results = o.results, s.seeds = seeds, s.how = o.how, s.jobs = o.jobs, s.quiet = o.quiet;
+    s.scale = o.scale, s.results = o.results, s.how = o.how, s.jobs = o.jobs, s.quiet = o.quiet;
     return s;
 }
 
@@ -69,7 +69,7 @@ TableOptions table_options(const StudyOptions& o) {
     return t;
 }
 
-// "5 rows are not run: 4 for want of weights, 1 for want of hotpotqa"; empty if all are.
+// "5 rows are not run: 4 without weights, 1 without hotpotqa"; empty if all are.
 std::string not_run(const std::vector<Row>& rows) {
     std::map<std::string, int> needs;
     int all = 0;
@@ -77,8 +77,7 @@ std::string not_run(const std::vector<Row>& rows) {
         if (!r.needs.empty()) ++needs[r.needs], ++all;
     std::vector<std::string> parts;
     for (const auto& [what, count] : needs)
-        parts.push_back(
-            fmt::format("{} for want of {}{}", count, what, what == "weights" ? " (in --backbones DIR)" : ""));
+        parts.push_back(fmt::format("{} without {}{}", count, what, what == "weights" ? " (in --backbones DIR)" : ""));
     return all ? fmt::format("{} row{} not run: {}", all, all == 1 ? " is" : "s are", fmt::join(parts, ", ")) : "";
 }
 
@@ -95,10 +94,9 @@ std::string of_other_builds(const std::vector<Case>& cases, const Results& own, 
                 if (r->provenance.find(ours) == std::string::npos) others.insert(r);
             }
     if (others.empty()) return "";
-    return fmt::format(
-        "{} of {} results were made by other builds of fci than this one ({}), and not made again; to do "
-        "so, move {} away",
-        others.size(), all.size(), commit, file);
+    return fmt::format("{} of {} results come from other builds of fci than this one ({}) and were not recomputed; to "
+                       "recompute them, move {} away",
+                       others.size(), all.size(), commit, file);
 }
 
 } // namespace
@@ -109,12 +107,11 @@ namespace {
 Exit show_registered(const StudyOptions& o, const Loaded& l) {
     const char* flag = o.score ? "--score" : "--registered";
     const Registered all = load_registered(l.study);
-    if (o.scale != all.scale)
-        fail(Exit::usage, "{}: {} is about --scale {}, not {}", flag, all.file, all.scale, o.scale);
+    if (o.scale != all.scale) fail(Exit::usage, "{}: {} is for --scale {}, not {}", flag, all.file, all.scale, o.scale);
     if (!o.readings.empty()) fail(Exit::usage, "{} shows all readings of {}: leave --reading out", flag, all.file);
     const Results own = read(o.results, o.scale), recorded = read(l.recorded(), o.scale);
     if (o.score) {
-        if (!o.words.empty()) fail(Exit::usage, "--score is of all rows of {}: leave the rows out", all.file);
+        if (!o.words.empty()) fail(Exit::usage, "--score uses all rows of {}: leave the rows out", all.file);
         fmt::print("{}", search_text(all, l.study, own, recorded, table_options(o)));
         return Exit::ok;
     }
@@ -131,10 +128,10 @@ Exit show_registered(const StudyOptions& o, const Loaded& l) {
 
 Exit show_claims(const StudyOptions& o) {
     const char* flag = o.claims ? "--claims" : "--coverage";
-    if (o.scale != "paper") fail(Exit::usage, "{} is about --scale paper, not {}", flag, o.scale);
-    if (!o.words.empty()) fail(Exit::usage, "{} shows all that there is: leave {} out", flag, o.words[0]);
+    if (o.scale != "paper") fail(Exit::usage, "{} is for --scale paper, not {}", flag, o.scale);
+    if (!o.words.empty()) fail(Exit::usage, "{} shows everything: leave {} out", flag, o.words[0]);
     if (o.coverage && !o.readings.empty())
-        fail(Exit::usage, "--coverage is of the rows as they are: leave --reading out");
+        fail(Exit::usage, "--coverage counts the rows without a reading: leave --reading out");
     StudyOptions plain = o;
     plain.readings.clear();
     const Loaded l(plain);
@@ -187,10 +184,10 @@ Exit sweep_order(const StudyOptions& o) {
     Study study = load_study(find_runs_folder());
     place_backbones(study.rows, o.backbones);
     const Order order = load_order(study);
-    if (o.scale != order.scale) fail(Exit::usage, "{} is about --scale {}, not {}", order.file, order.scale, o.scale);
+    if (o.scale != order.scale) fail(Exit::usage, "{} is for --scale {}, not {}", order.file, order.scale, o.scale);
     if (o.seeds || !o.readings.empty() || o.stop_after)
-        fail(Exit::usage, "sweep order: {} says it: leave --seeds, --reading and --stop-after out", order.file);
-    SweepOptions s = sweep_options(o, 1);
+        fail(Exit::usage, "sweep order: leave --seeds, --reading and --stop-after out: {} sets them", order.file);
+    SweepOptions s = sweep_options(o);
     s.shard = shard_from(o.shard), s.recorded = study.folder + "/results";
     const auto entries = [&](const Order& part) {
         const bool asks = std::any_of(part.entries.begin(), part.entries.end(), [](auto& e) { return e.survivors; });
@@ -216,15 +213,15 @@ namespace {
 // Replaces a grid's words by its name, which selects its rows.
 StudyOptions keep_grid(const StudyOptions& o) {
     if (!o.words.empty())
-        fail(Exit::usage, "{} and {}: rows have options of their own; leave one out", o.words[0],
+        fail(Exit::usage, "{} and {}: rows already have their options; leave one of the two out", o.words[0],
              o.grid.empty() ? "--name " + o.name : flag_of(o.grid[0].first));
     if (o.name.empty())
-        fail(Exit::usage, "{} {}: expected --name NAME too, by which table, plot and sweep find these runs",
+        fail(Exit::usage, "{} {}: add --name NAME, by which table, plot and sweep find these runs",
              flag_of(o.grid[0].first), o.grid[0].second);
     if (o.grid.empty()) fail(Exit::usage, "--name {}: expected options too, e.g. --learning-rate 3e-4,1e-3", o.name);
     shard_from(o.shard); // refuse before anything is stored
     const Study study = load_study(find_runs_folder());
-    keep_grid(study, study.scale(o.scale), o.name, o.grid);
+    keep_grid(study, study.scale(o.scale), o.name, o.grid, o.seeds);
     StudyOptions rows = o;
     rows.words = {o.name}, rows.name = "", rows.grid.clear();
     return rows;
@@ -236,11 +233,11 @@ Exit run_sweep(const StudyOptions& o) {
     if (!o.name.empty() || !o.grid.empty()) return run_sweep(keep_grid(o));
     if (o.words == std::vector<std::string>{"order"}) return sweep_order(o);
     const Loaded l(o);
-    SweepOptions s = sweep_options(o, o.seeds ? o.seeds : 1);
+    SweepOptions s = sweep_options(o);
     s.shard = shard_from(o.shard);
     if (o.words.empty() && !o.status)
         fail(Exit::usage, "sweep: which rows? an id, a group, FILE.toml or all (fci rows lists them)");
-    std::vector<PlannedRun> runs = runs_of(plan(l.rows, *l.scale), s.seeds);
+    std::vector<PlannedRun> runs = runs_of(plan(l.rows, *l.scale), o.seeds);
     if (o.stop_after) stop_after(runs, o.stop_after);
     if (o.status) {
         print_status(runs, s);
@@ -277,10 +274,10 @@ Exit reproduce(const StudyOptions& o) {
     const int64_t seeds = o.seeds ? o.seeds : 3;
     const std::vector<Case> cases = plan(l.rows, *l.scale);
     const Results recorded = read(l.recorded(), o.scale); // first: a broken file shows before the work
-    const Exit swept = sweep(runs_of(cases, seeds), sweep_options(o, seeds));
+    const Exit swept = sweep(runs_of(cases, seeds), sweep_options(o));
     if (swept == Exit::interrupted) return swept;
     if (!o.data.empty() && !text.empty())
-        measure_text_runs(runs_of(plan(text, *l.scale), seeds), data, sweep_options(o, seeds));
+        measure_text_runs(runs_of(plan(text, *l.scale), seeds), data, sweep_options(o));
 
     const Results own = read(o.results, o.scale);
     fmt::print("\n{}", table_text(lines_of(cases, own, {}, seeds), table_options(o)));
@@ -291,14 +288,14 @@ Exit reproduce(const StudyOptions& o) {
     int compared = 0;
     const std::vector<std::string> found = differences(cases, own, recorded, seeds, compared);
     if (compared == 0)
-        fmt::print("nothing is recorded of these rows at scale {} in {}, to compare with\n", o.scale, l.recorded());
+        fmt::print("these rows have no recorded results at scale {} in {} to compare with\n", o.scale, l.recorded());
     else if (found.empty())
-        fmt::print("as recorded in {}: {} of {} row{} could be compared\n", l.recorded(), compared, cases.size(),
+        fmt::print("agrees with {}: {} of {} row{} could be compared\n", l.recorded(), compared, cases.size(),
                    cases.size() == 1 ? "" : "s");
     if (swept != Exit::ok || found.empty()) return swept;
     std::fflush(stdout);
     for (const std::string& text : found) complain("differs: {}\n", text);
-    fail(Exit::differs, "{} number{} not what {} has", found.size(), found.size() == 1 ? " is" : "s are", l.recorded());
+    fail(Exit::differs, "{} number{} from {}", found.size(), found.size() == 1 ? " differs" : "s differ", l.recorded());
 }
 
 Exit show_table(const StudyOptions& o) {
@@ -346,7 +343,8 @@ void apply_reading(Options& o, const std::string& word, const Given& given) {
              "--reading out",
              word);
     if (!o.train.data.empty() && !task_of(o.task).is_text)
-        fail(Exit::usage, "--reading {} and --data: the sequences are made already; leave one of them out", word);
+        fail(Exit::usage, "--reading {} and --data: a reading cannot change existing sequences; leave one of them out",
+             word);
     Settings s = one_reading(nullptr, word).of_task(o.task);
     for (const auto& [key, value] : given) std::erase(s.keys, key);
     s.apply(o);

@@ -60,12 +60,12 @@ std::string coverage_text(const Study& study, const Scale& scale, const Results&
     };
     add("3 or more", 3, 1 << 30, true), add("2", 2, 2, true), add("1", 1, 1, true), add("not run yet", 0, 0, true);
     add("on a sample of the official file", on_a_sample, on_a_sample, false);
-    add("needs what is not here", needs_more, needs_more, false);
+    add("needs missing data or weights", needs_more, needs_more, false);
     if (is_data(o.format)) return in_format(cells, o.format);
     return in_format(cells, o.format, o.width) +
            sentences_in(
                fmt::format(
-                   "{} ids of the paper, at scale {}; of an id with two readings the one with fewer seeds counts\n",
+                   "{} ids of the paper, at scale {}; for an id with two readings, the one with fewer seeds counts\n",
                    ids.size(), o.scale),
                o.format, o.width);
 }

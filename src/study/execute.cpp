@@ -36,7 +36,7 @@ std::string other_origin(const std::string& folder, const RunOptions& run) {
 void read_log(const std::string& path, Result& r) {
     each_json_line(read_file(path), [&](simdjson::error_code error, simdjson::dom::element json) {
         const auto refuse = [&](const char* what) {
-            fail(Exit::bad_data, "{}: {}: the run cannot be measured; remove its folder to start it anew", path, what);
+            fail(Exit::bad_data, "{}: {}: the run cannot be measured; remove its folder to start it again", path, what);
         };
         if (error) refuse("a line is not JSON");
         const auto number = [&](const char* key) {

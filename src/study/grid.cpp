@@ -32,44 +32,50 @@ void expect_name(const Study& study, const std::string& name) {
     if (name.empty() || name[0] == '.' || name[0] == '-' || name.ends_with(".toml") ||
         !std::all_of(name.begin(), name.end(), allowed))
         fail(Exit::usage,
-             "--name '{}': expected letters and digits, also '.', '_', '-' but not first, and no .toml at the end",
-             name);
+             "--name '{}': expected letters, digits, '.', '_' or '-', no '.' or '-' first, no .toml at the end", name);
     const auto is_it = [&](const Row& r) { return name == r.id || name == r.group; };
     if (name == "all" || name == "order" || std::any_of(study.rows.begin(), study.rows.end(), is_it) ||
         std::any_of(study.variants.begin(), study.variants.end(), is_it))
-        fail(Exit::usage, "--name {}: this names rows of the paper; choose another", name);
+        fail(Exit::usage, "--name {}: rows of the paper have this name; choose another", name);
 }
 
 } // namespace
 
-void keep_grid(const Study& study, const Scale& scale, const std::string& name, const Given& given) {
+void keep_grid(const Study& study, const Scale& scale, const std::string& name, const Given& given, int64_t seeds) {
     expect_name(study, name);
-    std::string text = "# Made by fci sweep --name " + name + "\n[[row]]\nid = " + json_quote(name) + "\n";
+    const std::string head = "# Made by fci sweep --name " + name + "\n[[row]]\nid = " + json_quote(name) + "\n";
+    std::string text;
     std::set<std::string> keys;
     for (const auto& [key, word] : given) {
         Options o;
         const std::vector<Option> all = table(o);
         const Option& option = *find_option(all, key);
-        if (!keys.insert(key).second) fail(Exit::usage, "{} {}: the flag is there twice", option.flag(), word);
+        if (!keys.insert(key).second) fail(Exit::usage, "{} {}: the flag is given twice", option.flag(), word);
         std::vector<std::string> values;
         for (const std::string& value : values_in(word)) {
-            if (value.empty()) fail(Exit::usage, "{} {}: a value is missing beside a comma", option.flag(), word);
+            if (value.empty())
+                fail(Exit::usage, "{} {}: a value is missing before or after a comma", option.flag(), word);
             set_from_text(option, value);
             values.push_back(option.text());
             if (std::count(values.begin(), values.end(), values.back()) > 1)
-                fail(Exit::usage, "{} {}: {} is there twice", option.flag(), word, value);
+                fail(Exit::usage, "{} {}: {} is given twice", option.flag(), word, value);
         }
         text += key + " = " + (values.size() == 1 ? values[0] : fmt::format("[{}]", fmt::join(values, ", "))) + "\n";
     }
     const std::string file = grid_file(name);
+    const std::string counted = seeds ? fmt::format("seeds = {}\n", seeds) : "";
     if (fs::exists(file)) {
-        if (read_file(file) != text)
-            fail(Exit::usage, "--name {}: {} is another grid; choose another name, or remove that file", name, file);
+        const std::string there = read_file(file), at = "\nseeds = ";
+        const size_t line = there.find(at) + 1, rest = line ? there.find('\n', line) + 1 : 0;
+        if ((line ? there.substr(0, line) + there.substr(rest) : there) != head + text)
+            fail(Exit::usage, "--name {}: {} holds another grid; choose another name, or remove that file", name, file);
+        if (seeds) write_file_atomically(file, head + counted + text);
         return;
     }
-    plan(read_rows(text, "--name " + name, {}), scale); // errors in rows show before anything is stored
+    plan(read_rows(head + counted + text, "--name " + name, {}),
+         scale); // errors in rows show before anything is stored
     fs::create_directories(fs::path(file).parent_path());
-    write_file_atomically(file, text);
+    write_file_atomically(file, head + counted + text);
 }
 
 std::vector<std::string> varied_keys(const std::vector<Row>& rows) {

@@ -12,7 +12,8 @@ namespace fci {
 
 // Stores the grid given on the command line, after checking it at this scale. Exit::usage for a value that its option
 // does not take, for rows that cannot be run, and for a name that is already in use.
-void keep_grid(const Study&, const Scale&, const std::string& name, const Given& given);
+// seeds: what --seeds says, or 0; the last number given is kept with the grid.
+void keep_grid(const Study&, const Scale&, const std::string& name, const Given& given, int64_t seeds);
 
 // The options that differ between the rows, including learning_rate, in the order in which the rows set them.
 std::vector<std::string> varied_keys(const std::vector<Row>&);

@@ -89,7 +89,7 @@ void print_table(const HotpotCommand& c, const HotpotResult& r) {
     fmt::print("{}: {} examples of {}, the best {} of {} each\n", o.method, r.examples, c.data, o.top_k,
                o.unit == "segments" ? fmt::format("{} segments", o.segments) : "all " + o.unit);
     if (r.too_short + r.without_support)
-        fmt::print("left out: {} of fewer than {} sentences, {} without a supporting sentence\n", r.too_short,
+        fmt::print("left out: {} with fewer than {} sentences, {} without a supporting sentence\n", r.too_short,
                    o.segments, r.without_support);
     fmt::print("{:<16}{:>7}   {:<15}{:>7}\n", "percent", "value", "95% interval", "chance");
     for (size_t m = 0; m < r.numbers.size(); ++m) {
@@ -97,7 +97,8 @@ void print_table(const HotpotCommand& c, const HotpotResult& r) {
         fmt::print("{:<16}{:7.1f}   {:<15}{:7.1f}\n", HotpotMeasure::names[m], x.value,
                    fmt::format("{:.1f} - {:.1f}", x.low, x.high), x.chance);
     }
-    fmt::print("{} hold a supporting sentence: {:.2f} an example; {:.2f} s\n", o.unit, r.correct_units, r.seconds);
+    fmt::print("{} that hold a supporting sentence: {:.2f} per example; {:.2f} s\n", o.unit, r.correct_units,
+               r.seconds);
 }
 
 std::string inked(const ShowStyle& style, const std::string& text, const char* code) {
@@ -132,7 +133,7 @@ void show_one(const HotpotExample& x, int64_t index, const std::string& title, c
     print_heading(x, title);
     if (f.begins.empty()) {
         const bool lost = x.supporting.empty();
-        fmt::print("left out of measuring: {}\n", lost ? "no fact names a sentence" : "fewer sentences than segments");
+        fmt::print("not measured: {}\n", lost ? "no fact names a sentence" : "fewer sentences than segments");
         return;
     }
     const std::string unit = o.unit.substr(0, o.unit.size() - 1);
@@ -205,11 +206,11 @@ void show_routed(const HotpotExample& x, const HotpotSequence& s, const Trainer:
         print_sentence(x, s.sentence[n], fmt::format("{:>9} {:>7} {:>6}  ", begin, score, choice), !choice.empty(),
                        style);
     }
-    fmt::print("{} more sentences are behind the cut at {}, {} of them supporting\n",
+    fmt::print("{} more sentences come after the cut at {}, {} of them supporting\n",
                x.sentences.size() - static_cast<size_t>(s.sentence.back()) - 1, s.tokens.size(), s.correct_cut);
     std::vector<int> positions;
     for (const int32_t p : look.chosen) positions.push_back(p * look.place_length);
-    fmt::print("the router, from the separator at {}, chose {}; supporting sentences start at {}\n", s.query,
+    fmt::print("from the separator at {}, the router chose {}; supporting sentences start at {}\n", s.query,
                numbers(positions), numbers({s.correct.begin(), s.correct.end()}));
 }
 
@@ -234,7 +235,7 @@ void show_text(Trainer& trainer, const std::string& data, int count, const ShowS
         show_routed(x, s, trainer.look(trainer.test_set(), static_cast<int>(n)),
                     fmt::format("{}Test example {}", n ? "\n" : "", n + 1), style);
     }
-    fmt::print("#n: the n-th choice is where the sentence starts; (n): it is another word of the sentence\n");
+    fmt::print("#n: the n-th choice is the sentence's first position; (n): it is a later one\n");
 }
 
 void generate_hotpot(const std::string& out, int count, uint64_t seed, Stream stream, int threads) {

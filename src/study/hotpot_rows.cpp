@@ -56,7 +56,7 @@ void print_source(const HotpotData& data) {
     if (data.file.examples == 0) {
         fmt::print("\nHotpotQA on generated examples, since no file was named: not the paper's rows.\n"
                    "The official file: {}{}\n{} bytes, SHA-256 {} (CC BY-SA 4.0).\n"
-                   "Then: {} reproduce table1 --data FILE; `sha256sum FILE` tells whether it is that one.\n",
+                   "Then: {} reproduce table1 --data FILE; `sha256sum FILE` shows whether it is this file.\n",
                    site, hotpot_dev.name, grouped(hotpot_dev.bytes), hotpot_dev.sha256, program_name());
         return;
     }
@@ -83,8 +83,8 @@ std::string file_text(const MeasuredOn& f) {
     const std::string is = f.generated      ? "generated, not the paper's data"
                            : is_official(f) ? "as many bytes and examples as the official dev file"
                            : f.examples == static_cast<int64_t>(hotpot_dev.examples)
-                               ? "as many as the official dev file, but of another size: no verdict on it"
-                               : fmt::format("the official dev file has {}: a sample or another set, no verdict on it",
+                               ? "as many as the official dev file, but of another size: no verdict"
+                               : fmt::format("the official dev file has {}: a sample or another set, so no verdict",
                                              grouped(hotpot_dev.examples));
     return fmt::format("{}: {} examples ({}), {} bytes, data hash {}", f.name, grouped(f.examples), is,
                        grouped(f.bytes), f.hash);
@@ -128,7 +128,7 @@ void measure_index_rows(const std::vector<Row>& rows, const HotpotData& data, co
         if (!generated) append_result(results, result_of(row, r, data.file));
     }
     fmt::print(
-        "2 of 16 segments, {} examples ({} of fewer than 16 sentences left out); {:.2f} segments an example hold "
+        "2 of 16 segments, {} examples ({} with fewer than 16 sentences left out); {:.2f} segments per example hold "
         "a supporting sentence\n",
         r.examples, r.too_short, r.correct_units);
     if (!generated) fmt::print("recorded in {}\n", results_file(results, index_scale));
@@ -143,9 +143,9 @@ void measure_text_runs(const std::vector<PlannedRun>& runs, const HotpotData& da
         const Result* trained = known.find(run.hash);
         if (!trained || !fs::exists(path)) {
             complain("{}: not measured on {}: {}\n", run.label, data.file.name,
-                     trained ? fmt::format("its result is known, but {} is not there; another --results trains it "
-                                           "again",
-                                           path)
+                     trained ? fmt::format(
+                                   "its result is known, but {} is missing; choose another --results to train it again",
+                                   path)
                              : "it has no result yet");
             continue;
         }

@@ -32,7 +32,8 @@ Chance chance_of(const Options& o, const TrainerData& data, int place_length = 1
 }
 
 void refuse_to_go_on_if_asked() {
-    if (stop_asked()) fail(Exit::interrupted, "stopped: nothing of it is saved, it starts anew");
+    if (stop_asked())
+        fail(Exit::interrupted, "stopped: nothing of this run was saved; it starts again from the beginning");
 }
 
 // The arms of query i of a dataset: the contexts of the tokens of its answer's segment, (width, d) or (width, 2d).
@@ -64,7 +65,7 @@ void train_raw(Trainer& trainer, Progress* progress) {
     const Options& o = trainer.options();
     const int64_t epochs = o.run.stop_after ? o.run.stop_after : o.train.epochs;
     if (progress)
-        progress->line(fmt::format("first a raw model, for its embeddings: {} epochs of {} steps", epochs,
+        progress->line(fmt::format("first trains a raw model for its embeddings: {} epochs of {} steps", epochs,
                                    trainer.steps_per_epoch()));
     while (trainer.steps_done() < epochs * trainer.steps_per_epoch()) {
         refuse_to_go_on_if_asked();
@@ -122,7 +123,7 @@ IndexOutcome run_index(const Options& resolved, Progress* progress) {
     const auto start = std::chrono::steady_clock::now();
     const std::string& router = resolved.model.router;
     const RouterKind& kind = router_kind(router);
-    check(kind.choose || kind.rule, "run_index: {} is no index over tokens and no bandit", router);
+    check(kind.choose || kind.rule, "run_index: {} is neither an index over tokens nor a bandit", router);
     Options o = resolved;
     o.model.representation = "raw"; // no mixing: uses embeddings (bandits) or the tokens themselves
     TrainerData data = make_data(o);
@@ -136,7 +137,7 @@ IndexOutcome run_index(const Options& resolved, Progress* progress) {
     if (progress) {
         progress->line(fmt::format("{}  router {}  L {}  {} training and {} test sequences", out.options.task.task,
                                    router, data.train.length, data.train.count, data.test.count));
-        progress->line("no gradient reaches this router: the result is printed, nothing is saved");
+        progress->line("this router is not trained by gradients: the result is printed, nothing is saved");
     }
     Workers workers(out.options.run.threads);
     const std::optional<Dataset> final = final_test_set(out.options, workers);

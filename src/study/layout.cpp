@@ -216,7 +216,7 @@ std::string fit(Cells& cells, const std::vector<std::string>& spare, int width) 
         for (auto& line : cells) line.erase(line.begin() + at);
         gone.push_back(name);
     }
-    return gone.empty() ? "" : fmt::format("left out, for want of room: {}\n", fmt::join(gone, ", "));
+    return gone.empty() ? "" : fmt::format("columns left out to fit the width: {}\n", fmt::join(gone, ", "));
 }
 
 std::string wrapped(const std::string& text, int width) {

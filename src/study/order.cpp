@@ -13,7 +13,7 @@ struct Reader : TomlFile {
     std::vector<std::string> texts(const std::string& key, const toml::node& node) const {
         std::vector<std::string> all;
         for (const toml::node& x : array(key, node)) all.push_back(text(key, x));
-        if (all.empty()) refuse(node, "{}: none is named", key);
+        if (all.empty()) refuse(node, "{}: expected at least one", key);
         return all;
     }
 
@@ -49,7 +49,7 @@ struct Reader : TomlFile {
                 e.again = node.value<bool>().value();
             }
         }
-        if (e.what.empty() || e.rows.empty() || e.seeds.empty()) refuse(t, "an [[entry]] has what, rows and seeds");
+        if (e.what.empty() || e.rows.empty() || e.seeds.empty()) refuse(t, "an [[entry]] needs what, rows and seeds");
         return e;
     }
 };
@@ -84,7 +84,7 @@ Order read_order(const std::string& toml, const std::string& file) {
             for (const toml::node& t : reader.array("[[entry]]", node))
                 order.entries.push_back(reader.entry(reader.sub_table("entry", t)));
         else
-            reader.refuse(node, "{}: expected scale and [[entry]]", key);
+            reader.refuse(node, "{}: unknown key, expected scale or [[entry]]", key);
     }
     if (order.scale.empty()) fail(Exit::usage, "{}: scale = \"...\" is missing", file);
     return order;
@@ -92,7 +92,7 @@ Order read_order(const std::string& toml, const std::string& file) {
 
 Order load_order(const Study& study) {
     const std::string file = study.folder + "/order.toml";
-    if (!std::filesystem::exists(file)) fail(Exit::usage, "{}: there is no such list of what to run next", file);
+    if (!std::filesystem::exists(file)) fail(Exit::usage, "{}: no such file; it lists what to run next", file);
     return read_order(read_file(file), file);
 }
 
@@ -106,7 +106,7 @@ std::vector<PlannedEntry> runs_of(const Order& order, const Study& study, const 
             fail(error.exit, "{}{}", at, error.what());
         }
         if (entries.back().runs.empty() && !e.survivors)
-            fail(Exit::usage, "{}this entry has no run at scale {}", at, order.scale);
+            fail(Exit::usage, "{}no row of this entry runs at scale {}", at, order.scale);
     }
     return entries;
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <numeric>
 
 #include "core/files.h"
 #include "core/hash.h"
@@ -70,7 +71,7 @@ void refuse_idle(const Options& options, const Given& given) {
                 fail(Exit::usage, "{} {} would do nothing with --representation {} --router {}{}{}: leave it out",
                      all[i].flag(), word, o.model.representation, o.model.router,
                      !o.model.has_backbone() ? ""
-                     : key == "d_model"      ? " --backbone, whose --backbone-width is the model's"
+                     : key == "d_model"      ? " --backbone (--backbone-width sets the width)"
                                              : " --backbone",
                      key == "contrastive_target" ? " --contrastive none" : "");
 }
@@ -144,18 +145,16 @@ void place_backbones(std::vector<Row>& rows, const std::string& folder) {
     }
 }
 
-std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, int64_t seeds) {
-    std::vector<int64_t> list;
-    for (int64_t seed = 1; seed <= seeds; ++seed) list.push_back(seed);
-    return runs_of(cases, list);
-}
+namespace {
 
-std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, const std::vector<int64_t>& seeds) {
+// wanted(case, seed): whether this run is one of them
+template <class Wanted>
+std::vector<PlannedRun> chosen_runs(const std::vector<Case>& cases, const std::vector<int64_t>& seeds, Wanted wanted) {
     std::vector<PlannedRun> runs;
     std::map<std::string, std::vector<std::string>> labels;
     for (const int64_t seed : seeds) // seed by seed: every row has an early first result
         for (const Case& c : cases) {
-            if (!c.row.needs.empty()) continue;
+            if (!c.row.needs.empty() || !wanted(c, seed)) continue;
             const Options o = c.seeded(seed);
             const std::string hash = run_hash(o);
             std::vector<std::string>& names = labels[hash];
@@ -171,6 +170,21 @@ std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, const std::vecto
         r.label = names[0] + more + r.label;
     }
     return runs;
+}
+
+} // namespace
+
+std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, int64_t seeds) {
+    const auto of_row = [&](const Case& c) { return seeds ? seeds : std::max<int64_t>(c.row.seeds, 1); };
+    int64_t most = 0;
+    for (const Case& c : cases) most = std::max(most, of_row(c));
+    std::vector<int64_t> list(most);
+    std::iota(list.begin(), list.end(), 1);
+    return chosen_runs(cases, list, [&](const Case& c, int64_t seed) { return seed <= of_row(c); });
+}
+
+std::vector<PlannedRun> runs_of(const std::vector<Case>& cases, const std::vector<int64_t>& seeds) {
+    return chosen_runs(cases, seeds, [](const Case&, int64_t) { return true; });
 }
 
 void stop_after(std::vector<PlannedRun>& runs, int epochs) {

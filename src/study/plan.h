@@ -50,7 +50,8 @@ struct PlannedRun {
     bool again = false; // a result without a final test does not count as done
     int stop_after = 0; // epochs, fewer than the run has; 0: the whole run
 };
-std::vector<PlannedRun> runs_of(const std::vector<Case>&, int64_t seeds); // each once, those of seed 1 first
+// Each once, those of seed 1 first. seeds: from 1 to this; 0: as many as each row names, or 1.
+std::vector<PlannedRun> runs_of(const std::vector<Case>&, int64_t seeds);
 std::vector<PlannedRun> runs_of(const std::vector<Case>&, const std::vector<int64_t>& seeds);
 
 // Marks the runs to be stopped after this many epochs, with unchanged schedules. Runs that have no more epochs than

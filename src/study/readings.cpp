@@ -18,7 +18,7 @@ struct Joint : TomlFile {
         std::vector<std::string> keys;
         for (size_t begin = 0; (begin = name.find('{', begin)) != std::string::npos;) {
             const size_t end = name.find('}', begin);
-            if (end == std::string::npos) refuse(at, "name = \"{}\": a {{ without its }}", name);
+            if (end == std::string::npos) refuse(at, "name = \"{}\": a {{ without }}", name);
             keys.push_back(name.substr(begin + 1, end - begin - 1));
             begin = end;
         }
@@ -39,11 +39,11 @@ struct Joint : TomlFile {
 
     std::vector<Reading> product(const toml::table& t) const {
         const toml::node *name = t.get("name"), *set_node = t.get("set");
-        if (!name) refuse(t, "[[joint]] without name");
+        if (!name) refuse(t, "a [[joint]] needs a name");
         const std::string pattern = text("name", *name), set_name = set_node ? text("set", *set_node) : "";
         for (const std::string& word : {pattern, set_name})
             if (word.find_first_of("@:/ \t\n") != std::string::npos || word.ends_with(".toml"))
-                refuse(t, "\"{}\": the name of a reading has no '@', ':', '/', space or .toml", word);
+                refuse(t, "\"{}\": a reading's name must not have '@', ':', '/', a space or .toml", word);
         const std::vector<std::string> varied = in_braces(*name, pattern);
         std::vector<std::pair<std::string, std::vector<const toml::node*>>> options;
         const auto add = [&](const std::string& key, const toml::node& node) {
@@ -51,24 +51,23 @@ struct Joint : TomlFile {
             if (node.is_array()) {
                 values.clear();
                 for (const toml::node& value : *node.as_array()) values.push_back(&value);
-                if (values.empty()) refuse(node, "{}: no value", key);
+                if (values.empty()) refuse(node, "{}: expected at least one value", key);
                 if (values.size() > 1 && std::find(varied.begin(), varied.end(), key) == varied.end())
-                    refuse(node, "{}: several values, and the name does not tell them apart: put {{{}}} into it", key,
-                           key);
+                    refuse(node, "{}: several values would have the same name: put {{{}}} into the name", key, key);
             }
             options.emplace_back(key, values);
         };
         for (const std::string& key : varied) { // in the name's order, which is also the readings' order
             const toml::node* node = t.get(key);
             if (!node || key == "name" || key == "set")
-                refuse(*name, "name = \"{}\": {} is no option of this reading", pattern, key);
+                refuse(*name, "name = \"{}\": this reading does not set {}", pattern, key);
             add(key, *node);
         }
         for (const auto& [key, node] : t)
             if (const std::string k(key.str());
                 k != "name" && k != "set" && std::find(varied.begin(), varied.end(), k) == varied.end())
                 add(k, node);
-        if (options.empty()) refuse(t, "the reading {} has no option: it is what every row is without", pattern);
+        if (options.empty()) refuse(t, "the reading {} sets no option, so it would change nothing", pattern);
 
         std::vector<Reading> all;
         size_t total = 1;
@@ -119,7 +118,7 @@ std::vector<Reading> read_joint(const std::string& toml, const std::string& file
             for (Reading& r : reader.product(t)) {
                 for (const Reading& other : all)
                     if (r.name == other.name || r.name == other.set || r.set == other.name)
-                        reader.refuse(t, "there are two readings of the name {}", r.set == other.name ? r.set : r.name);
+                        reader.refuse(t, "two readings have the name {}", r.set == other.name ? r.set : r.name);
                 all.push_back(std::move(r));
             }
         }

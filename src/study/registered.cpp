@@ -32,14 +32,15 @@ struct Reader : TomlFile {
 
     Registered::Entry entry(const toml::node& node) const {
         const toml::array& parts = array("entries", node);
-        if (parts.size() != 4) refuse(node, "an entry is [readings, expected, seen, why]; this has {}", parts.size());
+        if (parts.size() != 4)
+            refuse(node, "an entry is [readings, expected, seen, why]; this one has {} parts", parts.size());
         std::string words[4];
         for (size_t i = 0; i < 4; ++i) words[i] = text("entries", *parts.get(i));
         Registered::Entry e{{words[1], words[2], words[3]}, {}, words[0], static_cast<int>(node.source().begin.line)};
         std::vector<std::string> names;
         for (const Reading& r : readings) names.push_back(r.name);
         if (std::none_of(names.begin(), names.end(), [&](const auto& n) { return matches(e.readings, n); }))
-            refuse(node, "{}: no reading of the set has such a name{}", e.readings, did_you_mean(e.readings, names));
+            refuse(node, "{}: no reading of the set has this name{}", e.readings, did_you_mean(e.readings, names));
         expect_word(node, "expected:", e.expect, {"routes", "fails", "open"});
         expect_word(node, "seen:", e.seen, {"unseen", "L 48", "L 128", "L 512"});
         if (e.why.empty() || e.why.find('\n') != std::string::npos) refuse(node, "why: expected a reason in one line");
@@ -52,7 +53,7 @@ struct Reader : TomlFile {
             expect_word(node, "[[registered]]", std::string(key.str()), {"rows", "entries"});
             array(std::string(key.str()), node);
         }
-        if (!t.get("rows") || !t.get("entries")) refuse(t, "a [[registered]] has rows and entries");
+        if (!t.get("rows") || !t.get("entries")) refuse(t, "a [[registered]] needs rows and entries");
         for (const toml::node& row : *t.get_as<toml::array>("rows")) rows.push_back(text("rows", row));
         for (const toml::node& node : *t.get_as<toml::array>("entries")) {
             all.push_back(entry(node));
@@ -109,7 +110,7 @@ Registered read_registered(const std::string& toml, const std::string& file, con
                 all.before.push_back(reader.text(key, hash));
                 if (all.before.back().size() != 16 ||
                     all.before.back().find_first_not_of("0123456789abcdef") != std::string::npos)
-                    reader.refuse(hash, "before: \"{}\" is no hash of a run, 16 hex digits", all.before.back());
+                    reader.refuse(hash, "before: \"{}\" is not the hash of a run, 16 hex digits", all.before.back());
             }
         else if (key == "arithmetic")
             for (const toml::node& row : reader.array(key, node)) all.arithmetic.push_back(reader.text(key, row));
@@ -117,11 +118,11 @@ Registered read_registered(const std::string& toml, const std::string& file, con
             for (const toml::node& t : reader.array("[[registered]]", node))
                 reader.add(reader.sub_table("registered", t), all.entries);
         else if (key != "set" && key != "scale")
-            reader.refuse(node, "{}: expected set, scale, before, arithmetic and [[registered]]", key);
+            reader.refuse(node, "{}: unknown key, expected set, scale, before, arithmetic or [[registered]]", key);
     }
     for (const std::string& row : all.arithmetic)
         if (!contains(all.rows(), row))
-            fail(Exit::usage, "{}: arithmetic: nothing is registered of {}{}", file, row,
+            fail(Exit::usage, "{}: arithmetic: nothing is registered for {}{}", file, row,
                  did_you_mean(row, all.rows()));
     std::vector<bool> used(all.entries.size());
     for (const std::string& row : all.rows())
@@ -129,18 +130,19 @@ Registered read_registered(const std::string& toml, const std::string& file, con
             size_t i = 0;
             while (i < all.entries.size() && !all.entries[i].covers(row, r)) ++i;
             if (i == all.entries.size())
-                fail(Exit::usage, "{}: no entry says what the row {} does under {}", file, row, r.name);
+                fail(Exit::usage, "{}: no entry says what to expect of the row {} under {}", file, row, r.name);
             used[i] = true;
         }
     for (size_t i = 0; i < used.size(); ++i)
         if (!used[i])
-            fail(Exit::usage, "{}:{}: this entry covers nothing that those above it leave", file, all.entries[i].line);
+            fail(Exit::usage, "{}:{}: entries above this one already cover all that it covers", file,
+                 all.entries[i].line);
     return all;
 }
 
 Registered load_registered(const Study& study) {
     const std::string file = study.folder + "/registered.toml";
-    if (!std::filesystem::exists(file)) fail(Exit::usage, "{}: nothing is registered: there is no such file", file);
+    if (!std::filesystem::exists(file)) fail(Exit::usage, "{}: no such file, so nothing is registered", file);
     Registered all = read_registered(read_file(file), file, study.joint);
     std::vector<std::string> known;
     for (const Row& r : study.rows)
@@ -238,7 +240,7 @@ std::string registered_text(const Registered& all, const std::vector<Cell>& cell
         return fmt::format("{} ran, {} of {} forecasts right, {} open", c.ran, c.correct, c.forecast,
                            c.ran - c.forecast);
     };
-    s += fmt::format("{} runs are registered in {}, at scale {}; {} of them recorded before, which forecast nothing\n"
+    s += fmt::format("{} runs are registered in {}, at scale {}; {} of them were recorded before and are no forecasts\n"
                      "unseen: {}\nseen at some size: {}\n",
                      shown, all.file, all.scale, before, counted(unseen), counted(seen));
     s += "routes: 95 or more; fails: no more than 3 above chance; between: neither\n";

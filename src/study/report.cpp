@@ -158,26 +158,25 @@ std::string table_text(const std::vector<Line>& lines, const TableOptions& o) {
               });
     std::string s = "ours: mean ± standard deviation over seeds (their number)";
     for (const auto& [head, words] : {
-             std::pair("chance", "chance: the best rule that never looks at the content"),
-             {"oracle", "oracle: a router without learning that knows the law, by token and distance"},
-             {"at 1 (chance)", "at 1: routing by the first choice alone (rank: that of Wq^T Wk)"},
-             {"with neighbours", "with neighbours: what stands right of a choice counts too"},
+             std::pair("chance", "chance: the best score of a rule that ignores the content"),
+             {"oracle", "oracle: an untrained router that knows the task's law, by token and distance"},
+             {"at 1 (chance)", "at 1: routing by the first choice alone (for rank: the rank of Wq^T Wk)"},
+             {"with neighbours", "with neighbours: each choice's right neighbour counts too"},
          })
         if (shown(head)) s += fmt::format("; {}", words);
     s += '\n';
     s += gone;
     if (failing)
-        s += "untested: the oracle or a blind rule does not come out as the law says, or the data's hash is not the "
-             "recorded one: check the data\n";
+        s += "untested: the oracle or a blind rule does not score what the law says, or the data's hash is not the "
+             "recorded one; check the data\n";
     if (own)
-        s += "hotpotqa: routing to any supporting sentence, and to all that start before the cut; chance: the same, or "
-             "a rule "
-             "that knows where sentences start. These rows go beyond the paper, which ran BM25 only\n";
+        s += "hotpotqa: routing to any supporting sentence, and to all that start before the cut; chance: the best "
+             "blind rule, which may know where sentences start. These rows are not in the paper, which ran BM25 only\n";
     for (const auto& [hash, text] : files) s += fmt::format("on {}\n", text);
     if (!files.empty()) s += "[ ]: 95% interval, over seeds and examples\n";
     if (o.scale != "paper")
-        s +=
-            fmt::format("scale {}: smaller than the paper's, so without verdicts; --scale paper gives them\n", o.scale);
+        s += fmt::format("scale {}: smaller than the paper's, so there are no verdicts; --scale paper has them\n",
+                         o.scale);
     if (recorded) s += fmt::format("* recorded in {}, not run here\n", o.recorded);
     return table + sentences_in(s, o.format, o.width);
 }
@@ -208,8 +207,8 @@ std::string rows_text(const std::vector<Row>& rows, const Scale& scale, const Re
     if (o.format == "csv") return csv_lines(data);
     if (o.format == "text") fit(cells, {"router", "where", "task", "representation"}, o.width);
     const std::string s =
-        fmt::format("{} row{}; time: of one seed at each learning rate of scale {}, as long as recorded runs took, or "
-                    "by this machine's speed; all together ~{}\n",
+        fmt::format("{} row{}; time: one seed at each learning rate of scale {}, from recorded runs or from this "
+                    "machine's speed; all together ~{}\n",
                     rows.size(), rows.size() == 1 ? "" : "s", scale.name, duration(all));
     return in_format(cells, o.format, o.width) + sentences_in(s, o.format, o.width);
 }

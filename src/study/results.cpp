@@ -57,7 +57,7 @@ Options options_in(const Element& json) {
     const std::vector<Option> all = table(o);
     for (const auto [key, value] : simdjson::dom::object(json)) {
         const Option* option = find_option(all, std::string(key));
-        if (!option) fail(Exit::bad_data, "it has an option '{}', which this version does not", key);
+        if (!option) fail(Exit::bad_data, "this version has no option '{}'", key);
         const OptionValue read = option_value(value); // words may come from another version, or be bm25
         if (option->fit(read) != Option::fits)
             fail(Exit::bad_data, "its option '{}' is {}, expected {}", key, simdjson::minify(value), option->wants());
@@ -213,11 +213,9 @@ std::optional<Result> from_json(const std::string& line, const std::string& wher
         return r;
     } catch (const simdjson::simdjson_error& e) {
         expect_memory(e.error());
-        fail(Exit::bad_data, "{}: not a result: {}; remove the line, or take the file from its origin again", where,
-             e.what());
+        fail(Exit::bad_data, "{}: not a result: {}; remove the line, or restore the file", where, e.what());
     } catch (const Error& e) {
-        fail(Exit::bad_data, "{}: not a result: {}; remove the line, or take the file from its origin again", where,
-             e.what());
+        fail(Exit::bad_data, "{}: not a result: {}; remove the line, or restore the file", where, e.what());
     }
 }
 
@@ -247,7 +245,7 @@ Results::Results(const std::string& folder, const std::string& scale, std::vecto
             continue;
         }
         if (end == std::string::npos && !whole_line(text.substr(begin))) {
-            notes.push_back(fmt::format("{}: the last line is cut short, as a kill leaves it, and is left out", path));
+            notes.push_back(fmt::format("{}: the last line is incomplete, as after a kill, and is ignored", path));
             break;
         }
         int64_t version = 0;
@@ -275,8 +273,8 @@ Results::Results(const std::string& folder, const std::string& scale, std::vecto
     std::erase_if(stopped_, [&](const auto& x) { return by_hash_.contains(x.first); });
     if (other_names)
         notes.push_back(
-            fmt::format("{}: {} result{} another hash than this version gives to their options, by which they "
-                        "are taken",
+            fmt::format("{}: {} result{} another hash than this version computes from their options; the computed "
+                        "one is used",
                         path, other_names, other_names == 1 ? " has" : "s have"));
     if (emulated)
         notes.push_back(fmt::format("{} result{} in {} {} left out: the device was an emulator or a mock of a GPU",

@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::vector<std::string> row_keys{"id", "where", "reading", "paper", "note", "needs", "measure"};
+const std::vector<std::string> row_keys{"id", "where", "reading", "paper", "note", "needs", "measure", "seeds"};
 const std::vector<std::string> word_keys{"task", "representation", "router"};
 
 bool contains(const std::vector<std::string>& v, const std::string& s) {
@@ -61,11 +61,11 @@ struct Reader : TomlFile {
             for (Row& row : rows) set(row.settings, key, node, row_keys);
             return;
         }
-        if (node.as_array()->empty()) refuse(node, "{}: no value", key);
+        if (node.as_array()->empty()) refuse(node, "{}: expected at least one value", key);
         std::vector<Row> product;
         std::set<std::string> seen;
         const auto expect_new = [&](const toml::node& value, const std::string& word) {
-            if (!seen.insert(word).second) refuse(value, "{}: {} is there twice", key, word);
+            if (!seen.insert(word).second) refuse(value, "{}: {} is given twice", key, word);
         };
         for (const Row& base : rows) {
             seen.clear();
@@ -98,10 +98,14 @@ struct Reader : TomlFile {
         };
         word("id", row.id), word("where", row.where), word("reading", row.reading), word("note", row.note);
         word("needs", row.needs), word("measure", row.measure);
-        if (row.id.empty()) refuse(t, "a [[row]] without id");
+        if (row.id.empty()) refuse(t, "a [[row]] needs an id");
         const std::string at = fmt::format("{}:{}: row {}: ", file, row.line, row.id);
         if (!row.needs.empty()) expect_one_of(at + "needs =", row.needs, {"weights", "hotpotqa"});
         if (!row.measure.empty()) expect_one_of(at + "measure =", row.measure, analysis_names());
+        if (const toml::node* seeds = t.get("seeds")) {
+            row.seeds = seeds->is_integer() ? seeds->value<int64_t>().value() : 0;
+            if (row.seeds < 1 || row.seeds > 1000) refuse(*seeds, "seeds: expected an integer from 1 to 1000");
+        }
         if (const toml::node* paper = t.get("paper")) read_paper(row, *paper);
         std::vector<std::pair<std::string, const toml::node*>> options; // in the order of the file
         for (const auto& [key, node] : t)
@@ -116,7 +120,7 @@ struct Reader : TomlFile {
             if (row.needs.empty())
                 set_each(all, name, node);
             else if (!contains(word_keys, name))
-                refuse(node, "{}: a row that needs {} is not run: {} are all that it may have", name, row.needs,
+                refuse(node, "{}: a row that needs {} is not run, so it may only set {}", name, row.needs,
                        fmt::join(word_keys, ", "));
         }
         for (Row& r : all) set_words(r);
@@ -135,7 +139,7 @@ struct Reader : TomlFile {
     // The rows of a [[readings]] table: each of its rows with each value of each of its options.
     std::vector<Row> read_readings(const toml::table& t, const std::vector<Row>& rows, const std::string& group) const {
         const toml::node* named = t.get("rows");
-        if (!named) refuse(t, "[[readings]] without rows");
+        if (!named) refuse(t, "[[readings]] needs rows");
         std::vector<std::string> known;
         for (const Row& r : rows) known.push_back(r.id);
         std::vector<Row> all;
@@ -180,7 +184,7 @@ struct Reader : TomlFile {
                 } else
                     set(scale.any, word, value, {"learning_rates"});
             }
-            if (scale.learning_rates.empty()) refuse(node, "{}: a scale without learning_rates", scale.name);
+            if (scale.learning_rates.empty()) refuse(node, "{}: a scale needs learning_rates", scale.name);
             scales.push_back(scale);
         }
         return scales;
@@ -191,7 +195,7 @@ void refuse_twice(const std::vector<Row>& rows) {
     std::set<std::string> seen;
     for (const Row& r : rows)
         if (!seen.insert(r.label()).second)
-            fail(Exit::usage, "{}:{}: the row {} is there twice; give the second a reading = \"...\"", r.file, r.line,
+            fail(Exit::usage, "{}:{}: two rows have the id {}; give the second a reading = \"...\"", r.file, r.line,
                  r.label());
 }
 
@@ -206,7 +210,7 @@ std::vector<Row> read_rows(const std::string& text, const std::string& path, con
         const std::string name(key.str());
         if (name == "joint") continue; // study/readings.h
         if (name != "row" && name != "readings")
-            reader.refuse(node, "{}: expected [[row]], [[readings]] and [[joint]]", name);
+            reader.refuse(node, "{}: unknown key, expected [[row]], [[readings]] or [[joint]]", name);
         for (const toml::node& entry : reader.array("[[" + name + "]]", node)) {
             const toml::table& t = reader.sub_table(name, entry);
             for (Row& r : name == "row" ? reader.read_row(t, group) : reader.read_readings(t, known, group))
@@ -299,9 +303,8 @@ Row under(const Row& row, const Reading& reading) {
     Row changed = row;
     for (const std::string& key : s.keys)
         if (row.settings.has(key) && row.settings.text(key) != s.text(key))
-            fail(Exit::usage, "{}:{}: the row {} says {} = {} itself, and the reading {} ({}:{}) says {}", row.file,
-                 row.line, row.label(), key, row.settings.text(key), reading.name, reading.file, reading.line,
-                 s.text(key));
+            fail(Exit::usage, "{}:{}: the row {} sets {} = {}, and the reading {} ({}:{}) sets {}", row.file, row.line,
+                 row.label(), key, row.settings.text(key), reading.name, reading.file, reading.line, s.text(key));
         else if (!row.settings.has(key))
             changed.settings.keys.push_back(key);
     s.apply(changed.settings.values);
@@ -328,7 +331,7 @@ std::string find_runs_folder() {
             if (holds_rows(p / runs)) return (p / runs).string();
         if (p == p.root_path()) break;
     }
-    fail(Exit::usage, "the rows of the paper are not here: no runs/scales.toml in this folder, nor above the program; "
+    fail(Exit::usage, "the paper's rows were not found: no runs/scales.toml in this folder, nor above the program; "
                       "start fci in its repository, or install it");
 }
 

@@ -10,7 +10,8 @@
 // the order of the file. The ids contain the values, x@representation=flow:1,heads=2. learning_rate = [1e-4, 1e-3]
 // replaces the scale's rates for this row. A grid of `fci sweep` (study/grid.h) is such a row.
 //
-// Further keys: reading (for a second row of the same id, where the paper leaves something open), note, measure (shows
+// Further keys: reading (for a second row of the same id, where the paper leaves something open), note, seeds (how many
+// fci sweep runs without --seeds; 1 if unsaid), measure (shows
 // this number of the run's analysis as routing), needs (the row is not run but only listed, until this is available). A
 // row with a backbone names the model's subfolder of --backbones; without that folder the row is listed as needing
 // weights.
@@ -46,6 +47,7 @@ struct Row {
     Measured measured = Measured::here;
     std::string file; // file and line of its definition
     int line = 0;
+    int64_t seeds = 0;       // that sweep runs unless told how many; 0: unsaid
     bool foreign = false;    // not in the runs folder: selected by its file only
     std::string base, under; // under a joint reading: the id without it, and the reading's word
 

@@ -94,14 +94,14 @@ std::string unexplained(const Registered& all, const Study& study, const Results
         const double off = line.ours.seeds ? off_by(*paper, line.quantity, line.ours.mean) : INFINITY;
         if (off < at->off)
             at->off = off, at->ours = line.ours.mean,
-            at->reading = line.of.row.under.empty() ? "as it is, " + rate_of(line.of) : line.of.row.under;
+            at->reading = line.of.row.under.empty() ? "defaults, " + rate_of(line.of) : line.of.row.under;
     }
     Cells cells{{"row", "what", "paper", "nearest", "under", "runs"}};
     for (const Near& n : found)
         if (n.off > 0)
             cells.push_back({n.row, n.quantity, n.paper, std::isnan(n.ours) ? "none" : fmt::format("{:.4g}", n.ours),
                              n.reading.empty() ? "-" : n.reading, std::to_string(n.tried)});
-    const std::string head = fmt::format("{} of {} numbers of the paper on these runs are near nothing that ran:\n",
+    const std::string head = fmt::format("no run comes near {} of {} numbers that the paper gives for these rows:\n",
                                          cells.size() - 1, found.size());
     return sentences_in(head, o.format, o.width) +
            (o.format == "md" ? "\n" + markdown(cells) : in_format(cells, o.format, o.width));
@@ -286,12 +286,12 @@ std::string search_text(const Registered& all, const Study& study, const Results
         const auto below = std::upper_bound(luck->lowest.begin(), luck->lowest.end(), luck->real + 1e-9);
         s += fmt::format("the lowest score of all cells, among {} readings that ran half of them: {:.1f}; with the "
                          "paper's values shuffled 5, 25, 50, 75, 95% are below {:.1f}, {:.1f}, {:.1f}, {:.1f}, {:.1f}, "
-                         "and {:.2f}% come as low\n",
+                         "and {:.2f}% are as low\n",
                          luck->readings, luck->real, at(0.05), at(0.25), at(0.5), at(0.75), at(0.95),
                          100.0 * static_cast<double>(below - luck->lowest.begin()) /
                              static_cast<double>(luck->lowest.size()));
     } else
-        s += "no reading ran half of the cells yet: there is no shuffle to compare with\n";
+        s += "no reading ran half of the cells yet, so there is no comparison with shuffled values\n";
     return table + sentences_in(s, o.format, o.width) + "\n" + unexplained(all, study, own, recorded, controls, o);
 }
 

@@ -43,8 +43,7 @@ std::optional<int64_t> variable(const char* name) {
 std::vector<PlannedRun> part(const std::vector<PlannedRun>& runs, const Shard& shard) {
     const auto total = static_cast<int64_t>(runs.size());
     if (shard.count == 0 && shard.index >= total)
-        fail(Exit::usage, "job {} of one job a run, but there are {} runs: jobs 0 to {}", shard.index, total,
-             total - 1);
+        fail(Exit::usage, "job {}: with one job per run and {} runs, jobs are 0 to {}", shard.index, total, total - 1);
     std::vector<PlannedRun> mine;
     for (int64_t i = 0; i < total; ++i)
         if (shard.count == 0 ? i == shard.index : i % shard.count == shard.index) mine.push_back(runs[i]);
@@ -119,7 +118,8 @@ Shard shard_from(const std::string& flag) {
     }
     const auto in_range = [](const char* name, int64_t id, int64_t index, std::optional<int64_t> count) {
         if (index < 0 || (count && index >= *count))
-            fail(Exit::usage, "{} {}: out of range, there are {} jobs", name, id, count.value_or(0));
+            fail(Exit::usage, "{} {}: out of range{}", name, id,
+                 count ? fmt::format(", there are {} jobs", *count) : "");
         return Shard{index, count.value_or(0)};
     };
     if (const auto id = variable("SLURM_ARRAY_TASK_ID")) {
@@ -144,8 +144,9 @@ public:
             if (!known_.done(r)) left_.push_back(&r);
         done_ = total_ - left_.size();
         if (o.shard.count == 0)
-            progress_.line(fmt::format("job {}: run {} of {}, alone (no number of jobs is set: there is one a run)",
-                                       o.shard.index, o.shard.index + 1, o.shard.of));
+            progress_.line(
+                fmt::format("job {}: only run {} of {} (the number of jobs is not set, so each job has one run)",
+                            o.shard.index, o.shard.index + 1, o.shard.of));
         if (done_) progress_.line(fmt::format("{} of {} runs are done already", done_, total_));
     }
 
@@ -166,7 +167,7 @@ public:
             job(0);
         } catch (const std::system_error& e) {
             errors[0] = std::make_exception_ptr(
-                Error(Exit::internal, fmt::format("--jobs {}: a thread cannot be started: {}; take fewer jobs",
+                Error(Exit::internal, fmt::format("--jobs {}: a thread cannot be started: {}; choose fewer jobs",
                                                   options_.jobs, e.code().message())));
             halted_ = true;
         } catch (...) { // out of memory
@@ -212,8 +213,8 @@ private:
             }
             if (moved || left_.empty()) continue;
             if (said_.insert("waiting").second)
-                progress_.line(fmt::format("waiting for {} run{} that other processes are at", left_.size(),
-                                           left_.size() == 1 ? "" : "s"));
+                progress_.line(
+                    fmt::format("waiting for {} run{} of other processes", left_.size(), left_.size() == 1 ? "" : "s"));
             lock.unlock();
             std::this_thread::sleep_for(300ms);
             lock.lock();
@@ -252,7 +253,7 @@ private:
             ++failed_;
             if (worst_ == Exit::ok) worst_ = e.exit;
             const std::string remedy = e.exit == Exit::bad_data
-                                           ? fmt::format("; remove {} to start the run anew", run_folder(r, options_))
+                                           ? fmt::format("; remove {} to start the run again", run_folder(r, options_))
                                            : "";
             complain("{}  failed: {}{}\n", r.label, e.what(), remedy);
             return "failed";
@@ -260,7 +261,7 @@ private:
     }
 
     Exit stopped() {
-        progress_.line(fmt::format("stopped: {} of {} runs are done; the same command goes on", done_, total_));
+        progress_.line(fmt::format("stopped: {} of {} runs are done; the same command continues", done_, total_));
         return Exit::interrupted;
     }
 
@@ -316,8 +317,8 @@ public:
     }
 
     std::string total(const Count& c, size_t runs) const {
-        return fmt::format("{} run{} at scale {}: {} done, {} running, {} unfinished, {} waiting; about {} to go on "
-                           "this machine alone (an estimate)",
+        return fmt::format("{} run{} at scale {}: {} done, {} running, {} unfinished, {} waiting; about {} left "
+                           "on this machine alone (an estimate)",
                            runs, runs == 1 ? "" : "s", options_.scale, c.states[0], c.states[1], c.states[2],
                            c.states[3], duration(c.seconds));
     }

@@ -25,9 +25,8 @@ Shard shard_from(const std::string& flag); // Exit::usage: not i/N, or out of ra
 struct SweepOptions {
     std::string scale = "small", results = default_results, folder = "runs/out/sweep";
     std::string recorded; // a further folder of results, whose runs count as done; empty: none
-    int64_t seeds = 1;
-    RunOptions how; // threads, device, precision
-    int jobs = 1;   // concurrent runs in one process: on a GPU each has its own stream
+    RunOptions how;       // threads, device, precision
+    int jobs = 1;         // concurrent runs in one process: on a GPU each has its own stream
     bool quiet = false;
     Shard shard;
 };

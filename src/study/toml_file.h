@@ -42,10 +42,10 @@ struct TomlFile {
         for (const Option& o : table(s.values)) {
             if (o.key != key) continue;
             if (key == "data" || key == "test_data") // a path says nothing about what is in it
-                refuse(node, "{}: rows make their data; fci train --data reads a folder", key);
+                refuse(node, "{}: rows generate their data; only fci train --data reads a folder", key);
             if (key == "init_from") refuse(node, "{}: rows start from their seed; see fci train --init-from", key);
             if (o.group == Option::run || key == "seed")
-                refuse(node, "{}: not a row's to say, but how it is run: see fci sweep --help", key);
+                refuse(node, "{}: a row cannot set this; use a flag of the command: see fci sweep --help", key);
         }
         const std::vector<Option> all = table(s.values);
         const Option& option = set_from_toml(all, key, node, file, Exit::usage, others);

@@ -22,7 +22,7 @@ const std::string& require_metadata(const SafetensorsFile& file, const std::stri
     const auto found = file.metadata().find(key);
     if (found == file.metadata().end())
         fail(Exit::bad_data,
-             "{}: not a checkpoint of fci: its metadata has no '{}'; where it has a model's weights, fci train "
+             "{}: not a checkpoint of fci: its metadata has no '{}'; if it has a model's weights, fci train "
              "--init-from can start from them",
              path, key);
     return found->second;
@@ -109,7 +109,7 @@ void save_checkpoint(const std::string& path, Trainer& t, const Progressed& prog
 Options checkpoint_options(const std::string& path, const RunOptions& how) {
     // A damaged one still has the { that its header begins with.
     if (const std::string start = read_part(path, 0, 9); start.size() == 9 && start[8] != '{')
-        fail(Exit::bad_data, "{}: not a safetensors file, so no checkpoint; expected a run's folder or its {}", path,
+        fail(Exit::bad_data, "{}: not a safetensors file, so not a checkpoint; expected a run's folder or its {}", path,
              file_name);
     Options o = options_in(SafetensorsFile(path), path);
     o.run = how;
@@ -117,7 +117,7 @@ Options checkpoint_options(const std::string& path, const RunOptions& how) {
         fail(Exit::usage, "--backbone {}: the model in {} has none; leave the flag out", how.backbone, path);
     if (!how.backbone.empty()) o.model.backbone = how.backbone;
     if (std::error_code ignored; o.model.has_backbone() && !std::filesystem::exists(o.model.backbone, ignored))
-        fail(Exit::bad_data, "{}: its backbone is not in {}; name the place with --backbone", path, o.model.backbone);
+        fail(Exit::bad_data, "{}: its backbone is not in {}; name its folder with --backbone", path, o.model.backbone);
     resolve(o);
     return o;
 }
@@ -144,7 +144,7 @@ void expect_same_data(const SafetensorsFile& file, const std::string& path, uint
 const std::string moments[] = {"adamw.m/", "adamw.v/"};
 
 [[noreturn]] void refuse_not_finite(const std::string& path, const std::string& tensor) {
-    fail(Exit::non_finite, "{}: {} has a NaN or Inf; take an earlier checkpoint, or train anew", path, tensor);
+    fail(Exit::non_finite, "{}: {} has a NaN or Inf; use an earlier checkpoint, or train again", path, tensor);
 }
 
 void fill(const SafetensorsFile& file, const std::string& path, const std::string& prefix,
@@ -166,9 +166,8 @@ void fill_parameters(const SafetensorsFile& file, const std::string& path, Train
     const auto others = std::count_if(file.tensors().begin(), file.tensors().end(), std::not_fn(is_moment));
     if (others != static_cast<int64_t>(t.infos().size()))
         fail(Exit::bad_data,
-             "{}: it has {} tensors beside AdamW's state, this model {}; was it written for another "
-             "model?",
-             path, others, t.infos().size());
+             "{}: it has {} tensors besides AdamW's state, this model has {}; was it written for another model?", path,
+             others, t.infos().size());
     fill(file, path, "", t.infos(), t.edit().parameters);
     for (const StoredTensor& x : file.tensors()) { // a run that made such a state is not one to measure or start from
         if (!is_moment(x)) continue;
@@ -182,7 +181,7 @@ void fill_parameters(const SafetensorsFile& file, const std::string& path, Train
 void take_step(const SafetensorsFile& file, const std::string& path, Trainer& t) {
     const int64_t step = require_number(file, path, "step");
     if (step > t.steps_total())
-        fail(Exit::bad_data, "{}: step {} is beyond the {} of this run", path, step, t.steps_total());
+        fail(Exit::bad_data, "{}: step {} is beyond the {} steps of this run", path, step, t.steps_total());
     t.set_steps_done(step);
 }
 
@@ -204,12 +203,12 @@ Progressed load_checkpoint(const std::string& path, Trainer& t, std::string* not
     if (!generated) expect_same_data(file, path, t.data_hash(), ours); // first: options follow from data
     if (const auto d = difference(stored, ours, [](const Option& o) { return o.group != Option::run; }))
         fail(Exit::bad_data,
-             "{}: it was made with {} = {}, this run has {}; resume it with the options it has, or start anew", path,
+             "{}: it was made with {} = {}, this run has {}; resume it with its own options, or start a new run", path,
              d->first.key, d->first.text(), d->second.text());
     if (generated) expect_same_data(file, path, t.data_hash(), ours);
     if (std::none_of(file.tensors().begin(), file.tensors().end(), is_moment))
         fail(Exit::bad_data,
-             "{}: it has no state of AdamW, without which a run does not go on; start one from it with fci train "
+             "{}: it has no AdamW state, so its run cannot be resumed; start a new run from it with fci train "
              "--init-from",
              path);
     if (file.tensors().size() != 3 * t.infos().size())
@@ -237,7 +236,7 @@ uint64_t load_start(const std::string& path, Trainer& t) {
         Options stored = options_in(file, path), ours = t.options();
         stored.model.backbone = ours.model.backbone;
         if (const auto d = difference(stored, ours, [](const Option& o) { return o.group == Option::model; }))
-            fail(Exit::usage, "--init-from {}: it is of a model with {} {}, this run has {}; give it that flag", path,
+            fail(Exit::usage, "--init-from {}: its model has {} {}, this run has {}; give this run the same flag", path,
                  d->first.flag(), d->first.text(), d->second.text());
     }
     fill_parameters(file, path, t);

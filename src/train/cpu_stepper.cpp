@@ -139,7 +139,7 @@ Counts CpuStepper::evaluate(const Dataset& d, bool closely) {
     const int per_tape = sequences_per_tape(d.length);
     evaluation_.assign((d.count + per_tape - 1) / per_tape, {});
     workers_.run(static_cast<int>(evaluation_.size()), [&](int i, int worker) {
-        if (stop_asked()) fail(Exit::interrupted, "stopped amid an evaluation");
+        if (stop_asked()) fail(Exit::interrupted, "stopped during an evaluation");
         Workspace& space = *workspaces_[worker];
         const int begin = i * per_tape, n = std::min(per_tape, d.count - begin);
         space.forward_only.reset();
@@ -147,7 +147,7 @@ Counts CpuStepper::evaluate(const Dataset& d, bool closely) {
         const Model::Output out = model()(space.forward_only, b.tokens, b.query, b.features);
         for (const Tensor& t : {out.scores, out.logits})
             if (!Tape::finite(t.data, t.size()))
-                fail(Exit::non_finite, "test sequences from {}: what the model makes of them has a NaN or Inf", begin);
+                fail(Exit::non_finite, "test sequences from {}: the model's output has a NaN or Inf", begin);
         evaluation_[i] = count(out, b, options_.model.top_k, closely);
     });
     Counts sum;

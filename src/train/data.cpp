@@ -43,7 +43,8 @@ PositionLists split_tail(PositionLists& from, int count) {
 // The last of `data`, a fifth at most, become a test set.
 Dataset hold_out(Dataset& data, const TrainOptions& o) {
     if (data.count < 2)
-        fail(Exit::bad_data, "{}: {} sequence is too few to hold some out as a test set", o.data, data.count);
+        fail(Exit::bad_data, "{}: {} sequence is too few to hold some out as a test set; name one with --test-data",
+             o.data, data.count);
     const int count = std::min(o.test_sequences, std::max(1, data.count / 5));
     Dataset held{count, data.length, data.queries, data.vocab, {}, {}, {}, {}};
     const auto move_tail = [&](std::vector<int32_t>& from, std::vector<int32_t>& to, int width) {
@@ -91,7 +92,7 @@ Dataset load_described(const std::string& folder, TaskOptions& task) {
     std::error_code ignored;
     if (std::filesystem::is_regular_file(folder, ignored) && !is_zoology(folder))
         fail(Exit::bad_data,
-             "{}: expected a folder of .npy files, or a file of Zoology's named *inputs*.npy; a HotpotQA file needs "
+             "{}: expected a folder of .npy files, or a Zoology file named *inputs*.npy; a HotpotQA file needs "
              "--task hotpotqa",
              folder);
     TaskOptions described;
@@ -183,10 +184,9 @@ void attach_features(Dataset& d, const Options& o, Workers& workers) {
 std::string cut_text(const Dataset& d) {
     const int64_t examples = d.count + d.left_out, correct = static_cast<int64_t>(d.correct.at.size()) + d.correct_cut;
     if (d.left_out + d.correct_cut == 0) return "";
-    return fmt::format(
-        "length {}: {} of {} examples left out, in which no supporting sentence starts before the cut; in "
-        "the others {} of {} supporting sentences start behind it",
-        d.length, d.left_out, examples, d.correct_cut, correct);
+    return fmt::format("length {}: {} of {} examples left out, because no supporting sentence starts before the cut; "
+                       "in the others {} of {} supporting sentences start after it",
+                       d.length, d.left_out, examples, d.correct_cut, correct);
 }
 
 } // namespace fci

@@ -53,7 +53,7 @@ std::unique_ptr<Trainer> trainer_to_measure(const std::string& checkpoint, const
         std::error_code ignored;
         const bool gone = !o.train.data.empty() && !std::filesystem::exists(o.train.data, ignored);
         if (data.empty() && (!gone || o.train.test_data.empty()))
-            fail(e.exit, "{}; measure on other data with --data, which needs none of the run's", e.what());
+            fail(e.exit, "{}; measure on other data with --data, which does not need the run's data", e.what());
         return without_training_set(checkpoint, data, o, e.what());
     }
     if (data.empty()) return trainer;

@@ -228,7 +228,7 @@ std::span<const Stepper::Shown> GpuStepper::run(const Phase& phase, int64_t firs
 std::string GpuStepper::not_finite(const Phase& phase, int64_t step) {
     numbers();
     const std::string op = on_host_.first_not_finite(phase, step);
-    return op.empty() ? "a number that is finite on the CPU" : op;
+    return op.empty() ? "the GPU has a NaN or Inf where the CPU has a finite number" : op;
 }
 
 // Launches only, and the same ones each time: it is captured. Of a last batch that is not full, a part counts.
@@ -266,7 +266,7 @@ Counts GpuStepper::evaluate(const Dataset& test, bool closely) {
     GpuTest counted{};
     copy_out(Device::cuda, &counted, test_at_, sizeof counted);
     if (counted.not_finite)
-        fail(Exit::non_finite, "what the model makes of {} of the {} test queries has a NaN or Inf", counted.not_finite,
+        fail(Exit::non_finite, "the model's output for {} of the {} test queries has a NaN or Inf", counted.not_finite,
              int64_t{test.count} * test.queries);
     if (closely) return sum;
     sum.queries = int64_t{test.count} * test.queries;

@@ -22,7 +22,7 @@ Json metrics_json(const Counts& c, const std::optional<Chance>& known, const App
 }
 
 std::string no_chance(const Trainer& t) {
-    return fmt::format("chance is not known, for the training set is not there: {}", t.absent().value().why);
+    return fmt::format("chance is not known, because the training set is not there: {}", t.absent().value().why);
 }
 
 void print_json(Json& j, const Trainer& trainer, const std::string& folder) {
@@ -85,8 +85,8 @@ std::vector<std::string> closer_look(const Counts& c, const Applicable& has) {
     if (has.has_neighbours)
         lines.push_back(fmt::format("with each choice's right neighbour chosen too: {:.1f}%", c.percent(c.neighbours)));
     if (c.tied)
-        lines.push_back(fmt::format("equal scores decide: without them {:.1f}%, at most {:.1f}%", c.percent(c.strict),
-                                    c.percent(c.strict + c.tied)));
+        lines.push_back(fmt::format("equal scores: {:.1f}% if they count as wrong, {:.1f}% if they count as right",
+                                    c.percent(c.strict), c.percent(c.strict + c.tied)));
     return lines;
 }
 

@@ -23,46 +23,47 @@ std::vector<Option> table(Options& o) {
     OptionTable t{Option::train, option_table(o.task)};
     t.append(option_table(o.model));
     TrainOptions& n = o.train;
-    t.number("learning_rate", &n.learning_rate, 0, 1e6, "the highest of the one-cycle schedule");
-    t.number("weight_decay", &n.weight_decay, 0, 1e6, "AdamW's, of every parameter");
-    t.number("clip", &n.clip, 0, no_limit, "greatest global norm of the gradient; 0: none");
+    t.number("learning_rate", &n.learning_rate, 0, 1e6, "highest rate of the one-cycle schedule");
+    t.number("weight_decay", &n.weight_decay, 0, 1e6, "AdamW's weight decay, for every parameter");
+    t.number("clip", &n.clip, 0, no_limit, "maximum global norm of the gradient; 0: no clipping");
     t.number("sequences", &n.sequences, 1, most_of_int, "training sequences");
     t.number("test_sequences", &n.test_sequences, 1, most_of_int,
              "test sequences; ten times as many in the final test");
-    t.number("epochs", &n.epochs, 1, largest_size, "epochs that the schedules span; with --resume: +N, more of them");
+    t.number("epochs", &n.epochs, 1, largest_size, "epochs that the schedules span; with --resume, +N adds N epochs");
     t.number("added_epochs", &n.added_epochs, 0, largest_size,
-             "epochs after those, at learning_rate / 25 and the last weights of the losses");
-    t.number("batch", &n.batch, 1, largest_size, "sequences a step; what is left of an epoch is dropped");
-    t.number("seed", &n.seed, 0, 9007199254740992.0, "of data, start values and order");
+             "epochs after the schedules' end, at learning_rate / 25 and the last weights of the losses");
+    t.number("batch", &n.batch, 1, largest_size, "sequences per step; an epoch's incomplete last batch is dropped");
+    t.number("seed", &n.seed, 0, 9007199254740992.0, "seed of the data, the initial values and the order");
     t.word("contrastive", &n.contrastive, {"none", "frozen", "finetuned"},
-           "10 epochs of InfoNCE first; then Wq and Wk stay, or learn on");
+           "10 epochs of InfoNCE first; then Wq and Wk stay frozen, or keep training");
     t.word("contrastive_target", &n.contrastive_target, {"projections", "embeddings"}, "what --contrastive trains");
-    t.word("bandit_context", &n.bandit_context, {"concat", "product"}, "bandits: of the embeddings of query and arm");
+    t.word("bandit_context", &n.bandit_context, {"concat", "product"},
+           "bandits: how the embeddings of query and arm are combined");
     t.any("data", &n.data, "train on this folder of .npy files (fci generate makes one); hotpotqa: on this file");
-    t.any("test_data", &n.test_data, "test on this folder, or file; without it the last of --data is held out");
+    t.any("test_data", &n.test_data, "test on this folder or file; without it, the end of --data is held out");
     t.any("init_from", &n.init_from,
-          "start from the weights of this checkpoint, or run folder; AdamW and schedules begin anew");
+          "start from the weights of this checkpoint or run folder; AdamW and schedules start from zero");
 
     t.group = Option::run;
     RunOptions& r = o.run;
-    t.number("threads", &r.threads, 0, 1024, "worker threads; 0: one a processor; changes no bit of the result");
-    t.word("device", &r.device, {"auto", "cpu", "cuda"}, "where to compute; auto: on a GPU where there is one");
+    t.number("threads", &r.threads, 0, 1024, "worker threads; 0: one per processor; the result has the same bits");
+    t.word("device", &r.device, {"auto", "cpu", "cuda"}, "where to compute; auto: on a GPU if there is one");
     t.word("precision", &r.precision, {std::begin(precision_names), std::end(precision_names)},
-           "on a GPU: how it multiplies (README); tf32 has 10 bits after the point, the others float32's accuracy");
+           "on a GPU, of matrix products; tf32 has 10 bits of mantissa, the others float32's accuracy");
     t.number("stop_after", &r.stop_after, 0, largest_size,
              "stop after this many epochs, schedules unchanged; 0: run all");
     t.number("checkpoint_every", &r.checkpoint_every, 0, most_of_int, "steps between checkpoints; 0: one epoch");
     t.any("backbone_cache", &r.backbone_cache,
-          "where a backbone's states are kept; none: they are made anew each time");
+          "folder for a backbone's cached hidden states; none: recomputed each time");
     t.any("out", &r.out, "run folder; default: a new one in runs/out");
     t.any("resume", &r.resume, "continue the run in this folder, or of this checkpoint.safetensors");
-    t.any("tensorboard", &r.tensorboard, "also write what log.jsonl has as an event file for TensorBoard");
+    t.any("tensorboard", &r.tensorboard, "also write the numbers of log.jsonl as an event file for TensorBoard");
     t.any("quiet", &r.quiet, "no progress");
     t.any("json", &r.json, "end with one JSON object on standard output");
     return t.all;
 }
 
-void toml_gave_up() { throw std::invalid_argument("it cannot be read here"); }
+void toml_gave_up() { throw std::invalid_argument("it cannot be parsed"); }
 
 namespace {
 
@@ -79,7 +80,7 @@ void check_toml(std::string_view text, const std::string& file, Exit code) {
     for (size_t i = 0; i < text.size();) {
         const char c = text[i];
         if (static_cast<unsigned char>(c) >= 0x80) {
-            refuse(i, "a character outside ASCII, which belongs in quotes");
+            refuse(i, "a character outside ASCII must be in quotes");
         } else if (c == '#') {
             i = std::min(text.find('\n', i), text.size());
         } else if (c == '"' || c == '\'') {
@@ -151,7 +152,8 @@ toml::table parse_toml(const std::string& given, const std::string& file, Exit c
 }
 
 void refuse_twice(const Option& o, const toml::node& node, const std::string& file, Exit code) {
-    fail(code, "{}:{}: {} stands here as {} too", file, node.source().begin.line, o.key, o.flag().substr(2));
+    fail(code, "{}:{}: {} is also given as {}; keep one of them", file, node.source().begin.line, o.key,
+         o.flag().substr(2));
 }
 
 const Option& set_from_toml(const std::vector<Option>& all, const std::string& key, const toml::node& node,
@@ -206,7 +208,7 @@ namespace {
 // "auto" takes a GPU where there is one.
 void choose_device(Options& o) {
     if (o.model.has_backbone() && o.run.device == "cuda")
-        fail(Exit::usage, "--device cuda and --backbone: such runs are on the CPU only; leave --device out");
+        fail(Exit::usage, "--device cuda and --backbone: runs with a backbone are on the CPU only; leave --device out");
     if (o.model.has_backbone()) o.run.device = "cpu";
     const Gpu gpu = o.run.device == "cpu" ? Gpu{} : find_gpu();
     if (o.run.device == "cuda" && !gpu.present)
@@ -222,7 +224,7 @@ int width_of_map(const std::string& word) {
     int width = 0;
     const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), width);
     if (error != std::errc() || end != word.data() + word.size() || width < 1 || width > 1 << 16)
-        fail(Exit::usage, "--backbone-width {}: native, or a width from 1 to {}", word, 1 << 16);
+        fail(Exit::usage, "--backbone-width {}: expected native, or a width from 1 to {}", word, 1 << 16);
     return width;
 }
 
@@ -232,7 +234,7 @@ void resolve_backbone(Options& o) {
     ModelOptions& m = o.model;
     if (!m.has_backbone()) {
         if (!m.backbone_hash.empty())
-            fail(Exit::usage, "--backbone-hash {}: --backbone FOLDER says where it is", m.backbone_hash);
+            fail(Exit::usage, "--backbone-hash {}: it needs --backbone FOLDER", m.backbone_hash);
         return;
     }
     const auto backbone = shared_backbone(m.backbone, m.backbone_weights == "random");
@@ -240,23 +242,27 @@ void resolve_backbone(Options& o) {
     const std::string hash = fmt::format("{:016x}", backbone->hash());
     if (!m.backbone_hash.empty() && m.backbone_hash != hash)
         fail(Exit::bad_data,
-             "{}: another backbone, its hash is {} and not {}; if that one has moved, name its folder with --backbone",
+             "{}: this is another backbone: its hash is {}, not {}; if the right one has moved, name its folder with "
+             "--backbone",
              m.backbone, hash, m.backbone_hash);
     m.backbone_hash = hash;
     if (m.backbone_layer > shape.layers)
-        fail(Exit::usage, "--backbone-layer {}: the backbone has {} layers: 0 to that, or -1", m.backbone_layer,
-             shape.layers);
+        fail(Exit::usage, "--backbone-layer {}: the backbone has {} layers; expected 0 to that number, or -1",
+             m.backbone_layer, shape.layers);
     if (m.backbone_layer == shape.layers) m.backbone_layer = -1; // one name of the same states
     m.feature_width = shape.width;
     m.d_model = m.backbone_width == "native" ? shape.width : width_of_map(m.backbone_width);
     const bool read = !o.train.data.empty() && !task_of(o.task).is_text; // then the data say it
     if (!read && o.task.vocab > shape.vocab)
-        fail(Exit::usage, "--vocab {}: the backbone has {} tokens; take no more", o.task.vocab, shape.vocab);
+        fail(Exit::usage, "--vocab {}: the backbone has only {} tokens; choose a smaller --vocab", o.task.vocab,
+             shape.vocab);
     if (!read && shape.longest && o.task.length > shape.longest)
-        fail(Exit::usage, "--length {}: the backbone's positions reach {}; take no more", o.task.length, shape.longest);
+        fail(Exit::usage, "--length {}: the backbone has only {} positions; choose a shorter --length", o.task.length,
+             shape.longest);
     if (o.train.contrastive != "none")
         fail(Exit::usage,
-             "--contrastive {} and --backbone: it trains embeddings, which there are none of; leave one out",
+             "--contrastive {} and --backbone: contrastive pretraining trains embeddings, and here there are none; "
+             "leave one out",
              o.train.contrastive);
 }
 
@@ -266,8 +272,7 @@ void resolve(Options& o) {
             *path = std::filesystem::absolute(*path).lexically_normal().string();
             if (!is_utf8(*path))
                 fail(Exit::usage,
-                     "{}: the name is not UTF-8, so that config.toml cannot hold it; rename it, or make a "
-                     "link to it",
+                     "{}: the name is not UTF-8, so config.toml cannot hold it; rename it, or make a link to it",
                      *path);
         }
     const bool text = task_of(o.task).is_text;
@@ -285,8 +290,8 @@ void resolve(Options& o) {
     }
     if (text && (!router_kind(o.model.router).build))
         fail(Exit::usage,
-             "--router {}: {} is learned by routing alone, to several right positions and no answer token, which "
-             "this router cannot; fci eval --task hotpotqa --method bm25 (bloom, random) measures indices",
+             "--router {}: {} has several right positions and no answer token, so a router learns it from the routing "
+             "loss alone; this router cannot. fci eval --task hotpotqa --method bm25 (bloom, random) measures indices",
              o.model.router, o.task.task);
     if (o.train.contrastive != "none" && !router_kind(o.model.router).contrasts)
         fail(Exit::usage, "--contrastive {} trains Wq and Wk: it needs --router investigator, not {}",

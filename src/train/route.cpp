@@ -189,7 +189,7 @@ Exit route(const std::string& checkpoint, const std::string& data, const RunOpti
     trainer->workers().run(static_cast<int>(q.tokens.size()), [&](int i, int worker) {
         const Trainer::Look look = trainer->look(dataset_of(q, i, all.features), 0, worker);
         if (!std::all_of(look.logits.begin(), look.logits.end(), [](float z) { return std::isfinite(z); }))
-            fail(Exit::non_finite, "sequence {}: what the model makes of it has a NaN or Inf", i + 1);
+            fail(Exit::non_finite, "sequence {}: the model's output has a NaN or Inf", i + 1);
         lines[i] = lines_of(q, i, look, how.json);
     });
     if (!how.json) fmt::print("sequence\trow\tanswer\tprobability\tchosen\tscores\n");

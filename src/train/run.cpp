@@ -61,7 +61,7 @@ public:
     void lock(const std::string& folder) {
         lock_.emplace(folder);
         if (!lock_->held())
-            fail(Exit::usage, "{}: another process is at this run; wait for it, or stop it first", folder);
+            fail(Exit::usage, "{}: another process is working on this run; wait for it, or stop it first", folder);
     }
 
     // The same in a folder that is there.
@@ -102,7 +102,9 @@ public:
         const int stop = trainer_.options().run.stop_after;
         const int64_t made = trainer_.steps_done() / trainer_.steps_per_epoch();
         if (stop && made > stop)
-            fail(Exit::usage, "--stop-after {}: {} has made {} epochs already", stop, folder_, made);
+            fail(Exit::usage,
+                 "--stop-after {}: {} has made {} epochs already; name a later epoch, or leave the flag out", stop,
+                 folder_, made);
     }
 
     // Exit::interrupted after a signal, with a checkpoint of all steps made.
@@ -207,7 +209,7 @@ private:
                                    o.train.sequences, o.task.length, o.train.batch, o.train.all_epochs(),
                                    o.train.all_epochs() == 1 ? "" : "s", steps, steps == 1 ? "" : "s"));
         if (o.train.added_epochs)
-            progress_.line(fmt::format("after epoch {} the rate is {:.3g}, OneCycle's first: its last moves nothing",
+            progress_.line(fmt::format("after epoch {} the rate is {:.3g}, OneCycle's first; its last is too small",
                                        o.train.epochs, OneCycle{o.train.learning_rate, 0}.at(0).rate));
         if (left_out) progress_.line(fmt::format("each epoch leaves out {} of them, too few for a batch", left_out));
         for (const auto& [name, data] : {std::pair("training", &trainer_.train_set()), {"test", &trainer_.test_set()}})
@@ -315,10 +317,9 @@ private:
                                        epochs, o.train.all_epochs(), program_name(), folder_));
         progress_.clear();
         if (first_loss_ && last_loss_ > *first_loss_)
-            complain(
-                "fci: the loss ends at {:.4g}, above the {:.4g} of the first step: this training went astray; try a "
-                "smaller --learning-rate\n",
-                last_loss_, *first_loss_);
+            complain("fci: the loss ends at {:.4g}, above the {:.4g} of the first step: this training diverged; try a "
+                     "smaller --learning-rate\n",
+                     last_loss_, *first_loss_);
         progress_.line(fmt::format("look at what it chose:\n  {} show --checkpoint {}", program_name(), checkpoint()));
         if (!o.run.json) return;
         Json j = metrics_json(last_, trainer_.chance(), has_);

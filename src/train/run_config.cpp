@@ -1,5 +1,6 @@
 #include "train/run_config.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <tuple>
 
@@ -18,7 +19,8 @@ const std::string provenance_heading = "\n[provenance]\n";
 // What comes before that in config.toml.
 std::string config_of(const Options& o) {
     return "# What this run was started with; `fci train --config` reads it, `--resume` continues it.\n" +
-           write_toml(o);
+           write_toml(o) +
+           (o.model.has_backbone() ? "backbone_cache = " + json_quote(o.run.backbone_cache) + "\n" : "");
 }
 
 } // namespace
@@ -40,11 +42,11 @@ Options options_to_train(const Options& asked, const Given& given) {
             const bool of_test = key == "test_sequences",
                        of_task = entry.group == Option::task && !task_of(o.task).is_text;
             if (!t.data.empty() && (of_task || key == "sequences")) // a file of text can be cut at any length
-                fail(Exit::usage, "{} {} and --data: the data are what they are; leave the flag out", entry.flag(),
+                fail(Exit::usage, "{} {} and --data: the data already decide this; leave the flag out", entry.flag(),
                      word);
             if (!t.test_data.empty() && of_test)
-                fail(Exit::usage, "{} {} and --test-data: the data are what they are; leave the flag out", entry.flag(),
-                     word);
+                fail(Exit::usage, "{} {} and --test-data: the data already decide this; leave the flag out",
+                     entry.flag(), word);
         }
     o.train.init_from = checkpoint_file(o.train.init_from);
     resolve(o);
@@ -75,21 +77,26 @@ Options resumed_options(const std::string& folder, const Options& now, const Giv
             if (entry.key == key) set_from_text(entry, word);
     const auto fixed = [](const Option& x) { return x.group != Option::run && !names_place(x); };
     if (const auto d = difference(o, asked, fixed))
-        fail(Exit::usage, "{} {}: the run in {} has {}; leave the flag out to continue it, or start anew with --out{}",
+        fail(Exit::usage,
+             "{} {}: the run in {} has {}; leave the flag out to continue it, or start a new run with --out{}",
              d->second.flag(), d->second.text(), folder, d->first.text(),
              d->first.key == "epochs" ? "; --epochs +N adds epochs" : "");
     if (now.run.more_epochs > largest_size - o.train.all_epochs())
-        fail(Exit::usage, "--epochs +{}: a run has at most {:.0f} epochs, this one {}", now.run.more_epochs,
+        fail(Exit::usage, "--epochs +{}: a run has at most {:.0f} epochs, and this one has {}", now.run.more_epochs,
              largest_size, o.train.all_epochs());
     o.train.added_epochs += now.run.more_epochs;
+    const bool names_cache =
+        std::any_of(given.begin(), given.end(), [](const auto& g) { return g.first == "backbone_cache"; });
+    const std::string cache = o.run.backbone_cache;
     o.run = now.run;
+    if (!names_cache) o.run.backbone_cache = cache;
     for (const auto& [path, moved, flag] : {std::tuple(&o.train.data, asked.train.data, "--data"),
                                             {&o.train.test_data, asked.train.test_data, "--test-data"},
                                             {&o.model.backbone, asked.model.backbone, "--backbone"}}) {
         const bool backbone = path == &o.model.backbone;
         if (path->empty() && !moved.empty())
             fail(Exit::usage, "{} {}: the run in {} {}; leave the flag out", flag, moved, folder,
-                 backbone ? "has no backbone" : "makes its data");
+                 backbone ? "has no backbone" : "generates its data");
         *path = moved;
         if (!moved.empty() && !std::filesystem::exists(moved))
             fail(Exit::bad_data, "{}: the {} of the run in {} not there; if {} moved, name the place with {}", moved,
@@ -104,8 +111,9 @@ void expect_data_of(const std::string& path, const Trainer& trainer) {
     const std::string config = read_file(path), key = "\ndata_hash = ";
     if (!generates(o) && config.find(key) != std::string::npos &&
         config.find(fmt::format("{}\"{:016x}\"\n", key, trainer.data_hash())) == std::string::npos)
-        fail(Exit::bad_data, "{}: the run was started on other data than {} holds now", path,
-             o.train.data.empty() ? o.train.test_data : o.train.data);
+        fail(Exit::bad_data,
+             "{}: the run was started on other data than {} holds now; put them back, or name their place with --data",
+             path, o.train.data.empty() ? o.train.test_data : o.train.data);
 }
 
 void record_changes(const std::string& path, const Trainer& trainer) {
@@ -114,7 +122,8 @@ void record_changes(const std::string& path, const Trainer& trainer) {
     Options then;
     read_toml(then, config, path, Exit::bad_data);
     if (then.train.data == now.train.data && then.train.test_data == now.train.test_data &&
-        then.model.backbone == now.model.backbone && then.train.added_epochs == now.train.added_epochs)
+        then.model.backbone == now.model.backbone && then.train.added_epochs == now.train.added_epochs &&
+        (!now.model.has_backbone() || then.run.backbone_cache == now.run.backbone_cache))
         return;
     const size_t recorded = config.find(provenance_heading);
     write_file_atomically(path, config_of(now) + (recorded == std::string::npos ? "" : config.substr(recorded)));

@@ -59,7 +59,7 @@ Tensor Trainer::parameter(const std::string& name) {
 }
 
 void Trainer::set_test_set(Dataset test, const TaskOptions& task, const std::string& name) {
-    check(test.correct.empty() == train_.correct.empty(), "{}: not of the task that the model is for", name);
+    check(test.correct.empty() == train_.correct.empty(), "{}: the data are of another task than the model", name);
     if (test.length != train_.length || test.queries != train_.queries || test.vocab > train_.vocab)
         fail(Exit::bad_data, "{}: length {}, {} queries and a vocabulary of {}; the model is made for {}, {} and {}",
              name, test.length, test.queries, test.vocab, train_.length, train_.queries, train_.vocab);
@@ -100,7 +100,8 @@ Stepper::Ranges Trainer::freeze(Keep keep) const {
 }
 
 // Contrastive pretraining: InfoNCE on the unmixed embeddings  [van den Oord et al. 2018; Basu 2026, Sec. 4.4]
-//   loss = CE(cos(Wq h_q, Wk h_j) / 0.07 over all j, a);   the optimiser and its schedule as in training, anew.
+//   loss = CE(cos(Wq h_q, Wk h_j) / 0.07 over all j, a);   the optimiser and its schedule as in training, started
+//   afresh.
 void Trainer::pretrain() {
     constexpr int epochs = 10;
     const bool embeddings = options_.train.contrastive_target == "embeddings";
@@ -112,7 +113,8 @@ void Trainer::pretrain() {
     const int64_t steps = epochs * steps_per_epoch_;
     for (int64_t step = 0; step < steps;) {
         if (stop_asked())
-            fail(Exit::interrupted, "stopped amid contrastive pretraining, which starts over with the run");
+            fail(Exit::interrupted,
+                 "stopped during contrastive pretraining; the run will start it again from the beginning");
         const int64_t epoch = step / steps_per_epoch_;
         shuffle(static_cast<int>(epoch), Stream::contrastive);
         const Stepper::Phase phase{Stepper::Objective::contrastive, steps, steps, others, order_, 1};

@@ -28,7 +28,7 @@ inline std::string program() {
     const char* given = std::getenv("FCI_BIN");
     const std::string path = given && *given ? given : "./fci";
     if (::access(path.c_str(), X_OK) != 0)
-        FAIL(path << " is not there: these tests run the program. Build it (make fci), or name it by FCI_BIN");
+        FAIL(path << " is not there: these tests run the program. Build it (make fci), or set FCI_BIN");
     return path;
 }
 

@@ -71,7 +71,7 @@ struct Place {
         if (ran.code == 0) return false;
         expect_ran(ran, 75);
         if (fs::exists(scratch / "run/config.toml"))
-            expect_ran(run({"train", "--resume", scratch / "run", "--quiet", "--backbone-cache", cache}), 0);
+            expect_ran(run({"train", "--resume", scratch / "run", "--quiet"}), 0); // its config names the cache
         else
             expect_ran(run(train("run", cache)), 0);
         return true;

@@ -55,7 +55,8 @@ TEST_CASE("checkpoint: measured on other data when its own are gone; chance is t
     fs::rename(f.train, f.moved);
 
     const Ran without = run({"eval", f.checkpoint, "--data", f.test});
-    expect_ran(without, 0, "chance is not known, for the training set is not there: " + f.train + ": no such folder");
+    expect_ran(without, 0,
+               "chance is not known, because the training set is not there: " + f.train + ": no such folder");
     CHECK(after(without.out, "test    ") == after(with.out, "test    "));
     CHECK_FALSE(after(with.out, "test    ").empty());
     const Ran json = run({"eval", f.checkpoint, "--data", f.test, "--json", "--quiet"});
@@ -140,7 +141,7 @@ TEST_CASE("checkpoint: a run whose data moved goes on where they are now, to the
     }
     expect_ran(run({"eval", f.checkpoint}), 0, "chance   ");
     expect_ran(run(tiny_run(f.scratch / "made")), 0);
-    expect_refused(resume(f.scratch / "made", {"--data", f.moved}), 2, "makes its data; leave the flag out");
+    expect_refused(resume(f.scratch / "made", {"--data", f.moved}), 2, "generates its data; leave the flag out");
 }
 
 TEST_CASE("checkpoint: weights alone are measured and a start, and a run says that it cannot go on from them",
@@ -156,10 +157,10 @@ TEST_CASE("checkpoint: weights alone are measured and a start, and a run says th
     CHECK(alone.out == whole.out);
     expect_ran(run({"show", "--checkpoint", weights, "--count", "1"}), 0, "It chose #1 ");
     expect_ran(run({"analyze", weights, "--sequences", "2"}), 0, "wqk_rank");
-    expect_refused(run({"eval", bare}), 3, "its metadata has no 'format'; where it has a model's weights, fci train");
+    expect_refused(run({"eval", bare}), 3, "its metadata has no 'format'; if it has a model's weights, fci train");
     fs::copy(out, scratch / "copy", fs::copy_options::recursive);
     fs::copy(weights, checkpoint_in(scratch / "copy"), fs::copy_options::overwrite_existing);
-    expect_refused(run({"train", "--resume", scratch / "copy", "--quiet"}), 3, "it has no state of AdamW");
+    expect_refused(run({"train", "--resume", scratch / "copy", "--quiet"}), 3, "it has no AdamW state");
 
     // The same start gives the same bits, whatever the file has beside the weights.
     const auto from = [&](const std::string& file, const std::string& name, const Words& more = {}) {
@@ -183,7 +184,7 @@ TEST_CASE("checkpoint: weights alone are measured and a start, and a run says th
     expect_ran(from(weights, "four", {"--stop-after", "1"}), 0);
     CHECK(SafetensorsFile(checkpoint_in(scratch / "four")).metadata().at("config").find(weights) != std::string::npos);
 
-    expect_refused(from(weights, "five", {"--heads", "4"}), 2, "it is of a model with --heads 2, this run has 4");
+    expect_refused(from(weights, "five", {"--heads", "4"}), 2, "its model has --heads 2, this run has 4");
     expect_refused(from(checkpoint + "x", "five"), 3, "cannot be read");
     const float one = 1;
     write_safetensors(scratch / "other", {{"w", "F32", {1}, &one, sizeof one}});
@@ -256,7 +257,7 @@ TEST_CASE("checkpoint: epochs added to a run, at once or one by one, are those o
     for (const char* name : {"ended", "stopped"})
         expect_ran(run(tiny_run(scratch / name) + Words{"--stop-after", name == Words{"ended"}[0] ? "3" : "1"}), 0);
     const Ran one = resume("ended", {"--epochs", "+1", "--device", "cpu"});
-    expect_ran(one, 0, "after epoch 3 the rate is 0.0004, OneCycle's first: its last moves nothing\n");
+    expect_ran(one, 0, "after epoch 3 the rate is 0.0004, OneCycle's first; its last is too small\n");
     CHECK(one.out.find("resumed " + scratch / "ended" + " at step 24 of 32\n") != std::string::npos);
     expect_ran(resume("ended", {}), 0, "at step 32 of 32"); // no steps are left: resuming adds none
     expect_ran(resume("ended", {"--epochs", "+1"}), 0, "at step 32 of 40");
@@ -271,12 +272,13 @@ TEST_CASE("checkpoint: epochs added to a run, at once or one by one, are those o
     CHECK(last.find("\"learning_rate\":0.0004,") != std::string::npos);
 
     expect_refused(resume("ended", {"--epochs", "6"}), 2,
-                   "has 3; leave the flag out to continue it, or start anew with "
-                   "--out; --epochs +N adds epochs");
+                   "has 3; leave the flag out to continue it, or start a new run with --out; --epochs +N adds epochs");
     for (const char* wrong : {"+", "+0", "+x", "+1.5", "+99999999"})
         expect_refused(resume("ended", {"--epochs", wrong}), 2, "expected the number of epochs to add after the +");
-    expect_refused(resume("ended", {"--epochs", "+1048576"}), 2, "a run has at most 1048576 epochs, this one 5");
-    expect_refused(run({"train", "--epochs", "+1"}), 2, "epochs are added to a run: --resume RUN --epochs +1");
+    expect_refused(resume("ended", {"--epochs", "+1048576"}), 2,
+                   "a run has at most 1048576 epochs, and this one has 5");
+    expect_refused(run({"train", "--epochs", "+1"}), 2,
+                   "there is no run to add epochs to; write --resume RUN --epochs +1");
     expect_refused(run({"train", "--router", "linucb", "--added-epochs", "1"}), 2, "would do nothing");
 }
 

@@ -17,7 +17,7 @@ namespace {
 std::string shim() {
     const char* given = std::getenv("FCI_SHIM");
     const std::string path = fs::absolute(given && *given ? given : "build/release/tests/shim.so");
-    if (!fs::exists(path)) FAIL(path << " is not there: make test builds it, or name it by FCI_SHIM");
+    if (!fs::exists(path)) FAIL(path << " is not there: make test builds it, or set FCI_SHIM");
     return path;
 }
 

@@ -216,5 +216,5 @@ TEST_CASE("mock of CUDA: a sweep of four jobs has no violation, and no result", 
     CHECK((table.ran.out + table.ran.err).find("10 results in") != std::string::npos);
     const Mocked bench({"bench", "--device", "cuda"});
     CHECK(bench.ran.code == 2);
-    CHECK(bench.ran.err.find("whose times say nothing") != std::string::npos);
+    CHECK(bench.ran.err.find("whose times mean nothing") != std::string::npos);
 }

@@ -246,7 +246,7 @@ TEST_CASE("paths: odd names are kept, refused with the reason, or read again", "
     const std::string latin = scratch / "d\xe4ta";
     fs::rename(odd, latin);
     expect_refused(run(Words{"train", "--data", latin, "--out", scratch / "no"} + rest), 2,
-                   "the name is not UTF-8, so that config.toml cannot hold it");
+                   "the name is not UTF-8, so config.toml cannot hold it");
     CHECK_FALSE(fs::exists(scratch / "no"));
     expect_ran(run({"eval", checkpoint_in(scratch / "run"), "--data", latin}), 0, "accuracy");
 
@@ -296,7 +296,8 @@ TEST_CASE("paths: a file that is cut while it is read is an error, not a death b
         REQUIRE(::truncate(copy.c_str(), static_cast<off_t>(size / 50)) == 0);
         const Ran r = child.wait();
         REQUIRE((r.code == 0 || r.code == 3));
-        cut_in_time = r.err.find("copy.json: another program cut it short while it was read") != std::string::npos;
+        cut_in_time =
+            r.err.find("copy.json: another program truncated it while it was being read") != std::string::npos;
         CHECK((!cut_in_time || r.code == 3));
     }
     CHECK(cut_in_time);

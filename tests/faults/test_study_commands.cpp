@@ -7,12 +7,12 @@ namespace fs = std::filesystem;
 TEST_CASE("reproduce: shows the rows, and compares them with what was recorded", "[cli]") {
     const Place place;
     const Ran first = place({"reproduce", "all", "--seeds", "2"});
-    expect_ran(first, 0, "nothing is recorded of these rows at scale tiny in runs/results");
+    expect_ran(first, 0, "these rows have no recorded results at scale tiny in runs/results");
     CHECK(first.out.find("./fci reproduce b.causal --scale tiny") != std::string::npos);
     CHECK(first.out.find("not run  needs weights") != std::string::npos);
     fs::create_directories(place.scratch / "runs/results");
     fs::copy(place.results(), place.results("runs/results"));
-    expect_ran(place({"reproduce", "all", "--seeds", "2"}), 0, "as recorded in runs/results: 4 of 5 rows");
+    expect_ran(place({"reproduce", "all", "--seeds", "2"}), 0, "agrees with runs/results: 4 of 5 rows");
 
     std::string text, line; // the results with a routing of 100%, or another rank
     std::istringstream in(read_file(place.results()));
@@ -32,8 +32,8 @@ TEST_CASE("reproduce: shows the rows, and compares them with what was recorded",
     text = read_file(place.results());
     for (size_t at = 0; (at = text.find("\"git\":\"", at)) != std::string::npos;) text.insert(at += 7, "0");
     place.write("runs/out/results/tiny.jsonl", text);
-    expect_ran(place({"reproduce", "b.causal", "--seeds", "2"}), 4, "2 of 2 results were made by other builds");
-    expect_ran(place({"reproduce", "a.transformer"}), 0, "as recorded"); // 2 of its 3 seeds
+    expect_ran(place({"reproduce", "b.causal", "--seeds", "2"}), 4, "2 of 2 results come from other builds");
+    expect_ran(place({"reproduce", "a.transformer"}), 0, "agrees with runs/results"); // 2 of its 3 seeds
     expect_refused(place({"reproduce"}), 2, "which rows?");
     expect_refused(place({"sweep"}), 2, "which rows?");
 }
@@ -52,7 +52,7 @@ TEST_CASE("table: own results before recorded ones, which are marked", "[cli]") 
     expect_ran(place({"table", "one", "--format", "csv"}), 0, "a.raw,,routing,0.01,25.6,");
     const Ran list = place({"rows"});
     expect_ran(list, 0, "needs weights");
-    CHECK(list.out.find("5 rows; time: of one seed at each learning rate of scale tiny") != std::string::npos);
+    CHECK(list.out.find("5 rows; time: one seed at each learning rate of scale tiny") != std::string::npos);
 }
 
 TEST_CASE("reproduce: rows on HotpotQA are measured on a file and recorded beside their own results", "[cli][hotpot]") {
@@ -77,7 +77,7 @@ TEST_CASE("reproduce: rows on HotpotQA are measured on a file and recorded besid
     expect_ran(first, 0, "own.text lr 1e-2 seed 1  on real.json: routing");
     CHECK(first.out.find("routing on real.json") != std::string::npos);
     CHECK(first.out.find("real.json: 12 examples (the official dev file has 7,405") != std::string::npos);
-    CHECK(first.out.find("beyond the paper") != std::string::npos);
+    CHECK(first.out.find("are not in the paper") != std::string::npos);
     CHECK(on_files(place.results()) == 2);
     expect_ran(place({"reproduce", "own/text", "--seeds", "2", "--data", "real.json"}), 0, "routing on real.json");
     CHECK(on_files(place.results()) == 2); // not twice
@@ -91,7 +91,7 @@ TEST_CASE("reproduce: rows on HotpotQA are measured on a file and recorded besid
     expect_ran(place({"reproduce", "t1.bm25"}), 0, "46,320,117 bytes, SHA-256 4e9ecb5c");
     expect_ran(place({"reproduce", "t1.bm25", "--data", "generated.json"}), 0, "t1.bm25 (generated)");
     CHECK(on_files(paper) == 0);
-    expect_ran(place({"table", "t1.bm25"}), 0, "1 row is not run: 1 for want of hotpotqa");
+    expect_ran(place({"table", "t1.bm25"}), 0, "1 row is not run: 1 without hotpotqa");
     expect_ran(place({"reproduce", "t1.bm25", "--data", "real.json"}), 0, "recorded in runs/out/results/paper.jsonl");
     CHECK(on_files(paper) == 1);
     const Ran table = place({"table", "t1.bm25"});

@@ -13,7 +13,7 @@ const std::vector<std::string>& expected() {
         const Place place;
         const Ran r = place({"sweep", "all", "--seeds", "2"});
         expect_ran(r, 0, "6/6  b.causal lr 1e-2 seed 2");
-        CHECK(r.out.find("1 row is not run: 1 for want of weights") != std::string::npos);
+        CHECK(r.out.find("1 row is not run: 1 without weights") != std::string::npos);
         CHECK(r.out.find_first_of("\x1b\r") == std::string::npos);
         return place.numbers();
     }();
@@ -41,7 +41,7 @@ TEST_CASE("sweep: an order goes through its entries, each run once, and leaves o
     const auto order = [&](const std::string& text) { place.write("runs/order.toml", "scale = \"tiny\"\n" + text); };
     const std::string raw = "[[entry]]\nwhat = \"raw first\"\nrows = [\"b.raw\"]\nseeds = [2]\n",
                       all = "[[entry]]\nwhat = \"the rest\"\nrows = [\"all\"]\nseeds = [1, 2]\n";
-    expect_refused(place({"sweep", "order"}), 2, "runs/order.toml: there is no such list");
+    expect_refused(place({"sweep", "order"}), 2, "runs/order.toml: no such file");
     order(raw + all);
     expect_ran(place({"sweep", "order", "--status"}), 0, "1  1     0     0        0");
     const Ran r = place({"sweep", "order"});
@@ -75,10 +75,10 @@ TEST_CASE("sweep: an order goes through its entries, each run once, and leaves o
     order("[[entry]]\nwhat = \"x\"\nrows = [\"a.rwa\"]\nseeds = [1]\n");
     expect_refused(place({"sweep", "order"}), 2, "order.toml:2: a.rwa: no such row or group; did you mean 'a.raw'?");
     order("[[entry]]\nwhat = \"x\"\nrows = [\"a.raw\"]\nseeds = [1]\nlearning_rates = [3e-4]\n");
-    expect_refused(place({"sweep", "order"}), 2, "order.toml:2: this entry has no run at scale tiny");
+    expect_refused(place({"sweep", "order"}), 2, "order.toml:2: no row of this entry runs at scale tiny");
 }
 
-TEST_CASE("sweep: a run stopped after some epochs stands for no row, and goes on with the same bits", "[cli]") {
+TEST_CASE("sweep: a run stopped after some epochs counts for no row, and goes on with the same bits", "[cli]") {
     const Place place;
     const auto folder = [](const Place& p) { // the folder of the only run
         return fs::directory_iterator(p.scratch / "runs/out/sweep")->path().string();
@@ -142,7 +142,7 @@ TEST_CASE("sweep: shards and processes at once give what one process gives", "[c
         if (i < 6)
             expect_ran(r, 0, "1/1");
         else
-            expect_ran(r, 2, "jobs 0 to 5");
+            expect_ran(r, 2, "jobs are 0 to 5");
     }
     CHECK(array.numbers() == expected());
 }
@@ -176,7 +176,7 @@ TEST_CASE("sweep: killed or interrupted, it goes on and ends with the same bits"
         const Ran r = child->wait();
         INFO("signal " << signal << ": " << r.out << r.err << "status: " << status.out);
         CHECK((r.code == 0 || r.code == (signal == SIGKILL ? 128 + SIGKILL : 75)));
-        if (r.code == 75) CHECK(r.out.find("the same command goes on") != std::string::npos);
+        if (r.code == 75) CHECK(r.out.find("the same command continues") != std::string::npos);
         if (r.code != 0) {
             CHECK(status.out.find("\nrunning  ") != std::string::npos);
             const Ran left = place({"sweep", "one", "--status"});
@@ -204,7 +204,7 @@ TEST_CASE("sweep: a run that cannot be done does not stop the others", "[cli]") 
     place.write("runs/three.toml", "[[row]]\nid = \"c.bad\"\ntop_k = 999\n");
     expect_refused(place({"sweep", "three"}), 2, "three.toml:1: row c.bad at scale tiny: --top-k 999");
     place.write("runs/three.toml", "[[row]]\nid = \"c.bad\"\nseed = 3\n");
-    expect_refused(place({"sweep", "three"}), 2, "three.toml:3: seed: not a row's to say");
+    expect_refused(place({"sweep", "three"}), 2, "three.toml:3: seed: a row cannot set this");
     fs::remove(place.scratch / "runs/three.toml");
     place.write("runs/readings.toml", "[[readings]]\nrows = [\"a.transformer\"]\ntask = [\"der\"]\n"
                                       "representation = [\"fourier:1\"]\n");
@@ -230,8 +230,11 @@ TEST_CASE("sweep: a grid of flags is a row with lists, under a name that table, 
     expect_ran(place({"sweep", "runs/three.toml", "--seeds", "2"}), 0,
                "8 of 8 runs are done already"); // the same hashes
     expect_ran(place({"sweep", "a.transformer", "a.raw"}), 0, "2 of 2 runs are done already");
-    expect_ran(place({"sweep", "g", "--status"}), 0, "4 runs at scale tiny: 4 done");
-    expect_ran(place(Words{"sweep", "--name", "g", "--status"} + grid), 0, "4 runs at scale tiny: 4 done");
+    expect_ran(place({"sweep", "g", "--status"}), 0, "8 runs at scale tiny: 8 done"); // its seeds are kept
+    expect_ran(place({"sweep", "g", "--status", "--seeds", "1"}), 0, "4 runs at scale tiny: 4 done");
+    expect_ran(place(Words{"sweep", "--name", "g", "--status"} + grid), 0, "8 runs at scale tiny: 8 done");
+    expect_ran(place(Words{"sweep", "--name", "g", "--status", "--seeds", "3"} + grid), 0, "12 runs at scale tiny");
+    expect_ran(place({"sweep", "g", "--status"}), 0, "12 runs at scale tiny: 8 done");
     const Ran table = place({"table", "g", "--format", "csv"});
     expect_ran(table, 0, "g@representation=transformer:1,,routing,0.03,");
 
@@ -262,7 +265,7 @@ TEST_CASE("sweep: a grid of flags is a row with lists, under a name that table, 
     expect_refused(place({"table", "--results", "nosuch"}), 2, "--results nosuch: there is no such folder");
     expect_refused(plot({"--x", "lr"}), 2, "--x lr: not an option of rows; did you mean 'learning-rate'?");
     expect_refused(plot({"--x", "heads", "--y", "routin"}), 2, "did you mean 'routing'?");
-    expect_refused(plot({"--y", "accuracy"}), 2, "expected --x OPTION too");
+    expect_refused(plot({"--y", "accuracy"}), 2, "add --x OPTION");
 }
 
 TEST_CASE("sweep: a grid that is not one names flag and value, and nothing is kept of it", "[cli]") {
@@ -273,21 +276,21 @@ TEST_CASE("sweep: a grid that is not one names flag and value, and nothing is ke
         CHECK_FALSE(fs::exists(place.scratch / "runs/out/sweeps/k.toml"));
     };
     refused({"--heads", "2,x"}, "--heads x: expected an integer");
-    refused({"--heads", "2,,4"}, "--heads 2,,4: a value is missing beside a comma");
-    refused({"--learning-rate", "1e-2,0.01"}, "--learning-rate 1e-2,0.01: 0.01 is there twice");
-    refused({"--router", "rank1\\,investigator"}, "--router rank1,investigator: allowed are");
+    refused({"--heads", "2,,4"}, "--heads 2,,4: a value is missing before or after a comma");
+    refused({"--learning-rate", "1e-2,0.01"}, "--learning-rate 1e-2,0.01: 0.01 is given twice");
+    refused({"--router", "rank1\\,investigator"}, "--router rank1,investigator: must be one of");
     refused({"--representation", "raw,flw:1"}, "row k@representation=flw:1 at scale tiny: --representation flw");
     refused({"--batch", "8,128"}, "row k@batch=128 at scale tiny: --batch 128 is more than --sequences 64");
-    expect_refused(place({"sweep", "--heads", "2"}), 2, "--heads 2: expected --name NAME too");
+    expect_refused(place({"sweep", "--heads", "2"}), 2, "--heads 2: add --name NAME");
     expect_refused(place({"sweep", "--name", "k"}), 2, "--name k: expected options too");
-    expect_refused(place({"sweep", "--name", "../k", "--heads", "2"}), 2, "--name '../k': expected letters and digits");
-    expect_refused(place({"sweep", "--name", "a.raw", "--heads", "2"}), 2, "this names rows of the paper");
-    expect_refused(place({"sweep", "a.raw", "--heads", "2"}), 2, "a.raw and --heads: rows have options of their own");
+    expect_refused(place({"sweep", "--name", "../k", "--heads", "2"}), 2, "--name '../k': expected letters, digits");
+    expect_refused(place({"sweep", "--name", "a.raw", "--heads", "2"}), 2, "rows of the paper have this name");
+    expect_refused(place({"sweep", "a.raw", "--heads", "2"}), 2, "a.raw and --heads: rows already have their options");
     expect_ran(place({"sweep", "--name", "k", "--mean-residual", "--representation", "global-mean"}), 0, "1/1");
-    expect_refused(place({"sweep", "--name", "k", "--heads", "2"}), 2, "runs/out/sweeps/k.toml is another grid");
+    expect_refused(place({"sweep", "--name", "k", "--heads", "2"}), 2, "runs/out/sweeps/k.toml holds another grid");
     expect_refused(place({"table", "kk"}), 2, "no such row or group; did you mean 'k'?");
     place.write("big.toml", "[[row]]\nid = \"b\"\nheads = []\n");
-    expect_refused(place({"sweep", "big.toml"}), 2, "big.toml:3: heads: no value");
+    expect_refused(place({"sweep", "big.toml"}), 2, "big.toml:3: heads: expected at least one value");
     place.write("big.toml", "[[row]]\nid = \"b\"\nheads = [1, 2, 1]\n");
-    expect_refused(place({"sweep", "big.toml"}), 2, "big.toml:3: heads: 1 is there twice");
+    expect_refused(place({"sweep", "big.toml"}), 2, "big.toml:3: heads: 1 is given twice");
 }

@@ -33,7 +33,7 @@ TEST_CASE("toml: what its reader cannot take is refused, as is what would be los
                {"out = \'\'\'x\'\'\'\'\'\'\n", "not TOML: more than five quotes"},
                {"out = \"a\\u0000b\"\n", "NUL in a string"},
                {"\"lr\\u0000\" = 1\n", "NUL in a string"},
-               {"seed = 1\nlearning-rate = 1e-3\nlearning_rate = 2e-3\n", "stands here as learning-rate too"},
+               {"seed = 1\nlearning-rate = 1e-3\nlearning_rate = 2e-3\n", "is also given as learning-rate"},
                {"\"\\u001b[31m\" = 1\n", "\\x1b[31m: no such option"}};
     for (const auto& [text, message] : bad) {
         INFO(text.substr(0, 100));
@@ -47,7 +47,7 @@ TEST_CASE("toml: what its reader cannot take is refused, as is what would be los
                    ":2: id: a control character");
     expect_refused(
         run({"sweep", file("[[row]]\nid = \"t.a\"\nlearning-rate = 1e-3\nlearning_rate = 1e-3\n"), "--status"}), 2,
-        "stands here as learning-rate too");
+        "is also given as learning-rate");
     const Ran flag = run({"train", "--task", "\x1b]0;x\x07"});
     expect_refused(flag, 2, "\\x1b]0;x\\x07");
     CHECK(flag.err.find('\x1b') == std::string::npos);
