@@ -94,6 +94,32 @@ __device__ __forceinline__ void multiply(bool half, uint32_t a0, uint32_t a1, ui
 #endif
 }
 
+// Where numbers are read: row r, column c of a matrix is at[r stride + c], for r < rows and c < columns, else 0.
+struct Source {
+    const float* at;
+    int stride, rows, columns;
+    bool fours; // every fourth number of a row is aligned to 16 bytes
+    FCI_HD Source(const float* at_, int stride_, int rows_, int columns_)
+        : at(at_), stride(stride_), rows(rows_), columns(columns_),
+          fours((reinterpret_cast<uint64_t>(at_) | sizeof(float) * stride_) % 16 == 0) {}
+};
+// x[e] = the number of row r and column c + e; across: of the transposed matrix. c is a multiple of 8.
+template <bool across>
+__device__ __forceinline__ void read_part(const Source& from, int r, int c, float (&x)[part]) {
+    const float* first = from.at + (across ? int64_t{c} * from.stride + r : int64_t{r} * from.stride + c);
+    const int rest = r < (across ? from.columns : from.rows) ? (across ? from.rows : from.columns) - c : 0;
+    if (rest >= part && !across && from.fours) {
+#pragma unroll
+        for (int e = 0; e < part; e += 4) {
+            const float4 four = load_four(first + e);
+            x[e] = four.x, x[e + 1] = four.y, x[e + 2] = four.z, x[e + 3] = four.w;
+        }
+    } else {
+#pragma unroll
+        for (int e = 0; e < part; ++e) x[e] = e < rest ? first[across ? e * from.stride : e] : 0.f;
+    }
+}
+
 // A lane's part of a row: 8 numbers as the tensor core takes them.
 template <Precision P>
 struct Terms {

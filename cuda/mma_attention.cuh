@@ -40,20 +40,11 @@ struct Owner {
     __device__ int row(int i) const { return mine + piece_row() + 8 * i; }
 };
 
-// Rows of one head: x[r,c] = factor at[r stride + c], r < count, c < width; zero outside.
-struct Source {
-    const float* at;
-    int64_t stride;
-    int count, width;
-    float factor;
-    __device__ float operator()(int r, int c) const {
-        return r < count && c < width ? factor * at[r * stride + c] : 0.f;
-    }
-};
-
-__device__ __forceinline__ void read(const Source& from, const Owner& own, Piece& x) {
+__device__ __forceinline__ void read(const Source& from, const Owner& own, Piece& x, float factor = 1) {
+    for (int i = 0; i < 2; ++i) read_part<false>(from, own.row(i), piece_column(), x[i]);
+    if (factor == 1) return;
     for (int i = 0; i < 2; ++i)
-        for (int e = 0; e < part; ++e) x[i][e] = from(own.row(i), piece_column() + e);
+        for (int e = 0; e < part; ++e) x[i][e] *= factor;
 }
 
 // f(element, the lane's number) for the lane's numbers in bounds.
@@ -72,22 +63,9 @@ struct Loader {
     int row, t;
     float next[part];
     __device__ Loader() : row(static_cast<int>(threadIdx.x) % loaders / 4), t(static_cast<int>(threadIdx.x) % 4) {}
-    __device__ void fetch(const Source& source, int from, bool across) {
-        if (from + chunk <= source.count && source.width == chunk) { // no number is outside
-            const float* first = source.at + (across ? (from + part * t) * source.stride + row
-                                                     : (from + row) * source.stride + part * t);
-            const int64_t step = across ? source.stride : 1;
-#pragma unroll
-            for (int e = 0; e < part; ++e) next[e] = source.factor * first[e * step];
-        } else {
-#pragma unroll 1
-            for (int e = 0; e < part; ++e) {
-                const float x = across ? source(from + part * t + e, row) : source(from + row, part * t + e);
-#pragma unroll
-                for (int i = 0; i < part; ++i) // next must stay in registers
-                    if (i == e) next[i] = x;
-            }
-        }
+    template <bool across>
+    __device__ void fetch(const Source& source, int from) {
+        read_part<across>(source, across ? row : from + row, across ? from + part * t : part * t, next);
     }
     template <Precision P>
     __device__ void put(Stored<P>& to) const {
@@ -104,21 +82,27 @@ __global__ void __launch_bounds__(threads, 2)
     const Head at(s, own.head);
     const int width = s.value_width(), end = s.causal ? min(own.first + rows, s.keys) : s.keys;
     const bool of_v = second_half();
-    const Source source = of_v ? Source{v + at.v, s.value_stride(), s.keys, width, 1.f}
-                               : Source{k + at.k, s.kv_stride, s.keys, s.d_head, 1.f};
+    const Source source =
+        of_v ? Source{v + at.v, s.value_stride(), s.keys, width} : Source{k + at.k, s.kv_stride, s.keys, s.d_head};
     Piece x;
-    read({q + at.q, s.q_stride, s.queries, s.d_head, attention_scale(s) * log2_e}, own, x);
+    read({q + at.q, s.q_stride, s.queries, s.d_head}, own, x, attention_scale(s) * log2_e);
     const Rows<P> query = Rows<P>::of(x);
     Piece o = {};
     float highest[2] = {-FLT_MAX, -FLT_MAX}, total[2] = {};
     constexpr float up = Rows<P>::share_log2; // P and its sums are times 2^up
     Loader load;
-    load.fetch(source, 0, of_v);
+    const auto fetch = [&](int from) {
+        if (of_v)
+            load.fetch<true>(source, from);
+        else
+            load.fetch<false>(source, from);
+    };
+    fetch(0);
     for (int from = 0; from < end; from += chunk) {
         __syncthreads(); // all warps have read the previous chunk
         load.put(stored[of_v]);
         __syncthreads();
-        if (from + chunk < end) load.fetch(source, from + chunk, of_v);
+        if (from + chunk < end) fetch(from + chunk);
         if (s.causal && from >= own.mine + warp_rows) continue; // no row of this warp sees the chunk
         Piece p = {};
         add_product(query, stored[0], p); // (1), base 2
@@ -158,15 +142,15 @@ __global__ void __launch_bounds__(threads, 1)
     const Owner own(s.queries, true);
     const Head at(s, own.head);
     const int width = s.value_width(), end = s.causal ? min(own.first + rows, s.keys) : s.keys;
-    const int64_t y_stride = int64_t{s.heads} * width;
-    const Source of_k{k + at.k, s.kv_stride, s.keys, s.d_head, 1.f};
-    const Source of_v{v + at.v, s.value_stride(), s.keys, width, 1.f};
+    const int y_stride = s.heads * width;
+    const Source of_k{k + at.k, s.kv_stride, s.keys, s.d_head};
+    const Source of_v{v + at.v, s.value_stride(), s.keys, width};
     const bool second = second_half();
     const Source straight = second ? of_v : of_k;
 
     Piece x, dx;
-    read({y + at.y, y_stride, s.queries, width, 1.f}, own, x);
-    read({dy + at.y, y_stride, s.queries, width, 1.f}, own, dx);
+    read({y + at.y, y_stride, s.queries, width}, own, x);
+    read({dy + at.y, y_stride, s.queries, width}, own, dx);
     const Rows<P> d_out = Rows<P>::of(dx);
     LogSum<float> l[2];
     float dl[2];
@@ -178,20 +162,20 @@ __global__ void __launch_bounds__(threads, 1)
         l[i] = inside ? LogSum<float>::load(lse, at.lse + own.row(i)) : LogSum<float>{0, INFINITY};
         if (inside && piece_column() == 0) delta[at.lse + own.row(i)] = dl[i];
     }
-    read({q + at.q, s.q_stride, s.queries, s.d_head, attention_scale(s) * log2_e}, own, x);
+    read({q + at.q, s.q_stride, s.queries, s.d_head}, own, x, attention_scale(s) * log2_e);
     const Rows<P> query = Rows<P>::of(x);
     Piece sum = {};
     Loader load, load_across;
-    load.fetch(straight, 0, false);
-    if (!second) load_across.fetch(of_k, 0, true);
+    load.fetch<false>(straight, 0);
+    if (!second) load_across.fetch<true>(of_k, 0);
     for (int from = 0; from < end; from += chunk) {
         __syncthreads();
         load.put(stored[second]);
         if (!second) load_across.put(stored[2]);
         __syncthreads();
         if (from + chunk < end) {
-            load.fetch(straight, from + chunk, false);
-            if (!second) load_across.fetch(of_k, from + chunk, true);
+            load.fetch<false>(straight, from + chunk);
+            if (!second) load_across.fetch<true>(of_k, from + chunk);
         }
         if (s.causal && from >= own.mine + warp_rows) continue;
         Piece p = {}, ds = {};
@@ -223,12 +207,13 @@ __global__ void __launch_bounds__(threads, 1)
     const Head at(s, own.head);
     const int width = s.value_width(), begin = s.causal ? own.first / chunk * chunk : 0;
     const bool second = second_half();
-    const Source source = second ? Source{dy + at.y, int64_t{s.heads} * width, s.queries, width, 1.f}
-                                 : Source{q + at.q, s.q_stride, s.queries, s.d_head, attention_scale(s) * log2_e};
+    const float factor = second ? 1.f : attention_scale(s) * log2_e;
+    const Source source = second ? Source{dy + at.y, s.heads * width, s.queries, width}
+                                 : Source{q + at.q, s.q_stride, s.queries, s.d_head};
     Piece x;
-    read({k + at.k, s.kv_stride, s.keys, s.d_head, 1.f}, own, x);
+    read({k + at.k, s.kv_stride, s.keys, s.d_head}, own, x);
     const Rows<P> key = Rows<P>::of(x);
-    read({v + at.v, s.value_stride(), s.keys, width, 1.f}, own, x);
+    read({v + at.v, s.value_stride(), s.keys, width}, own, x);
     const Rows<P> value = Rows<P>::of(x);
     Piece sum_k = {}, sum_v = {};
     constexpr float up = Rows<P>::share_log2; // P, dV and dK are times 2^up
@@ -237,8 +222,9 @@ __global__ void __launch_bounds__(threads, 1)
     LogSum<float> next_l{};
     float next_delta = 0;
     const auto fetch = [&](int from) {
-        load.fetch(source, from, false);
-        load_across.fetch(source, from, true);
+        load.fetch<false>(source, from);
+        load_across.fetch<true>(source, from);
+        for (int e = 0; e < part; ++e) load.next[e] *= factor, load_across.next[e] *= factor;
         const int query = from + static_cast<int>(threadIdx.x);
         if (threadIdx.x >= chunk) return;
         next_l = query < s.queries ? LogSum<float>::load(lse, at.lse + query) : LogSum<float>{0, INFINITY};

@@ -150,6 +150,8 @@ TEST_CASE("emulator: meetings that cannot take place are errors that name both s
         expect_parts(e, "thread (70,0,0) [warp 2 lane 6] has exited", "waits at __syncthreads");
         e = softmax_error(Bug::missing_lane);
         expect_parts(e, "waits at __shfl_xor_sync", "for lane 5, which never arrives: it has exited");
+        e = error_of(multiply_without_a_lane);
+        expect_parts(e, "waits at mma.sync", "for lane 31, which never arrives: it has exited");
         e = softmax_error(Bug::other_mask);
         expect_parts(e, "deadlock", "with mask 0xffffffff", "never arrives: it waits at");
         e = softmax_error(Bug::foreign_mask);

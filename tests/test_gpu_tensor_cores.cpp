@@ -218,6 +218,36 @@ TEST_CASE("tensor cores: products have float32's accuracy at every depth", "[gpu
         }
 }
 
+// Hidden: prints the table in cuda/README.md.
+TEST_CASE("tensor cores: the errors by depth, as a table", "[.][tensor-core-errors]") {
+    constexpr std::pair<const char*, WarpProduct> ways[] = {{"fp16x3", WarpProduct::fp16x3},
+                                                            {"3xTF32", WarpProduct::tf32x3},
+                                                            {"3xTF32, one accumulator", WarpProduct::one_accumulator},
+                                                            {"TF32", WarpProduct::tf32}};
+    constexpr int depths[] = {32, 128, 512, 2048, 16384};
+    for (const bool positive : {false, true}) {
+        fmt::print("{:<26}", positive ? "numbers in [0, 1]" : "numbers in [-1, 1]");
+        std::vector<double> fma;
+        for (const int depth : depths) {
+            fmt::print("{:>10}", depth);
+            fma.push_back(
+                error_of(WarpProduct::fp32, depth, random(16 * depth, 1, positive), random(32 * depth, 2, positive))
+                    .rms);
+        }
+        fmt::print("\n{:<26}", "multiply-adds: error");
+        for (const double e : fma) fmt::print("{:>10.1e}", e);
+        for (const auto& [name, how] : ways) {
+            fmt::print("\n{:<26}", name);
+            for (size_t i = 0; i < fma.size(); ++i) {
+                const int depth = depths[i];
+                const Error e = error_of(how, depth, random(16 * depth, 1, positive), random(32 * depth, 2, positive));
+                fmt::print("{:>10.2f}", e.rms / fma[i]);
+            }
+        }
+        fmt::print("\n\n");
+    }
+}
+
 TEST_CASE("tensor cores: large and small numbers of a row neither overflow nor vanish", "[gpu]") {
     constexpr int depth = 70;
     for (const float of_a : {1e-30f, 1e-6f, 1e4f, 1e18f, 1e30f})
@@ -245,13 +275,16 @@ TEST_CASE("tensor cores: large and small numbers of a row neither overflow nor v
         }
 }
 
-// Rows with as many queries and keys as a chunk has, and heads of up to 32 columns: the others have other kernels.
-TEST_CASE("tensor cores: attention in every precision", "[gpu]") {
+// More than 512 rows; as many queries and keys as a chunk has, and heads of up to 32 columns: the others have other
+// kernels.
+TEST_CASE("tensor cores: linear layers and attention in every precision", "[gpu]") {
     const std::vector<std::string> rows{"self_attention batch=2 time=33 heads=2 d_head=3 full",
                                         "self_attention batch=1 time=135 heads=2 d_head=32 full",
                                         "self_attention batch=1 time=49 heads=1 d_head=4 causal",
                                         "self_attention batch=1 time=129 heads=1 d_head=4 causal",
-                                        "query_attention batch=2 queries=49"};
+                                        "query_attention batch=2 queries=49",
+                                        "linear rows=513 in=6 out=4 bias",
+                                        "linear rows=600 in=36 out=130 bias"};
     for (const Precision precision : {Precision::fp16x3, Precision::tf32x3, Precision::tf32}) {
         const InPrecision in(precision);
         for (const std::string& row : rows) {

@@ -231,7 +231,7 @@ TEST_CASE("hotpotqa: a file that is not one is refused with the byte", "[hotpot]
     expect_refused("PAR1\x15", "is a Parquet file: convert it to JSON Lines first");
     expect_refused("{\"n\":1,\"data\":[" + good + "]}",
                    "the examples are within \"data\": write them to a separate file, e.g. with jq -c '.[\"data\"][]'");
-    expect_refused("{\n\"rows\":[{\"row_idx\":0,\n\"row\":" + good + "}]}", "as jq -c '.[\"rows\"][].row' does");
+    expect_refused("{\n\"rows\":[{\"row_idx\":0,\n\"row\":" + good + "}]}", "with jq -c '.[\"rows\"][].row'");
     expect_refused("[" + good + " " + good + "]", fmt::format("at byte {}: ',' or ']'", good.size() + 2));
     expect_refused("[" + good + ",]", fmt::format("at byte {}: an example", good.size() + 2));
     expect_refused("[," + good + "]", "at byte 1: an example");

@@ -100,7 +100,7 @@ TEST_CASE("zoology: arrays that are none are refused, by row and column", "[task
     };
     refused({1, 70, 1}, {no, no, 71},
             "labels.npy: row 0, column 2: the answer 71 never follows the token 1 before this column");
-    refused({1, 70, 1}, {no, 70, no}, "labels.npy: row 0, column 1: the answer 70 follows the token 70 nowhere");
+    refused({1, 70, 1}, {no, 70, no}, "labels.npy: row 0, column 1: the answer 70 never follows the token 70");
     refused({1, 70, 1}, {no, no, -1}, "labels.npy: row 0, column 2: -1 is not a token");
     refused({1, -7, 1}, {no, no, no}, "inputs.npy: row 0, column 1: -7 is not a token");
     refused({1, 1 << 20, 1}, {no, no, 1 << 20}, "column 1: 1048576 is not a token");

@@ -202,7 +202,7 @@ TEST_CASE("results: results that are cut short, of another version or broken", "
         {"[1]", "not a result"},
         {"{}", "not a result"},
         {with("\"seed\":2", "\"seed\":4"), "its seed is 4, its options say 2"},
-        {with("\"top_k\"", "\"top_q\""), "an option 'top_q'"},
+        {with("\"top_k\"", "\"top_q\""), "this version has no option 'top_q'"},
         {with("\"queries\":1000", "\"queries\":\"many\""), "not a result"},
         {with("[1,10.5,2,0.1]", "[1,10.5]"), "a point of its curve has 2 numbers"},
         {with("\"scale\":\"tiny\"", "\"scale\":\"huge\""), "a result of scale huge in a file of scale tiny"},

@@ -5,10 +5,6 @@
 namespace fci::cuda {
 namespace {
 
-// Columns from .. from + 7 of a row of `depth`, zeros beyond.
-__device__ void read_part(const float* row, int from, int depth, float (&x)[mma::part]) {
-    for (int e = 0; e < mma::part; ++e) x[e] = from + e < depth ? row[from + e] : 0.f;
-}
 __device__ void write_piece(const mma::Piece& sum, float* c) {
     for (int i = 0; i < 2; ++i)
         for (int e = 0; e < mma::part; ++e)
@@ -22,11 +18,11 @@ __global__ void chunked_kernel(int depth, const float* a, const float* b, float*
     mma::Piece sum = {};
     for (int from = 0; from < depth; from += mma::chunk) {
         mma::Piece x;
-        for (int i = 0; i < 2; ++i) read_part(a + (g + 8 * i) * depth, from + mma::part * t, depth, x[i]);
+        for (int i = 0; i < 2; ++i) mma::read_part<false>({a, depth, 16, depth}, g + 8 * i, from + mma::part * t, x[i]);
         __syncwarp(); // the previous chunk has been read
         for (int r = g; r < mma::chunk; r += 8) {
             float y[mma::part];
-            read_part(b + r * depth, from + mma::part * t, depth, y);
+            mma::read_part<false>({b, depth, mma::chunk, depth}, r, from + mma::part * t, y);
             stored[0].put(r, t, y);
         }
         __syncwarp();
@@ -44,7 +40,7 @@ __global__ void one_accumulator_kernel(int depth, const float* a, const float* b
         for (int from = 0; from < depth; from += mma::chunk) {
             float x[mma::part];
             const auto terms = [&](const float* rows, int r) {
-                read_part(rows + r * depth, from + mma::part * t, depth, x);
+                mma::read_part<false>({rows, depth, mma::chunk, depth}, r, from + mma::part * t, x);
                 return mma::Terms<P>::of(x, 1.f);
             };
             const auto top = terms(a, g), bottom = terms(a, g + 8), right = terms(b, 8 * j + g);

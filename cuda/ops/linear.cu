@@ -1,9 +1,11 @@
-// linear on the GPU; the mathematics is in src/ops/linear.h. cuBLAS computes the products, except for few rows (the
-// router's and the Council's, one per query): cuda/few_rows.cuh.
+// linear on the GPU; the mathematics is in src/ops/linear.h. cuBLAS computes the products in fp32, cuda/mma_linear.cuh
+// those of the other precisions, and cuda/few_rows.cuh those of few rows (the router's and the Council's, one per
+// query).
 #include "ops/linear.h"
 
 #include "cuda/few_rows.cuh"
 #include "cuda/gemm.cuh"
+#include "cuda/mma_linear.cuh"
 #include "cuda/parts.cuh"
 
 namespace fci::cuda {
@@ -25,6 +27,7 @@ bool few(const LinearShape& s) { return s.rows <= few_rows::most && s.rows && s.
 
 void linear_forward(LinearShape s, const float* x, const float* w, const float* b, float* y) {
     if (few(s)) return few_rows::forward(s, x, w, b, y);
+    if (precision() != Precision::fp32) return mma_linear::forward_in(precision())(s, x, w, b, y);
     if (b && s.rows && s.out)
         FCI_LAUNCH(spread_kernel, dim3(blocks_for(s.out, 32), min(blocks_for(s.rows, 8), most_strips)), dim3(32, 8), 0,
                    s.rows, s.out, b, y);
@@ -34,6 +37,11 @@ void linear_forward(LinearShape s, const float* x, const float* w, const float* 
 
 void linear_backward(LinearShape s, const float* x, const float* w, const float* dy, float* dx, float* dw, float* db) {
     if (few(s) && dx) return few_rows::backward(s, x, w, dy, dx, dw, db);
+    if (precision() != Precision::fp32) {
+        mma_linear::backward_in(precision())(s, x, w, dy, dx, dw);
+        if (db) add_column_sum({s.rows, s.out, dy, db}); // (db)
+        return;
+    }
     if (dx)
         device_gemm(Transpose::no, Transpose::no, s.rows, s.in, s.out, 1.f, dy, s.out, w, s.in, 1.f, dx, s.in); // (dx)
     device_gemm(Transpose::yes, Transpose::no, s.out, s.in, s.rows, 1.f, dy, s.out, x, s.in, 1.f, dw, s.in);    // (dW)

@@ -119,6 +119,12 @@ __global__ void unwritten_kernel(float* y) {
     fixed[threadIdx.x] = dynamic[threadIdx.x] = 1;
 }
 
+__global__ void multiply_kernel() {
+    if (threadIdx.x == 31) return;
+    emulator::Fragments f{};
+    emulator::multiply(emulator::Format::half, f);
+}
+
 __global__ void nothing_kernel() {}
 
 template <int bytes>
@@ -182,6 +188,8 @@ void race(Bug bug, float* y) {
 void warp_functions(int64_t* y) { FCI_LAUNCH(warp_functions_kernel, 1, 32, 0, y); }
 
 void unwritten(float* y) { FCI_LAUNCH(unwritten_kernel, 2, 32, 32 * sizeof(float), y); }
+
+void multiply_without_a_lane() { FCI_LAUNCH(multiply_kernel, 1, 32, 0); }
 
 void nothing(unsigned grid_x, unsigned grid_y, unsigned block_x, unsigned block_z, int64_t dynamic_bytes) {
     FCI_LAUNCH(nothing_kernel, dim3(grid_x, grid_y), dim3(block_x, 1, block_z), dynamic_bytes);

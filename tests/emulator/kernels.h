@@ -37,6 +37,9 @@ void warp_functions(int64_t* y);
 // y (2, 32, 2) = the contents that two blocks find in static and dynamic shared memory before writing it
 void unwritten(float* y);
 
+// A product of a tensor core which lane 31 leaves out.
+void multiply_without_a_lane();
+
 // Launches without work, to test the limits.
 void nothing(unsigned grid_x, unsigned grid_y, unsigned block_x, unsigned block_z = 1, int64_t dynamic_bytes = 0);
 void static_array_of_50000_bytes();

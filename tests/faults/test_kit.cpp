@@ -174,7 +174,7 @@ TEST_CASE("kit: a part that hangs ends in time, and what does not fit is not sta
     }
     expect_ran(Go(scratch, kit, {"5"}).wait(), 2, "too short");
     expect_ran(Go(scratch, kit, {"100", "ledder"}).wait(), 2, "ledder is not one of");
-    expect_ran(Go(scratch, kit, {"soon"}).wait(), 2, "whole seconds");
+    expect_ran(Go(scratch, kit, {"soon"}).wait(), 2, "whole number of seconds");
 }
 
 TEST_CASE("kit: killed, it leaves what was known by then, and nothing that runs on", "[kit]") {
