@@ -114,6 +114,9 @@ __device__ __forceinline__ void read_part(const Source& from, int r, int c, floa
             const float4 four = load_four(first + e);
             x[e] = four.x, x[e + 1] = four.y, x[e + 2] = four.z, x[e + 3] = four.w;
         }
+    } else if (rest >= part) { // no check for each number
+#pragma unroll
+        for (int e = 0; e < part; ++e) x[e] = first[across ? e * from.stride : e];
     } else {
 #pragma unroll
         for (int e = 0; e < part; ++e) x[e] = e < rest ? first[across ? e * from.stride : e] : 0.f;

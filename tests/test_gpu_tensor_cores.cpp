@@ -7,6 +7,7 @@
 #include "core/half.h"
 #include "core/rng.h"
 #include "cuda/ladder/ladder.cuh"
+#include "ops/linear_pair.h"
 #include "tests/catch.h"
 #include "tests/emulator/tensor_core.h"
 #include "tests/op_table.h"
@@ -292,6 +293,44 @@ TEST_CASE("tensor cores: linear layers and attention in every precision", "[gpu]
             CHECK(check_twin(row_of(row), precision == Precision::tf32 ? 0x1p-9 : float_eps) == "");
         }
     }
+}
+
+TEST_CASE("tensor cores: a pair of linear layers, with two inputs or one", "[gpu]") {
+    const LinearShape s{530, 20, 36};
+    const int64_t nx = int64_t{s.rows} * s.in, nw = int64_t{s.out} * s.in, ny = int64_t{s.rows} * s.out;
+    for (const Precision precision : {Precision::fp16x3, Precision::tf32x3, Precision::tf32})
+        for (const bool one : {false, true}) {
+            const InPrecision in(precision);
+            const OnDevice<float> x = random(one ? nx : 2 * nx, 1), w = random(2 * nw, 2), dy = random(2 * ny, 3);
+            OnDevice<float> y(2 * ny, NAN), dx(x.size(), 1), dw(2 * nw, 1); // gradients are added to what is there
+            const cuda::PairSteps step{one ? 0 : nx, nw, ny};
+            cuda::linear_pair_forward(s, step, x.data(), w.data(), y.data());
+            cuda::linear_pair_backward(s, step, x.data(), w.data(), dy.data(), dx.data(), dw.data());
+            cuda::synchronize();
+            std::vector<double> in_y(2 * ny), in_dx(x.size(), 1), in_dw(2 * nw, 1);
+            for (int i = 0; i < 2; ++i)
+                for (int r = 0; r < s.rows; ++r)
+                    for (int o = 0; o < s.out; ++o)
+                        for (int k = 0; k < s.in; ++k) {
+                            const int64_t at_x = i * step.x + int64_t{r} * s.in + k, at_w = i * nw + o * s.in + k,
+                                          at_y = i * ny + int64_t{r} * s.out + o;
+                            in_y[at_y] += double{x[at_x]} * w[at_w];
+                            in_dx[at_x] += double{dy[at_y]} * w[at_w];
+                            in_dw[at_w] += double{dy[at_y]} * x[at_x];
+                        }
+            const double eps = precision == Precision::tf32 ? 0x1p-8 : 16 * float_eps; // of sums of 20 to 530 terms
+            const auto off = [](const OnDevice<float>& got, const std::vector<double>& expected) {
+                double most = 0, scale = 0;
+                for (size_t i = 0; i < got.size(); ++i)
+                    most = std::max(most, std::abs(got[i] - expected[i])),
+                    scale = std::max(scale, std::abs(expected[i]));
+                return most / scale;
+            };
+            INFO(precision_names[static_cast<int>(precision)] << (one ? ", one input" : ", two inputs"));
+            CHECK(off(y, in_y) < eps);
+            CHECK(off(dx, in_dx) < eps);
+            CHECK(off(dw, in_dw) < eps);
+        }
 }
 
 } // namespace fci::test

@@ -27,7 +27,7 @@ bool few(const LinearShape& s) { return s.rows <= few_rows::most && s.rows && s.
 
 void linear_forward(LinearShape s, const float* x, const float* w, const float* b, float* y) {
     if (few(s)) return few_rows::forward(s, x, w, b, y);
-    if (precision() != Precision::fp32) return mma_linear::forward_in(precision())(s, x, w, b, y);
+    if (precision() != Precision::fp32) return mma_linear::forward(s, {}, x, w, b, y);
     if (b && s.rows && s.out)
         FCI_LAUNCH(spread_kernel, dim3(blocks_for(s.out, 32), min(blocks_for(s.rows, 8), most_strips)), dim3(32, 8), 0,
                    s.rows, s.out, b, y);
@@ -38,7 +38,8 @@ void linear_forward(LinearShape s, const float* x, const float* w, const float* 
 void linear_backward(LinearShape s, const float* x, const float* w, const float* dy, float* dx, float* dw, float* db) {
     if (few(s) && dx) return few_rows::backward(s, x, w, dy, dx, dw, db);
     if (precision() != Precision::fp32) {
-        mma_linear::backward_in(precision())(s, x, w, dy, dx, dw);
+        if (dx) mma_linear::backward_x(s, {}, w, dy, dx);
+        mma_linear::backward_w(s, {}, x, dy, dw);
         if (db) add_column_sum({s.rows, s.out, dy, db}); // (db)
         return;
     }

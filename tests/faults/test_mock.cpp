@@ -178,16 +178,21 @@ TEST_CASE("mock of CUDA: reports the nodes of each graph", "[mock]") {
 // Each node takes about a microsecond in which a GPU does nothing else: this test shows any added node.
 TEST_CASE("mock of CUDA: how many nodes a step has", "[mock]") {
     if (mock("fci").empty()) return;
-    for (const auto& [representation, most] : {std::pair{"raw", 14}, {"transformer:1", 42}, {"bidir-flow:1", 47}}) {
+    const std::tuple<const char*, const char*, int> cases[] = {{"raw", "fp32", 14},
+                                                               {"transformer:1", "fp32", 42},
+                                                               {"bidir-flow:1", "fp32", 47},
+                                                               {"transformer:1", "fp16x3", 42},
+                                                               {"bidir-flow:1", "fp16x3", 53}};
+    for (const auto& [representation, precision, most] : cases) {
         const Scratch scratch;
         const Mocked m(Words{"train", "--task", "der", "--representation", representation, "--sequences", "64"} +
                        Words{"--test-sequences", "32", "--stop-after", "2", "--device", "cuda", "--quiet"} +
-                       Words{"--out", scratch / "run"});
+                       Words{"--precision", precision, "--out", scratch / "run"});
         expect_clean(m);
         std::string step;
         for (const std::vector<std::string>& field : m.nodes)
             if (field[3] == "adamw_kernel (step)") step = field[1];
-        INFO(representation);
+        INFO(representation << " " << precision);
         CHECK(m.of_graph.at(step).at(0) == most);
     }
 }
