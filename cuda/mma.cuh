@@ -3,8 +3,9 @@
 //   tf32     operands rounded to 10 bits after the point; one product
 //   tf32x3   x = high + low, both TF32: high high + high low + low high; float32's accuracy   [Ootomo & Yokota 2022]
 //   fp16x3   the same with two halves. A chunk of a row is scaled by a power of two, so that its largest number is in
-//            [2^14, 2^15): no float is too large for a half, and numbers down to 2^-17 of the largest keep 22 bits.
-//            Twice as fast as tf32x3, since an instruction takes twice the depth, and half of the registers
+//            [2^14, 2^15): numbers down to 2^-17 of the largest keep 22 bits, and none is too large for a half. (From
+//            2^105 on the sums, still scaled, may become Inf, which ends a run.) Twice as fast as tf32x3, since an
+//            instruction takes twice the depth, and half of the registers
 //
 // The unit is a chunk: 32 of the depth (the index that is summed over). A warp multiplies A, 16 rows of a chunk, by B,
 // 32 rows of a chunk, each row contiguous in the depth: C[r,n] += sum_k A[r,k] B[n,k]. All three matrices are divided
@@ -12,7 +13,7 @@
 // be the next product's A without moving a number between lanes. The instruction's own columns differ; the depth may be
 // permuted if A and B agree, and so may the rows of B with the columns of C:
 //   depth     the lane's words 2u and 2u+1 (pairs of halves, or TF32 numbers) are slots of instruction u
-//   columns   instruction j of four gives a lane columns 8t + 2j and 8t + 2j + 1; its B is row b_row(j)
+//   columns   instruction j of four gives a lane columns 8t + 2j and 8t + 2j + 1; a lane's row of B is b_row(j)
 //
 // Accuracy  A tensor core truncates every sum, so one accumulator for everything would be 10 to 60 times less accurate
 //           than fused multiply-adds. add_product() therefore sums a chunk into fresh accumulators, small products

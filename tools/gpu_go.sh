@@ -380,6 +380,7 @@ for part in $parts; do
         bench)
             real bench 70 180 bench
             real bench_tf32 70 180 bench --precision tf32
+            real bench_fp16x3 70 180 bench --precision fp16x3
             ;;
         peer) check peer 240 360 peer ;;
         ladder) real ladder 10 60 ladder ;;

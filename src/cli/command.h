@@ -38,6 +38,9 @@ void add_backbone_flags(CLI::App&, RunOptions&);
 // The command's checkpoint, as a flag or argument with these names.
 CLI::Option* add_checkpoint(CLI::App&, const std::string& names, std::string& path);
 
+// --precision of a GPU's products, for commands that do not take all options of a run.
+CLI::Option* add_precision(CLI::App&, std::string& name);
+
 // For CLI::Option::check.
 const CLI::Validator& not_empty();
 

@@ -88,6 +88,12 @@ void add_backbone_flags(CLI::App& app, RunOptions& o) {
     }
 }
 
+CLI::Option* add_precision(CLI::App& app, std::string& name) {
+    const std::vector<std::string> names(std::begin(precision_names), std::end(precision_names));
+    return app.add_option("--precision", name, "on a GPU: precision of matrix products, as in fci train")
+        ->check(CLI::IsMember(names));
+}
+
 CLI::Option* add_checkpoint(CLI::App& app, const std::string& names, std::string& path) {
     return app.add_option(names, path, "a run's folder, or its checkpoint.safetensors")->check(not_empty());
 }

@@ -36,8 +36,7 @@ void add_running(CLI::App& app, StudyOptions& o) {
     app.add_option("--backbone-cache", o.how.backbone_cache,
                    "folder for the cached hidden states (default runs/out/features); none: recomputed each time")
         ->check(not_empty());
-    app.add_option("--precision", o.how.precision, "on a GPU: precision of matrix products, as in fci train")
-        ->check(CLI::IsMember(std::set<std::string>(std::begin(precision_names), std::end(precision_names))));
+    add_precision(app, o.how.precision);
     app.add_option("--jobs", o.jobs, "number of runs at once, in this process; same bits as one by one")
         ->check(CLI::Range(1, 64));
 }

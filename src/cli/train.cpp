@@ -99,9 +99,7 @@ std::function<Exit()> add_bench(CLI::App& app) {
     app.add_option("--steps", b->steps, "timed steps of each")->check(CLI::Range(1, 100000));
     app.add_flag("--json", b->json, "end with one JSON object on standard output");
     CLI::Option* device = app.add_option("--device", b->device, "cpu or cuda")->check(CLI::IsMember({"cpu", "cuda"}));
-    app.add_option("--precision", b->precision, "cuda: precision of matrix products, as in fci train")
-        ->check(CLI::IsMember(std::set<std::string>(std::begin(precision_names), std::end(precision_names))))
-        ->needs(device);
+    add_precision(app, b->precision)->needs(device);
     app.add_flag("--runs", b->runs, "cuda: also the paper's runs from start to end, seconds each")->needs(device);
     for (const char* other :
          {"--task", "--representation", "--threads", "--steps", "--json", "--device", "--precision", "--runs"})

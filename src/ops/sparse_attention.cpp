@@ -41,7 +41,7 @@ struct Buffers {
 
 // Rows of d numbers, `stride` apart -> (d,R) times a factor; lanes without a row are 0.
 void to_lanes(const float* from, int rows, int stride, int d, float factor, float* to) {
-    if (rows < R) std::fill(to, to + d * R, 0.f);
+    if (rows < R) std::fill_n(to, int64_t{d} * R, 0.f);
     for (int r = 0; r < rows; ++r)
         for (int c = 0; c < d; ++c) to[c * R + r] = factor * from[int64_t{r} * stride + c];
 }

@@ -48,7 +48,7 @@ struct TomlFile {
                 refuse(node, "{}: a row cannot set this; use a flag of the command: see fci sweep --help", key);
         }
         const std::vector<Option> all = table(s.values);
-        const Option& option = set_from_toml(all, key, node, file, Exit::usage, others);
+        const Option option = set_from_toml(all, key, node, file, Exit::usage, others);
         if (fresh && std::count(s.keys.begin(), s.keys.end(), option.key)) refuse_twice(option, node, file);
         s.keys.push_back(option.key);
         return option.word();

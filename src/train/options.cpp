@@ -183,7 +183,7 @@ void read_toml(Options& options, const std::string& text, const std::string& fil
     std::set<std::string> seen;
     for (const auto& [key, node] : doc) {
         if (key.str() == "provenance") continue; // what config.toml records besides
-        const Option& option = set_from_toml(all, std::string(key.str()), node, file, code);
+        const Option option = set_from_toml(all, std::string(key.str()), node, file, code);
         if (!seen.insert(option.key).second) refuse_twice(option, node, file, code);
     }
 }

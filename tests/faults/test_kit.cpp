@@ -110,8 +110,8 @@ TEST_CASE("kit: every part has its verdict, and what it measured is written", "[
     CHECK(table.at("twins")[2] == "test cases: 2 | 1 passed | 1 failed");
     CHECK(table.at("memcheck")[0] == "FAIL");
     CHECK(table.at("memcheck")[2] == "========= ERROR SUMMARY: 3 errors");
-    for (const char* part : {"smoke", "trainer", "same_seed_twice", "four_at_once", "bench", "bench_tf32", "peer",
-                             "ladder", "ncu", "record", "curves"}) {
+    for (const char* part : {"smoke", "trainer", "same_seed_twice", "four_at_once", "bench", "bench_tf32",
+                             "bench_fp16x3", "peer", "ladder", "ncu", "record", "curves"}) {
         INFO(part << ": " << table.at(part)[2]);
         CHECK(table.at(part)[0] == "pass");
     }
