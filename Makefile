@@ -94,8 +94,9 @@ $(BUILD)/tests/run: $(call OBJ,$(ENGINE) $(TESTS)) $(EMULATED)
 # Data and BM25's choices must be the same on every machine: no fused operations there.
 $(BUILD)/tasks/%.o $(BUILD)/src/routing/bm25.o: CXXFLAGS += -ffp-contract=off
 $(BUILD)/src/ops/%.o $(BUILD)/src/core/%.o: CXXFLAGS += $(ARCH_WIDE)
-# Catch2 v2 is one large header: test code is compiled for checking, not for speed.
-$(BUILD)/tests/%.o: CXXFLAGS += -O1
+# Catch2 v2 is one large header: test code is compiled for checking, not for speed. Instrumented, it compiles at -O0 in
+# half the time that -O1 takes.
+$(BUILD)/tests/%.o: CXXFLAGS += $(if $(SANITIZE),-O0,-O1)
 
 # The emulator (tests/emulator): every CUDA kernel compiled by g++, for the tests. ThreadSanitizer must not instrument
 # the emulator itself, which runs the threads. -g3: gdb knows threadIdx.
