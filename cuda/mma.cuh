@@ -4,16 +4,19 @@
 //   tf32x3   x = high + low, both TF32: high high + high low + low high; float32's accuracy   [Ootomo & Yokota 2022]
 //   fp16x3   the same with two halves. A chunk of a row is scaled by a power of two, so that its largest number is in
 //            [2^14, 2^15): numbers down to 2^-17 of the largest keep 22 bits, and none is too large for a half. (From
-//            2^105 on the sums, still scaled, may become Inf, which ends a run.) Twice as fast as tf32x3, since an
-//            instruction takes twice the depth, and half of the registers
+//            2^105 on, a sum may overflow before it is scaled back; an Inf ends a run.) An instruction takes twice the
+//            depth of tf32x3, so that it is twice as fast, and the terms need half of the registers
 //
 // The unit is a chunk: 32 of the depth (the index that is summed over). A warp multiplies A, 16 rows of a chunk, by B,
 // 32 rows of a chunk, each row contiguous in the depth: C[r,n] += sum_k A[r,k] B[n,k]. All three matrices are divided
 // among the lanes in one way: lane = 4 g + t has columns 8t .. 8t+7, A and C of rows g and g+8, B of one row. So C can
-// be the next product's A without moving a number between lanes. The instruction's own columns differ; the depth may be
-// permuted if A and B agree, and so may the rows of B with the columns of C:
-//   depth     the lane's words 2u and 2u+1 (pairs of halves, or TF32 numbers) are slots of instruction u
-//   columns   instruction j of four gives a lane columns 8t + 2j and 8t + 2j + 1; a lane's row of B is b_row(j)
+// be the next product's A without moving a number between lanes. An instruction wants other places (they are in
+// tests/emulator/tensor_core.h), but its depth may be permuted if A and B agree, and its columns if B and C do:
+//   depth     a lane's 8 numbers are 4 words of two halves, or 8 words of a TF32 number. Instruction u takes words 2u
+//   and
+//             2u+1, of A and of B, whatever their place in the depth is
+//   columns   a lane with g reads, for instruction j of four, B's row 8 (g/2) + 2j + g%2; C's columns 8t + 2j and
+//             8t + 2j + 1 then come to lane t
 //
 // Accuracy  A tensor core truncates every sum, so one accumulator for everything would be 10 to 60 times less accurate
 //           than fused multiply-adds. add_product() therefore sums a chunk into fresh accumulators, small products
@@ -74,7 +77,7 @@ __device__ __forceinline__ float rounded_to_tf32(float x, bool keep_nan) {
     return keep_nan && x != x ? x : high;
 }
 
-// D = A B + D; cuda's fragments are those of tests/emulator/tensor_core.h.
+// D = A B + D, one instruction. Which lane has what: PTX ISA, or tests/emulator/tensor_core.h.
 __device__ __forceinline__ void multiply(bool half, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0,
                                          uint32_t b1, float (&d)[4]) {
 #if defined(FCI_EMULATOR)
@@ -104,7 +107,8 @@ struct Source {
         : at(at_), stride(stride_), rows(rows_), columns(columns_),
           fours((reinterpret_cast<uint64_t>(at_) | sizeof(float) * stride_) % 16 == 0) {}
 };
-// x[e] = the number of row r and column c + e; across: of the transposed matrix. c is a multiple of 8.
+// x[e] = the number of row r and column c + e; across: of the transposed matrix (`from` is as it is stored). c is a
+// multiple of 8.
 template <bool across>
 __device__ __forceinline__ void read_part(const Source& from, int r, int c, float (&x)[part]) {
     const float* first = from.at + (across ? int64_t{c} * from.stride + r : int64_t{r} * from.stride + c);
@@ -151,7 +155,7 @@ struct Terms {
 };
 
 // A power of two and its inverse: x factor is in [2^14, 2^15) for the largest |x| of a row's chunk, if that is finite
-// and at least 2^-100. Others than halves need none: 1.
+// and at least 2^-100. TF32 numbers have float32's range and need no scale: 1. An Inf becomes NaN, high - Inf.
 struct Scale {
     float factor, inverse;
 };
@@ -182,7 +186,7 @@ struct Rows {
         }
         return r;
     }
-    // Of numbers in [0, 2^share_log2], which need no look at the largest.
+    // Of numbers in [0, 2^share_log2], attention's P, without looking for the largest.
     static constexpr float share_log2 = Terms<P>::half ? 14 : 0;
     __device__ static Rows of_shares(const Piece& x) {
         Rows r;
@@ -231,7 +235,7 @@ __device__ __forceinline__ void add_product(const Rows<P>& a, const Stored<P>& b
     const int g = piece_row(), t = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-        const T y = b.get(8 * (g / 2) + 2 * j + g % 2, t); // b_row(j)
+        const T y = b.get(8 * (g / 2) + 2 * j + g % 2, t);
         float sum[4] = {};
         const auto product = [&](int of_a, int of_b) {
 #pragma unroll

@@ -8,8 +8,9 @@
 //   dW += dy^T x      depth: rows; both across. Few tiles and a long sum: blocks take slices of the rows, whose parts
 //                     are added in order (cuda/parts.cuh)
 //
-// All sums have a fixed order: the same bits on every run. Bound by the tensor cores: per warp and chunk 96
-// instructions of 2048 multiply-adds in fp16x3, about 490 in all.
+// db is a sum over rows (cuda/sums.cu). All sums have a fixed order: the same bits on every run. Bound by instructions
+// and tensor cores alike: in fp16x3, per warp and chunk, 96 instructions of 2048 multiply-adds take 630 cycles of a
+// scheduler's tensor core, and the warp issues about 570 instructions in all.
 #include "cuda/mma_linear.cuh"
 
 #include "cuda/mma.cuh"
@@ -20,10 +21,11 @@ namespace {
 
 using namespace mma;
 
-constexpr int warps = 8, threads = 32 * warps, edge = 16 * warps, across_tiles = edge / chunk, step = threads / 4;
-static_assert(edge == 2 * step);
+constexpr int warps = 8, threads = 32 * warps, edge = 16 * warps, across_tiles = edge / chunk,
+              stored_at_once = threads / 4; // rows
+static_assert(edge == 2 * stored_at_once);
 
-// Floats between the operands and the results of several products.
+// The products of a launch, one or two (a pair of layers), and the floats between their operands and results.
 struct Steps {
     int count;
     int64_t a, b, c;
@@ -63,14 +65,14 @@ __global__ void __launch_bounds__(threads, 1)
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
             read_part<a_across>(a, first_r + 8 * i, from + part * t, x[i]);
-            read_part<b_across>(b, first_c + row + step * i, from + part * t, y[i]);
+            read_part<b_across>(b, first_c + row + stored_at_once * i, from + part * t, y[i]);
         }
     };
     fetch(begin);
     for (int from = begin; from < end; from += chunk) {
         __syncthreads(); // all warps have read the previous chunk
 #pragma unroll
-        for (int i = 0; i < 2; ++i) stored[(row + step * i) / chunk].put(row % chunk, t, y[i]);
+        for (int i = 0; i < 2; ++i) stored[(row + stored_at_once * i) / chunk].put(row % chunk, t, y[i]);
         const Rows<P> rows = Rows<P>::of(x);
         __syncthreads();
         if (from + chunk < end) fetch(from + chunk);
@@ -127,6 +129,7 @@ void backward_x(LinearShape s, Items step, const float* w, const float* dy, floa
 // Slices of at least 8 chunks, and no more blocks than an H100 runs at once.
 void backward_w(LinearShape s, Items step, const float* x, const float* dy, float* dw) {
     constexpr int least_rows = 8 * chunk, most_blocks = 132;
+    check(step.count <= 2, "mma_linear: {} products at once", step.count);
     if (!s.rows || !s.out || !s.in) return;
     const int tiles = step.count * static_cast<int>(blocks_for(s.out, edge) * blocks_for(s.in, edge));
     const int each = whole_chunks(max(least_rows, static_cast<int>(blocks_for(s.rows, max(1, most_blocks / tiles)))));

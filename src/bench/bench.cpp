@@ -193,6 +193,8 @@ void run_bench(const BenchOptions& b) {
     if (b.scaling) return run_scaling(b.out);
     if (!b.representation.empty()) Mixing{b.representation};
     if (b.device == "cuda") return run_gpu_bench(b);
+    if (b.precision != "fp32")
+        fail(Exit::usage, "--precision {} is for products on a GPU: add --device cuda, or leave it out", b.precision);
     const int threads = b.threads ? b.threads : Workers::available(), batch = TrainOptions{}.batch;
     std::FILE* out = b.json ? stderr : stdout;
     const std::vector<BenchOp> ops = b.representation.empty() ? bench_ops(Device::cpu, 1) : std::vector<BenchOp>{};

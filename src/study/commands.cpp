@@ -230,7 +230,16 @@ StudyOptions keep_grid(const StudyOptions& o) {
 } // namespace
 
 Exit run_sweep(const StudyOptions& o) {
-    if (!o.name.empty() || !o.grid.empty()) return run_sweep(keep_grid(o));
+    if (!o.name.empty() || !o.grid.empty()) {
+        const bool is_new = !std::filesystem::exists(grid_file(o.name));
+        const StudyOptions rows = keep_grid(o);
+        try {
+            return run_sweep(rows);
+        } catch (const Error& e) { // refused before any run
+            if (is_new && e.exit == Exit::usage) std::filesystem::remove(grid_file(o.name));
+            throw;
+        }
+    }
     if (o.words == std::vector<std::string>{"order"}) return sweep_order(o);
     const Loaded l(o);
     SweepOptions s = sweep_options(o);

@@ -282,6 +282,9 @@ private:
 Exit sweep(const std::vector<PlannedRun>& all, const SweepOptions& asked) {
     const SignalGuard guard;
     SweepOptions o = asked;
+    Options of_run;
+    of_run.run = o.how;
+    choose_device(of_run); // refuses before the results are looked through
     o.shard.of = static_cast<int64_t>(all.size());
     const std::vector<PlannedRun> mine = part(all, o.shard);
     if (o.how.threads == 0) o.how.threads = std::max(1, Workers::available() / o.jobs);

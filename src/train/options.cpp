@@ -203,9 +203,6 @@ std::optional<std::pair<Option, Option>> difference(Options& a, Options& b,
     return {};
 }
 
-namespace {
-
-// "auto" takes a GPU where there is one.
 void choose_device(Options& o) {
     if (o.model.has_backbone() && o.run.device == "cuda")
         fail(Exit::usage, "--device cuda and --backbone: runs with a backbone are on the CPU only; leave --device out");
@@ -219,6 +216,8 @@ void choose_device(Options& o) {
              o.run.precision);
     if (o.run.device == "cuda") cuda::set_precision(precision_named(o.run.precision));
 }
+
+namespace {
 
 int width_of_map(const std::string& word) {
     int width = 0;

@@ -62,6 +62,9 @@ std::optional<std::pair<Option, Option>> difference(Options& a, Options& b,
 // where it does not fit the options, Exit::bad_data where it is not the one that they name.
 void resolve_backbone(Options&);
 
+// Replaces device "auto". Exit::usage for a GPU that is not there, and for --precision on the CPU.
+void choose_device(Options&);
+
 // Checks all options together and fills in what is 0 or "auto"; call once all is set.
 void resolve(Options&);
 

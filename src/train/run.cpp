@@ -73,6 +73,16 @@ public:
         keep_start();
     }
 
+    // Starting over would erase the log. An epoch's line comes before its checkpoint: after two, there was one.
+    void refuse_lost_checkpoint() const {
+        const int64_t epochs = read_run_log(log_->path()).epochs;
+        if (epochs >= 2 && trainer_.options().run.checkpoint_every == 0)
+            fail(Exit::bad_data,
+                 "{}: not there, but log.jsonl has {} epochs; restore it, or start a new run with --out "
+                 "(--checkpoint-every N: go on without it, from the first step)",
+                 checkpoint(), epochs);
+    }
+
     void restore(const std::string& folder) {
         folder_ = folder;
         log_.emplace(folder_ + "/log.jsonl");
@@ -84,6 +94,7 @@ public:
                 fmt::format("resumed {} at step {} of {}", folder_, trainer_.steps_done(), trainer_.steps_total()));
         } else {
             expect_data_of(config_file(), trainer_);
+            refuse_lost_checkpoint();
             progress_.line(fmt::format("{} has no checkpoint yet: starting over", folder_));
             take_start();
         }
@@ -311,6 +322,8 @@ private:
                                    !has_.routes ? ""
                                    : progressed_.transition_epoch
                                        ? fmt::format("; the transition was in epoch {}", progressed_.transition_epoch)
+                                   : trainer_.chance() && trainer_.chance()->at_k > 99.9
+                                       ? "; chance is 100% here: routing shows nothing (more --pairs or a longer task)"
                                        : "; no transition: routing stayed below half way to 100%"));
         if (trainer_.steps_done() < trainer_.steps_total())
             progress_.line(fmt::format("stopped after epoch {} of {}, as asked; go on with\n  {} train --resume {}",
@@ -320,7 +333,9 @@ private:
             complain("fci: the loss ends at {:.4g}, above the {:.4g} of the first step: this training diverged; try a "
                      "smaller --learning-rate\n",
                      last_loss_, *first_loss_);
-        progress_.line(fmt::format("look at what it chose:\n  {} show --checkpoint {}", program_name(), checkpoint()));
+        if (has_.routes)
+            progress_.line(
+                fmt::format("look at what it chose:\n  {} show --checkpoint {}", program_name(), checkpoint()));
         if (!o.run.json) return;
         Json j = metrics_json(last_, trainer_.chance(), has_);
         if (final_) j.add("final", final_json(*final_, has_));

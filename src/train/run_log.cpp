@@ -40,7 +40,7 @@ RunSoFar read_run_log(const std::string& path) {
         if (type == "step" && !line["loss"].get(loss) && !line["ms"].get(ms)) {
             so_far.seconds += ms / 1e3, so_far.epoch_loss += loss, ++so_far.epoch_steps;
         } else if (type == "epoch") { // an older log's seconds began anew with each process
-            so_far.epoch_loss = 0, so_far.epoch_steps = 0;
+            so_far.epoch_loss = 0, so_far.epoch_steps = 0, ++so_far.epochs;
             if (!line["seconds"].get(seconds)) so_far.seconds = std::max(so_far.seconds, seconds);
         }
     });

@@ -22,8 +22,8 @@ Scalars scalars_of(const std::string& test, const Counts&, const Applicable&);
 
 // What the log says of the run so far.
 struct RunSoFar {
-    double seconds = 0, epoch_loss = 0; // epoch_loss: the sum over the last epoch's steps, if it has no epoch line yet
-    int64_t epoch_steps = 0;
+    double seconds = 0, epoch_loss = 0;  // epoch_loss: the sum over the last epoch's steps, if it has no epoch line yet
+    int64_t epoch_steps = 0, epochs = 0; // epochs: with a line
 };
 RunSoFar read_run_log(const std::string& path);
 

@@ -31,8 +31,10 @@ TEST_CASE("device: without a GPU --device cuda is refused and says what is missi
         INFO(r.err);
         CHECK(says_what_is_missing(r.err));
     }
-    expect_refused(run(tiny_run(out) + Words{"--precision", "tf32"}, hide_gpus), 2, "--precision tf32 is for products on a GPU");
+    expect_refused(run(tiny_run(out) + Words{"--precision", "tf32"}, hide_gpus), 2,
+                   "--precision tf32 is for products on a GPU");
     CHECK(!fs::exists(out));
+    expect_refused(run({"bench", "--precision", "tf32", "--device", "cpu"}, hide_gpus), 2, "add --device cuda");
 }
 
 TEST_CASE("device: without a GPU auto is the CPU, with the same bits", "[cli][device]") {

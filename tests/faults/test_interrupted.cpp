@@ -168,6 +168,16 @@ TEST_CASE("interrupted: killed before the first checkpoint, a run starts over", 
     expect_resumes_to_the_end(folder);
 }
 
+TEST_CASE("interrupted: a run whose checkpoint is lost is not started over, and its log stays", "[cli]") {
+    const Scratch scratch;
+    const std::string folder = scratch / "run";
+    expect_ran(run(long_run(folder) + Words{"--stop-after", "2"}), 0);
+    const std::string log = read_file(folder + "/log.jsonl");
+    fs::remove(checkpoint_in(folder));
+    expect_refused(run({"train", "--resume", folder}), 3, "not there, but log.jsonl has 2 epochs");
+    CHECK(read_file(folder + "/log.jsonl") == log);
+}
+
 TEST_CASE("interrupted: on a full disk the run ends with a message, and what was written stays good", "[cli]") {
     const Scratch scratch;
     const std::string folder = scratch / "run";

@@ -288,6 +288,14 @@ TEST_CASE("sweep: a grid that is not one names flag and value, and nothing is ke
     expect_refused(place({"sweep", "a.raw", "--heads", "2"}), 2, "a.raw and --heads: rows already have their options");
     expect_ran(place({"sweep", "--name", "k", "--mean-residual", "--representation", "global-mean"}), 0, "1/1");
     expect_refused(place({"sweep", "--name", "k", "--heads", "2"}), 2, "runs/out/sweeps/k.toml holds another grid");
+    // What is refused before a run leaves no grid behind, and done runs do not hide that it cannot be done so.
+    const Words heads{"sweep", "--name", "m", "--heads", "2"};
+    expect_refused(place(heads + Words{"--reading", "nope"}), 2, "nope");
+    expect_refused(place(heads + Words{"--precision", "tf32", "--device", "cpu"}), 2,
+                   "--precision tf32 is for products");
+    CHECK(!fs::exists(place.scratch / "runs/out/sweeps/m.toml"));
+    expect_refused(place({"sweep", "k", "--precision", "tf32", "--device", "cpu"}), 2,
+                   "--precision tf32 is for products");
     expect_refused(place({"table", "kk"}), 2, "no such row or group; did you mean 'k'?");
     place.write("big.toml", "[[row]]\nid = \"b\"\nheads = []\n");
     expect_refused(place({"sweep", "big.toml"}), 2, "big.toml:3: heads: expected at least one value");
