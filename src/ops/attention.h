@@ -12,8 +12,8 @@
 //           dk[j] += scale sum_i dS[i,j] q[i]                                              (dk)
 //           dv[j] += sum_i P[i,j] dy[i]                                                    (dv)
 // Contract  every d* is ADDED to. Only lse is kept, in base 2 (log2(e) is folded into the scale) and in two parts
-//           (LogSum): the backward pass computes S and P again, a block of rows against a tile of keys at a time, so
-//           that they live and die in cache and memory is O(queries + keys)  [Dao et al. 2022].
+//           (LogSum, core/scalar.h). The backward pass computes S and P again, a block of rows against a tile of keys
+//           at a time, so that they live and die in cache and memory is O(queries + keys)  [Dao et al. 2022].
 // Cost      2 products forward, 5 backward, of 2 queries keys d_head flops a head each (d_value in 1 and 2 of them).
 #pragma once
 #include "core/tape.h"

@@ -8,8 +8,8 @@
 //   the identity. In a checkpoint c has the paper's name, b.
 // Shapes    x (b,t,d)   A, A^-1, gram[b] (d,d)   theta, c, sum[b] (d)   bound (b,t)   chosen (b,m)   loss (b,r)
 // Contract  (2): 1 <= m <= t; a NaN ranks lowest.
-//           (4): in double, from (3) in float (on a GPU with --precision tf32, TF32), stored as float. An A that is not positive
-//           definite is Exit::non_finite on the CPU; on the GPU it leaves A^-1 and theta NaN.
+//           (4): in double, from (3) in float (on a GPU with --precision tf32, TF32), stored as float. An A that is not
+//           positive definite is Exit::non_finite on the CPU; on the GPU it leaves A^-1 and theta NaN.
 // Backward  none: a choice has no derivative.
 // Cost      (1) 2 b t d^2   (2) O(b t)   (3) 2 b m d^2   (4) d^3 + b d^2 flops, 7 d^3 on the GPU
 #pragma once

@@ -4,11 +4,12 @@
 //   y[b,t,c] = silu(p[b,t,c])                                                               (2)
 // Shapes    x y (batch,time,channels)   w (channels,K)   bias (channels)
 // Backward  dp[b,t,c] = dy[b,t,c] silu'(p[b,t,c])                                          (dp)
-//           dx[b,t-+(K-1-k),c] += w[c,k] dp[b,t,c]                                         (dx)
-//           dw[c,k] += sum_bt dp[b,t,c] x[b,t-+(K-1-k),c]                                  (dw)
+//           with t' = t-(K-1-k) forward in time, t+(K-1-k) reverse:
+//           dx[b,t',c] += w[c,k] dp[b,t,c]                                                 (dx)
+//           dw[c,k] += sum_bt dp[b,t,c] x[b,t',c]                                          (dw)
 //           dbias[c] += sum_bt dp[b,t,c]                                                   (db)
-// Contract  every d* is ADDED to. Nothing is saved: p is K products a number, computed again from x, which
-//           backward reads anyway. One or two directions of time, each with its own tensors (ops/directions.h).
+// Contract  every d* is ADDED to. Nothing is saved: backward computes p again, K products for each of its numbers, from
+//           x, which it reads anyway. One or two directions of time, each with its own tensors (ops/directions.h).
 // Cost      (2 K + 26) batch time channels flops a direction forward, (6 K + 31) backward: bound by memory, hence silu
 //           in the same pass. K = 4 in Mamba  [Gu & Dao 2023].
 #pragma once

@@ -7,9 +7,9 @@
 //           db[c] += sum_r dy                                                              (db)
 // residual_norm: a residual sum, which is kept as h, and layer_norm of it, in one pass over memory
 //   h = x + z     y = layer_norm(h)                                                       (2)
-// Backward  with e = dh + the right side of (dx) at h:   dx[r,c] += e     dz[r,c] += e             (dh)
+// Backward  with e = dh + what (dx) adds, at x = h:   dx[r,c] += e     dz[r,c] += e                (dh)
 //           dw, db as above
-// Contract  dx dz dw db are ADDED to; dy and dh are only read. eps = 1e-5 unless the shape says so.
+// Contract  dx dz dw db are ADDED to; dy and dh are only read. eps is the shape's, 1e-5 by default.
 // Cost      O(rows d), bound by memory.
 #pragma once
 #include "core/tape.h"

@@ -4,7 +4,7 @@
 // Backward  dx[r,i] += sum_o dy[r,o] W[o,i]                                               (dx)
 //           dW[o,i] += sum_r dy[r,o] x[r,i]                                               (dW)
 //           db[o]   += sum_r dy[r,o]                                                      (db)
-// Contract  every d* is ADDED to; dx may be null: nobody asks for it. Nothing saved.
+// Contract  every d* is ADDED to; dx may be null where no gradient of x is wanted, db where b is null. Nothing saved.
 // Cost      2 rows in out flops forward, twice that backward.
 #pragma once
 #include "core/tape.h"

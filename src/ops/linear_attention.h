@@ -1,4 +1,5 @@
-// linear_attention: attention whose softmax is a dot product of features, so that keys are summed once for all rows
+// linear_attention: attention with a dot product of features in place of the exponential, so that sums over the keys
+// are made once for all rows
 // [Katharopoulos et al. 2020, "Transformers are RNNs"], not causal
 //   a[i] = phi(q[i]),  b[j] = phi(k[j]),  phi = elu + 1                                    (1)
 //   S = sum_j b[j] v[j]^T,  z = sum_j b[j]                                                 (2)
@@ -11,7 +12,8 @@
 //           db[j] = dS v[j] + dz;      dk[j] += db[j] phi'(k[j])                           (db) (dk)
 //           dv[j] += dS^T b[j]                                                             (dv)
 // Contract  every d* is ADDED to.
-// Cost      2 products forward, 4 backward, 2 b t d_head d flops each; 2 b t d exponentials forward, 4 b t d backward.
+// Cost      2 products forward, 4 backward, 2 b t d_head d flops each; 2 b t d exponentials forward, twice that
+//           backward (phi again, and phi').
 #pragma once
 #include "core/tape.h"
 

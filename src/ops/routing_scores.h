@@ -5,12 +5,12 @@
 //   p[b,r] = Wq xq[b,r]                                                                    (1)
 //   w[b,r] = Wk^T p[b,r]                                                                   (2)
 //   s[b,r,j] = scale w[b,r] . x[b,j]                                                       (3)
-// O(r d^2 + r n d) a sequence, not the O(n d^2 + n^2 d) of all pairs: only the rows that a loss reads.
+// Only the r rows that a loss reads are scored: O(r d^2 + r n d) a sequence; all pairs would be O(n d^2 + n^2 d).
 // Shapes    xq (b,r,d)   x (b,n,d)   Wq Wk (d,d)   s (b,r,n)   saved p w (b,r,d) each
 // Backward  dw = scale sum_j ds[j] x[j]                                                    (dw)
 //           dx[j] += scale sum_r ds[r,j] w[r]                                              (dx)
-//           dWk += p dw^T;   dp = Wk dw                                                    (dWk) (dp)
-//           dWq += dp xq^T;  dxq += Wq^T dp                                                (dWq) (dxq)
+//           dWk += sum_br p dw^T;   dp = Wk dw                                             (dWk) (dp)
+//           dWq += sum_br dp xq^T;  dxq += Wq^T dp                                         (dWq) (dxq)
 // Contract  every d* is ADDED to.
 // Cost      2 b r (2 d^2 + n d) flops forward, twice that backward.
 #pragma once

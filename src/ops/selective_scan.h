@@ -1,7 +1,8 @@
 // selective_scan: diagonal linear recurrence with input-dependent step  [Gu & Dao 2023, Alg. 2]
 //   h[b,t,c,n] = a h[b,t-1,c,n] + dt[b,t,c] B[b,t,n] u[b,t,c],   a = exp(dt[b,t,c] A[c,n]),   h[-1] = 0     (1)
 //   y[b,t,c]   = sum_n C[b,t,n] h[b,t,c,n] + D[c] u[b,t,c]                                                  (2)
-// reverse: the same with time running from the end to the start (t-1 becomes t+1), with no copy of the data.
+// reverse: the same with time running from the end to the start (t-1 becomes t+1, and the h beyond the last step is 0),
+// with no copy of the data.
 // Shapes    u dt y (b,t,c)   A (c,n), negative   B C (b,t,n)   D (c)
 // Backward  f = <dy, y>, g[t] = df/dh[t]:  g[t] = C[t] dy[t] + a[t+1] g[t+1]                                (g)
 //           with r = g[t] a[t] h[t-1]  (= df/d(dt A)):
@@ -11,10 +12,10 @@
 //           dB[b,t,n] += sum_c g dt u                                                                      (dB)
 //           dC[b,t,n] += sum_c dy h                                                                        (dC)
 //           dD[c]     += sum_bt dy u                                                                       (dD)
-// Contract  every d* is ADDED to. Saved: h before each chunk of time; within a chunk h and a are computed again,
-//           since keeping all of h would be n times the size of u.
+// Contract  every d* is ADDED to. Saved: h before each chunk of time, in the order of the recurrence; within a chunk h
+//           and a are computed again, since keeping all of h would be n times the size of u.
 // Cost      O(b t c n): about 6 flops and one exp2 a state forward; 20 and one exp2 backward, the recomputation
-//           included. Channels are innermost (the loops vectorise over c), so A and h are kept as (n,c).
+//           included. The kernel's own copies of A and h are (n,c): its loops vectorise over c.
 #pragma once
 #include "core/tape.h"
 

@@ -6,7 +6,7 @@
 // Shapes    z (rows,classes)   begin (rows+1)   target (begin[rows]) in [0,classes)   loss (rows)   lse held (rows,2)
 // Backward  dz[r,c] += dloss[r] (exp(z[r,c] - lse[r]) - [c in A_r] exp(z[r,c] - held[r]))  (dz)
 // Contract  dz is ADDED to. lse and held are saved, each in two parts (LogSum, core/scalar.h).
-// Cost      O(rows classes + begin[rows]), one exp2 a score each way.
+// Cost      O(rows classes + begin[rows]), one exp2 a score each way, and one more for each member of a set.
 #pragma once
 #include "ops/cross_entropy.h"
 

@@ -1,10 +1,11 @@
 // top_k: the k highest scores of each row, and each one's right neighbour
 //   chosen[r,0..k)  = positions of the k highest scores, highest first, ties to the lower index
 //   chosen[r,k..2k) = each of them + 1, at most n-1 (a value stands after its key)  [Basu 2026, Sec. 3.2]
-// Shapes    scores (rows,n)   chosen (rows,2k), duplicates kept
+// Shapes    scores (rows,n)   chosen (rows,2k); a neighbour may be a chosen position too
 // Backward  none: a choice has no derivative.
 // Contract  1 <= k <= n. A NaN ranks below everything.
-// Cost      O(rows n), one comparison a score once the k best are found; insertion into k sorted places.
+// Cost      O(rows n): one comparison for a score that is not among the k best so far; one that is, is inserted into
+//           their sorted list, O(k). Rising scores are the worst case, O(rows n k).
 #pragma once
 #include "core/tape.h"
 
