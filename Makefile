@@ -169,7 +169,7 @@ fuzz:
 
 # The tests of CUDA code with nvcc's kernels instead of the emulator, on this machine's GPU: see tools/gpu_check.sh.
 ON_GPU  := $(wildcard tests/main.cpp tests/op_*.cpp tests/test_ops.cpp tests/test_twin*.cpp tests/test_gpu*.cpp \
-             tests/test_ladder.cpp) cuda/ladder/ladder.cpp
+             tests/test_ladder.cpp) tests/emulator/tensor_core.cpp cuda/ladder/ladder.cpp
 LADDERS  = $(if $(NVCC),$(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard cuda/ladder/*.cu)))
 $(BUILD)/tests/run_gpu: $(call OBJ,$(ENGINE) $(ON_GPU)) $(TWINS) $(LADDERS)
 	$(if $(NVCC),,$(error the tests on a GPU need nvcc))$(call say,link,$@)$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ $(CATCH) $(LDLIBS) $(CUDA_LIBS) -o $@
