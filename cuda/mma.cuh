@@ -256,4 +256,15 @@ __device__ __forceinline__ void add_product(const Rows<P>& a, const Stored<P>& b
     }
 }
 
+// f with the precision that is set, which is not fp32, as a constant.
+template <class F>
+void in_precision(F f) {
+    if (precision() == Precision::fp16x3)
+        f(std::integral_constant<Precision, Precision::fp16x3>());
+    else if (precision() == Precision::tf32x3)
+        f(std::integral_constant<Precision, Precision::tf32x3>());
+    else
+        f(std::integral_constant<Precision, Precision::tf32>());
+}
+
 } // namespace fci::cuda::mma

@@ -10,9 +10,12 @@
 //
 // A product sums over neighbouring numbers of both operands' rows. Where it sums over the others, the chunk is stored
 // across: a row per column of the head. S and dP are computed twice, as in cuda/attention.cuh, so that the owner of a
-// row finishes its sums, in the order of the others: no atomics, and the same bits on every run. Bound by the tensor
-// cores in fp16x3 and tf32x3: per 16 x 32 scores 48, 72 and 96 instructions of 2048 multiply-adds in fp16x3.
+// row finishes its sums, in the order of the others: no atomics, and the same bits on every run. Per 16 x 32 scores the
+// kernels have 48, 72 and 96 instructions of 2048 multiply-adds in fp16x3, among about 400, 540 and 790 in all: bound
+// by instructions and tensor cores alike.
 #pragma once
+#include <cfloat>
+
 #include "cuda/mma.cuh"
 #include "cuda/owners.cuh"
 
@@ -205,7 +208,7 @@ __global__ void __launch_bounds__(threads, 1)
     FCI_SHARED(float, row_delta, chunk);
     const Owner own(s.keys, false);
     const Head at(s, own.head);
-    const int width = s.value_width(), begin = s.causal ? own.first / chunk * chunk : 0;
+    const int width = s.value_width(), begin = s.causal ? own.first : 0;
     const bool second = second_half();
     const float factor = second ? 1.f : attention_scale(s) * log2_e;
     const Source source = second ? Source{dy + at.y, s.heads * width, s.queries, width}
@@ -266,27 +269,15 @@ inline unsigned grid(const AttentionShape& s, int owners) {
     return static_cast<unsigned>(int64_t{s.batch} * s.heads * blocks_for(owners, rows));
 }
 
-template <Precision P>
-void forward(AttentionShape s, const float* q, const float* k, const float* v, float* y, float* lse) {
-    FCI_LAUNCH(forward_kernel<P>, grid(s, s.queries), threads, 0, s, q, k, v, y, lse);
+inline void forward(AttentionShape s, const float* q, const float* k, const float* v, float* y, float* lse) {
+    in_precision([=](auto p) { FCI_LAUNCH(forward_kernel<p()>, grid(s, s.queries), threads, 0, s, q, k, v, y, lse); });
 }
-template <Precision P>
-void backward(AttentionShape s, const float* q, const float* k, const float* v, const float* y, const float* lse,
-              const float* dy, float* dq, float* dk, float* dv, float* delta) {
-    FCI_LAUNCH(dq_kernel<P>, grid(s, s.queries), threads, 0, s, q, k, v, y, lse, dy, dq, delta);
-    FCI_LAUNCH(dkv_kernel<P>, grid(s, s.keys), threads, 0, s, q, k, v, lse, delta, dy, dk, dv);
-}
-
-// The functions of a precision that is not fp32.
-inline auto forward_in(Precision p) {
-    return p == Precision::fp16x3   ? forward<Precision::fp16x3>
-           : p == Precision::tf32x3 ? forward<Precision::tf32x3>
-                                    : forward<Precision::tf32>;
-}
-inline auto backward_in(Precision p) {
-    return p == Precision::fp16x3   ? backward<Precision::fp16x3>
-           : p == Precision::tf32x3 ? backward<Precision::tf32x3>
-                                    : backward<Precision::tf32>;
+inline void backward(AttentionShape s, const float* q, const float* k, const float* v, const float* y, const float* lse,
+                     const float* dy, float* dq, float* dk, float* dv, float* delta) {
+    in_precision([=](auto p) {
+        FCI_LAUNCH(dq_kernel<p()>, grid(s, s.queries), threads, 0, s, q, k, v, y, lse, dy, dq, delta);
+        FCI_LAUNCH(dkv_kernel<p()>, grid(s, s.keys), threads, 0, s, q, k, v, lse, delta, dy, dk, dv);
+    });
 }
 
 } // namespace fci::cuda::mma_attention

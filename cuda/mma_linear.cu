@@ -96,17 +96,6 @@ void launch(Source a, Source b, Steps items, int depth, int each, Result c) {
                threads, across_tiles * sizeof(Stored<P>), a, b, items, depth, each, c);
 }
 
-// f with the precision that is set, as a constant.
-template <class F>
-void in_precision(F f) {
-    if (precision() == Precision::fp16x3)
-        f(std::integral_constant<Precision, Precision::fp16x3>());
-    else if (precision() == Precision::tf32x3)
-        f(std::integral_constant<Precision, Precision::tf32x3>());
-    else
-        f(std::integral_constant<Precision, Precision::tf32>());
-}
-
 } // namespace
 
 void forward(LinearShape s, Items step, const float* x, const float* w, const float* b, float* y) {

@@ -44,9 +44,9 @@ __global__ void one_accumulator_kernel(int depth, const float* a, const float* b
                 return mma::Terms<P>::of(x, 1.f);
             };
             const auto top = terms(a, g), bottom = terms(a, g + 8), right = terms(b, 8 * j + g);
-            for (const auto& [of_a, of_b] : {float2{1, 0}, float2{0, 1}, float2{0, 0}}) {
-                const auto *x0 = top.word[static_cast<int>(of_a)], *x1 = bottom.word[static_cast<int>(of_a)],
-                           *y = right.word[static_cast<int>(of_b)];
+            for (int product = 0; product < 3; ++product) { // low high, high low, high high
+                const int of_a = product == 0, of_b = product == 1;
+                const auto *x0 = top.word[of_a], *x1 = bottom.word[of_a], *y = right.word[of_b];
                 for (int u = 0; u < mma::part; u += 2)
                     mma::multiply(false, x0[u], x1[u], x0[u + 1], x1[u + 1], y[u], y[u + 1], sum);
             }

@@ -139,7 +139,7 @@ void attention_forward(AttentionShape s, const float* q, const float* k, const f
         FCI_LAUNCH(few_forward_kernel, heads * s.queries, warps_for(s) * 32, s.keys * sizeof(float), s, q, k, v, y,
                    lse);
     else
-        (on_tensor_cores(s) ? mma_attention::forward_in(precision()) : tiles_forward)(s, q, k, v, y, lse);
+        (on_tensor_cores(s) ? mma_attention::forward : tiles_forward)(s, q, k, v, y, lse);
 }
 
 void attention_backward(AttentionShape s, const float* q, const float* k, const float* v, const float* y,
@@ -153,7 +153,7 @@ void attention_backward(AttentionShape s, const float* q, const float* k, const 
     }
     Scratch scratch;
     float* delta = scratch.floats(s.rows_of_heads());
-    const auto backward = on_tensor_cores(s) ? mma_attention::backward_in(precision())
+    const auto backward = on_tensor_cores(s) ? mma_attention::backward
                           : narrow::fits(s)  ? narrow::backward
                                              : tiles_backward;
     backward(s, q, k, v, y, lse, dy, dq, dk, dv, delta);

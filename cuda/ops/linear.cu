@@ -40,13 +40,13 @@ void linear_backward(LinearShape s, const float* x, const float* w, const float*
     if (precision() != Precision::fp32) {
         if (dx) mma_linear::backward_x(s, {}, w, dy, dx);
         mma_linear::backward_w(s, {}, x, dy, dw);
-        if (db) add_column_sum({s.rows, s.out, dy, db}); // (db)
-        return;
+    } else {
+        if (dx)
+            device_gemm(Transpose::no, Transpose::no, s.rows, s.in, s.out, 1.f, dy, s.out, w, s.in, 1.f, dx,
+                        s.in);                                                                                   // (dx)
+        device_gemm(Transpose::yes, Transpose::no, s.out, s.in, s.rows, 1.f, dy, s.out, x, s.in, 1.f, dw, s.in); // (dW)
     }
-    if (dx)
-        device_gemm(Transpose::no, Transpose::no, s.rows, s.in, s.out, 1.f, dy, s.out, w, s.in, 1.f, dx, s.in); // (dx)
-    device_gemm(Transpose::yes, Transpose::no, s.out, s.in, s.rows, 1.f, dy, s.out, x, s.in, 1.f, dw, s.in);    // (dW)
-    if (db) add_column_sum({s.rows, s.out, dy, db});                                                            // (db)
+    if (db) add_column_sum({s.rows, s.out, dy, db}); // (db)
 }
 
 } // namespace fci::cuda

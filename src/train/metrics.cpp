@@ -90,4 +90,11 @@ std::vector<std::string> closer_look(const Counts& c, const Applicable& has) {
     return lines;
 }
 
+std::string transition_text(int64_t epoch, const std::optional<Chance>& chance) {
+    if (epoch) return fmt::format("; the transition was in epoch {}", epoch);
+    if (chance && chance->at_k > 99.9)
+        return "; chance is 100% here: routing shows nothing (more --pairs or a longer task)";
+    return "; no transition: routing stayed below half way to 100%";
+}
+
 } // namespace fci

@@ -34,4 +34,7 @@ void print_json(Json&, const Trainer&, const std::string& folder = "");
 Json final_json(const Counts&, const Applicable&);
 std::vector<std::string> closer_look(const Counts&, const Applicable&); // what has no column, in sentences
 
+// Ends the line that says that a run is done: "; the transition was in epoch 5". epoch 0: none.
+std::string transition_text(int64_t epoch, const std::optional<Chance>&);
+
 } // namespace fci

@@ -73,16 +73,6 @@ public:
         keep_start();
     }
 
-    // Starting over would erase the log. An epoch's line comes before its checkpoint: after two, there was one.
-    void refuse_lost_checkpoint() const {
-        const int64_t epochs = read_run_log(log_->path()).epochs;
-        if (epochs >= 2 && trainer_.options().run.checkpoint_every == 0)
-            fail(Exit::bad_data,
-                 "{}: not there, but log.jsonl has {} epochs; restore it, or start a new run with --out "
-                 "(--checkpoint-every N: go on without it, from the first step)",
-                 checkpoint(), epochs);
-    }
-
     void restore(const std::string& folder) {
         folder_ = folder;
         log_.emplace(folder_ + "/log.jsonl");
@@ -94,7 +84,7 @@ public:
                 fmt::format("resumed {} at step {} of {}", folder_, trainer_.steps_done(), trainer_.steps_total()));
         } else {
             expect_data_of(config_file(), trainer_);
-            refuse_lost_checkpoint();
+            expect_no_checkpoint_yet(checkpoint(), log_->path(), trainer_);
             progress_.line(fmt::format("{} has no checkpoint yet: starting over", folder_));
             take_start();
         }
@@ -318,13 +308,9 @@ private:
                 fmt::format("{:22}{}   {} queries", "final test", metrics_row(*final_, has_), final_->queries));
             for (const std::string& more : closer_look(*final_, has_)) progress_.line("  " + more);
         }
-        progress_.line(fmt::format("done in {}{}", duration(seconds),
-                                   !has_.routes ? ""
-                                   : progressed_.transition_epoch
-                                       ? fmt::format("; the transition was in epoch {}", progressed_.transition_epoch)
-                                   : trainer_.chance() && trainer_.chance()->at_k > 99.9
-                                       ? "; chance is 100% here: routing shows nothing (more --pairs or a longer task)"
-                                       : "; no transition: routing stayed below half way to 100%"));
+        progress_.line(
+            fmt::format("done in {}{}", duration(seconds),
+                        has_.routes ? transition_text(progressed_.transition_epoch, trainer_.chance()) : ""));
         if (trainer_.steps_done() < trainer_.steps_total())
             progress_.line(fmt::format("stopped after epoch {} of {}, as asked; go on with\n  {} train --resume {}",
                                        epochs, o.train.all_epochs(), program_name(), folder_));

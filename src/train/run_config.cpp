@@ -7,6 +7,7 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "train/checkpoint.h"
+#include "train/run_log.h"
 
 namespace fci {
 namespace {
@@ -114,6 +115,15 @@ void expect_data_of(const std::string& path, const Trainer& trainer) {
         fail(Exit::bad_data,
              "{}: the run was started on other data than {} holds now; put them back, or name their place with --data",
              path, o.train.data.empty() ? o.train.test_data : o.train.data);
+}
+
+void expect_no_checkpoint_yet(const std::string& checkpoint, const std::string& log, const Trainer& trainer) {
+    const int64_t epochs = read_run_log(log).epochs;
+    if (epochs >= 2 && trainer.options().run.checkpoint_every == 0)
+        fail(Exit::bad_data,
+             "{}: not there, but log.jsonl has {} epochs; restore it, or start a new run with --out "
+             "(--checkpoint-every N: go on without it, from the first step)",
+             checkpoint, epochs);
 }
 
 void record_changes(const std::string& path, const Trainer& trainer) {

@@ -18,6 +18,10 @@ Options resumed_options(const std::string& folder, const Options& now, const Giv
 // for where no checkpoint says it.
 void expect_data_of(const std::string& path, const Trainer&);
 
+// For a run without a checkpoint, before it starts over and its log is erased. Exit::bad_data if there was one: an
+// epoch's line comes before its checkpoint, so after two lines.
+void expect_no_checkpoint_yet(const std::string& checkpoint, const std::string& log, const Trainer&);
+
 // Where the trainer's data are at another place than is written there, or epochs were added, writes it.
 void record_changes(const std::string& path, const Trainer&);
 

@@ -273,7 +273,8 @@ void print_threads() {
 }
 
 namespace {
-void multiply_all(Format format, const uint64_t* values) {
+template <Format format>
+void multiply_all(const uint64_t* values) {
     Fragments* lanes[32];
     for (int l = 0; l < 32; ++l) lanes[l] = reinterpret_cast<Fragments*>(values[l]);
     tensor_core(format, lanes);
@@ -289,9 +290,8 @@ unsigned ballot(unsigned mask, bool predicate, Site site) {
     return static_cast<unsigned>(machine->meet(mask, predicate, -1, site, false));
 }
 void multiply(Format format, Fragments& mine, Site site) {
-    const auto work = format == Format::half ? [](const uint64_t* values) { multiply_all(Format::half, values); }
-                                             : [](const uint64_t* values) { multiply_all(Format::tf32, values); };
-    machine->meet(~0u, reinterpret_cast<uint64_t>(&mine), -1, site, false, work);
+    machine->meet(~0u, reinterpret_cast<uint64_t>(&mine), -1, site, false,
+                  format == Format::half ? multiply_all<Format::half> : multiply_all<Format::tf32>);
 }
 void* shared_array(const void* key, size_t bytes, Site name) { return machine->shared(key, bytes, name); }
 void* dynamic_shared(Site name) { return machine->dynamic(name); }

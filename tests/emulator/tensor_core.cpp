@@ -40,25 +40,23 @@ float truncated_to_float(int64_t sum, int unit) { // sum 2^unit
     return std::bit_cast<float>((sum < 0 ? 0x80000000u : 0u) | biased << 23 | (kept & 0x7fffffu));
 }
 
-bool has_special(int depth, float d, const Factor* a, const Factor* b) {
-    bool finite = std::isfinite(d);
-    for (int k = 0; k < depth; ++k) finite &= a[k].finite && b[k].finite;
-    return !finite;
-}
-float sum_of_special(int depth, float d, const Factor* a, const Factor* b) {
+// Replaces the sum if one of its terms is not finite.
+void look_at_special(int depth, float d, const Factor* a, const Factor* b, float& sum) {
     bool nan = std::isnan(d), plus = d == INFINITY, minus = d == -INFINITY;
     for (int k = 0; k < depth; ++k) {
         if (a[k].finite && b[k].finite) continue;
         nan |= a[k].nan || b[k].nan || (a[k].finite && !a[k].significand) || (b[k].finite && !b[k].significand);
         ((a[k].significand < 0) != (b[k].significand < 0) ? minus : plus) = true;
     }
-    if (nan || (plus && minus)) return std::bit_cast<float>(0x7fffffffu);
-    return minus ? -INFINITY : INFINITY;
+    if (nan || (plus && minus))
+        sum = std::bit_cast<float>(0x7fffffffu);
+    else if (plus || minus)
+        sum = minus ? -INFINITY : INFINITY;
 }
 
 constexpr int columns = 8, zero = -1000; // exponent of 0: below all others
 
-// Factors that are finite, apart: loops over a row's columns become vector instructions.
+// B by columns: loops over a row's columns become vector instructions.
 struct Columns {
     int32_t significand[depth_most][columns], exponent[depth_most][columns];
 };
@@ -123,7 +121,8 @@ void tensor_core(Format format, Fragments* const* lane) {
         for (int n = 0; n < columns; ++n) d[n] = at(n);
         sum_row(depth, a[r], by_column, d);
         for (int n = 0; n < columns; ++n)
-            at(n) = !finite && has_special(depth, at(n), a[r], b[n]) ? sum_of_special(depth, at(n), a[r], b[n]) : d[n];
+            if (!finite) look_at_special(depth, at(n), a[r], b[n], d[n]);
+        for (int n = 0; n < columns; ++n) at(n) = d[n];
     }
 }
 
