@@ -30,6 +30,16 @@ TEST_CASE("order: entries are read, and a wrong one is refused by line and neare
     CHECK((!entries[0].runs[0].again && entries[1].runs[0].again));
     CHECK(all_runs(entries).size() == 6); // a run with `again` also counts as the run without it
 
+    // Rows of runs/own, by file or by id; those of a model that is not there are left out, and the entry says so.
+    const std::vector<PlannedEntry> own =
+        runs_of(read_order(start + "rows = [\"own/backbones\"]\nseeds = [1]\n[[entry]]\nwhat = \"y\"\nrows = "
+                                   "[\"own.text.raw\"]\nseeds = [1]\n",
+                           "o.toml"),
+                study());
+    REQUIRE(own.size() == 2);
+    CHECK((own[0].runs.empty() && own[0].what == "x: needs weights"));
+    CHECK((!own[1].runs.empty() && own[1].runs[0].label.starts_with("own.text.raw lr")));
+
     const struct {
         std::string toml, message;
     } bad[] = {

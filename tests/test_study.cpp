@@ -60,7 +60,11 @@ TEST_CASE("rows: a row is found by id, group or file, once", "[study]") {
     CHECK(study().select({"f2.raw@positions=none"})[0].settings.values.model.positions == "none");
     expect_error(error_of([&] { count({"t1.rwa"}); }), Exit::usage, "did you mean 't1.raw'?");
     expect_error(error_of([&] { count({"tabel1"}); }), Exit::usage, "did you mean 'table1'?");
-    expect_error(error_of([&] { count({study().folder + "/table9.toml"}); }), Exit::usage, "table9.toml: no such file");
+    expect_error(error_of([&] { count({study().folder + "/table9.toml"}); }), Exit::bad_data,
+                 "table9.toml: cannot be read");
+    CHECK(count({"own/text", study().folder + "/own/text.toml"}) == count({"own/text"}));
+    CHECK(count({"own.text.raw"}) == 1);
+    expect_error(error_of([&] { count({"own/txet"}); }), Exit::usage, "did you mean 'own/text'?");
     expect_error(error_of([&] { study().scale("papper"); }), Exit::usage, "did you mean 'paper'?");
 }
 

@@ -183,6 +183,7 @@ std::vector<Reading> survivors_now(const Study& study, const std::string& own, c
 Exit sweep_order(const StudyOptions& o) {
     Study study = load_study(find_runs_folder());
     place_backbones(study.rows, o.backbones);
+    place_backbones(study.own, o.backbones);
     const Order order = load_order(study);
     if (o.scale != order.scale) fail(Exit::usage, "{} is for --scale {}, not {}", order.file, order.scale, o.scale);
     if (o.seeds || !o.readings.empty() || o.stop_after)

@@ -54,8 +54,8 @@ struct Reader : TomlFile {
     }
 };
 
-std::vector<PlannedRun> runs_of_entry(const OrderEntry& e, const Study& study, const std::string& scale,
-                                      const std::vector<Reading>& survivors) {
+PlannedEntry planned(const OrderEntry& e, const Study& study, const std::string& scale,
+                     const std::vector<Reading>& survivors) {
     std::vector<Row> rows = study.select(e.rows);
     if (!e.readings.empty()) rows = under(rows, e.survivors ? survivors : select_readings(study.joint, e.readings));
     std::vector<Case> cases = plan(rows, study.scale(scale));
@@ -67,7 +67,10 @@ std::vector<PlannedRun> runs_of_entry(const OrderEntry& e, const Study& study, c
     std::vector<PlannedRun> runs = runs_of(cases, e.seeds);
     for (PlannedRun& r : runs) r.again = e.again;
     if (e.stop_after) stop_after(runs, e.stop_after);
-    return runs;
+    const bool has_row = std::any_of(rows.begin(), rows.end(), [](const Row& r) { return r.needs.empty(); });
+    if (runs.empty() && !rows.empty() && !has_row) return {e.what + ": needs " + rows[0].needs, runs};
+    if (runs.empty() && !e.survivors) fail(Exit::usage, "no row of this entry runs at scale {}", scale);
+    return {e.what, runs};
 }
 
 } // namespace
@@ -101,12 +104,10 @@ std::vector<PlannedEntry> runs_of(const Order& order, const Study& study, const 
     for (const OrderEntry& e : order.entries) {
         const std::string at = fmt::format("{}:{}: ", order.file, e.line);
         try {
-            entries.push_back({e.what, runs_of_entry(e, study, order.scale, survivors)});
+            entries.push_back(planned(e, study, order.scale, survivors));
         } catch (const Error& error) {
             fail(error.exit, "{}{}", at, error.what());
         }
-        if (entries.back().runs.empty() && !e.survivors)
-            fail(Exit::usage, "{}no row of this entry runs at scale {}", at, order.scale);
     }
     return entries;
 }

@@ -5,7 +5,7 @@
 //
 //   [[entry]]
 //   what = "stage 1 of the search"               shown by --status
-//   rows = ["f2.raw", "f2.content-only"]         ids, groups or all, as in fci sweep
+//   rows = ["f2.raw", "f2.content-only"]         ids, groups or all, as in fci sweep; those of runs/own too
 //   reading = ["search"]                         joint readings or sets to run the rows under; default: no reading;
 //                                                survivors: those that survive stage 1 of the search (study/search.h)
 //   seeds = [1]
@@ -42,7 +42,7 @@ Order read_order(const std::string& toml, const std::string& file);
 Order load_order(const Study&); // runs/order.toml
 
 // Its runs, entry by entry. Exit::usage for rows and readings that do not exist, and for an entry without runs, except
-// one whose survivors are not known yet.
+// one whose survivors are not known yet or whose rows need files that are not there.
 std::vector<PlannedEntry> runs_of(const Order&, const Study&, const std::vector<Reading>& survivors = {});
 
 // The entries in parts. The survivors are known only when all earlier entries are done, so a new part begins there.

@@ -258,17 +258,12 @@ std::vector<Row> Study::select(const std::vector<std::string>& words) const {
             word.find('/') != std::string::npos && fs::exists(file))
             word = file; // own/text
         if (word.ends_with(".toml")) {
-            const std::string group = fs::path(word).stem().string();
+            bool found = false;
             std::error_code error;
-            if (fs::equivalent(fs::path(word).parent_path().empty() ? "." : fs::path(word).parent_path(), folder,
-                               error)) {
-                bool found = false;
-                for (const auto* from : {&rows, &variants})
-                    for (const Row& r : *from)
-                        if (r.group == group) take(r), found = true;
-                if (!found) fail(Exit::usage, "{}: no such file, or no [[row]] in it", word);
-                continue;
-            }
+            for (const auto* from : {&rows, &variants, &own})
+                for (const Row& r : *from)
+                    if (fs::equivalent(r.file, word, error)) take(r), found = true;
+            if (found) continue;
             std::vector<Row> more = read_rows(read_file(word), word, rows);
             refuse_twice(more);
             if (more.empty()) fail(Exit::usage, "{}: there is no [[row]] in it", word);
@@ -286,10 +281,11 @@ std::vector<Row> Study::select(const std::vector<std::string>& words) const {
         std::vector<std::string> known = grid_names();
         known.emplace_back("all");
         bool found = word == "all";
-        for (const auto* from : {&rows, &variants})
+        for (const auto* from : {&rows, &variants, &own})
             for (const Row& r : *from) {
-                if (word == r.id || word == r.group || (word == "all" && from == &rows)) take(r), found = true;
-                known.push_back(r.id), known.push_back(r.group);
+                const std::string group = from == &own ? "own/" + r.group : r.group;
+                if (word == r.id || word == group || (word == "all" && from == &rows)) take(r), found = true;
+                known.push_back(r.id), known.push_back(group);
             }
         if (!found)
             fail(Exit::usage, "{}: no such row or group{} (fci rows lists them)", word, did_you_mean(word, known));
@@ -335,14 +331,23 @@ std::string find_runs_folder() {
                       "start fci in its repository, or install it");
 }
 
+namespace {
+
+std::vector<std::string> toml_files(const std::string& folder) {
+    std::vector<std::string> files;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(folder, error))
+        if (entry.path().extension() == ".toml") files.push_back(entry.path().string());
+    std::sort(files.begin(), files.end());
+    return files;
+}
+
+} // namespace
+
 Study load_study(const std::string& folder) {
     Study study;
     study.folder = folder;
-    std::vector<std::string> files;
-    for (const auto& entry : fs::directory_iterator(folder))
-        if (entry.path().extension() == ".toml") files.push_back(entry.path().string());
-    std::sort(files.begin(), files.end());
-    for (const std::string& file : files) {
+    for (const std::string& file : toml_files(folder)) {
         const std::string name = fs::path(file).filename().string();
         if (name == "scales.toml")
             study.scales = Reader{{file}}.read_scales(parse_toml(read_file(file), file));
@@ -354,6 +359,12 @@ Study load_study(const std::string& folder) {
         study.variants = read_rows(read_file(file), file, study.rows);
         study.joint = read_joint(read_file(file), file);
     }
+    for (const std::string& file : toml_files(folder + "/own"))
+        for (Row& r : read_rows(read_file(file), file, study.rows)) {
+            r.foreign = true;
+            study.own.push_back(std::move(r));
+        }
+    refuse_twice(study.own);
     return study;
 }
 

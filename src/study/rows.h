@@ -48,7 +48,7 @@ struct Row {
     std::string file; // file and line of its definition
     int line = 0;
     int64_t seeds = 0;       // that sweep runs unless told how many; 0: unsaid
-    bool foreign = false;    // not in the runs folder: selected by its file only
+    bool foreign = false;    // not one of the paper's
     std::string base, under; // under a joint reading: the id without it, and the reading's word
 
     std::string label() const { return reading.empty() ? id : id + " (" + reading + ")"; }
@@ -70,13 +70,14 @@ struct Study {
     std::string folder;        // runs
     std::vector<Row> rows;     // the paper's
     std::vector<Row> variants; // of readings.toml
+    std::vector<Row> own;      // of own/*.toml: not the paper's
     std::vector<Reading> joint;
     std::vector<Scale> scales;
 
     const Scale& scale(const std::string& name) const; // Exit::usage with the nearest
 
-    // The rows that words name, in the order of the words, each once: an id, a group (table1), a FILE.toml, own/text
-    // for runs/own/text.toml, or all (the paper's). ROWS@READING selects them under a joint reading or under each of a
+    // The rows that words name, in the order of the words, each once: an id, a group (table1; own/text is
+    // runs/own/text.toml), a FILE.toml, or all (the paper's). ROWS@READING selects them under a joint reading or under each of a
     // set.
     std::vector<Row> select(const std::vector<std::string>& words) const;
 };

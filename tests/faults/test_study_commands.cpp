@@ -109,7 +109,7 @@ TEST_CASE("study commands: what cannot be used is refused", "[cli]") {
         std::string message;
     } bad[] = {
         {{"table", "a.rwa"}, 2, "a.rwa: no such row or group; did you mean 'a.raw'?"},
-        {{"sweep", "runs/four.toml"}, 2, "runs/four.toml: no such file"},
+        {{"sweep", "runs/four.toml"}, 3, "runs/four.toml: cannot be read"},
         {{"sweep", "elsewhere/four.toml"}, 3, "elsewhere/four.toml: cannot be read"},
         {{"sweep", "--shard", "3/2"}, 2, "--shard 3/2"},
         {{"table", "--format", "xml"}, 2, "--format"},
