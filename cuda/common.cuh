@@ -61,6 +61,10 @@ void launch(void (*kernel)(Parameters...), const char* name, dim3 grid, dim3 blo
 #endif
 
 constexpr unsigned all_lanes = 0xffffffffu;
+// a / b and a % b for row numbers, 0 <= a < 2^32: a division of 64 bits would take 70 instructions.
+FCI_HD int quotient(int64_t a, int b) { return static_cast<int>(static_cast<unsigned>(a) / static_cast<unsigned>(b)); }
+FCI_HD int modulo(int64_t a, int b) { return static_cast<int>(static_cast<unsigned>(a) % static_cast<unsigned>(b)); }
+
 inline unsigned blocks_for(int64_t n, int each) { return static_cast<unsigned>((n + each - 1) / each); }
 
 // Sum and maximum over a warp; every lane gets the result and all lanes must take part.

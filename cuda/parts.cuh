@@ -5,12 +5,19 @@
 
 namespace fci::cuda {
 
+// Sums are computed by blocks of 32 x 8 threads: 32 columns in 8 strands of rows.
+inline constexpr int sum_strands = 8;
+
 // to[i] += part[i] + part[n + i] + ..., i < n
 struct PartSum {
     int parts;
     int64_t n;
     const float* part;
     float* to;
+    unsigned end; // blocks up to its last one
+
+    // Up to 8 parts, a thread adds up its own column: the same order as one part per strand, without the strands' sums.
+    FCI_HD bool is_short() const { return parts <= sum_strands; }
 };
 
 template <int most>
@@ -21,9 +28,12 @@ struct PartSums {
     // Memory for the parts of a gradient, to be filled before launch() is called.
     float* add(Scratch& scratch, int64_t parts, int64_t n, float* to) {
         float* part = scratch.floats(parts * n);
-        of[count++] = {static_cast<int>(parts), n, part, to};
+        PartSum& sum = of[count] = {static_cast<int>(parts), n, part, to, 0};
+        sum.end = blocks() + blocks_for(n, sum.is_short() ? 32 * sum_strands : 32);
+        ++count;
         return part;
     }
+    unsigned blocks() const { return count ? of[count - 1].end : 0; }
     void launch() const;
 };
 
@@ -34,9 +44,8 @@ struct Pair {
 __device__ __forceinline__ void add(float& sum, float v) { sum += v; }
 __device__ __forceinline__ void add(Pair& sum, Pair v) { sum.first += v.first, sum.second += v.second; }
 
-// For blocks of 32 columns x 8 strands: sum_r f(r) over r = begin .. end-1. Each of a column's 8 threads adds every
-// eighth row, top to bottom; then the strands are added in order. The thread with y = 0 gets the sum.
-inline constexpr int sum_strands = 8;
+// sum_r f(r) over r = begin .. end-1. Each of a column's 8 threads adds every eighth row, top to bottom; then the
+// strands are added in order. The thread with y = 0 gets the sum.
 template <class T, class F>
 __device__ T sum_in_strands(int begin, int end, bool inside, F f) {
     FCI_SHARED(T, strand, sum_strands * 32);
@@ -53,9 +62,20 @@ __device__ T sum_in_strands(int begin, int end, bool inside, F f) {
 template <int most>
 __global__ void add_part_sums(PartSums<most> sums) {
     int k = 0;
-    int64_t block = blockIdx.x; // later: the block within the k-th gradient
-    for (; block >= (sums.of[k].n + 31) / 32; ++k) block -= (sums.of[k].n + 31) / 32;
+    while (blockIdx.x >= sums.of[k].end) ++k;
     const PartSum& of = sums.of[k];
+    const int64_t block = blockIdx.x - (k ? sums.of[k - 1].end : 0); // within the k-th gradient
+    if (of.is_short()) {
+        const int64_t i = (block * sum_strands + threadIdx.y) * 32 + threadIdx.x;
+        if (i >= of.n) return;
+        float v[sum_strands], sum = 0; // all reads are issued before the first sum
+#pragma unroll
+        for (int p = 0; p < sum_strands; ++p) v[p] = p < of.parts ? of.part[p * of.n + i] : 0.f;
+#pragma unroll
+        for (int p = 0; p < sum_strands; ++p) sum += v[p];
+        of.to[i] += sum;
+        return;
+    }
     const int64_t i = block * 32 + threadIdx.x;
     const bool inside = i < of.n;
     const float sum = sum_in_strands<float>(0, of.parts, inside, [&](int p) { return of.part[p * of.n + i]; });
@@ -64,9 +84,7 @@ __global__ void add_part_sums(PartSums<most> sums) {
 
 template <int most>
 void PartSums<most>::launch() const {
-    unsigned blocks = 0;
-    for (int k = 0; k < count; ++k) blocks += blocks_for(of[k].n, 32);
-    if (blocks) FCI_LAUNCH(add_part_sums<most>, blocks, dim3(32, sum_strands), 0, *this);
+    if (blocks()) FCI_LAUNCH(add_part_sums<most>, blocks(), dim3(32, sum_strands), 0, *this);
 }
 
 // Sums down the columns, for a linear layer's db and a norm's dw and db:

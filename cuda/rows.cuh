@@ -107,8 +107,7 @@ __device__ __forceinline__ void add_chunks(const int32_t* id, int i, int n, int 
 static __global__ void scatter_chunks(ScatterShape s, const int32_t* id, const float* dy, float* partial) {
     const int64_t gi = int64_t{blockIdx.x} * scatter_warps + threadIdx.x / 32;
     if (gi >= int64_t{s.groups} * s.n) return;
-    const int i = static_cast<int>(gi % s.n), begin = i / scatter_chunk * scatter_chunk,
-              end = min(s.n, begin + scatter_chunk);
+    const int i = modulo(gi, s.n), begin = i / scatter_chunk * scatter_chunk, end = min(s.n, begin + scatter_chunk);
     const int64_t first = gi - i;
     id += first;
     if (place_in_chunk(id, begin, end, id[i]) != i) return;
@@ -122,7 +121,7 @@ static __global__ void scatter_chunks(ScatterShape s, const int32_t* id, const f
 static __global__ void scatter_rows(ScatterShape s, const int32_t* id, const float* from, float* to) {
     const int64_t gi = int64_t{blockIdx.x} * scatter_warps + threadIdx.x / 32;
     if (gi >= int64_t{s.groups} * s.n) return;
-    const int i = static_cast<int>(gi % s.n);
+    const int i = modulo(gi, s.n);
     const int64_t first = gi - i;
     id += first;
     if (first_place(id, 0, s.n, id[i]) != i) return;
@@ -131,7 +130,7 @@ static __global__ void scatter_rows(ScatterShape s, const int32_t* id, const flo
         add_chunk(id, i, s.n, s.d, from + first * s.d, sum);
     else
         add_chunks(id, i, s.n, s.d, from + first * s.d, sum);
-    float* row = to + (first / s.n * s.to_rows + id[i]) * s.d;
+    float* row = to + (quotient(first, s.n) * s.to_rows + id[i]) * s.d;
     for (int q = 0, c = blockIdx.y * scatter_width + threadIdx.x % 32; q < 4; ++q, c += 32)
         if (c < s.d) row[c] += sum[q];
 }

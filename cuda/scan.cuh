@@ -5,6 +5,8 @@
 // of which adds its part. Fewer states are padded with zeros (A = B = C = 0: h stays 0), and so are missing channels
 // and steps after the end, where u = dy = 0 too.
 #pragma once
+#include <algorithm>
+
 #include "cuda/common.cuh"
 #include "ops/selective_scan.h"
 
@@ -25,34 +27,38 @@ __device__ __forceinline__ float* as_array(float4& v) { return &v.x; }
 // What a thread does: a quarter of a channel's states, counted from first_state.
 struct Place {
     int quarter, column, c, b, block, first_state, n0;
-    bool inside; // the last block may have fewer channels
+    bool inside;       // the last block may have fewer channels
+    int64_t first_row; // (b,t) of step 0
     __device__ Place(const ScanShape& s, int first_state_)
         : quarter(threadIdx.x % lanes), column(threadIdx.x / lanes), c(blockIdx.y * channels + column), b(blockIdx.x),
-          block(blockIdx.y), first_state(first_state_), n0(first_state + quarter * each_lane), inside(c < s.channels) {}
+          block(blockIdx.y), first_state(first_state_), n0(first_state + quarter * each_lane), inside(c < s.channels),
+          first_row(int64_t{b} * s.time + (s.reverse ? s.time - 1 : 0)) {}
 
     __device__ bool has(const ScanShape& s, int j) const { return inside && n0 + j < s.states; } // its state j exists
     __device__ int own(int k) const { return k * lanes + quarter; }        // the k-th step that it owns
     __device__ int own_at(int k) const { return own(k) * pitch + column; } // its place in a tile
-};
 
-// Row (b,t) of step i of the scan.
-__device__ __forceinline__ int64_t row(const ScanShape& s, int b, int i) {
-    return int64_t{b} * s.time + (s.reverse ? s.time - 1 - i : i);
-}
+    // Number c of step i's row, in an array (b,t,n). Within a sequence 32 bits suffice (grid(), below): 64-bit products
+    // for every number would add a sixth to a scan's instructions.
+    template <class T>
+    __device__ T* at(const ScanShape& s, T* of, int n, int i, int c_) const {
+        return of + (first_row * n + c_) + i * (s.reverse ? -n : n);
+    }
+};
 
 // A thread fetches its share of a chunk into registers while the previous chunk is worked on.
 __device__ __forceinline__ void fetch_channels(const ScanShape& s, const Place& p, int first, const float* from,
                                                float (&v)[owned]) {
     for (int k = 0; k < owned; ++k) {
         const int i = first + p.own(k);
-        v[k] = p.inside && i < s.time ? from[row(s, p.b, i) * s.channels + p.c] : 0.f;
+        v[k] = p.inside && i < s.time ? *p.at(s, from, s.channels, i, p.c) : 0.f;
     }
 }
 __device__ __forceinline__ void fetch_states(const ScanShape& s, const Place& p, int first, const float* from,
                                              float (&v)[state_share]) {
     for (int k = 0; k < state_share; ++k) {
         const int e = threadIdx.x + k * threads, i = first + e / states, n = p.first_state + e % states;
-        v[k] = i < s.time && n < s.states ? from[row(s, p.b, i) * s.states + n] : 0.f;
+        v[k] = i < s.time && n < s.states ? *p.at(s, from, s.states, i, n) : 0.f;
     }
 }
 __device__ __forceinline__ void put_states(const float (&v)[state_share], float4* tile) {
@@ -63,18 +69,20 @@ __device__ __forceinline__ void put_own(const Place& p, const float (&v)[owned],
     for (int k = 0; k < owned; ++k) tile[p.own_at(k)] = v[k];
 }
 
-// h before a chunk, in `saved` (b, chunks, n, c).
-__device__ __forceinline__ int64_t saved_at(const ScanShape& s, const Place& p, int chunk, int j) {
-    return (int64_t{p.b} * s.chunks() + chunk) * s.state_size() + int64_t{p.n0 + j} * s.channels + p.c;
+// h before a chunk, in `saved` (b, chunks, n, c): the place of the lane's state 0; the others follow, channels apart.
+__device__ __forceinline__ int64_t saved_at(const ScanShape& s, const Place& p, int chunk) {
+    return (int64_t{p.b} * s.chunks() + chunk) * s.state_size() + int64_t{p.n0} * s.channels + p.c;
 }
 __device__ __forceinline__ void save_states(const ScanShape& s, const Place& p, int chunk, const float (&h)[each_lane],
                                             float* saved) {
+    saved += saved_at(s, p, chunk);
     for (int j = 0; j < each_lane; ++j)
-        if (p.has(s, j)) saved[saved_at(s, p, chunk, j)] = h[j];
+        if (p.has(s, j)) saved[j * s.channels] = h[j];
 }
 __device__ __forceinline__ void fetch_saved(const ScanShape& s, const Place& p, int chunk, const float* saved,
                                             float (&h)[each_lane]) {
-    for (int j = 0; j < each_lane; ++j) h[j] = p.has(s, j) ? saved[saved_at(s, p, chunk, j)] : 0.f;
+    saved += saved_at(s, p, chunk);
+    for (int j = 0; j < each_lane; ++j) h[j] = p.has(s, j) ? saved[j * s.channels] : 0.f;
 }
 
 // Each lane has a part of the sums over the states of four steps; returns the whole sum for the step that the lane
@@ -109,14 +117,18 @@ __device__ __forceinline__ void leave_states(const ScanShape& s, const Place& p,
         for (int j = 0; j < each_lane; ++j) sum[j] += weight(i, column) * as_array(v)[j];
     }
     const int n0 = p.first_state + quarter * each_lane;
-    float* part = parts + (int64_t{p.block} * s.batch * s.time + row(s, p.b, first + i)) * s.states + n0;
+    float* part = p.at(s, parts + int64_t{p.block} * s.batch * s.time * s.states, s.states, first + i, n0);
     for (int j = 0; j < each_lane; ++j) {
         const float both = sum[j] + __shfl_xor_sync(all_lanes, sum[j], 1);
         if (odd == 0 && first + i < s.time && n0 + j < s.states) part[j] = both;
     }
 }
 
+// The blocks of a launch. A sequence must have fewer than 2^31 numbers: 8 GB.
 inline dim3 grid(const ScanShape& s, int directions) {
+    check(int64_t{s.time} * std::max(s.channels, s.states) < int64_t{1} << 31,
+          "scan: a sequence of {} steps and {} channels has more numbers than a GPU's kernel can count", s.time,
+          s.channels);
     return dim3(s.batch, blocks_for(s.channels, channels), directions);
 }
 

@@ -235,7 +235,7 @@ __global__ void dx_kernel(TailShape s, const int32_t* query, const int32_t* chos
     const int64_t row = int64_t{blockIdx.x} * dx_warps + threadIdx.x / 32;
     if (row >= int64_t{s.batch} * s.time) return;
     const TailRecord at(s);
-    const int first = static_cast<int>(row / s.time) * s.rows, j = static_cast<int>(row % s.time), m = s.seen();
+    const int first = quotient(row, s.time) * s.rows, j = modulo(row, s.time), m = s.seen();
     for (int c = threadIdx.x % 32; c < s.d; c += 32) {
         float sum = dx[row * s.d + c];
         for (int q = first; q < first + s.rows; ++q) {

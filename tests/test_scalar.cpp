@@ -100,6 +100,14 @@ TEST_CASE("exp is within 2 ulp and right at the edges", "[scalar]") {
     CHECK(std::isnan(fci::exp(not_a_number)));
 }
 
+TEST_CASE("exp by exp2, as on a GPU, is within 3 ulp and right at the edges", "[scalar]") {
+    CHECK_WORST(worst_ulps(-87.33f, 88.37f, fci::exp_by_exp2, [](double x) { return std::exp(x); }), 3);
+    CHECK(fci::exp_by_exp2(0) == 1);
+    for (float x : {88.8f, 1e10f, inf}) CHECK(fci::exp_by_exp2(x) == inf);
+    for (float x : {-88.8f, -1e10f, -inf}) CHECK(fci::exp_by_exp2(x) == 0);
+    CHECK(std::isnan(fci::exp_by_exp2(not_a_number)));
+}
+
 TEST_CASE("log1p_unit is within 2 ulp on [0, 1]", "[scalar]") {
     CHECK_WORST(worst_ulps(0, 1, fci::log1p_unit, [](double x) { return std::log1p(x); }), 2);
     CHECK(fci::log1p_unit(0.f) == 0);

@@ -1,8 +1,7 @@
-// causal_conv1d on the GPU; the mathematics is in src/ops/causal_conv1d.h. Neighbouring threads take neighbouring
-// channels. Forward, a thread takes a strip of time of one channel and slides a window of four taps along it in
-// registers, so that each number is read once (K = 4; wider filters: once for every four taps). Backward, a block takes
-// 32 channels of a stretch of time, one tile at a time. x and dy are read once; p and dp are computed in shared memory,
-// including the K-1 steps of dp after the tile's end that dx needs; dx and the sums for dw are computed from them.
+// causal_conv1d on the GPU; the mathematics is in src/ops/causal_conv1d.h. Filters of up to four taps, as Mamba's are:
+// a shorter one gets taps of weight 0 in front. Neighbouring threads take neighbouring channels. A thread takes a strip
+// of time of one channel, reads it once, all of it before it writes anything, and computes in registers; backward, also
+// the three steps of dp after the strip's end that dx needs. The sums for dw are added up by block, then as parts.
 // Bound by memory: two numbers of traffic per element of x forward, four backward.
 // Step i of a sequence is position i or, if the filter is reversed, position i from the end: so both filters look back.
 #include "ops/causal_conv1d.h"
@@ -15,147 +14,158 @@ namespace {
 using Direction = ConvDirection<float>;
 using Both = Directions<Direction>;
 
-constexpr int taps = 4, strip = 16, strands = 8;
+constexpr int taps = 4, behind = taps - 1, strip = 16;
+constexpr int strands = 4; // strips of a block: few, since backward a thread has 147 registers
 
-// One channel of one sequence, in the filter's order; 0 outside.
-struct Sequence {
-    const float* x;
-    int time, channels;
-    bool reverse;
-    __device__ Sequence(const ConvShape& s, const float* all, int64_t b, int c, bool backwards)
-        : x(all + b * s.time * s.channels + c), time(s.time), channels(s.channels), reverse(backwards) {}
-    __device__ int64_t at(int i) const { return int64_t{reverse ? time - 1 - i : i} * channels; }
-    __device__ bool has(int i) const { return i >= 0 && i < time; }
-    __device__ float operator[](int i) const { return has(i) ? x[at(i)] : 0.f; }
+// A thread's place: a strip of a channel of one sequence, in the filter's order. Blocks have (32 channels, 4 strips).
+struct Strip {
+    int time, channels, c, first; // first: the strip's first step
+    bool inside, is_inner;        // is_inner: so are all steps that it reads; no step needs a check
+    int64_t at;                   // of step `first` in x
+    int step;                     // from one step to the next
+
+    __device__ Strip(const ConvShape& s, bool reverse)
+        : time(s.time), channels(s.channels), c(static_cast<int>(blockIdx.y * 32 + threadIdx.x)) {
+        const int strips = (time + strip - 1) / strip;
+        const unsigned number = blockIdx.x * strands + threadIdx.y;
+        const int b = quotient(number, strips);
+        first = modulo(number, strips) * strip;
+        inside = b < s.batch && c < channels;
+        is_inner = first >= behind && first + strip + behind <= time;
+        at = (int64_t{b} * time + (reverse ? time - 1 - first : first)) * channels + c;
+        step = reverse ? -channels : channels;
+    }
+    // v[i] = from[step first + begin + i], 0 outside of the sequence
+    template <bool inner, int count>
+    __device__ __forceinline__ void read(const float* from, int begin, float (&v)[count]) const {
+        from += at + int64_t{begin} * step;
+#pragma unroll
+        for (int i = 0; i < count; ++i, from += step) {
+            const int t = first + begin + i;
+            v[i] = inner || (t >= 0 && t < time) ? *from : 0.f;
+        }
+    }
+    __device__ __forceinline__ void weights(const ConvShape& s, const float* w, float (&v)[taps]) const {
+        for (int k = 0; k < taps; ++k) {
+            const int tap = k - (taps - s.width);
+            v[k] = tap >= 0 ? w[int64_t{c} * s.width + tap] : 0.f;
+        }
+    }
 };
+
+// p of the i-th step that `x` has the three steps before of.
+__device__ __forceinline__ float filtered(const float (&w)[taps], float bias, const float* x) {
+    float p = bias;
+    for (int k = 0; k < taps; ++k) p += w[k] * x[k]; // (1)
+    return p;
+}
+
+template <bool inner>
+__device__ __forceinline__ void forward(const ConvShape& s, const Direction& to, const Strip& of) {
+    float x[behind + strip], w[taps];
+    of.read<inner>(to.x, -behind, x);
+    of.weights(s, to.w, w);
+    const float bias = to.bias[of.c];
+    float* y = to.y + of.at;
+#pragma unroll
+    for (int i = 0; i < strip; ++i, y += of.step)
+        if (inner || of.first + i < of.time) *y = silu(filtered(w, bias, x + i)); // (2)
+}
 
 // grid: (sequences and their strips, channels / 32, directions)
 __global__ void forward_kernel(ConvShape s, Both directions) {
     const Direction& to = directions.at[blockIdx.z];
-    const int c = blockIdx.y * 32 + threadIdx.x, strips = (s.time + strip - 1) / strip;
-    const int64_t number = int64_t{blockIdx.x} * strands + threadIdx.y, b = number / strips;
-    if (b >= s.batch || c >= s.channels) return;
-    const int first = static_cast<int>(number % strips) * strip;
-    const Sequence from(s, to.x, b, c, to.reverse);
-    float sum[strip];
-    for (int i = 0; i < strip; ++i) sum[i] = to.bias[c];
-    for (int k = 0; k < s.width; k += taps) {
-        float weight[taps], window[taps];               // window[j] belongs to tap k+j
-        const int ahead = k + taps - 1 - (s.width - 1); // for the newest number; taps beyond the filter weigh 0
-        for (int j = 0; j < taps; ++j) {
-            weight[j] = k + j < s.width ? to.w[int64_t{c} * s.width + k + j] : 0.f;
-            window[j] = from[first + ahead - taps + j];
-        }
-#pragma unroll
-        for (int i = 0; i < strip; ++i) {
-            for (int j = 0; j + 1 < taps; ++j) window[j] = window[j + 1];
-            window[taps - 1] = from[first + i + ahead];
-            for (int j = 0; j < taps; ++j) sum[i] += weight[j] * window[j]; // (1)
-        }
-    }
-    float* y = to.y + b * s.time * s.channels + c;
-#pragma unroll
-    for (int i = 0; i < strip; ++i)
-        if (first + i < s.time) y[from.at(first + i)] = silu(sum[i]); // (2)
+    const Strip of(s, to.reverse);
+    if (!of.inside) return;
+    if (of.is_inner)
+        forward<true>(s, to, of);
+    else
+        forward<false>(s, to, of);
 }
 
-// Shared memory of the backward kernel: rows of 32 channels.
-constexpr int tile = 64, stretch = 256; // steps
-struct Tiles {
-    // x from K-1 steps before the tile to K-1 after it; dp to K-1 after it; w: (K); sums: (K+1,strands)
-    float *x, *dp, *w, *sums;
-    __device__ Tiles(int width, float* at)
-        : x(at), dp(x + (tile + 2 * (width - 1)) * 32), w(dp + (tile + width - 1) * 32), sums(w + width * 32) {}
-    static size_t bytes(int width) {
-        return (2 * tile + 3 * (width - 1) + width + (width + 1) * strands) * 32 * sizeof(float);
-    }
+struct Sums {
+    float dw[taps] = {}, dbias = 0;
 };
 
+template <bool inner>
+__device__ __forceinline__ void backward(const ConvShape& s, const Direction& to, const Strip& of, Sums& sums) {
+    float x[behind + strip + behind], dp[strip + behind], dx[strip], w[taps];
+    of.read<inner>(to.x, -behind, x);
+    of.read<inner>(to.dy, 0, dp); // dy; after the end 0, and so is dp
+    of.weights(s, to.w, w);
+    const float bias = to.bias[of.c];
+#pragma unroll
+    for (int i = 0; i < strip + behind; ++i) dp[i] *= silu_derivative(filtered(w, bias, x + i)); // (dp)
+#pragma unroll
+    for (int i = 0; i < strip; ++i) {
+        for (int k = 0; k < taps; ++k) sums.dw[k] += dp[i] * x[i + k]; // (dw)
+        sums.dbias += dp[i];                                           // (db)
+    }
+    of.read<inner>(to.dx, 0, dx); // not earlier: x has made room in the registers
+    float* out = to.dx + of.at;
+#pragma unroll
+    for (int i = 0; i < strip; ++i, out += of.step) {
+        for (int k = 0; k < taps; ++k) dx[i] += w[k] * dp[i + behind - k]; // (dx)
+        if (inner || of.first + i < of.time) *out = dx[i];
+    }
+}
+
+// What a block leaves, as parts (blocks, channels, K) and (blocks, channels).
 struct Parts {
     float *dw, *dbias;
 };
 
-// Writes the sums over each stretch as parts. grid: (sequences and their stretches, channels / 32, directions)
+// grid as forward
 __global__ void __launch_bounds__(32 * strands) backward_kernel(ConvShape s, Both directions, Directions<Parts> parts) {
-    FCI_DYN_SHARED(float, memory);
+    FCI_SHARED(float, shared, (taps + 1) * strands * 32);
     const Direction& to = directions.at[blockIdx.z];
-    const Parts part = parts.at[blockIdx.z];
-    const Tiles at(s.width, memory);
-    const int lane = threadIdx.x, strand = threadIdx.y, c = blockIdx.y * 32 + lane, K = s.width;
-    const int stretches = (s.time + stretch - 1) / stretch, begin = blockIdx.x % stretches * stretch;
-    const int64_t b = blockIdx.x / stretches;
-    const bool inside = c < s.channels;
-    const Sequence x(s, to.x, b, inside ? c : 0, to.reverse), dy(s, to.dy, b, inside ? c : 0, to.reverse);
-    float* dx = to.dx + b * s.time * s.channels + c;
-    const float bias = inside ? to.bias[c] : 0.f;
-    for (int k = strand; k < K; k += strands) at.w[k * 32 + lane] = inside ? to.w[int64_t{c} * K + k] : 0.f;
-    for (int k = 0; k <= K; ++k) at.sums[(k * strands + strand) * 32 + lane] = 0;
-    for (int first = begin; first < min(begin + stretch, s.time); first += tile) {
-        __syncthreads(); // the previous tile has been read
-        for (int r = strand; r < tile + 2 * (K - 1); r += strands)
-            at.x[r * 32 + lane] = inside ? x[first - (K - 1) + r] : 0.f;
-        __syncthreads();
-        for (int r = strand; r < tile + K - 1; r += strands) {
-            const float dyr = inside ? dy[first + r] : 0.f; // 0 after the end
-            float p = bias;
-#pragma unroll 4
-            for (int k = 0; k < K; ++k) p += at.w[k * 32 + lane] * at.x[(r + k) * 32 + lane]; // (1)
-            at.dp[r * 32 + lane] = dyr * silu_derivative(p);                                  // (dp)
-        }
-        __syncthreads();
-        for (int r = strand; inside && r < tile && x.has(first + r); r += strands) {
-            float& out = dx[x.at(first + r)];
-            const float before = out;
-            float sum = 0;
-#pragma unroll 4
-            for (int k = 0; k < K; ++k) sum += at.w[k * 32 + lane] * at.dp[(r + K - 1 - k) * 32 + lane];
-            out = before + sum; // (dx)
-        }
-        for (int k = 0; k <= K; ++k) {
-            float sum = 0;
-#pragma unroll
-            for (int r = strand; r < tile; r += strands)
-                sum += at.dp[r * 32 + lane] * (k < K ? at.x[(r + k) * 32 + lane] : 1.f); // (dw) (db)
-            at.sums[(k * strands + strand) * 32 + lane] += sum;
-        }
-    }
-    __syncthreads();
-    if (!inside) return;
-    for (int k = strand; k <= K; k += strands) { // strand k adds up sum k
-        float total = 0;
-        for (int i = 0; i < strands; ++i) total += at.sums[(k * strands + i) * 32 + lane];
-        const int64_t channel = int64_t{blockIdx.x} * s.channels + c;
-        if (k < K)
-            part.dw[channel * K + k] = total;
+    const Strip of(s, to.reverse);
+    Sums sums;
+    if (of.inside) {
+        if (of.is_inner)
+            backward<true>(s, to, of, sums);
         else
-            part.dbias[channel] = total;
+            backward<false>(s, to, of, sums);
     }
+    const int lane = static_cast<int>(threadIdx.x), strand = static_cast<int>(threadIdx.y);
+    for (int k = 0; k <= taps; ++k) shared[(k * strands + strand) * 32 + lane] = k < taps ? sums.dw[k] : sums.dbias;
+    __syncthreads();
+    if (of.c >= s.channels) return;
+    const int64_t channel = int64_t{blockIdx.x} * s.channels + of.c;
+    const Parts& part = parts.at[blockIdx.z];
+    for (int k = strand; k <= taps; k += strands) {
+        float total = 0;
+        for (int i = 0; i < strands; ++i) total += shared[(k * strands + i) * 32 + lane];
+        if (k == taps)
+            part.dbias[channel] = total;
+        else if (const int tap = k - (taps - s.width); tap >= 0)
+            part.dw[channel * s.width + tap] = total;
+    }
+}
+
+dim3 grid(const ConvShape& s, int directions) {
+    check(s.width <= taps, "causal_conv1d: on a GPU a filter has up to {} taps, this one has {}", taps, s.width);
+    const int64_t strips = int64_t{s.batch} * ((s.time + strip - 1) / strip);
+    return dim3(blocks_for(strips, strands), blocks_for(s.channels, 32), directions);
 }
 
 } // namespace
 
 void causal_conv1d_forward(ConvShape s, Both directions) {
-    const int64_t strips = int64_t{s.batch} * ((s.time + strip - 1) / strip);
-    if (!strips || !s.channels) return;
-    FCI_LAUNCH(forward_kernel, dim3(blocks_for(strips, strands), blocks_for(s.channels, 32), directions.count),
-               dim3(32, strands), 0, s, directions);
+    if (s.batch * s.time * s.channels == 0) return;
+    FCI_LAUNCH(forward_kernel, grid(s, directions.count), dim3(32, strands), 0, s, directions);
 }
 
 void causal_conv1d_backward(ConvShape s, Both directions) {
-    const unsigned stretches = s.batch * blocks_for(s.time, stretch);
-    if (!stretches || !s.channels) return;
-    const size_t bytes = Tiles::bytes(s.width);
-    check(bytes <= static_cast<size_t>(shared_limit()),
-          "causal_conv1d: a filter of {} taps needs {} bytes of shared memory, this GPU has {}", s.width, bytes,
-          shared_limit());
+    if (s.batch * s.time * s.channels == 0) return;
+    const dim3 blocks = grid(s, directions.count);
     Scratch scratch;
     PartSums<2 * most_directions> sums;
     Directions<Parts> parts;
     for (const Direction& to : directions)
-        parts.add({sums.add(scratch, stretches, int64_t{s.channels} * s.width, to.dw),
-                   sums.add(scratch, stretches, s.channels, to.dbias)});
-    FCI_LAUNCH(backward_kernel, dim3(stretches, blocks_for(s.channels, 32), directions.count), dim3(32, strands), bytes,
-               s, directions, parts);
+        parts.add({sums.add(scratch, blocks.x, int64_t{s.channels} * s.width, to.dw),
+                   sums.add(scratch, blocks.x, s.channels, to.dbias)});
+    FCI_LAUNCH(backward_kernel, blocks, dim3(32, strands), 0, s, directions, parts);
     sums.launch();
 }
 

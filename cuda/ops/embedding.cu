@@ -9,7 +9,7 @@ namespace fci::cuda {
 
 void embedding_forward(EmbeddingShape s, const int32_t* id, const float* e, const float* p, float* y) {
     each_row(int64_t{s.batch} * s.time, s.d, [=] __device__(int64_t bt, int c) {
-        const float position = p ? p[bt % s.time * s.d + c] : 0.f;
+        const float position = p ? p[int64_t{modulo(bt, s.time)} * s.d + c] : 0.f;
         y[bt * s.d + c] = e[int64_t{id[bt]} * s.d + c] + position; // (1)
     });
 }

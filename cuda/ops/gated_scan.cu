@@ -22,16 +22,27 @@ using Direction = GatedScanDirection<float>;
 using Both = Directions<Direction>;
 
 // The block's rows of dt_weight and a chunk's dt_low, whose products are p. In dynamic shared memory, since the rank
-// may have any value.
+// may have any value. A row of dt_low is padded with zeros to whole fours.
 struct StepTiles {
-    int rank, pitch;                // odd, so that a column of weight spreads over many banks
-    float *weight, *low;            // (channels, pitch), (steps, rank)
-    static constexpr int ahead = 2; // elements of dt_low that a thread prefetches: all, up to rank 16
+    static constexpr int ahead = 1;  // elements of dt_low that a thread prefetches: all, up to rank 8
+    int rank, pitch, low_pitch;      // pitch: odd, so that a column of weight spreads over many banks
+    float *weight, *low;             // (channels, pitch), (steps, low_pitch)
+    int step_of[ahead], r_of[ahead]; // of those elements
 
     static __host__ __device__ int pitch_of(int rank) { return rank | 1; }
-    static size_t floats(int rank) { return size_t{channels} * pitch_of(rank) + size_t{steps_max} * rank; }
+    static __host__ __device__ int low_pitch_of(int rank) { return (rank + 3) / 4 * 4; }
+    static size_t floats(int rank) {
+        return size_t{channels} * pitch_of(rank) + size_t{steps_max} * low_pitch_of(rank);
+    }
     __device__ StepTiles(int rank_, float* memory)
-        : rank(rank_), pitch(pitch_of(rank)), weight(memory), low(memory + channels * pitch) {}
+        : rank(rank_), pitch(pitch_of(rank)), low_pitch(low_pitch_of(rank)), weight(memory),
+          low(memory + channels * pitch) {
+        for (int k = 0; k < ahead; ++k) {
+            const int e = static_cast<int>(threadIdx.x) + k * threads;
+            step_of[k] = e / rank, r_of[k] = e % rank;
+        }
+        for (int e = threadIdx.x; e < steps_max * low_pitch; e += threads) low[e] = 0;
+    }
 
     __device__ void put_weight(const ScanShape& s, const Place& p, const float* from) const {
         for (int e = threadIdx.x; e < channels * rank; e += threads) {
@@ -39,26 +50,34 @@ struct StepTiles {
             weight[e / rank * pitch + e % rank] = d < s.channels ? from[int64_t{d} * rank + e % rank] : 0.f;
         }
     }
-    __device__ float low_of(const ScanShape& s, const Place& p, int first, const float* dt_low, int e) const {
-        const int i = first + e / rank;
-        return e < steps_max * rank && i < s.time ? dt_low[row(s, p.b, i) * rank + e % rank] : 0.f;
+    __device__ float low_of(const ScanShape& s, const Place& p, int i, int r, const float* dt_low) const {
+        return i < s.time ? *p.at(s, dt_low, rank, i, r) : 0.f;
     }
     __device__ void fetch(const ScanShape& s, const Place& p, int first, const float* dt_low, float (&v)[ahead]) const {
-        for (int k = 0; k < ahead; ++k) v[k] = low_of(s, p, first, dt_low, threadIdx.x + k * threads);
+        for (int k = 0; k < ahead; ++k)
+            v[k] = step_of[k] < steps_max ? low_of(s, p, first + step_of[k], r_of[k], dt_low) : 0.f;
     }
     __device__ void put(const ScanShape& s, const Place& p, int first, const float* dt_low,
                         const float (&v)[ahead]) const {
         for (int k = 0; k < ahead; ++k)
-            if (threadIdx.x + k * threads < static_cast<unsigned>(steps_max * rank))
-                low[threadIdx.x + k * threads] = v[k];
+            if (step_of[k] < steps_max) low[step_of[k] * low_pitch + r_of[k]] = v[k];
         for (int e = threadIdx.x + ahead * threads; e < steps_max * rank; e += threads)
-            low[e] = low_of(s, p, first, dt_low, e);
+            low[e / rank * low_pitch + e % rank] = low_of(s, p, first + e / rank, e % rank, dt_low);
     }
-    __device__ float step(const Place& p, int k, float bias) const { // p of the k-th step that the lane owns
-        float sum = bias;
-#pragma unroll 4
-        for (int r = 0; r < rank; ++r) sum += weight[p.column * pitch + r] * low[p.own(k) * rank + r]; // (1)
-        return sum;
+    // p of the steps that the lane owns: four of a row of dt_low are read at a time, and one of dt_weight serves all
+    // these steps.
+    __device__ void own_steps(const Place& p, float bias, float (&sum)[owned]) const {
+        for (int k = 0; k < owned; ++k) sum[k] = bias;
+#pragma unroll 1
+        for (int r = 0; r < rank; r += 4) {
+            float w[4];
+            for (int j = 0; j < 4; ++j) w[j] = r + j < rank ? weight[p.column * pitch + r + j] : 0.f;
+#pragma unroll
+            for (int k = 0; k < owned; ++k) {
+                float4 four = *reinterpret_cast<const float4*>(low + p.own(k) * low_pitch + r);
+                for (int j = 0; j < 4; ++j) sum[k] += w[j] * as_array(four)[j]; // (1)
+            }
+        }
     }
 };
 
@@ -99,8 +118,10 @@ __global__ void __launch_bounds__(threads) forward_kernel(GatedScanShape shape, 
         if (to.saved) save_states(s, p, chunk, h, to.saved);
         __syncthreads();
         if (chunk + 1 < s.chunks()) fetch(first + steps_max);
-        for (int k = 0; k < owned; ++k) at.dt[p.own_at(k)] = softplus(steps.step(p, k, bias)); // (1)
-        __syncwarp(); // a channel's lanes are in one warp
+        float own[owned];
+        steps.own_steps(p, bias, own);
+        for (int k = 0; k < owned; ++k) at.dt[p.own_at(k)] = softplus(own[k]); // (1)
+        __syncwarp();                                                          // a channel's lanes are in one warp
 #pragma unroll 1
         for (int k = 0; k < owned; ++k) {
             float part[lanes];
@@ -118,7 +139,7 @@ __global__ void __launch_bounds__(threads) forward_kernel(GatedScanShape shape, 
             const float y = (sum_of_own(part, p.quarter) + skip * at.u[p.own_at(k)]) * at.gate[p.own_at(k)]; // (3)
             const int i = first + p.own(k);
             if (!p.inside || i >= s.time) continue;
-            float& out = to.y[row(s, p.b, i) * s.channels + p.c];
+            float& out = *p.at(s, to.y, s.channels, i, p.c);
             out = first_state ? out + y : y;
         }
     }
@@ -148,7 +169,8 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
     const Place p(s, first_state);
     const int rank = shape.rank, t = threadIdx.x;
     const StepTiles steps(rank, reinterpret_cast<float*>(tiles + 1));
-    float* d_weight = steps.low + steps_max * rank; // (channels, rank); thread t has elements t, t + threads, ...
+    float* d_weight =
+        steps.low + steps_max * steps.low_pitch; // (channels, rank); thread t has elements t, t + threads, ...
     const float skip = first_state == 0 && p.inside ? to.D[p.c] : 0.f, bias = p.inside ? to.dt_bias[p.c] : 0.f;
     float A[each_lane], dA[each_lane] = {}, g[each_lane] = {}, dD = 0, d_bias = 0; // g: a[t+1] g[t+1]
     for (int j = 0; j < each_lane; ++j)
@@ -183,18 +205,18 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
         for (int j = 0; j < each_lane; ++j) h0[j] = h[j] = h_next[j];
         __syncthreads();
         if (chunk) fetch(chunk - 1);
+        float own[owned];
+        steps.own_steps(p, bias, own);
         for (int k = 0; k < owned; ++k) {
-            const float pi = steps.step(p, k, bias);
-            at.dt[p.own_at(k)] = softplus(pi);
-            at.dp[p.own_at(k)] = softplus_derivative(pi);
+            at.dt[p.own_at(k)] = softplus(own[k]);
+            at.dp[p.own_at(k)] = softplus_derivative(own[k]);
         }
         __syncwarp();
 #pragma unroll 1
         for (int k = 0; k < owned; ++k) { // the forward pass again, keeping h
             const int own = first + p.own(k);
             const bool is_there = p.inside && own < s.time;
-            float* dz = to.dz + row(s, p.b, own) * s.channels + p.c;
-            const float dz_before = is_there ? *dz : 0.f; // issue reads early
+            const float dz_before = is_there ? *p.at(s, to.dz, s.channels, own, p.c) : 0.f; // issue reads early
             float part[lanes];
 #pragma unroll
             for (int m = 0; m < lanes; ++m) {
@@ -209,7 +231,7 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
                 at.history[i * history_pitch + t] = make_float4(h[0], h[1], h[2], h[3]);
             }
             const float scan = sum_of_own(part, p.quarter) + skip * at.u[p.own_at(k)];
-            if (is_there) *dz = dz_before + at.gate[p.own_at(k)] * scan; // (dz)
+            if (is_there) *p.at(s, to.dz, s.channels, own, p.c) = dz_before + at.gate[p.own_at(k)] * scan; // (dz)
         }
         __syncthreads();
         leave_states(s, p, first, at.history, parts.C, [&](int i, int column) { return at.ds[i * pitch + column]; });
@@ -218,8 +240,7 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
         for (int k = owned - 1; k >= 0; --k) {
             const int own = first + p.own(k);
             const bool is_there = p.inside && own < s.time;
-            float* du = to.du + row(s, p.b, own) * s.channels + p.c;
-            const float du_before = is_there ? *du : 0.f;
+            const float du_before = is_there ? *p.at(s, to.du, s.channels, own, p.c) : 0.f;
             float part_gB[lanes], part_rA[lanes];
 #pragma unroll
             for (int m = lanes - 1; m >= 0; --m) {
@@ -245,7 +266,7 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
             at.dp[p.own_at(k)] = dp;
             d_bias += dp;
             dD += dsi * ui;
-            if (is_there) *du = du_before + sum_gB * at.dt[p.own_at(k)] + skip * dsi;
+            if (is_there) *p.at(s, to.du, s.channels, own, p.c) = du_before + sum_gB * at.dt[p.own_at(k)] + skip * dsi;
         }
         __syncthreads();
         leave_states(s, p, first, at.history, parts.B,
@@ -256,15 +277,14 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
             for (int column = 0; column < channels; ++column)
                 sum_low += steps.weight[column * steps.pitch + r] * at.dp[step * pitch + column]; // (dlow)
             if (first + step >= s.time) continue;
-            const int64_t part_row = int64_t{p.block} * s.batch * s.time + row(s, p.b, first + step);
-            float& low = parts.low[part_row * rank + r];
+            float& low = *p.at(s, parts.low + int64_t{p.block} * s.batch * s.time * rank, rank, first + step, r);
             low = first_state ? low + sum_low : sum_low;
         }
         for (int e = t; e < channels * rank; e += threads) {
             const int column = e / rank, r = e % rank;
             float sum_weight = 0;
             for (int step = 0; step < steps_max; ++step)
-                sum_weight += at.dp[step * pitch + column] * steps.low[step * rank + r]; // (dW)
+                sum_weight += at.dp[step * pitch + column] * steps.low[step * steps.low_pitch + r]; // (dW)
             d_weight[e] += sum_weight;
         }
     }

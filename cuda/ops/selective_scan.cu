@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(threads)
             const float sum = sum_of_own(part, p.quarter) + skip * ut[p.own_at(k)];
             const int i = first + p.own(k);
             if (!p.inside || i >= s.time) continue;
-            float& to = y[row(s, p.b, i) * s.channels + p.c];
+            float& to = *p.at(s, y, s.channels, i, p.c);
             to = first_state ? to + sum : sum;
         }
     }
@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
         for (int k = owned - 1; k >= 0; --k) {
             const int own = first + p.own(k);
             const bool is_there = p.inside && own < s.time;
-            const int64_t to = row(s, p.b, own) * s.channels + p.c;
+            const int64_t to = p.at(s, du, s.channels, own, p.c) - du;
             const float du_before = is_there ? du[to] : 0.f,
                         ddt_before = is_there ? ddt[to] : 0.f; // issue reads early
             float part_gB[lanes], part_rA[lanes];

@@ -11,7 +11,7 @@
 // Contract  every d* is ADDED to. Nothing is saved: backward computes p again, K products for each of its numbers, from
 //           x, which it reads anyway. One or two directions of time, each with its own tensors (ops/directions.h).
 // Cost      (2 K + 26) batch time channels flops a direction forward, (6 K + 31) backward: bound by memory, hence silu
-//           in the same pass. K = 4 in Mamba  [Gu & Dao 2023].
+//           in the same pass. K = 4 in Mamba  [Gu & Dao 2023], and at most on a GPU.
 #pragma once
 #include <span>
 
