@@ -93,6 +93,9 @@ int run(int argc, char** argv) {
     } catch (const CLI::CallForVersion& text) {
         fmt::print("{}", text.what());
         return static_cast<int>(Exit::ok);
+    } catch (const CLI::ArgumentMismatch& wrong) { // "--task: 1 required mqar missing"
+        const std::string flag = wrong.what();
+        fail(Exit::usage, "{} needs a value (fci {} --help)", flag.substr(0, flag.find(": ")), word);
     } catch (const CLI::ParseError& wrong) {
         fail(Exit::usage, "{}{} (fci {}--help)", wrong.what(), word.empty() || known ? "" : did_you_mean(word, names),
              known ? word + " " : "");
@@ -100,6 +103,12 @@ int run(int argc, char** argv) {
     const auto asked = std::find_if(added.begin(), added.end(), [](const auto& a) { return a.first->parsed(); });
     refuse_unknown(*asked->first);
     return static_cast<int>(asked->second());
+}
+
+// In lines as wide as the terminal; anywhere else a message stays one line.
+std::string for_terminal(const std::string& message) {
+    constexpr size_t name = 5; // "fci: "
+    return wrapped("fci: " + message, terminal_width(stderr, 0)).substr(name);
 }
 
 // Says what is being thrown, in pieces: there may be no memory to put them together. Returns the exit code.
@@ -111,7 +120,7 @@ int complain_of_exception() {
     try {
         throw;
     } catch (const Error& e) {
-        return say(e.exit, printable(e.what()).c_str());
+        return say(e.exit, for_terminal(printable(e.what())).c_str());
     } catch (const std::bad_alloc&) {
         return say(Exit::internal,
                    "out of memory; try a smaller --batch, --length or --sequences, or raise the limit (ulimit -v)");

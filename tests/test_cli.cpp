@@ -84,7 +84,7 @@ TEST_CASE("cli: a word that cannot be used is refused, with the nearest that can
         {{"eval", "a", "--top-k", "3"}, 2, "--top-k belongs to --task hotpotqa"},
         {{"train", "--quiet=banana"}, 2, "--quiet: banana: expected true, false or nothing"},
         {{"bench", "--json=99999999999999999999"}, 2, "--json: 99999999999999999999: expected true, false or nothing"},
-        {{"train", "--length"}, 2, "--length"},
+        {{"train", "--length"}, 2, "--length needs a value (fci train --help)"},
         {{"train", "--length", "abc"}, 2, "--length abc: expected an integer"},
         {{"train", "--length", "1.5"}, 2, "--length 1.5: expected an integer"},
         {{"train", "--length", "99999999999999999999"}, 2, "expected an integer"},

@@ -200,7 +200,7 @@ std::string scaling(const PlotOptions& o) {
 }
 
 std::string curves(const PlotOptions& o) {
-    if (o.runs.empty()) fail(Exit::usage, "fci plot curves: which runs? folders of runs, or their log.jsonl");
+    if (o.runs.empty()) fail(Exit::usage, "plot curves: which runs? folders of runs, or their log.jsonl");
     std::vector<std::string> names;
     std::vector<Result> runs;
     for (const std::string& word : o.runs) {
@@ -248,9 +248,9 @@ std::string curves(const PlotOptions& o) {
 std::string plot_svg(const PlotOptions& o) {
     if (!o.x.empty()) return plot_by_option(o);
     if (!o.y.empty()) fail(Exit::usage, "--y {}: add --x OPTION, an option of the rows", o.y);
-    expect_one_of("fci plot:", o.figure, {"figure2", "figure3", "figure4", "figure5", "figure6", "scaling", "curves"});
+    expect_one_of("plot", o.figure, {"figure2", "figure3", "figure4", "figure5", "figure6", "scaling", "curves"});
     if (o.figure != "curves" && !o.runs.empty())
-        fail(Exit::usage, "fci plot {}: {}: runs are for `plot curves`", o.figure, o.runs[0]);
+        fail(Exit::usage, "plot {}: {}: runs are for `plot curves`", o.figure, o.runs[0]);
     return o.figure == "scaling" ? scaling(o) : o.figure == "curves" ? curves(o) : figure(o);
 }
 

@@ -235,7 +235,9 @@ Exit run_sweep(const StudyOptions& o) {
         const bool is_new = !std::filesystem::exists(grid_file(o.name));
         const StudyOptions rows = keep_grid(o);
         try {
-            return run_sweep(rows);
+            const Exit exit = run_sweep(rows);
+            if (is_new && o.status) std::filesystem::remove(grid_file(o.name)); // it has only been looked at
+            return exit;
         } catch (const Error& e) { // refused before any run
             if (is_new && e.exit == Exit::usage) std::filesystem::remove(grid_file(o.name));
             throw;

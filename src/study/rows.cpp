@@ -273,6 +273,17 @@ std::vector<Row> Study::select(const std::vector<std::string>& words) const {
             }
             continue;
         }
+        if (const std::string grid = grid_file(word.substr(0, word.find('@'))); fs::exists(grid)) { // one row of a grid
+            const std::vector<Row> its = select({grid});
+            const auto row = std::find_if(its.begin(), its.end(), [&](const Row& r) { return r.label() == word; });
+            if (row == its.end()) {
+                std::vector<std::string> names;
+                for (const Row& r : its) names.push_back(r.label());
+                fail(Exit::usage, "{}: no such row in {}{}", word, grid, did_you_mean(word, names));
+            }
+            take(*row);
+            continue;
+        }
         if (const size_t at = word.rfind('@'); at != std::string::npos && word.find('=', at) == std::string::npos) {
             for (const Row& r : under(select({word.substr(0, at)}), select_readings(joint, {word.substr(at + 1)})))
                 take(r);

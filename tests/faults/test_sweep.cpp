@@ -237,6 +237,12 @@ TEST_CASE("sweep: a grid of flags is a row with lists, under a name that table, 
     expect_ran(place({"sweep", "g", "--status"}), 0, "12 runs at scale tiny: 8 done");
     const Ran table = place({"table", "g", "--format", "csv"});
     expect_ran(table, 0, "g@representation=transformer:1,,routing,0.03,");
+    const Ran one = place({"table", "g@representation=raw", "--format", "csv"}); // one of its rows
+    expect_ran(one, 0, "g@representation=raw,,routing,0.03,");
+    CHECK(one.out.find("transformer") == std::string::npos);
+    expect_refused(place({"table", "g@representation=rwa"}), 2, "did you mean 'g@representation=raw'?");
+    expect_ran(place(Words{"sweep", "--name", "looked-at", "--status"} + grid), 0, "4 runs at scale tiny: 4 done");
+    CHECK_FALSE(fs::exists(place.scratch / "runs/out/sweeps/looked-at.toml"));
 
     const auto plot = [&](const Words& more) {
         return run_in(place.scratch.path, Words{"plot", "g", "--scale", "tiny"} + more); // into g.svg
@@ -259,6 +265,7 @@ TEST_CASE("sweep: a grid of flags is a row with lists, under a name that table, 
     CHECK(count(">3e-2<") == 1);
     expect_ran(plot({"--x", "learning-rate", "--y", "rank"}), 0); // rows without the paper's numbers do not list it
     CHECK(count("<circle") == 4);
+    expect_refused(run_in(place.scratch.path, {"plot", "figrue2"}), 2, "fci: plot figrue2: must be one of");
     expect_refused(plot({"--x", "seed"}), 2, "--x seed: a point is the mean over seeds");
     expect_refused(place({"sweep", "--name", "z", "--heads", "2", "--shard", "3/2"}), 2, "--shard 3/2");
     CHECK_FALSE(fs::exists(place.scratch / "runs/out/sweeps/z.toml"));
