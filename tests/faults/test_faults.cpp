@@ -179,4 +179,27 @@ TEST_CASE("faults: from some allocation on, none succeeds", "[faults]") {
     }
 }
 
+TEST_CASE("faults: features that do not fit the disk are refused before any is computed", "[faults]") {
+    const Scratch scratch;
+    Words train{"train", "--task", "mqar", "--length", "32", "--pairs", "4", "--vocab", "16", "--heads", "2"};
+    for (const std::string& word :
+         {std::string("--sequences"), std::string("50"), std::string("--backbone"),
+          fs::absolute("tests/golden/backbones/llama_tied").string(), std::string("--backbone-cache"),
+          scratch / "cache", std::string("--out"), scratch / "run"})
+        train.push_back(word);
+    const auto on_a_disk_of = [&](const std::string& bytes) {
+        return run(train + Words{"--epochs", "1"}, [=, with = with_fault("")] {
+            with();
+            ::setenv("FCI_FREE", bytes.c_str(), 1);
+        });
+    };
+    const Ran r = on_a_disk_of("8192");
+    INFO(r.err);
+    CHECK(r.code == 1);
+    CHECK(r.err.find("do not fit, the disk has 0.0 MB left: free some space, choose another folder") !=
+          std::string::npos);
+    for (const auto& e : fs::recursive_directory_iterator(scratch.path)) CHECK(e.path().extension() != ".safetensors");
+    expect_ran(on_a_disk_of("1000000000"), 0);
+}
+
 #endif

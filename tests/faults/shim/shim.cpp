@@ -2,10 +2,12 @@
 //   FCI_FAULT=CALL:N:ERRNO   the Nth CALL fails with that number; N+ : it and all after it
 //   CALL                     write fsync rename mkdir open malloc; short: a write that takes half of its bytes
 //   FCI_FAULT_COUNT=FILE     appends at the end how many there were: "write=12 fsync=3 ..."
+//   FCI_FREE=BYTES           what every disk has left, says statvfs
 // Writes to standard output and error count, too. Nothing here allocates.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -119,6 +121,11 @@ ssize_t write(int fd, const void* bytes, size_t n) {
 int fsync(int fd) { return fails(fsync_call) ? -1 : next<int (*)(int)>("fsync")(fd); }
 int rename(const char* from, const char* to) {
     return fails(rename_call) ? -1 : next<int (*)(const char*, const char*)>("rename")(from, to);
+}
+int statvfs(const char* path, struct statvfs* disk) {
+    const int failed = next<int (*)(const char*, struct statvfs*)>("statvfs")(path, disk);
+    if (const char* free = std::getenv("FCI_FREE")) disk->f_bavail = std::strtoul(free, nullptr, 10) / disk->f_frsize;
+    return failed;
 }
 int mkdir(const char* path, mode_t mode) {
     return fails(mkdir_call) ? -1 : next<int (*)(const char*, mode_t)>("mkdir")(path, mode);
