@@ -82,10 +82,10 @@ Estimates estimates_by(const Known& known, const RunOptions& how) {
 
 std::string summary(const Result& r) {
     std::string s = r.stopped_after ? fmt::format("stopped after epoch {}: ", r.stopped_after) : "";
-    if (r.metrics.at_k)
-        s += fmt::format("routing {:5.1f}% (chance {:.1f})  ", *r.metrics.at_k, r.chance.at_k.value_or(0));
-    if (r.metrics.accuracy)
-        s += fmt::format("accuracy {:5.1f}% ({:.1f})  ", *r.metrics.accuracy, r.chance.accuracy.value_or(0));
+    Metrics m = r.final ? r.final->metrics : r.metrics; // as tables show them
+    if (!m.accuracy) m.accuracy = r.metrics.accuracy;
+    if (m.at_k) s += fmt::format("routing {:5.1f}% (chance {:.1f})  ", *m.at_k, r.chance.at_k.value_or(0));
+    if (m.accuracy) s += fmt::format("accuracy {:5.1f}% ({:.1f})  ", *m.accuracy, r.chance.accuracy.value_or(0));
     return s + duration(r.seconds);
 }
 
