@@ -244,7 +244,7 @@ TEST_CASE("cli: a run is resumed with its own options, checkpoint and log only",
     expect_refused(resume({}), 3, "it was made with top_k = 3, this run has 2");
     fs::copy(checkpoint_in(finished()), checkpoint_in(folder), fs::copy_options::overwrite_existing);
     write_file_atomically(folder + "/log.jsonl", "");
-    expect_refused(resume({}), 3, "it is not the log of this checkpoint");
+    expect_refused(resume({}), 3, "is missing or empty; the log of this checkpoint has");
     const std::string config = read_file(folder + "/config.toml");
     write_file_atomically(folder + "/config.toml", "top_q = 3\n" + config);
     expect_refused(resume({}), 3, "config.toml:1: top_q: no such option");

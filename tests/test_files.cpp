@@ -69,6 +69,9 @@ TEST_CASE("files: a log holds whole lines only") {
     REQUIRE(read_file(path) == "{\"step\":1}\nnew\n");
     log.truncate_to(0);
     REQUIRE(log.size() == 0);
+    expect_error(error_of([&] { log.truncate_to(11); }), Exit::bad_data,
+                 "is missing or empty; the log of this checkpoint "
+                 "has 11 bytes");
 
     const std::string error = error_in_child([&] {
         limit_file_size(100);

@@ -247,6 +247,10 @@ void LogFile::truncate_to(int64_t offset) {
     char last = '\n';
     if (offset > 0 && offset <= end && retried([&] { return ::pread(fd_, &last, 1, offset - 1); }) < 0)
         cannot("read", path_, errno);
+    if (end == 0 && offset > 0)
+        fail(Exit::bad_data,
+             "{}: is missing or empty; the log of this checkpoint has {} bytes: put it back, or train again", path_,
+             offset);
     if (offset < 0 || offset > end || last != '\n')
         fail(Exit::bad_data,
              "{}: no line ends at byte {} of {}; it is not the log of this checkpoint: put the right log back, or "
