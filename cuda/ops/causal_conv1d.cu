@@ -15,7 +15,7 @@ using Direction = ConvDirection<float>;
 using Both = Directions<Direction>;
 
 constexpr int taps = 4, behind = taps - 1, strip = 16;
-constexpr int strands = 4; // strips of a block: few, since backward a thread has 147 registers
+constexpr int strands = 4; // strips of a block: few, since backward a thread needs 112 registers
 
 // A thread's place: a strip of a channel of one sequence, in the filter's order. Blocks have (32 channels, 4 strips).
 struct Strip {
@@ -53,7 +53,7 @@ struct Strip {
     }
 };
 
-// p of the i-th step that `x` has the three steps before of.
+// p of the step that x[3] belongs to; x[0] to x[2] belong to the three before it.
 __device__ __forceinline__ float filtered(const float (&w)[taps], float bias, const float* x) {
     float p = bias;
     for (int k = 0; k < taps; ++k) p += w[k] * x[k]; // (1)
