@@ -179,7 +179,7 @@ gpu-test: $(BUILD)/tests/run_gpu
 # Without nvcc: code that it compiles is not instrumented. [recorded]: the tables of all recorded results, which take
 # long.
 asan:
-	FCI_TWIN_DRAWS=1 $(MAKE) test BUILD=build/asan NVCC= OPT='-O1 -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined' ONLY='$(or $(ONLY),~[recorded]~[.])'
+	$(MAKE) test BUILD=build/asan NVCC= OPT='-O1 -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined' ONLY='$(or $(ONLY),~[recorded]~[.])'
 
 THREADED = $(wildcard tests/main.cpp tests/op_*.cpp tests/emulator/*.cpp cuda/ladder/ladder.cpp) \
              $(shell grep -lE '\[(threads|emulator|twin)\]' tests/test_*.cpp)
