@@ -152,12 +152,12 @@ dim3 grid(const ConvShape& s, int directions) {
 } // namespace
 
 void causal_conv1d_forward(ConvShape s, Both directions) {
-    if (s.batch * s.time * s.channels == 0) return;
+    if (!s.batch || !s.time || !s.channels) return;
     FCI_LAUNCH(forward_kernel, grid(s, directions.count), dim3(32, strands), 0, s, directions);
 }
 
 void causal_conv1d_backward(ConvShape s, Both directions) {
-    if (s.batch * s.time * s.channels == 0) return;
+    if (!s.batch || !s.time || !s.channels) return;
     const dim3 blocks = grid(s, directions.count);
     Scratch scratch;
     PartSums<2 * most_directions> sums;

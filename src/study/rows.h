@@ -77,8 +77,8 @@ struct Study {
     const Scale& scale(const std::string& name) const; // Exit::usage with the nearest
 
     // The rows that words name, in the order of the words, each once: an id, a group (table1; own/text is
-    // runs/own/text.toml), a FILE.toml, or all (the paper's). ROWS@READING selects them under a joint reading or under each of a
-    // set.
+    // runs/own/text.toml), a FILE.toml, or all (the paper's). ROWS@READING selects them under a joint reading or under
+    // each of a set; GRID@OPTION=VALUE is one row of a grid.
     std::vector<Row> select(const std::vector<std::string>& words) const;
 };
 
