@@ -44,6 +44,7 @@ void copy_out(void* to, const void* from, size_t bytes) {
     const emulator::OpenDeviceMemory open;
     if (bytes) std::memcpy(to, from, bytes);
 }
+size_t free_bytes() { return emulator::get_free_memory(); }
 void synchronize() { emulator::refuse_in_capture("synchronize"); }
 Gpu find_gpu() { return {true, true, emulator_device, ""}; }
 int shared_limit() { return static_cast<int>(emulator::get_shared_limit()); }
@@ -144,6 +145,12 @@ void copy_in(void* to, const void* from, size_t bytes) {
 void copy_out(void* to, const void* from, size_t bytes) {
     expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream()), "copying from the GPU");
     synchronize();
+}
+size_t free_bytes() {
+    const std::lock_guard alone(whole_device());
+    size_t free = 0, all = 0;
+    expect(cudaMemGetInfo(&free, &all), "asking for its free memory");
+    return free;
 }
 void synchronize() { expect(cudaStreamSynchronize(stream()), "running kernels"); }
 

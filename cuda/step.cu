@@ -2,6 +2,7 @@
 // in a fixed order.
 #include <memory>
 
+#include "core/half.h"
 #include "cuda/softmax.cuh"
 #include "train/gpu.h"
 
@@ -39,6 +40,17 @@ __global__ void gather_kernel(GpuSequences from, Place place_of, GpuBatch to) {
         if (from.label) to.label[target] = from.label[source];
         if (from.answer) to.place[target] = from.answer[source] / from.place_length;
     }
+}
+
+// A sequence's features are `parts` blocks' work.
+template <class Place>
+__global__ void gather_features_kernel(GpuSequences from, Place place_of, GpuBatch to, int parts) {
+    const int i = static_cast<int>(blockIdx.x) / parts, part = static_cast<int>(blockIdx.x) % parts;
+    const int64_t n = int64_t{from.length} * from.width, source = place_of(from, to.batch, i) * n, target = i * n;
+    const auto* halves = static_cast<const uint16_t*>(from.features);
+    const auto* floats = static_cast<const float*>(from.features);
+    for (int64_t j = int64_t{part} * threads + threadIdx.x; j < n; j += int64_t{parts} * threads)
+        to.features[target + j] = from.half ? half_to_float(halves[source + j]) : floats[source + j];
 }
 
 // With several correct positions a query: writes their places without repeats, query after query. One block. One thread
@@ -221,6 +233,11 @@ __global__ void adamw_kernel(GpuUpdate u, const GpuStep* step) {
 template <class Place>
 void gather(GpuSequences from, Place place_of, GpuBatch to) {
     FCI_LAUNCH((gather_kernel<Place>), static_cast<unsigned>(to.batch), threads, 0, from, place_of, to);
+    if (from.features) {
+        const int parts = static_cast<int>(blocks_for(int64_t{from.length} * from.width, 16 * threads));
+        FCI_LAUNCH((gather_features_kernel<Place>), static_cast<unsigned>(to.batch) * parts, threads, 0, from, place_of,
+                   to, parts);
+    }
     if (!from.answer) FCI_LAUNCH((gather_right_kernel<Place>), 1, threads, 0, from, place_of, to);
 }
 

@@ -207,7 +207,6 @@ TEST_CASE("features: what does not fit a backbone is refused with the remedy", "
     refused([](Options& o) { o.model.backbone_layer = 3; }, Exit::usage, "has 2 layers");
     refused([](Options& o) { o.model.backbone_width = "wide"; }, Exit::usage, "native, or a width");
     refused([](Options& o) { o.model.heads = 3; }, Exit::usage, "multiple of --heads");
-    refused([](Options& o) { o.run.device = "cuda"; }, Exit::usage, "leave --device out");
     refused([&](Options& o) { o.model.backbone_hash = std::string(16, '0'); }, Exit::bad_data, "another backbone");
     refused([](Options& o) { o.model.backbone.clear(), o.model.backbone_hash = "1"; }, Exit::usage,
             "--backbone FOLDER");

@@ -6,13 +6,15 @@
 
 #include "routing/router.h"
 #include "tests/catch.h"
+#include "tests/tiny_backbone.h"
 #include "train/trainer.h"
 
 using namespace fci;
 
 namespace emulator {
 [[gnu::weak]] void set_order(int); // order of a kernel's threads; not linked on a GPU
-}
+[[gnu::weak]] void set_free_memory(size_t);
+} // namespace emulator
 
 namespace {
 
@@ -152,6 +154,30 @@ TEST_CASE("on the GPU the number of steps in a call changes no bit, and a run re
 // kind.
 // These two runs upload constants in captured steps. ThreadSanitizer checks the order of their locks; it also counts
 // the emulator's threads, and has room for those of one run.
+TEST_CASE("on the GPU a backbone's features are the CPU's, on the device or sent batch by batch", "[gpu]") {
+    const TinyBackbone::Folder folder;
+    const auto run = [&](const char* representation, const char* width, const char* precision, const char* device) {
+        Options o = tiny(representation, device);
+        o.task.length = 20, o.task.vocab = 32;
+        o.model.backbone = folder.path, o.model.backbone_precision = precision, o.model.backbone_width = width;
+        o.run.backbone_cache = folder.path + "/cache", o.run.quiet = true, o.run.threads = 2;
+        return train(o, 3, true);
+    };
+    for (const auto& [representation, width, precision] :
+         {std::tuple("raw", "native", "fp16"), {"transformer:1", "native", "fp32"}, {"bidir-flow:1", "12", "fp16"}}) {
+        INFO(representation << ", width " << width << ", " << precision);
+        const Trained gpu = run(representation, width, precision, "cuda");
+        expect_close(run(representation, width, precision, "cpu"), gpu);
+        if (!emulator::set_free_memory) continue; // a GPU's is what it is
+        emulator::set_free_memory(0);
+        const Trained sent = run(representation, width, precision, "cuda");
+        emulator::set_free_memory(size_t{80} << 30);
+        CHECK(sent.parameters == gpu.parameters);
+        CHECK(sent.counts.at_k == gpu.counts.at_k);
+        CHECK(sent.counts.correct == gpu.counts.correct);
+    }
+}
+
 TEST_CASE("on the GPU two runs at once have the bits that each has alone", "[gpu][threads]") {
 #if defined(__SANITIZE_THREAD__)
     constexpr auto when = std::launch::deferred;

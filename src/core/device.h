@@ -67,7 +67,8 @@ namespace cuda {
 [[gnu::weak]] void set_zero(void*, size_t bytes);
 [[gnu::weak]] void copy_in(void* to, const void* from_host, size_t bytes);
 [[gnu::weak]] void copy_out(void* to_host, const void* from, size_t bytes);
-[[gnu::weak]] void synchronize(); // waits for the calling thread's stream; reports what went wrong on it
+[[gnu::weak]] size_t free_bytes(); // of the device's memory, now
+[[gnu::weak]] void synchronize();  // waits for the calling thread's stream; reports what went wrong on it
 [[gnu::weak]] Gpu find_gpu();
 [[gnu::weak]] void set_precision(Precision); // of all products from now on; before the first
 } // namespace cuda

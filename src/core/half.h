@@ -5,11 +5,13 @@
 #include <bit>
 #include <cstdint>
 
+#include "core/scalar.h"
+
 namespace fci {
 
 // The exponent's bias goes from 15 to 127; 31, of infinity and NaN, to 255. A denormal half 2^-14 0.f is read as
 // 2^-14 1.f, less 2^-14.
-inline float half_to_float(uint16_t h) {
+FCI_HD float half_to_float(uint16_t h) {
     constexpr uint32_t exponent = 31u << 23, rebias = (127u - 15u) << 23;
     const uint32_t all = (h & 0x7fffu) << 13, e = all & exponent;
     const uint32_t bits = all + rebias + (e == exponent ? rebias : 0u) + (e == 0 ? 1u << 23 : 0u);

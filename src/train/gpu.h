@@ -35,12 +35,16 @@ struct GpuSequences {
     const int32_t *begin, *correct;        // those of query i of all are correct[begin[i]] to correct[begin[i+1]]
     const int32_t* order;                  // (count)
     int count, length, queries, place_length;
+    const void* features = nullptr; // (count,length,width) of a backbone, fp16 or float; null: not here
+    bool half = false;
+    int width = 0;
 };
 
 // A batch, gathered: see Batch in train/losses.h.
 struct GpuBatch {
     int32_t *tokens, *query, *label, *place, *bounds;
     int batch;
+    float* features = nullptr; // null without a backbone; set by the gather if the sequences' are on the device
 };
 
 struct GpuUpdate {

@@ -19,6 +19,7 @@ Batch batch_of(const GpuBatch& from, int n, const GpuSequences& of) {
     const int q = of.queries;
     Batch b{{from.tokens, {n, of.length}}, {from.query, {n, q}}, {}, {from.place, {n, q}}, {}};
     if (of.label) b.label = {from.label, {n, q}};
+    if (from.features) b.features = {from.features, nullptr, {n, of.length, of.width}};
     if (of.begin) b.place.shape = {n * q * of.length}, b.bounds = {from.bounds, {n * q + 1}}; // as many as there may be
     return b;
 }
@@ -50,12 +51,13 @@ GpuSequences GpuStepper::upload(const Dataset& d, Arena& arena) {
         s.begin = upload(d.correct.begin, arena), s.correct = upload(d.correct.at, arena);
     }
     s.count = d.count, s.length = d.length, s.queries = d.queries, s.place_length = place_length_;
+    s.width = options_.model.has_backbone() ? options_.model.feature_width : 0;
     return s;
 }
 
-GpuStepper::GpuStepper(const Options& o, const Dataset& train, Numbers& numbers, CpuStepper& on_host)
-    : options_(o), numbers_(numbers), on_host_(on_host), size_(static_cast<int64_t>(numbers.parameters.size())),
-      per_epoch_(train.count / o.train.batch) {
+GpuStepper::GpuStepper(const Options& o, const Dataset& train, Numbers& numbers, CpuStepper& on_host, Workers& workers)
+    : options_(o), train_set_(train), numbers_(numbers), on_host_(on_host), workers_(workers),
+      size_(static_cast<int64_t>(numbers.parameters.size())), per_epoch_(train.count / o.train.batch) {
     gradients_.keep_zeroed();
     parameters_ = memory_.floats(size_), grad_ = memory_.floats(size_);
     m_ = memory_.floats(size_), v_ = memory_.floats(size_);
@@ -72,7 +74,9 @@ GpuStepper::GpuStepper(const Options& o, const Dataset& train, Numbers& numbers,
               train_.label ? memory_.array<int32_t>(queries) : nullptr,
               memory_.array<int32_t>(train.correct.empty() ? queries : queries * train.length),
               train.correct.empty() ? nullptr : memory_.array<int32_t>(queries + 1),
-              o.train.batch};
+              o.train.batch,
+              o.model.has_backbone() ? memory_.floats(int64_t{o.train.batch} * train.length * o.model.feature_width)
+                                     : nullptr};
     if (model_->budget()) observed_.emplace(memory_, BudgetLearnShape{o.train.batch, train.queries, o.model.d_model});
     hits_ = memory_.array<int32_t>(5 * queries);
     set_zero(Device::cuda, hits_, 4 * queries * sizeof(int32_t));
@@ -91,7 +95,7 @@ size_t GpuStepper::gradient_bytes() const {
     Arena nowhere(Device::none), gradients(Device::none);
     Tape tape(nowhere, true, &gradients);
     const Batch b = batch_of(batch_, batch_.batch, train_);
-    losses(tape, (*model_)(tape, b.tokens, b.query), b, 1.f, 1.f);
+    losses(tape, (*model_)(tape, b.tokens, b.query, b.features), b, 1.f, 1.f);
     return gradients.mark().used;
 }
 
@@ -169,7 +173,7 @@ void GpuStepper::step(Objective objective) {
     GpuLosses minimised{};
     GpuCount count{n * q, 0, 0, nullptr, nullptr, nullptr, nullptr, nullptr, hits_};
     if (objective == Objective::training) {
-        const Model::Output out = (*model_)(tape_, b.tokens, b.query);
+        const Model::Output out = (*model_)(tape_, b.tokens, b.query, b.features);
         count = count_of(out, b);
         if (b.label.data && !b.bounds.data && out.scores && !out.earlier[0]) {
             float *answer = activations_.floats(n * q), *routing = activations_.floats(n * q);
@@ -209,7 +213,13 @@ std::span<const Stepper::Shown> GpuStepper::run(const Phase& phase, int64_t firs
     copy_in(gpu, routing_weight_, &w, sizeof w);
     GpuStep at{first, 0, 1.f, 0};
     copy_in(gpu, at_, &at, sizeof at);
-    for (int64_t i = 0; i < n; ++i) p.step([&] { step(phase.objective); });
+    if (batch_.features && !train_features_)
+        train_features_.emplace(train_set_, half_features(), memory_, train_, workers_);
+    const int* const batch_of_first = phase.order.data() + first % per_epoch_ * batch_.batch;
+    for (int64_t i = 0; i < n; ++i) {
+        if (train_features_) train_features_->send(batch_of_first + i * batch_.batch, batch_.batch, batch_);
+        p.step([&] { step(phase.objective); });
+    }
 
     copy_out(gpu, &at, at_, sizeof at);
     const auto shown = static_cast<int>(at.next - first + at.stopped), begin = static_cast<int>(first % most_steps),
@@ -236,7 +246,7 @@ void GpuStepper::test_batch() {
     forward_only_.reset();
     cuda::gather_batch(test_, test_at_, batch_);
     const Batch b = batch_of(batch_, batch_.batch, test_);
-    test_output_ = (*forward_model_)(forward_only_, b.tokens, b.query);
+    test_output_ = (*forward_model_)(forward_only_, b.tokens, b.query, b.features);
     GpuCount count = count_of(test_output_, b);
     if (const Tensor s = test_output_.scores) count.scores = s.data, count.places = s.cols();
     cuda::count_hits(count);
@@ -254,12 +264,16 @@ Counts GpuStepper::evaluate(const Dataset& test, bool closely) {
         forget_test_set();
         test_memory_.reset();
         test_ = upload(test, test_memory_);
+        if (batch_.features) test_features_.emplace(test, half_features(), test_memory_, test_, workers_);
         tested_ = &test;
         test_batch_.emplace();
     }
     set_zero(Device::cuda, test_at_, sizeof *test_at_);
     Counts sum;
+    std::vector<int> sequences(batch_.batch);
     for (int first = 0; first < test.count; first += batch_.batch) {
+        for (int i = 0; i < batch_.batch; ++i) sequences[i] = std::min(first + i, test.count - 1);
+        if (test_features_) test_features_->send(sequences.data(), batch_.batch, batch_);
         (*test_batch_)([&] { test_batch(); });
         if (closely) sum.add(look_closely(test, first, std::min(batch_.batch, test.count - first)));
     }
@@ -289,7 +303,7 @@ Counts GpuStepper::look_closely(const Dataset& test, int first, int n) const {
     seen.scores = on_host(test_output_.scores, scores), seen.chosen = on_host(test_output_.chosen, chosen);
     seen.logits = on_host(test_output_.logits, logits);
     Arena arena;
-    return count(seen, gather_batch(arena, test, place_length_, first, n), options_.model.top_k, true);
+    return count(seen, gather_targets(arena, test, place_length_, first, n), options_.model.top_k, true);
 }
 
 } // namespace fci

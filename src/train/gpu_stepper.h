@@ -8,14 +8,15 @@
 #pragma once
 #include "train/cpu_stepper.h"
 #include "train/gpu.h"
+#include "train/gpu_features.h"
 
 namespace fci {
 
 class GpuStepper final : public Stepper {
 public:
-    // on_host: of the same numbers; for the closer look, and to name the op that is not finite. References must outlive
-    // it.
-    GpuStepper(const Options&, const Dataset& train, Numbers&, CpuStepper& on_host);
+    // on_host: of the same numbers; for the closer look, and to name the op that is not finite. workers: for reading a
+    // backbone's features, which `train` must have at the first step. References must outlive it.
+    GpuStepper(const Options&, const Dataset& train, Numbers&, CpuStepper& on_host, Workers& workers);
 
     std::span<const Shown> run(const Phase&, int64_t first, int64_t n) override;
     std::string not_finite(const Phase&, int64_t step) override;
@@ -56,9 +57,13 @@ private:
     void test_batch();
     Counts look_closely(const Dataset&, int first, int n) const; // of the batch whose test was just made
 
+    bool half_features() const { return options_.model.backbone_precision == "fp16"; }
+
     const Options& options_;
+    const Dataset& train_set_;
     Numbers& numbers_;
     CpuStepper& on_host_;
+    Workers& workers_;
     Side newest_ = Side::host;
     const int64_t size_, per_epoch_;  // floats; steps
     Arena memory_{Device::cuda};      // what stays
@@ -81,6 +86,7 @@ private:
     Model::Output test_output_; // of the batch
     Prepared prepared_[2];
     std::optional<Repeated> test_batch_;
+    std::optional<GpuFeatures> train_features_, test_features_; // of a backbone
     std::vector<GpuLog> seen_;
     std::vector<Shown> shown_;
 };

@@ -35,7 +35,7 @@ void look_closely(Counts& c, const float* scores, int n, const int32_t* chosen, 
 
 } // namespace
 
-Batch gather_batch(Arena& arena, const Dataset& d, int place_length, int first, int n, const int* order) {
+Batch gather_targets(Arena& arena, const Dataset& d, int place_length, int first, int n, const int* order) {
     const auto index_of = [&](int i) { return int64_t{order ? order[first + i] : first + i}; };
     const auto rows = [&](const std::vector<int32_t>& from, int width) {
         int32_t* to = arena.array<int32_t>(int64_t{n} * width);
@@ -44,13 +44,6 @@ Batch gather_batch(Arena& arena, const Dataset& d, int place_length, int first, 
         return IntTensor{to, {n, width}};
     };
     Batch b{rows(d.tokens, d.length), rows(d.query, d.queries), {}, {}, {}};
-    if (d.features) {
-        int* sequences = arena.array<int>(n);
-        for (int i = 0; i < n; ++i) sequences[i] = static_cast<int>(index_of(i));
-        const Shape shape{n, d.length, d.features->width};
-        b.features = {arena.floats(shape.size()), nullptr, shape};
-        d.features->read(sequences, n, b.features.data);
-    }
     if (!d.label.empty()) b.label = rows(d.label, d.queries);
     const int queries = n * d.queries;
     int32_t* place = arena.array<int32_t>(int64_t{queries} * most_correct(d));
@@ -68,6 +61,17 @@ Batch gather_batch(Arena& arena, const Dataset& d, int place_length, int first, 
     }
     bounds[queries] = static_cast<int32_t>(to - place);
     b.place = {place, {bounds[queries]}}, b.bounds = {bounds, {queries + 1}};
+    return b;
+}
+
+Batch gather_batch(Arena& arena, const Dataset& d, int place_length, int first, int n, const int* order) {
+    Batch b = gather_targets(arena, d, place_length, first, n, order);
+    if (!d.features) return b;
+    int* sequences = arena.array<int>(n);
+    for (int i = 0; i < n; ++i) sequences[i] = order ? order[first + i] : first + i;
+    const Shape shape{n, d.length, d.features->width};
+    b.features = {arena.floats(shape.size()), nullptr, shape};
+    d.features->read(sequences, n, b.features.data);
     return b;
 }
 

@@ -26,6 +26,8 @@ struct Batch { // a few sequences, gathered
 // Sequences first to first + n - 1, or order[first] and so on; a router's place is place_length positions. What it
 // takes from the arena does not depend on the choice.
 Batch gather_batch(Arena&, const Dataset&, int place_length, int first, int n, const int* order = nullptr);
+// The same without features, which take longer than all the rest.
+Batch gather_targets(Arena&, const Dataset&, int place_length, int first, int n, const int* order = nullptr);
 
 // Sums over queries.
 struct Counts {

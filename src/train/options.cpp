@@ -204,9 +204,6 @@ std::optional<std::pair<Option, Option>> difference(Options& a, Options& b,
 }
 
 void choose_device(Options& o) {
-    if (o.model.has_backbone() && o.run.device == "cuda")
-        fail(Exit::usage, "--device cuda and --backbone: runs with a backbone are on the CPU only; leave --device out");
-    if (o.model.has_backbone()) o.run.device = "cpu";
     const Gpu gpu = o.run.device == "cpu" ? Gpu{} : find_gpu();
     if (o.run.device == "cuda" && !gpu.present)
         fail(Exit::usage, "--device cuda: {}. Without a GPU use --device cpu (or leave it out)", gpu.why);

@@ -29,7 +29,7 @@ Trainer::Trainer(TrainerData data)
     numbers_.optimiser = new_optimiser();
     initialise(infos_, options_.train.seed, numbers_.parameters.data());
     cpu_ = std::make_unique<CpuStepper>(options_, train_, infos_, numbers_, workers_);
-    if (options_.run.device == "cuda") gpu_ = std::make_unique<GpuStepper>(options_, train_, numbers_, *cpu_);
+    if (options_.run.device == "cuda") gpu_ = std::make_unique<GpuStepper>(options_, train_, numbers_, *cpu_, workers_);
     stepper_ = gpu_ ? gpu_.get() : cpu_.get();
     const auto exact =
         generates(options_) ? law_chance(options_.task, options_.model.top_k, place_length()) : std::nullopt;

@@ -15,6 +15,7 @@ constinit thread_local Coordinates here{};
 namespace {
 
 std::atomic<int> order = 0;
+std::atomic<size_t> free_memory = size_t{80} << 30;
 constinit thread_local Counters counted;
 
 constinit thread_local Machine* machine = nullptr;
@@ -265,6 +266,8 @@ void set_shared_limit(size_t bytes) {
     shared_limit = bytes;
 }
 size_t get_shared_limit() { return shared_limit; }
+void set_free_memory(size_t bytes) { free_memory = bytes; }
+size_t get_free_memory() { return free_memory; }
 Counters& counters() { return counted; }
 
 __attribute__((noinline)) void failed(const char* message) { asm volatile("" : : "r"(message) : "memory"); }

@@ -58,6 +58,8 @@ struct Site {
 void set_order(int order);
 void set_shared_limit(size_t bytes); // per block, static and dynamic; initially 227 KB, as on sm_90
 size_t get_shared_limit();
+void set_free_memory(size_t bytes); // what the device says is free; allocation does not ask
+size_t get_free_memory();
 constexpr size_t static_shared_limit = 48 << 10;
 
 struct Counters { // of this host thread

@@ -174,6 +174,11 @@ cudaError_t cudaFree(void* p) {
     state().memory.erase(at);
     return cudaSuccess;
 }
+cudaError_t cudaMemGetInfo(size_t* free, size_t* all) {
+    const Call call("cudaMemGetInfo");
+    *all = memory_of_device, *free = memory_of_device - state().totals.bytes;
+    return cudaSuccess;
+}
 cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t s) {
     const Call call("cudaMemsetAsync");
     if (const cudaError_t error = call.may_use(stream_of(s)); error != cudaSuccess) return error;
