@@ -17,8 +17,8 @@ struct Head {
     __device__ Head(const AttentionShape& s, int64_t index) {
         const int64_t b = index / s.heads, head = index % s.heads;
         q = b * s.queries * s.q_stride + head * s.d_head;
-        k = b * s.keys * s.kv_stride + head * s.d_head;
-        v = b * s.keys * s.value_stride() + head * s.value_width();
+        k = b * s.keys * s.kv_stride + head / s.shared * s.d_head;
+        v = b * s.keys * s.value_stride() + head / s.shared * s.value_width();
         y = (b * s.queries * s.heads + head) * s.value_width();
         lse = index * s.queries;
     }

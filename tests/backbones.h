@@ -38,10 +38,10 @@ struct Expected {
 };
 
 inline std::vector<float> hidden(const Backbone& model, const std::vector<int32_t>& tokens, int length, int layer,
-                                 Workers& workers) {
+                                 Workers& workers, Device device = Device::cpu) {
     const int n = static_cast<int>(tokens.size()) / length;
     std::vector<float> x(tokens.size() * model.shape().width, std::nanf(""));
-    model.hidden(tokens.data(), n, length, layer, x.data(), workers);
+    model.hidden(tokens.data(), n, length, layer, x.data(), workers, device);
     return x;
 }
 

@@ -94,6 +94,8 @@ std::vector<OpCase> make_table() {
         for (int d_head : {32, 33}) // on a GPU, narrow and wide heads have different kernels
             table.push_back(self_attention_op<OpCase>(1, 2 * tile + 7, 2, d_head, causal));
     }
+    for (int time : {1, 3, tile + 1}) table.push_back(grouped_attention_op<OpCase>(time, 6, 3, 5));
+    table.push_back(grouped_attention_op<OpCase>(40, 4, 2, 33));
     for (int keys : {1, 2, 7, tile + 1}) table.push_back(query_attention_op<OpCase>(2, 1, keys, 2, 5));
     table.push_back(query_attention_op<OpCase>(1, 3, 5, 3, 2));
     table.push_back(query_attention_op<OpCase>(2, block + 1, tile + 1, 2, 5));

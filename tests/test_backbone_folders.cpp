@@ -158,8 +158,9 @@ TEST_CASE("backbones: a file that is cut while it is used, weights that are not 
         for (StoredTensor& t : tensors)
             if (t.name == "model.layers.0.input_layernorm.weight") t.data = bad;
     });
-    expect_error(error_of([&] {
-                     hidden(*Backbone::open(g.path), {1, 2}, 2, 1, workers);
-                 }),
-                 Exit::non_finite, "layer 1 of");
+    for (const Device device : {Device::cpu, Device::cuda})
+        expect_error(error_of([&] {
+                         hidden(*Backbone::open(g.path), {1, 2}, 2, 1, workers, device);
+                     }),
+                     Exit::non_finite, "layer 1 of");
 }

@@ -30,6 +30,25 @@ TEST_CASE("backbones: hidden states of every layer are those of transformers", "
     }
 }
 
+TEST_CASE("backbones: on a GPU the hidden states are those of transformers, the same for each sequence alone",
+          "[backbones][twin]") {
+    Workers workers(2);
+    for (const std::string name : models) {
+        const auto model = Backbone::open(golden + name);
+        const Expected e(golden + name + "/expected.safetensors");
+        const auto on_gpu = [&](const std::vector<int32_t>& tokens, int layer) {
+            return hidden(*model, tokens, e.length, layer, workers, Device::cuda);
+        };
+        for (const int l : {0, 1, e.layers}) {
+            INFO(name << ", layer " << l);
+            const std::vector<float> x = on_gpu(e.tokens, l);
+            CHECK(off(x, e.of_layer(l)) < 1e-5);
+            const std::vector<float> last = on_gpu({e.tokens.end() - e.length, e.tokens.end()}, l);
+            CHECK(std::equal(last.begin(), last.end(), x.end() - static_cast<std::ptrdiff_t>(last.size())));
+        }
+    }
+}
+
 TEST_CASE("backbones: the same bits for any number of workers, and of sequences in a call", "[backbones][threads]") {
     for (const std::string name : models) {
         INFO(name);
@@ -49,7 +68,7 @@ TEST_CASE("backbones: the same bits for any number of workers, and of sequences 
             apart.insert(apart.end(), x.begin(), x.end());
         }
         CHECK(apart == first);
-        CHECK(model->at_once(e.length) >= 1);
+        CHECK(model->at_once(e.length, Device::cpu) >= 1);
     }
 }
 
@@ -233,7 +252,8 @@ TEST_CASE("backbone: a folder of one's own", "[.][backbone]") {
         });
     };
     const Time before = timed(products);
-    const Time forward = timed([&] { model->hidden(tokens.data(), n, length, s.layers, x.data(), workers); });
+    const Time forward =
+        timed([&] { model->hidden(tokens.data(), n, length, s.layers, x.data(), workers, Device::cpu); });
     const Time after = timed(products);
     rusage use;
     getrusage(RUSAGE_SELF, &use);

@@ -109,7 +109,7 @@ TEST_CASE("features: the file is safetensors, and a damaged one is refused", "[f
     const FeatureChoice choice{backbone, 1, false, cache, "one"};
     const auto features = features_of(d, choice, workers);
     std::vector<float> expected(6 * TinyBackbone::width), found(expected.size());
-    backbone->hidden(d.tokens.data(), 2, 3, 1, expected.data(), workers);
+    backbone->hidden(d.tokens.data(), 2, 3, 1, expected.data(), workers, Device::cpu);
     const int both[] = {0, 1};
     features->read(both, 2, found.data());
     CHECK(found == expected);
@@ -309,7 +309,7 @@ TEST_CASE("features: fci features writes the hidden states as an array", "[featu
     const Dataset d = load_described(scratch / "data", task);
     std::vector<float> expected(size_t{5} * 20 * 16);
     Workers workers(1);
-    shared_backbone(folder.path, false)->hidden(d.tokens.data(), 5, 20, 1, expected.data(), workers);
+    shared_backbone(folder.path, false)->hidden(d.tokens.data(), 5, 20, 1, expected.data(), workers, Device::cpu);
     REQUIRE(file.size() % 64 == expected.size() * 4 % 64);
     CHECK(std::memcmp(file.data() + file.size() - expected.size() * 4, expected.data(), expected.size() * 4) == 0);
     expect_error(error_of([&] {

@@ -28,7 +28,8 @@ uint64_t switches(const OpCase& op) {
 
 } // namespace
 
-// With less shared memory the keys pass in several chunks: more barriers, the same results. With even less, a message.
+// With less shared memory the keys pass in several chunks: more barriers, the same results. With even less, a block
+// takes a row; a sparse rule has no such way, and says so.
 TEST_CASE("attention streams keys that do not fit in shared memory", "[twin]") {
     if (!emulator::set_shared_limit) return; // a GPU's memory cannot be changed
     const std::string longer = std::to_string(AttentionShape::tile + 1),
@@ -43,7 +44,10 @@ TEST_CASE("attention streams keys that do not fit in shared memory", "[twin]") {
             CHECK(switches(op) > at_once);
         }
         const SharedLimit none(2 << 10);
-        CHECK_THROWS_WITH(check_twin(op), Catch::Matchers::Contains("use more heads"));
+        if (name.starts_with("sparse"))
+            CHECK_THROWS_WITH(check_twin(op), Catch::Matchers::Contains("use more heads"));
+        else
+            CHECK(check_twin(op) == "");
     }
 }
 

@@ -325,10 +325,11 @@ sanitize() {
 
 # Sends SIGTERM in time: each run writes its checkpoint, and is not recorded as a result.
 record() {
-    local results=$out/results/paper.jsonl before=0 code
+    local results=$out/results/paper.jsonl before=0 code weights=()
+    [ ! -d "$here/backbones" ] || weights=(--backbones "$here/backbones")
     [ ! -f "$results" ] || before=$(grep -c . "$results")
     (cd "$work" && ours timeout --foreground -k 20 $(($(left) - 22)) \
-        "$fci" sweep order --scale paper --device cuda --jobs "${JOBS:-4}" --results "$out/results")
+        "$fci" sweep order --scale paper --device cuda --jobs "${JOBS:-4}" --results "$out/results" "${weights[@]}")
     code=$?
     echo "$(($(grep -c . "$results" 2>/dev/null) - before)) new results; unfinished runs stay in $work/runs/out"
     case $code in 0 | 75 | 124) return 0 ;; *) return "$code" ;; esac

@@ -7,7 +7,8 @@
 #   --dirty    allow a tree with changes: its results cannot be merged
 #   --mock     fci linked with the mock of CUDA (tests/mock), to try go.sh without a GPU
 #
-# Variables: PEER=FILE, the same model in PyTorch, for the part peer. ARCH (x86-64-v3): processor; CUDA_ARCH (90): GPU;
+# Variables: PEER=FILE, the same model in PyTorch, for the part peer. BACKBONES=DIR, folders of pretrained models, as
+# small as the kit, for record. ARCH (x86-64-v3): processor; CUDA_ARCH (90): GPU;
 # BUILD (build/kit): folder of the objects; KIT (.kit): folder to make. NVCC, CUDA_HOME and CUDA_PTX as for make
 # (CUDA_PTX is empty here: PTX, for later GPUs, is half of nvcc's output).
 set -euo pipefail
@@ -33,6 +34,7 @@ if [ -n "$(git status --porcelain -uno)" ]; then
     echo "gpu_kit: this tree has changes: tools/merge_results.sh will refuse the results of this kit"
 fi
 [ -z "${PEER:-}" ] || [ -f "$PEER" ] || die "PEER=$PEER is not a file"
+[ -z "${BACKBONES:-}" ] || [ -d "$BACKBONES" ] || die "BACKBONES=$BACKBONES is not a folder"
 [ ! -e "$kit" ] || [ -f "$kit/kit.txt" ] || die "$kit exists and is not a kit: remove it, or choose another KIT"
 
 # --- programs -----------------------------------------------------------------
@@ -96,6 +98,7 @@ done <"$build/libraries"
 git ls-files -z runs | xargs -0 cp --parents -t "$kit.new"
 cp tools/gpu_go.sh "$kit.new/go.sh"
 [ -z "${PEER:-}" ] || { cp "$PEER" "$kit.new/peer.py" && cp tools/gpu_peer.py "$kit.new"; }
+[ -z "${BACKBONES:-}" ] || cp -rL "$BACKBONES" "$kit.new/backbones"
 cuda=${CUDA_HOME:-/usr/local/cuda}
 [ -d "$cuda" ] || cuda=$(dirname "$(dirname "$(command -v nvcc)")")
 cublas=$(sed -n 's/^#define CUBLAS_VER_MAJOR \([0-9]*\).*/\1/p' "$cuda/include/cublas_api.h")

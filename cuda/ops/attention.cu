@@ -2,7 +2,8 @@
 // keys 32 at a time (cuda/attention.cuh). The backward pass does this once with queries and once with keys as owners;
 // for heads of up to 32 columns, two lanes own a row instead (cuda/narrow_attention.cuh). If a sequence has only a few
 // query rows (the Council: one row and 8 keys), a block takes a row (backward: a head), its warps share the keys, and
-// its lanes are columns; reading k and v bounds that.
+// its lanes are columns; reading k and v bounds that. So it is, at many times the time, if heads are too wide for tiles
+// in shared memory: on an H100 beyond 440 columns.
 #include "cuda/attention.cuh"
 #include "cuda/mma_attention.cuh"
 #include "cuda/narrow_attention.cuh"
@@ -10,9 +11,9 @@
 namespace fci::cuda {
 namespace {
 
-// Few queries
+// Few queries, or wide heads
 constexpr int few_queries = 4, few_warps = 8, few_keys = 4096;
-bool few(const AttentionShape& s) { return s.queries <= few_queries && s.keys <= few_keys; }
+bool by_row(const AttentionShape& s) { return s.keys <= few_keys && (s.queries <= few_queries || !tiles_fit(s)); }
 bool on_tensor_cores(const AttentionShape& s) { return precision() != Precision::fp32 && mma_attention::fits(s); }
 int warps_for(const AttentionShape& s) { return min(few_warps, max(1, s.keys / 8)); } // twice four keys per warp
 
@@ -135,7 +136,7 @@ __global__ void __launch_bounds__(few_warps * 32, 3)
 void attention_forward(AttentionShape s, const float* q, const float* k, const float* v, float* y, float* lse) {
     const unsigned heads = static_cast<unsigned>(s.batch) * s.heads;
     if (heads == 0 || s.queries == 0) return;
-    if (few(s))
+    if (by_row(s))
         FCI_LAUNCH(few_forward_kernel, heads * s.queries, warps_for(s) * 32, s.keys * sizeof(float), s, q, k, v, y,
                    lse);
     else
@@ -146,7 +147,7 @@ void attention_backward(AttentionShape s, const float* q, const float* k, const 
                         const float* lse, const float* dy, float* dq, float* dk, float* dv) {
     const unsigned heads = static_cast<unsigned>(s.batch) * s.heads;
     if (heads == 0 || s.queries == 0 || s.keys == 0) return;
-    if (few(s)) {
+    if (by_row(s)) {
         FCI_LAUNCH(few_backward_kernel, heads, warps_for(s) * 32, s.keys * sizeof(float), s, q, k, v, y, lse, dy, dq,
                    dk, dv);
         return;

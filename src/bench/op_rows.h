@@ -190,6 +190,20 @@ Op self_attention_op(int batch, int time, int heads, int d_head, bool causal) {
     return op;
 }
 
+// As frozen models use it: causal, forward only.
+template <class Op>
+Op grouped_attention_op(int time, int heads, int shared, int d_head) {
+    Op op{fmt::format("grouped_attention time={} heads={} shared={} d_head={}", time, heads, shared, d_head)};
+    const int kv = heads / shared * d_head;
+    const Buffer q = op.input("q", time * heads * d_head, uniform(-2, 2)), k = op.input("k", time * kv, uniform(-2, 2)),
+                 v = op.input("v", time * kv, uniform(-2, 2));
+    AttentionShape s{1, time, time, heads, d_head, heads * d_head, kv, true};
+    s.shared = shared;
+    attend(op, s, {q, 0}, {k, 0}, {v, 0});
+    op.backward = {};
+    return op;
+}
+
 template <class Op>
 Op query_attention_op(int batch, int queries, int keys, int heads, int d_head) {
     const int d = heads * d_head;

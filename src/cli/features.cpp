@@ -18,6 +18,7 @@ Exit write_array(Options o, const std::string& out) {
     const Dataset d = load_described(o.train.data, o.task);
     o.model.backbone_precision = "fp32"; // unrounded
     resolve_backbone(o);
+    choose_device(o);
     const FeatureChoice choice = feature_choice(o);
     const int width = choice.backbone->shape().width;
     Workers workers(o.run.threads);
@@ -35,7 +36,9 @@ Exit write_array(Options o, const std::string& out) {
 
 std::function<Exit()> add_features(CLI::App& app) {
     const auto f = std::make_shared<GivenOptions>();
-    f->add_flags(app, {}, {"backbone", "backbone_layer", "backbone_weights", "data", "out", "threads", "quiet"});
+    f->add_flags(
+        app, {},
+        {"backbone", "backbone_layer", "backbone_weights", "data", "out", "threads", "device", "precision", "quiet"});
     app.get_option("--backbone")->description("folder of a pretrained model: config.json, *.safetensors")->required();
     app.get_option("--data")->description("folder of .npy files, as fci generate makes one: its sequences")->required();
     app.get_option("--out")->description("the .npy file")->required();

@@ -63,8 +63,8 @@ void for_each_head(const AttentionShape& s, F f) {
     for (int b = 0; b < s.batch; ++b)
         for (int head = 0; head < s.heads; ++head)
             f(Head{int64_t{b} * s.queries * s.q_stride + head * s.d_head,
-                   int64_t{b} * s.keys * s.kv_stride + head * s.d_head,
-                   int64_t{b} * s.keys * s.value_stride() + head * s.value_width(),
+                   int64_t{b} * s.keys * s.kv_stride + head / s.shared * s.d_head,
+                   int64_t{b} * s.keys * s.value_stride() + head / s.shared * s.value_width(),
                    (int64_t{b} * s.queries * s.heads + head) * s.value_width(),
                    (int64_t{b} * s.heads + head) * s.queries});
 }

@@ -6,6 +6,8 @@
 //           v (batch,keys,heads,d_value)   y (batch,queries,heads,d_value); d_value is d_head unless said otherwise.
 //           q_stride, kv_stride and v_stride are the floats from one position to the next, so that q, k and v may
 //           be columns of one joint projection; y is dense.
+//           Grouped queries [Ainslie et al. 2023]: `shared` heads of q, one after another, have one head of k and v,
+//           which are then heads/shared; forward only.
 // Backward  delta[i] = sum_j P[i,j] dP[i,j] = y[i].dy[i],  dP[i,j] = dy[i].v[j]            (delta)
 //           dS[i,j] = P[i,j] (dP[i,j] - delta[i])                                          (dS)
 //           dq[i] += scale sum_j dS[i,j] k[j]                                              (dq)
@@ -25,6 +27,7 @@ struct AttentionShape {
     int q_stride, kv_stride;
     bool causal;                               // needs queries == keys
     int d_value = 0, v_stride = 0;             // 0: d_head, kv_stride
+    int shared = 1;                            // divides heads
     static constexpr int rows = 48, tile = 64; // query rows in a block, keys in a tile
     constexpr int value_width() const { return d_value ? d_value : d_head; }
     constexpr int value_stride() const { return v_stride ? v_stride : kv_stride; }
@@ -33,7 +36,7 @@ struct AttentionShape {
 };
 
 constexpr OpCost attention_cost(AttentionShape s) {
-    const double queries = 1. * s.batch * s.queries * s.heads, keys = 1. * s.batch * s.keys * s.heads,
+    const double queries = 1. * s.batch * s.queries * s.heads, keys = 1. * s.batch * s.keys * s.heads / s.shared,
                  pairs = queries * (s.causal ? (s.keys + 1) / 2. : s.keys), q = queries * s.d_head,
                  y = queries * s.value_width(), kv = keys * (s.d_head + s.value_width());
     const double scores = 2 * pairs * s.d_head, values = 2 * pairs * s.value_width();

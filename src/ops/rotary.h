@@ -7,8 +7,8 @@
 // Llama keep their weights), not two neighbours. The product of a query and a key then depends on their distance alone.
 // Shapes    x (batch,time,..): head h begins at column h head_step of `stride`   y (batch,time,heads,d_head), dense
 //           cos sin (time,r/2), of RotaryTables
-// Contract  forward only, on the CPU, for frozen models: it has no twin, no backward and no
-//           tape node.
+//           r may be 0: then heads that lie apart are copied to be dense
+// Contract  forward only, for frozen models: it has no backward and no tape node.
 // Cost      6 flops a pair, O(batch time heads d_head), bound by memory.
 #pragma once
 #include <vector>

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "core/device.h"
 #include "core/workers.h"
 
 namespace fci {
@@ -30,10 +31,13 @@ public:
     virtual uint64_t hash() const = 0;
     // Hidden states (n,length,width) of tokens (n,length), all below vocab: after `layer` blocks; 0 is the embedding,
     // and layers are all of them with the final norm. The same bits for any number of workers, and for any n.
+    // out is the host's; the layers are computed on the device, whose bits are its own.
     // Exit::usage for a length beyond `longest`, Exit::non_finite where a layer makes a NaN or Inf.
-    virtual void hidden(const int32_t* tokens, int n, int length, int layer, float* out, Workers&) const = 0;
-    // Sequences a call should have: as many as keep the products large and activations within about 256 MB.
-    virtual int at_once(int length) const = 0;
+    virtual void hidden(const int32_t* tokens, int n, int length, int layer, float* out, Workers&,
+                        Device device) const = 0;
+    // Sequences a call should have: as many as keep the states within about 256 MB; on a GPU, to which each call copies
+    // all weights, within 2 GB.
+    virtual int at_once(int length, Device device) const = 0;
 };
 
 } // namespace fci

@@ -57,7 +57,7 @@ struct Maker {
     size_t bytes() const { return numbers() * (choice.half ? sizeof(uint16_t) : sizeof(float)); }
 
     void make(const int* sequences, int n, float* out, Workers& workers) const {
-        const int most = std::max(1, choice.backbone->at_once(length));
+        const int most = std::max(1, choice.backbone->at_once(length, choice.device));
         std::vector<int32_t> input;
         for (int first = 0; first < n; first += most) {
             const int part = std::min(most, n - first);
@@ -67,7 +67,7 @@ struct Maker {
                 input.insert(input.end(), from, from + length);
             }
             float* const to = out + first * numbers();
-            choice.backbone->hidden(input.data(), part, length, choice.layer, to, workers);
+            choice.backbone->hidden(input.data(), part, length, choice.layer, to, workers, choice.device);
             for (int64_t i = 0; i < part * numbers(); ++i) {
                 const float x = to[i];
                 if (choice.half) to[i] = half_to_float(float_to_half(x));
@@ -148,7 +148,7 @@ void expect_room(const std::string& folder, uint64_t bytes) {
 
 void make_all(const Maker& m, Workers& workers, const TellFeatures& tell,
               const std::function<void(const float*, int)>& take) {
-    const int most = std::min(std::max(1, m.choice.backbone->at_once(m.length)), m.count);
+    const int most = std::min(std::max(1, m.choice.backbone->at_once(m.length, m.choice.device)), m.count);
     std::vector<float> made(most * m.numbers());
     std::vector<int> sequences(most);
     for (int first = 0; first < m.count; first += most) {

@@ -1,8 +1,8 @@
 // Features: the hidden states that a frozen backbone makes of every sequence of a dataset. They do not change while a
 // model on top of them learns, so they are made once and kept in a file, DIR/NAME/features.safetensors, for every run
 // and process that asks for them. NAME has hashes of the tokens and of the backbone, the layer, fp16 or fp32, and a
-// hash of the build: another compiler or processor gives other last bits, and a run must not depend on who made its
-// features.
+// hash of the build: another compiler, processor or GPU gives other last bits, and a run must not depend on who made
+// its features.
 //
 // The file is a safetensors file of one tensor, "features" (sequences, length, width), F16 or F32, and has the same
 // facts in its metadata: any program may read it. It appears when it is whole. Of several processes that want one file
@@ -24,10 +24,11 @@ extern std::unique_ptr<Backbone> (*open_backbone)(const std::string& folder, con
 
 struct FeatureChoice {
     std::shared_ptr<const Backbone> backbone;
-    int layer;         // 0 to the backbone's layers
-    bool half = true;  // fp16, else fp32
-    std::string cache; // DIR; "none": no file
-    std::string build; // names what decides the last bits (train/provenance.h, build_name())
+    int layer;                   // 0 to the backbone's layers
+    bool half = true;            // fp16, else fp32
+    std::string cache;           // DIR; "none": no file
+    std::string build;           // names what decides the last bits (train/provenance.h, build_name()); a GPU too
+    Device device = Device::cpu; // that computes them
 };
 
 // What takes long, to be told to people. `text`: a line; with all > 0 instead: so many of all sequences are done.

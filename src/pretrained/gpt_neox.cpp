@@ -1,12 +1,13 @@
 // GPT-NeoX, of which Pythia is made  [Black et al. 2022; Biderman et al. 2023]
-//   h = LN1 x;   a = W_o attention(R q, R k, v) + b,   (q k v of head i) = rows i of W_qkv h + b,   R: rotary, of a
-//   share of each head x <- x + a + MLP(LN2 x)          with parallel residual x <- x + a;  x <- x + MLP(LN2 x)
-//   without;    MLP(y) = W_2 gelu(W_1 y + b) + b
+//   h = LN1 x;   a = W_o attention(R q, R k, v) + b
+//   (q k v of head i) = rows i of W_qkv h + b;   R: rotary, of a share of each head
+//   x <- x + a + MLP(LN2 x)                        with parallel residual
+//   x <- x + a;   x <- x + MLP(LN2 x)              without
+//   MLP(y) = W_2 gelu(W_1 y + b) + b
 #include "ops/layer_norm.h"
-#include "ops/pointwise.h"
-#include "ops/rotary.h"
 #include "pretrained/families.h"
 #include "pretrained/layered.h"
+#include "pretrained/positions.h"
 
 namespace fci {
 namespace {
@@ -41,10 +42,10 @@ struct GptNeox {
         Tensor weight, bias;
         NormPart(ParameterBinder& p, const std::string& name, int d)
             : weight(p.add(name + ".weight", {d}, ones)), bias(p.add(name + ".bias", {d}, zeros)) {}
-        void operator()(NormShape s, const float* x, float* y) const {
-            cpu::Scratch scratch;
-            float *mean = scratch.floats(s.rows), *rstd = scratch.floats(s.rows);
-            cpu::layer_norm_forward(s, x, weight.data, bias.data, y, mean, rstd);
+        void operator()(Space& at, float eps, const float* x, float* y) const {
+            const NormShape s{at.length, weight.shape[0], eps};
+            float *mean = at.floats(s.rows), *rstd = at.floats(s.rows);
+            FCI_ON(at.device, layer_norm_forward)(s, x, weight.data, bias.data, y, mean, rstd);
         }
     };
 
@@ -66,33 +67,32 @@ struct GptNeox {
     using Positions = RotaryTables;
     Positions positions(int length) const { return {length, rotated, base}; }
 
-    void forward(const Layer& l, const Positions& at, int length, float* x) const {
-        const int64_t n = int64_t{length} * width;
-        const NormShape rows{length, width, eps};
-        cpu::Scratch scratch;
-        float *h = scratch.floats(n), *a = scratch.floats(n);
-        l.norm1(rows, x, h);
-        attend(l, at, length, h, a);
-        if (!parallel) add(n, a, x);
-        l.norm2(rows, x, h);
-        if (parallel) add(n, a, x);
-        float *u = scratch.floats(int64_t{length} * mlp), *g = scratch.floats(int64_t{length} * mlp);
-        l.up(length, h, u);
-        cpu::gelu_forward(int64_t{length} * mlp, u, g);
-        l.down(length, g, a);
-        add(n, a, x);
+    void forward(const Layer& l, const Positions& positions, Space& at, float* x) const {
+        float *h = at.rows(width), *a = at.rows(width);
+        l.norm1(at, eps, x, h);
+        attend(l, positions, at, h, a);
+        if (!parallel) add(at, width, a, x);
+        l.norm2(at, eps, x, h);
+        if (parallel) add(at, width, a, x);
+        float *u = at.rows(mlp), *g = at.rows(mlp);
+        l.up(at, h, u);
+        FCI_ON(at.device, gelu_forward)(int64_t{at.length} * mlp, u, g);
+        l.down(at, g, a);
+        add(at, width, a, x);
     }
 
-    void attend(const Layer& l, const Positions& at, int length, const float* h, float* a) const {
-        const int64_t n = int64_t{length} * width;
-        cpu::Scratch scratch;
-        float *qkv = scratch.floats(3 * n), *q = scratch.floats(n), *k = scratch.floats(n), *y = scratch.floats(n);
-        l.qkv(length, h, qkv);
-        const RotaryShape turn{1, length, heads, d_head, rotated, 3 * d_head, 3 * width};
-        cpu::rotary_forward(turn, qkv, at.cos.data(), at.sin.data(), q);
-        cpu::rotary_forward(turn, qkv + d_head, at.cos.data(), at.sin.data(), k);
-        GroupedAttention{length, heads, 1, d_head, d_head, width, 3 * d_head, 3 * width}(q, k, qkv + 2 * d_head, y);
-        l.out(length, y, a);
+    void attend(const Layer& l, const Positions& positions, const Space& outer, const float* h, float* a) const {
+        Space at(&outer);
+        float *qkv = at.rows(3 * width), *q = at.rows(width), *k = at.rows(width), *v = at.rows(width),
+              *y = at.rows(width);
+        l.qkv(at, h, qkv);
+        RotaryShape turn{1, at.length, heads, d_head, rotated, 3 * d_head, 3 * width};
+        rotate(at, turn, positions, qkv, q);
+        rotate(at, turn, positions, qkv + d_head, k);
+        turn.rotated = 0; // values are only brought together
+        rotate(at, turn, positions, qkv + 2 * d_head, v);
+        attend_before(at, heads, 1, d_head, q, k, v, y);
+        l.out(at, y, a);
     }
 };
 

@@ -1,6 +1,6 @@
-// What the families have in common: an embedding, a stack of equal layers, a norm. A sequence goes through a layer by
-// one worker, in place, so that its numbers depend on nothing else; a layer's weights are made float32 once for all
-// sequences.
+// What the families have in common: an embedding, a stack of equal layers, a norm. A sequence goes through a layer
+// alone, in place, so that its numbers depend on nothing else: on the CPU by one worker, on a GPU after the others. A
+// layer's weights are made float32 once for all sequences.
 //
 // A family is a struct Model, of which gpt_neox.cpp is the plainest:
 //   Model(const PretrainedConfig&, const PretrainedWeights&)      sizes, or what is wrong with them
@@ -8,9 +8,9 @@
 //   inner                                                         the widest row that a sequence has
 //   embedding, head, buffers                                      names in the file
 //   Layer(ParameterBinder&, const Model&, int i)                  the tensors of a layer, by the file's names
-//   Norm(ParameterBinder&, const Model&), eps                     those of the last norm, called with (NormShape, x, y)
+//   Norm(ParameterBinder&, const Model&), eps                     those of the last norm, called (space, eps, x, y)
 //   Positions, positions(length)                                  what depends on the length alone
-//   forward(const Layer&, const Positions&, int length, float* x) one sequence x (length,width) through a layer
+//   forward(const Layer&, const Positions&, Space&, float* x)     one sequence x (length,width) through a layer
 #pragma once
 #include <algorithm>
 #include <climits>
@@ -22,8 +22,8 @@
 #include "core/check.h"
 #include "core/hash.h"
 #include "core/scratch.h"
-#include "ops/attention.h"
 #include "ops/linear.h"
+#include "ops/pointwise.h"
 #include "pretrained/backbone.h"
 #include "pretrained/config.h"
 #include "pretrained/weights.h"
@@ -42,39 +42,46 @@ inline Tensor matrix(ParameterBinder& p, const std::string& name, int out, int i
 inline Tensor bias(ParameterBinder& p, const std::string& name, int out, bool has) {
     return has ? p.add(name + ".bias", {out}, zeros) : Tensor{};
 }
+
+// Where one sequence goes through a layer: its length, a device, and memory there until the end of the block.
+class Space {
+public:
+    const Device device;
+    const int length;
+    Space(int n, Arena* gpu) : device(gpu ? Device::cuda : Device::cpu), length(n), gpu_(gpu) { begin(); }
+    explicit Space(const Space* outer) : device(outer->device), length(outer->length), gpu_(outer->gpu_) { begin(); }
+    Space(const Space&) = delete;
+    ~Space() {
+        if (gpu_) gpu_->release(mark_);
+    }
+    float* floats(int64_t n) { return gpu_ ? gpu_->floats(n) : cpu_->floats(n); }
+    float* rows(int width) { return floats(int64_t{length} * width); }
+
+private:
+    void begin() {
+        if (gpu_)
+            mark_ = gpu_->mark();
+        else
+            cpu_.emplace();
+    }
+    Arena* gpu_; // null on the CPU, which has an arena a thread
+    Arena::Mark mark_{};
+    std::optional<cpu::Scratch> cpu_;
+};
+
 struct Affine { // y = W x + b
     Tensor weight, bias;
     Affine(ParameterBinder& p, const std::string& name, int out, int in, bool has_bias)
         : weight(matrix(p, name, out, in)), bias(fci::bias(p, name, out, has_bias)) {}
-    void operator()(int rows, const float* x, float* y) const {
-        cpu::linear_forward({rows, weight.shape[1], weight.shape[0]}, x, weight.data, bias.data, y);
+    void operator()(const Space& at, const float* x, float* y) const {
+        const LinearShape s{at.length, weight.shape[1], weight.shape[0]};
+        FCI_ON(at.device, linear_forward)(s, x, weight.data, bias.data, y);
     }
 };
 
-inline void add(int64_t n, const float* z, float* x) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; ++i) x[i] += z[i];
+inline void add(const Space& at, int width, const float* z, float* x) {
+    FCI_ON(at.device, residual_forward)(int64_t{at.length} * width, x, z, x);
 }
-
-// Causal attention of one sequence, a head at a time: `shared` heads of queries have one of keys and values (grouped
-// queries, [Ainslie et al. 2023]). q y (length,heads,d_head) dense; a head of keys begins at k + head k_step and of
-// values at v + head v_step, whose rows are k_stride and v_stride apart.
-struct GroupedAttention {
-    int length, heads, shared, d_head, k_step, k_stride, v_step, v_stride;
-    void operator()(const float* q, const float* k, const float* v, float* y) const {
-        const int d = heads * d_head;
-        AttentionShape one{1, length, length, 1, d_head, d, k_stride, true};
-        one.v_stride = v_stride;
-        cpu::Scratch scratch;
-        float *of_head = scratch.floats(int64_t{length} * d_head), *lse = scratch.floats(one.lse_size());
-        for (int h = 0; h < heads; ++h) {
-            const int kv = h / shared;
-            cpu::attention_forward(one, q + h * d_head, k + kv * k_step, v + kv * v_step, of_head, lse);
-            for (int t = 0; t < length; ++t)
-                std::copy_n(of_head + int64_t{t} * d_head, d_head, y + int64_t{t} * d + h * d_head);
-        }
-    }
-};
 
 template <class Model>
 class Layered final : public Backbone {
@@ -104,7 +111,8 @@ public:
         return hash_;
     }
 
-    void hidden(const int32_t* tokens, int n, int length, int layer, float* out, Workers& workers) const override {
+    void hidden(const int32_t* tokens, int n, int length, int layer, float* out, Workers& workers,
+                Device device) const override {
         check(n >= 0 && length >= 1 && layer >= 0 && layer <= model_.layers, "hidden: n {}, length {}, layer {} of {}",
               n, length, layer, model_.layers);
         const int computable = INT_MAX / std::max(model_.inner, 256), // the ops index a sequence with int
@@ -112,50 +120,94 @@ public:
         if (length > longest)
             fail(Exit::usage, "sequences of {} tokens are longer than the model's {}: choose a shorter --length",
                  length, longest);
+        if (device == Device::cuda) return hidden_on_gpu(tokens, n, length, layer, out, workers);
+        embed(tokens, n, length, out, workers);
         const int64_t size = int64_t{length} * model_.width;
-        workers.run(n, [&](int b, int) {
-            for (int t = 0; t < length; ++t) {
-                const int32_t id = tokens[int64_t{b} * length + t];
-                check(id >= 0 && id < model_.vocab, "hidden: token {} at {} of sequence {}, of {} tokens", id, t, b,
-                      model_.vocab);
-                weights_.rows(embedding_, id, 1, out + b * size + int64_t{t} * model_.width);
-            }
-        });
         const auto positions = model_.positions(length);
         for (int i = 0; i < layer; ++i) {
-            const Loaded<typename Model::Layer> at(weights_, workers, model_, i);
+            const Loaded<typename Model::Layer> at(device, weights_, workers, model_, i);
             workers.run(n, [&](int b, int) {
-                model_.forward(at.part(), positions, length, out + b * size);
+                Space space(length, nullptr);
+                model_.forward(at.part(), positions, space, out + b * size);
                 expect_finite(out + b * size, size, i);
             });
         }
         if (layer < model_.layers) return;
-        const Loaded<typename Model::Norm> norm(weights_, workers, model_);
+        const Loaded<typename Model::Norm> norm(device, weights_, workers, model_);
         workers.run(n, [&](int b, int) {
-            cpu::Scratch scratch;
-            float *x = out + b * size, *y = scratch.floats(size);
-            norm.part()({length, model_.width, model_.eps}, x, y);
+            Space space(length, nullptr);
+            float *x = out + b * size, *y = space.rows(model_.width);
+            norm.part()(space, model_.eps, x, y);
             std::copy_n(y, size, x);
         });
     }
 
-    int at_once(int length) const override {
-        constexpr int64_t most = int64_t{256} << 20;
+    int at_once(int length, Device device) const override {
+        const int64_t most = int64_t{device == Device::cuda ? 2048 : 256} << 20;
         return static_cast<int>(std::clamp<int64_t>(most / (int64_t{length} * model_.width * 4), 1, 4096));
     }
 
 private:
+    void embed(const int32_t* tokens, int n, int length, float* out, Workers& workers) const {
+        workers.run(n, [&](int b, int) {
+            for (int t = 0; t < length; ++t) {
+                const int64_t at = int64_t{b} * length + t;
+                check(tokens[at] >= 0 && tokens[at] < model_.vocab,
+                      "hidden: token {} at {} of sequence {}, of {} tokens", tokens[at], t, b, model_.vocab);
+                weights_.rows(embedding_, tokens[at], 1, out + at * model_.width);
+            }
+        });
+    }
+
+    // The sequences lie on the GPU from the embedding to the end. Only if something is not finite then, all is computed
+    // again and looked at layer by layer.
+    void hidden_on_gpu(const int32_t* tokens, int n, int length, int layer, float* out, Workers& workers) const {
+        constexpr Device gpu = Device::cuda;
+        const int64_t size = int64_t{length} * model_.width, all = n * size;
+        const auto positions = model_.positions(length);
+        Arena memory(gpu);
+        float* x = memory.floats(all);
+        const auto compute = [&](bool look) {
+            embed(tokens, n, length, out, workers);
+            copy_in(gpu, x, out, all * sizeof(float));
+            for (int i = 0; i < layer; ++i) {
+                const Loaded<typename Model::Layer> at(gpu, weights_, workers, model_, i);
+                for (int b = 0; b < n; ++b) {
+                    Space space(length, &memory);
+                    model_.forward(at.part(), positions, space, x + b * size);
+                }
+                if (look || i + 1 == layer) copy_out(gpu, out, x, all * sizeof(float));
+                if (look) expect_finite(out, all, i);
+            }
+            if (layer < model_.layers) return;
+            const Loaded<typename Model::Norm> norm(gpu, weights_, workers, model_);
+            for (int b = 0; b < n; ++b) {
+                Space space(length, &memory);
+                float* y = space.rows(model_.width);
+                norm.part()(space, model_.eps, x + b * size, y);
+                copy_out(gpu, out + b * size, y, size * sizeof(float));
+            }
+        };
+        compute(false);
+        if (finite(out, all)) return;
+        compute(true);
+        expect_finite(out, all, model_.layers - 1);
+    }
+
     // A Layer or the Norm with its weights, in memory while it lives.
     template <class Part>
     class Loaded {
     public:
         template <class... Which>
-        Loaded(const PretrainedWeights& weights, Workers& workers, Which&&... which) {
+        Loaded(Device device, const PretrainedWeights& weights, Workers& workers, Which&&... which) : memory_(device) {
             ParameterBinder sizes;
             (void)Part(sizes, which...);
-            block_ = std::make_unique_for_overwrite<float[]>(sizes.block_size());
-            ParameterBinder binder(block_.get());
+            float* const block = memory_.floats(sizes.block_size());
+            ParameterBinder binder(block);
             part_.emplace(binder, which...);
+            std::unique_ptr<float[]> on_host; // first
+            if (device == Device::cuda) on_host = std::make_unique_for_overwrite<float[]>(sizes.block_size());
+            float* const read = on_host ? on_host.get() : block;
             struct Piece {
                 const ParameterInfo* of;
                 int first, count;
@@ -167,22 +219,26 @@ private:
             }
             workers.run(static_cast<int>(pieces.size()), [&](int i, int) {
                 const Piece& p = pieces[i];
-                float* to = block_.get() + p.of->offset + p.first * PretrainedWeights::row_size(*p.of);
-                weights.rows(*p.of, p.first, p.count, to);
+                weights.rows(*p.of, p.first, p.count,
+                             read + p.of->offset + p.first * PretrainedWeights::row_size(*p.of));
             });
+            if (on_host) copy_in(device, block, read, sizes.block_size() * sizeof(float));
         }
         const Part& part() const { return *part_; }
 
     private:
-        std::unique_ptr<float[]> block_;
+        Arena memory_;
         std::optional<Part> part_;
     };
 
-    void expect_finite(const float* x, int64_t n, int layer) const {
+    static bool finite(const float* x, int64_t n) {
         float sum = 0; // 0, or NaN
 #pragma omp simd reduction(+ : sum)
         for (int64_t i = 0; i < n; ++i) sum += x[i] * 0.f;
-        if (sum != 0.f || sum != sum)
+        return sum == 0.f;
+    }
+    void expect_finite(const float* x, int64_t n, int layer) const {
+        if (!finite(x, n))
             fail(Exit::non_finite, "layer {} of the pretrained model produces a NaN or Inf: are its weights damaged?",
                  layer + 1);
     }

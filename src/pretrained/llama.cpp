@@ -1,11 +1,9 @@
 // Llama, of which SmolLM2 is made  [Touvron et al. 2023]
 //   x <- x + W_o attention(R W_q h, R W_k h, W_v h),  h = RMSNorm x    grouped queries, R: rotary of whole heads
 //   x <- x + W_down (W_up h silu(W_gate h)),          h = RMSNorm x    SwiGLU [Shazeer 2020], which is the op gate
-#include "ops/pointwise.h"
-#include "ops/rms_norm.h"
-#include "ops/rotary.h"
 #include "pretrained/families.h"
 #include "pretrained/layered.h"
+#include "pretrained/positions.h"
 #include "pretrained/rms.h"
 
 namespace fci {
@@ -61,39 +59,33 @@ struct Llama {
     using Positions = RotaryTables;
     Positions positions(int length) const { return {length, d_head, base}; }
 
-    void forward(const Layer& l, const Positions& at, int length, float* x) const {
-        const int64_t n = int64_t{length} * width, m = int64_t{length} * mlp;
-        const NormShape rows{length, width, eps};
-        cpu::Scratch scratch;
-        float *h = scratch.floats(n), *a = scratch.floats(n);
-        l.norm1(rows, x, h);
-        attend(l, at, length, h, a);
-        add(n, a, x);
-        l.norm2(rows, x, h);
-        float *u = scratch.floats(m), *g = scratch.floats(m), *y = scratch.floats(m);
-        l.up(length, h, u);
-        l.gate(length, h, g);
-        cpu::gate_forward(m, u, g, y);
-        l.down(length, y, a);
-        add(n, a, x);
+    void forward(const Layer& l, const Positions& positions, Space& at, float* x) const {
+        float *h = at.rows(width), *a = at.rows(width);
+        l.norm1(at, eps, x, h);
+        attend(l, positions, at, h, a);
+        add(at, width, a, x);
+        l.norm2(at, eps, x, h);
+        float *u = at.rows(mlp), *g = at.rows(mlp), *y = at.rows(mlp);
+        l.up(at, h, u);
+        l.gate(at, h, g);
+        FCI_ON(at.device, gate_forward)(int64_t{at.length} * mlp, u, g, y);
+        l.down(at, y, a);
+        add(at, width, a, x);
     }
 
-    void attend(const Layer& l, const Positions& at, int length, const float* h, float* a) const {
+    void attend(const Layer& l, const Positions& positions, const Space& outer, const float* h, float* a) const {
         const int kv = kv_heads * d_head, qd = heads * d_head;
-        cpu::Scratch scratch;
-        const auto take = [&](int d) { return scratch.floats(int64_t{length} * d); };
-        float *q = take(qd), *k = take(kv), *v = take(kv), *y = take(qd), *turned_q = take(qd), *turned_k = take(kv);
-        l.q(length, h, q);
-        l.k(length, h, k);
-        l.v(length, h, v);
-        const auto turn = [&](int n_heads, const float* from, float* to) {
-            const RotaryShape s{1, length, n_heads, d_head, d_head, d_head, n_heads * d_head};
-            cpu::rotary_forward(s, from, at.cos.data(), at.sin.data(), to);
-        };
-        turn(heads, q, turned_q);
-        turn(kv_heads, k, turned_k);
-        GroupedAttention{length, heads, heads / kv_heads, d_head, d_head, kv, d_head, kv}(turned_q, turned_k, v, y);
-        l.out(length, y, a);
+        Space at(&outer);
+        float *q = at.rows(qd), *k = at.rows(kv), *v = at.rows(kv), *y = at.rows(qd);
+        float *turned_q = at.rows(qd), *turned_k = at.rows(kv);
+        l.q(at, h, q);
+        l.k(at, h, k);
+        l.v(at, h, v);
+        const RotaryShape turn{1, at.length, heads, d_head, d_head, d_head, qd};
+        rotate(at, turn, positions, q, turned_q);
+        rotate(at, {1, at.length, kv_heads, d_head, d_head, d_head, kv}, positions, k, turned_k);
+        attend_before(at, heads, heads / kv_heads, d_head, turned_q, turned_k, v, y);
+        l.out(at, y, a);
     }
 };
 

@@ -4,7 +4,6 @@
 // Sizes inside a layer are the tensors': the config of the published 370M has a wrong d_inner.
 #include "ops/causal_conv1d.h"
 #include "ops/gated_scan.h"
-#include "ops/rms_norm.h"
 #include "pretrained/families.h"
 #include "pretrained/layered.h"
 #include "pretrained/rms.h"
@@ -69,44 +68,41 @@ struct MambaModel {
     struct Positions {};
     Positions positions(int) const { return {}; }
 
-    void forward(const Layer& l, const Positions&, int length, float* x) const {
-        const GatedScanShape s{1, length, d_inner, state, rank};
-        cpu::Scratch scratch;
-        const auto take = [&](int d) { return scratch.floats(int64_t{length} * d); };
-        float *h = take(width), *v = take(d_inner), *u = take(d_inner), *z = take(d_inner), *y = take(d_inner);
-        float *dt_low = take(rank), *B = take(state), *C = take(state), *kept = scratch.floats(s.kept_size());
-        l.norm({length, width, eps}, x, h);
+    void forward(const Layer& l, const Positions&, Space& at, float* x) const {
+        const GatedScanShape s{1, at.length, d_inner, state, rank};
+        float *h = at.rows(width), *v = at.rows(d_inner), *u = at.rows(d_inner), *z = at.rows(d_inner);
+        float *y = at.rows(d_inner), *dt_low = at.rows(rank), *B = at.rows(state), *C = at.rows(state);
+        l.norm(at, eps, x, h);
         // Rows of a joint projection are projections of their own: no columns to split afterwards.
         const auto rows = [&](Tensor w, Tensor b, int begin, int end, const float* from, float* to) {
-            cpu::linear_forward({length, w.shape[1], end - begin}, from, w.row_range(begin, end).data,
-                                b ? b.data + begin : nullptr, to);
+            const LinearShape product{at.length, w.shape[1], end - begin};
+            FCI_ON(at.device, linear_forward)
+            (product, from, w.row_range(begin, end).data, b ? b.data + begin : nullptr, to);
         };
         rows(l.in.weight, l.in.bias, 0, d_inner, h, v);
         rows(l.in.weight, l.in.bias, d_inner, 2 * d_inner, h, z);
-        const float* bias = l.conv_bias.data;
-        if (!bias) bias = std::fill_n(scratch.floats(d_inner), d_inner, 0.f) - d_inner;
-        Directions<ConvDirection<float>> filter;
-        filter.add({.reverse = false,
-                    .x = v,
-                    .w = l.conv.data,
-                    .bias = bias,
-                    .y = u,
-                    .dy = nullptr,
-                    .dx = nullptr,
-                    .dw = nullptr,
-                    .dbias = nullptr});
-        cpu::causal_conv1d_forward({1, length, d_inner, conv_width}, filter);
+        ConvDirection<float> filter{};
+        filter.x = v, filter.w = l.conv.data, filter.bias = l.conv_bias.data, filter.y = u;
+        if (!filter.bias) {
+            float* none = at.floats(d_inner);
+            set_zero(at.device, none, d_inner * sizeof(float));
+            filter.bias = none;
+        }
+        Directions<ConvDirection<float>> filters;
+        filters.add(filter);
+        FCI_ON(at.device, causal_conv1d_forward)({1, at.length, d_inner, conv_width}, filters);
         rows(l.x_proj, {}, 0, rank, u, dt_low);
         rows(l.x_proj, {}, rank, rank + state, u, B);
         rows(l.x_proj, {}, rank + state, rank + 2 * state, u, C);
         GatedScanDirection<float> scan{};
-        scan.u = u, scan.dt_low = dt_low, scan.B = B, scan.C = C, scan.z = z, scan.y = y, scan.kept = kept;
+        scan.u = u, scan.dt_low = dt_low, scan.B = B, scan.C = C, scan.z = z, scan.y = y;
+        scan.kept = at.device == Device::cpu ? at.floats(s.kept_size()) : nullptr;
         scan.dt_weight = l.dt.data, scan.dt_bias = l.dt_bias.data, scan.A_log = l.A_log.data, scan.D = l.D.data;
         Directions<GatedScanDirection<float>> scans;
         scans.add(scan);
-        cpu::gated_scan_forward(s, scans);
-        l.out(length, y, h);
-        add(int64_t{length} * width, h, x);
+        FCI_ON(at.device, gated_scan_forward)(s, scans);
+        l.out(at, y, h);
+        add(at, width, h, x);
     }
 };
 

@@ -1,10 +1,7 @@
 // The RMSNorm of Llama and Mamba, with its weight.
 #pragma once
-#include <algorithm>
-
-#include "core/scratch.h"
-#include "nn/parameters.h"
 #include "ops/rms_norm.h"
+#include "pretrained/layered.h"
 
 namespace fci {
 
@@ -12,9 +9,9 @@ struct RmsPart {
     Tensor weight;
     RmsPart(ParameterBinder& p, const std::string& name, int d)
         : weight(p.add(name + ".weight", {d}, {Init::constant, 1.f})) {}
-    void operator()(NormShape s, const float* x, float* y) const {
-        cpu::Scratch scratch;
-        cpu::rms_norm_forward(s, x, weight.data, y, scratch.floats(s.rows));
+    void operator()(Space& at, float eps, const float* x, float* y) const {
+        const NormShape s{at.length, weight.shape[0], eps};
+        FCI_ON(at.device, rms_norm_forward)(s, x, weight.data, y, at.floats(s.rows));
     }
 };
 

@@ -160,8 +160,13 @@ TrainerData make_data(const Options& o) {
 FeatureChoice feature_choice(const Options& o) {
     const ModelOptions& m = o.model;
     const auto backbone = shared_backbone(m.backbone, m.backbone_weights == "random");
-    return {backbone, m.backbone_layer < 0 ? backbone->shape().layers : m.backbone_layer,
-            m.backbone_precision == "fp16", o.run.backbone_cache, build_name()};
+    const bool gpu = o.run.device == "cuda";
+    return {backbone,
+            m.backbone_layer < 0 ? backbone->shape().layers : m.backbone_layer,
+            m.backbone_precision == "fp16",
+            o.run.backbone_cache,
+            build_name() + (gpu ? fmt::format("; on {} in {}", device_name(o.run), o.run.precision) : ""),
+            gpu ? Device::cuda : Device::cpu};
 }
 
 TellFeatures tell_features(bool quiet) {

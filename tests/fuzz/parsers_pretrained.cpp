@@ -31,7 +31,7 @@ Holds read_config(const std::string& text) {
     return [=] {
         const Backbone::Shape s = model->shape();
         hold(s.vocab > 0 && s.width > 0 && s.layers > 0 && s.longest >= 0, "a size that is none");
-        hold(model->at_once(1) >= 1, "no sequence at once");
+        hold(model->at_once(1, Device::cpu) >= 1, "no sequence at once");
         hold(open()->hash() == model->hash(), "another hash the second time");
         if (s.width > 64 || s.layers > 4 || longest_number(text) > 3) return;
         Workers workers(1);
@@ -39,7 +39,7 @@ Holds read_config(const std::string& text) {
         const int length = s.longest == 1 ? 1 : 2;
         std::vector<float> x(length * s.width);
         try {
-            model->hidden(tokens, 1, length, s.layers, x.data(), workers);
+            model->hidden(tokens, 1, length, s.layers, x.data(), workers, Device::cpu);
         } catch (const Error& e) {
             if (e.exit != Exit::non_finite && e.exit != Exit::usage) throw;
             return;

@@ -12,10 +12,10 @@ inline int at_q(AttentionShape s, int b, int i, int head, int c) {
     return (b * s.queries + i) * s.q_stride + head * s.d_head + c;
 }
 inline int at_kv(AttentionShape s, int b, int j, int head, int c) {
-    return (b * s.keys + j) * s.kv_stride + head * s.d_head + c;
+    return (b * s.keys + j) * s.kv_stride + head / s.shared * s.d_head + c;
 }
 inline int at_v(AttentionShape s, int b, int j, int head, int c) {
-    return (b * s.keys + j) * s.value_stride() + head * s.value_width() + c;
+    return (b * s.keys + j) * s.value_stride() + head / s.shared * s.value_width() + c;
 }
 inline int at_y(AttentionShape s, int b, int i, int head, int c) {
     return ((b * s.queries + i) * s.heads + head) * s.value_width() + c;
