@@ -187,10 +187,14 @@ void row_backward(AttentionShape s, const float* q, const float* k, const float*
 // Backward, its buffers and registers leave room for 12 warps per SM, which wait most of the time.
 // Step 5 is the shipped backward pass of heads of up to 32 columns: cuda/narrow_attention.cuh.
 
+// The last step is the shipped one with --precision fp16x3, on tensor cores: cuda/mma_attention.cuh. Its share of the
+// limit may be above 100%, since it is the limit of multiply-adds.
+
 constexpr const char* naive_adds = "the equations, one thread per number; n x n matrices in memory";
 constexpr const char* rows_adds = "one thread per row: scores in registers, recomputed in the backward pass";
 constexpr const char* on_chip_adds = "the other side in shared memory, fetched once per head";
 constexpr const char* tiles_adds = "32 x 32 products by a warp: a number read feeds 10 multiply-adds, not 1";
+constexpr const char* tensor_cores_adds = "tensor cores, each number as two halves, three products: fp32's accuracy";
 constexpr const char* halves_adds = "two lanes per row, its halves in registers: room for 16 or more warps";
 
 AttentionShape shape(bool tiny) {
@@ -216,6 +220,8 @@ void add_attention_forward(std::deque<Ladder>& ladders, bool tiny) {
     if (head_bytes(s) <= static_cast<size_t>(shared_limit()))
         ladder.step("on chip", on_chip_adds, [=] { row_forward<true>(s, q, k, v, y, lse); });
     ladder.step("tiles (shipped)", tiles_adds, [=] { attention_forward(s, q, k, v, y, lse); });
+    ladder.step("fp16x3 (shipped)", tensor_cores_adds,
+                [=] { in_precision(Precision::fp16x3, [=] { attention_forward(s, q, k, v, y, lse); }); });
 }
 
 void add_attention_backward(std::deque<Ladder>& ladders, bool tiny) {
@@ -238,7 +244,9 @@ void add_attention_backward(std::deque<Ladder>& ladders, bool tiny) {
     if (head_bytes(s) <= static_cast<size_t>(shared_limit()))
         ladder.step("on chip", on_chip_adds, [=] { row_backward<true>(s, q, k, v, y, lse, dy, dq, dk, dv, delta); });
     ladder.step("tiles", tiles_adds, [=] { tiles_backward(s, q, k, v, y, lse, dy, dq, dk, dv, delta); });
-    ladder.step("halves (shipped)", halves_adds, [=] { attention_backward(s, q, k, v, y, lse, dy, dq, dk, dv); });
+    const auto shipped = [=] { attention_backward(s, q, k, v, y, lse, dy, dq, dk, dv); };
+    ladder.step("halves (shipped)", halves_adds, shipped);
+    ladder.step("fp16x3 (shipped)", tensor_cores_adds, [=] { in_precision(Precision::fp16x3, shipped); });
 }
 
 } // namespace fci::cuda

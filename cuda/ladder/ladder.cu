@@ -7,6 +7,13 @@
 
 namespace fci::cuda {
 
+void in_precision(Precision how, const std::function<void()>& launch) {
+    const Precision before = precision();
+    set_precision(how);
+    launch();
+    set_precision(before);
+}
+
 #if defined(FCI_EMULATOR)
 
 double seconds(const std::function<void()>&) { return 0; }

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "core/device.h"
 #include "core/rng.h"
 
 namespace fci::cuda {
@@ -78,12 +79,19 @@ private:
 Limits measure_limits();
 double seconds(const std::function<void()>& launch); // per call: the best of three rounds of at least 20 ms
 
+// What launch() does, with that --precision.
+void in_precision(Precision, const std::function<void()>& launch);
+
 // The ladders, at the size of the distant-evidence task (batch 32, length 512, width 128) or at a tiny one.
+void add_column_sum(std::deque<Ladder>&, bool tiny);
+void add_product(std::deque<Ladder>&, bool tiny);
 void add_attention_forward(std::deque<Ladder>&, bool tiny);
 void add_attention_backward(std::deque<Ladder>&, bool tiny);
 void add_selective_scan_forward(std::deque<Ladder>&, bool tiny);
 void add_selective_scan_backward(std::deque<Ladder>&, bool tiny);
 inline void add_ladders(std::deque<Ladder>& ladders, bool tiny) {
+    add_column_sum(ladders, tiny);
+    add_product(ladders, tiny);
     add_attention_forward(ladders, tiny);
     add_attention_backward(ladders, tiny);
     add_selective_scan_forward(ladders, tiny);
