@@ -54,11 +54,12 @@ __device__ __forceinline__ void fetch_channels(const ScanShape& s, const Place& 
         v[k] = p.inside && i < s.time ? *p.at(s, from, s.channels, i, p.c) : 0.f;
     }
 }
-__device__ __forceinline__ void fetch_states(const ScanShape& s, const Place& p, int first, const float* from,
+// Of rows that are `row` numbers apart, as those of a joint projection are.
+__device__ __forceinline__ void fetch_states(const ScanShape& s, const Place& p, int first, const float* from, int row,
                                              float (&v)[state_share]) {
     for (int k = 0; k < state_share; ++k) {
         const int e = threadIdx.x + k * threads, i = first + e / states, n = p.first_state + e % states;
-        v[k] = i < s.time && n < s.states ? *p.at(s, from, s.states, i, n) : 0.f;
+        v[k] = i < s.time && n < s.states ? *p.at(s, from, row, i, n) : 0.f;
     }
 }
 __device__ __forceinline__ void put_states(const float (&v)[state_share], float4* tile) {
@@ -102,12 +103,12 @@ __device__ __forceinline__ float sum_over_lanes(float v) {
 // go to different banks.
 constexpr int history_pitch = threads + lanes, history_tile = steps_max * history_pitch;
 
-// A chunk's sums over the block's channels for dB or dC, written as parts (blocks, b, t, n): weight(step, channel)
-// times the history. Two neighbouring threads take a step and four states: one adds the even channels, the other the
-// odd ones.
+// A chunk's sums over the block's channels for dB or dC, written to the block's part (b, t, n), whose rows are `row`
+// numbers apart: weight(step, channel) times the history. Two neighbouring threads take a step and four states: one
+// adds the even channels, the other the odd ones.
 template <class Weight>
 __device__ __forceinline__ void leave_states(const ScanShape& s, const Place& p, int first, const float4* history,
-                                             float* parts, Weight weight) {
+                                             float* part, int row, Weight weight) {
     static_assert(threads == 2 * state_tile);
     const int t = static_cast<int>(threadIdx.x), odd = t % 2, quarter = t / 2 % lanes, i = t / (2 * lanes);
     float sum[each_lane] = {};
@@ -117,7 +118,7 @@ __device__ __forceinline__ void leave_states(const ScanShape& s, const Place& p,
         for (int j = 0; j < each_lane; ++j) sum[j] += weight(i, column) * as_array(v)[j];
     }
     const int n0 = p.first_state + quarter * each_lane;
-    float* part = p.at(s, parts + int64_t{p.block} * s.batch * s.time * s.states, s.states, first + i, n0);
+    part = p.at(s, part, row, first + i, n0);
     for (int j = 0; j < each_lane; ++j) {
         const float both = sum[j] + __shfl_xor_sync(all_lanes, sum[j], 1);
         if (odd == 0 && first + i < s.time && n0 + j < s.states) part[j] = both;

@@ -249,21 +249,21 @@ TEST_CASE("ops name the shapes that do not fit", "[ops]") {
     CHECK_THROWS_WITH(linear(tape, make({2, 3}), make({5, 4}), {}),
                       "linear: x is (2,3), W is (5,4): x needs 4 columns");
     CHECK_THROWS_WITH(residual(tape, make({2, 3}), make({3, 2})), "residual: z is (3,2), expected (2,3)");
-    const Tensor w = make({8, 4}), low = make({4, 64, 2}), narrow = make({4, 64, 4});
+    const Tensor w = make({8, 4}), low = make({4, 64, 34}), narrow = make({4, 64, 4});
     const std::array conv{ConvInput{u, w, D, false}, ConvInput{u, w, make({4}), true}, ConvInput{u, w, D, true}};
     CHECK_THROWS_WITH(causal_conv1d(tape, std::span(conv).first(2)), "causal_conv1d: bias is (4), expected (8)");
     CHECK_THROWS_WITH(causal_conv1d(tape, conv), "causal_conv1d: 3 directions, expected 1 or 2");
     CHECK_THROWS_WITH(causal_conv1d(tape, std::array{conv[0], conv[2]}),
                       "causal_conv1d: a tensor belongs to both directions");
-    std::array scan{GatedScanInput{u, low, C, C, u, make({8, 2}), D, A, D, false}};
+    std::array scan{GatedScanInput{u, low, u, make({8, 2}), D, A, D, false}};
     CHECK(gated_scan(tape, scan).shape == Shape{1, 4, 64, 8});
     CHECK_THROWS_WITH(gated_scan(tape, {}), "gated_scan: 0 directions, expected 1 or 2");
     CHECK_THROWS_WITH(gated_scan(tape, std::array{scan[0], scan[0]}),
                       "gated_scan: a tensor belongs to both directions");
     scan[0].z = narrow;
     CHECK_THROWS_WITH(gated_scan(tape, scan), "gated_scan: z is (4,64,4), expected (4,64,8)");
-    scan[0].z = u, scan[0].dt_low = narrow;
-    CHECK_THROWS_WITH(gated_scan(tape, scan), "gated_scan: dt_low is (4,64,4), expected (4,64,2)");
+    scan[0].z = u, scan[0].low = narrow;
+    CHECK_THROWS_WITH(gated_scan(tape, scan), "gated_scan: low is (4,64,4), expected (4,64,34)");
     CHECK_THROWS_WITH(self_attention(tape, make({1, 2, 9}), 2, true),
                       Contains("qkv is (1,2,9)") && Contains("2 heads"));
     CHECK_THROWS_WITH(top_k(tape, make({2, 3}), 4), Contains("k is 4, expected 1 to 3"));

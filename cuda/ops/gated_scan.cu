@@ -34,8 +34,8 @@ struct StepTiles {
     static size_t floats(int rank) {
         return size_t{channels} * pitch_of(rank) + size_t{steps_max} * low_pitch_of(rank);
     }
-    __device__ StepTiles(int rank_, float* memory)
-        : rank(rank_), pitch(pitch_of(rank)), low_pitch(low_pitch_of(rank)), weight(memory),
+    __device__ StepTiles(const GatedScanShape& s, float* memory)
+        : rank(s.rank), pitch(pitch_of(rank)), low_pitch(low_pitch_of(rank)), weight(memory),
           low(memory + channels * pitch) {
         for (int k = 0; k < ahead; ++k) {
             const int e = static_cast<int>(threadIdx.x) + k * threads;
@@ -51,7 +51,7 @@ struct StepTiles {
         }
     }
     __device__ float low_of(const ScanShape& s, const Place& p, int i, int r, const float* dt_low) const {
-        return i < s.time ? *p.at(s, dt_low, rank, i, r) : 0.f;
+        return i < s.time ? *p.at(s, dt_low, rank + 2 * s.states, i, r) : 0.f;
     }
     __device__ void fetch(const ScanShape& s, const Place& p, int first, const float* dt_low, float (&v)[ahead]) const {
         for (int k = 0; k < ahead; ++k)
@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(threads) forward_kernel(GatedScanShape shape, 
     const Direction& to = directions.at[blockIdx.z];
     const ScanShape s = shape.scan(to.reverse);
     const Place p(s, first_state);
-    const StepTiles steps(shape.rank, reinterpret_cast<float*>(tiles + 1));
+    const StepTiles steps(shape, reinterpret_cast<float*>(tiles + 1));
     const float skip = first_state == 0 && p.inside ? to.D[p.c] : 0.f, bias = p.inside ? to.dt_bias[p.c] : 0.f;
     float A2[each_lane], h[each_lane] = {}; // A2 = A log2(e): a = exp2(dt A2)
     for (int j = 0; j < each_lane; ++j)
@@ -101,9 +101,9 @@ __global__ void __launch_bounds__(threads) forward_kernel(GatedScanShape shape, 
     const auto fetch = [&](int first) {
         fetch_channels(s, p, first, to.u, u_next);
         fetch_channels(s, p, first, to.z, z_next);
-        fetch_states(s, p, first, to.B, B_next);
-        fetch_states(s, p, first, to.C, C_next);
-        steps.fetch(s, p, first, to.dt_low, low_next);
+        fetch_states(s, p, first, to.low + shape.rank, shape.low_width(), B_next);
+        fetch_states(s, p, first, to.low + shape.rank + s.states, shape.low_width(), C_next);
+        steps.fetch(s, p, first, to.low, low_next);
     };
     steps.put_weight(s, p, to.dt_weight);
     fetch(0);
@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(threads) forward_kernel(GatedScanShape shape, 
         for (int k = 0; k < owned; ++k) at.gate[p.own_at(k)] = silu(z_next[k]);
         put_states(B_next, at.B);
         put_states(C_next, at.C);
-        steps.put(s, p, first, to.dt_low, low_next);
+        steps.put(s, p, first, to.low, low_next);
         if (to.saved) save_states(s, p, chunk, h, to.saved);
         __syncthreads();
         if (chunk + 1 < s.chunks()) fetch(first + steps_max);
@@ -148,7 +148,7 @@ __global__ void __launch_bounds__(threads) forward_kernel(GatedScanShape shape, 
 // The parts that a direction's blocks write, each block its own: per sequence or per 32 channels.
 struct Parts {
     float *A_log, *D, *weight, *bias; // (b, gradient)
-    float *B, *C, *low;               // (blocks, gradient)
+    float* low;                       // (blocks, gradient)
 };
 
 struct BackwardTiles {
@@ -168,7 +168,8 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
     const ScanShape s = shape.scan(to.reverse);
     const Place p(s, first_state);
     const int rank = shape.rank, t = threadIdx.x;
-    const StepTiles steps(rank, reinterpret_cast<float*>(tiles + 1));
+    const StepTiles steps(shape, reinterpret_cast<float*>(tiles + 1));
+    const auto d_low = [&] { return parts.low + int64_t{p.block} * s.batch * s.time * shape.low_width(); };
     float* d_weight =
         steps.low + steps_max * steps.low_pitch; // (channels, rank); thread t has elements t, t + threads, ...
     const float skip = first_state == 0 && p.inside ? to.D[p.c] : 0.f, bias = p.inside ? to.dt_bias[p.c] : 0.f;
@@ -182,9 +183,9 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
         fetch_channels(s, p, first, to.u, u_next);
         fetch_channels(s, p, first, to.z, z_next);
         fetch_channels(s, p, first, to.dy, dy_next);
-        fetch_states(s, p, first, to.B, B_next);
-        fetch_states(s, p, first, to.C, C_next);
-        steps.fetch(s, p, first, to.dt_low, low_next);
+        fetch_states(s, p, first, to.low + shape.rank, shape.low_width(), B_next);
+        fetch_states(s, p, first, to.low + shape.rank + s.states, shape.low_width(), C_next);
+        steps.fetch(s, p, first, to.low, low_next);
         fetch_saved(s, p, chunk, to.saved, h_next);
     };
     steps.put_weight(s, p, to.dt_weight);
@@ -200,7 +201,7 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
         }
         put_states(B_next, at.B);
         put_states(C_next, at.C);
-        steps.put(s, p, first, to.dt_low, low_next);
+        steps.put(s, p, first, to.low, low_next);
         float h0[each_lane], h[each_lane];
         for (int j = 0; j < each_lane; ++j) h0[j] = h[j] = h_next[j];
         __syncthreads();
@@ -234,7 +235,8 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
             if (is_there) *p.at(s, to.dz, s.channels, own, p.c) = dz_before + at.gate[p.own_at(k)] * scan; // (dz)
         }
         __syncthreads();
-        leave_states(s, p, first, at.history, parts.C, [&](int i, int column) { return at.ds[i * pitch + column]; });
+        leave_states(s, p, first, at.history, d_low() + rank + s.states, shape.low_width(),
+                     [&](int i, int column) { return at.ds[i * pitch + column]; });
         __syncthreads(); // h has been read; a lane now writes g[t] where it has read h[t]
 #pragma unroll 1
         for (int k = owned - 1; k >= 0; --k) {
@@ -269,7 +271,7 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
             if (is_there) *p.at(s, to.du, s.channels, own, p.c) = du_before + sum_gB * at.dt[p.own_at(k)] + skip * dsi;
         }
         __syncthreads();
-        leave_states(s, p, first, at.history, parts.B,
+        leave_states(s, p, first, at.history, d_low() + rank, shape.low_width(),
                      [&](int i, int column) { return at.dt[i * pitch + column] * at.u[i * pitch + column]; });
         for (int e = t; e < steps_max * rank; e += threads) {
             const int step = e / rank, r = e % rank;
@@ -277,7 +279,7 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
             for (int column = 0; column < channels; ++column)
                 sum_low += steps.weight[column * steps.pitch + r] * at.dp[step * pitch + column]; // (dlow)
             if (first + step >= s.time) continue;
-            float& low = *p.at(s, parts.low + int64_t{p.block} * s.batch * s.time * rank, rank, first + step, r);
+            float& low = *p.at(s, d_low(), shape.low_width(), first + step, r);
             low = first_state ? low + sum_low : sum_low;
         }
         for (int e = t; e < channels * rank; e += threads) {
@@ -325,17 +327,16 @@ void gated_scan_forward(GatedScanShape s, Both directions) {
 void gated_scan_backward(GatedScanShape s, Both directions) {
     if (!s.size()) return;
     const int64_t columns = int64_t{s.channels} * s.rank, blocks = blocks_for(s.channels, channels),
-                  rows = int64_t{s.batch} * s.time, state_size = s.scan(false).state_size();
+                  state_size = s.scan(false).state_size();
     const size_t bytes = shared_bytes(s, sizeof(BackwardTiles), StepTiles::floats(s.rank) + size_t{channels} * s.rank);
     Scratch scratch;
-    PartSums<7 * most_directions> sums;
+    PartSums<5 * most_directions> sums;
     Directions<Parts> parts;
     for (const Direction& to : directions)
         parts.add({sums.add(scratch, s.batch, state_size, to.dA_log), sums.add(scratch, s.batch, s.channels, to.dD),
                    sums.add(scratch, s.batch, columns, to.d_dt_weight),
                    sums.add(scratch, s.batch, s.channels, to.d_dt_bias),
-                   sums.add(scratch, blocks, rows * s.states, to.dB), sums.add(scratch, blocks, rows * s.states, to.dC),
-                   sums.add(scratch, blocks, rows * s.rank, to.d_dt_low)});
+                   sums.add(scratch, blocks, s.rows() * s.low_width(), to.d_low)});
     for (int first = 0; first < s.states; first += states)
         FCI_LAUNCH(backward_kernel, grid(s.scan(false), directions.count), threads, bytes, s, directions, parts, first);
     sums.launch();

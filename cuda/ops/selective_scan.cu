@@ -30,8 +30,8 @@ __global__ void __launch_bounds__(threads)
     const auto fetch = [&](int first) {
         fetch_channels(s, p, first, u, u_next);
         fetch_channels(s, p, first, dt, dt_next);
-        fetch_states(s, p, first, B, B_next);
-        fetch_states(s, p, first, C, C_next);
+        fetch_states(s, p, first, B, s.states, B_next);
+        fetch_states(s, p, first, C, s.states, C_next);
     };
     fetch(0);
     for (int chunk = 0; chunk < s.chunks(); ++chunk) {
@@ -81,6 +81,7 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
     FCI_DYN_SHARED(Tiles, tiles);
     Tiles& at = *tiles;
     const Place p(s, first_state);
+    const int64_t of_block = int64_t{p.block} * s.batch * s.time * s.states;
     const float skip = first_state == 0 && p.inside ? D[p.c] : 0.f;
     float Ad[each_lane], dA[each_lane] = {}, g[each_lane] = {}, dD = 0; // g: a[t+1] g[t+1]
     for (int j = 0; j < each_lane; ++j) Ad[j] = p.has(s, j) ? A[int64_t{p.c} * s.states + p.n0 + j] : 0.f;
@@ -90,8 +91,8 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
         fetch_channels(s, p, first, u, u_next);
         fetch_channels(s, p, first, dt, dt_next);
         fetch_channels(s, p, first, dy, dy_next);
-        fetch_states(s, p, first, B, B_next);
-        fetch_states(s, p, first, C, C_next);
+        fetch_states(s, p, first, B, s.states, B_next);
+        fetch_states(s, p, first, C, s.states, C_next);
         fetch_saved(s, p, chunk, saved, h_next);
     };
     fetch(s.chunks() - 1);
@@ -116,7 +117,8 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
             at.history[i * history_pitch + t] = make_float4(h[0], h[1], h[2], h[3]);
         }
         __syncthreads();
-        leave_states(s, p, first, at.history, part_C, [&](int i, int c) { return at.dy[i * pitch + c]; }); // (dC)
+        leave_states(s, p, first, at.history, part_C + of_block, s.states,
+                     [&](int i, int c) { return at.dy[i * pitch + c]; }); // (dC)
         __syncthreads(); // h has been read; a lane now writes g[t] where it has read h[t]
 #pragma unroll 1
         for (int k = owned - 1; k >= 0; --k) {
@@ -152,7 +154,7 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
             du[to] = du_before + sum_gB * at.dt[p.own_at(k)] + skip * dyi; // (du)
         }
         __syncthreads();
-        leave_states(s, p, first, at.history, part_B,
+        leave_states(s, p, first, at.history, part_B + of_block, s.states,
                      [&](int i, int c) { return at.dt[i * pitch + c] * at.u[i * pitch + c]; }); // (dB)
     }
     for (int j = 0; j < each_lane; ++j)

@@ -114,10 +114,9 @@ Op gated_scan_op(GatedScanShape s, const Reversed& reversed) {
     const auto input = [&](const char* name, Shape shape, Fill fill = uniform(-1, 1)) {
         return Input{op.input(name, count * shape.size(), fill), shape};
     };
-    const Shape btc{s.batch, s.time, s.channels}, btn{s.batch, s.time, s.states};
-    const Input u = input("u", btc), dt_low = input("dt_low", {s.batch, s.time, s.rank}), B = input("B", btn),
-                C = input("C", btn), z = input("z", btc, uniform(-3, 3)),
-                dt_weight = input("dt_weight", {s.channels, s.rank}),
+    const Shape btc{s.batch, s.time, s.channels};
+    const Input u = input("u", btc), low = input("low", {s.batch, s.time, s.low_width()}),
+                z = input("z", btc, uniform(-3, 3)), dt_weight = input("dt_weight", {s.channels, s.rank}),
                 dt_bias = input("dt_bias", {s.channels}, uniform(-6, 1)),
                 A_log = input("A_log", {s.channels, s.states}, uniform(-2, 1.4f)), D = input("D", {s.channels});
     const Buffer y = op.output("y", count * s.size()), saved = op.saved("saved", count * s.saved_size()),
@@ -131,9 +130,7 @@ Op gated_scan_op(GatedScanShape s, const Reversed& reversed) {
             const auto d = [&](const Input& in) { return m.grad(in.buffer) + i * in.shape.size(); };
             all.add({.reverse = reversed[i],
                      .u = x(u),
-                     .dt_low = x(dt_low),
-                     .B = x(B),
-                     .C = x(C),
+                     .low = x(low),
                      .z = x(z),
                      .dt_weight = x(dt_weight),
                      .dt_bias = x(dt_bias),
@@ -144,9 +141,7 @@ Op gated_scan_op(GatedScanShape s, const Reversed& reversed) {
                      .kept = m[kept] + i * s.kept_size(),
                      .dy = m.grad(y) + i * s.size(),
                      .du = d(u),
-                     .d_dt_low = d(dt_low),
-                     .dB = d(B),
-                     .dC = d(C),
+                     .d_low = d(low),
                      .dz = d(z),
                      .d_dt_weight = d(dt_weight),
                      .d_dt_bias = d(dt_bias),
@@ -165,8 +160,7 @@ Op gated_scan_op(GatedScanShape s, const Reversed& reversed) {
                 for (int n = 0; n < from.shape.rank; ++n) all.n[all.rank++] = from.shape[n];
                 return direction_of(m.tensor(from.buffer, all), i);
             };
-            in.push_back(
-                {of(u), of(dt_low), of(B), of(C), of(z), of(dt_weight), of(dt_bias), of(A_log), of(D), reversed[i]});
+            in.push_back({of(u), of(low), of(z), of(dt_weight), of(dt_bias), of(A_log), of(D), reversed[i]});
         }
         return gated_scan(tape, in);
     };

@@ -189,7 +189,7 @@ std::vector<BenchOp> bench_ops(Device device, int batch) {
     gelu(L);
     residual(L);
     linear(L, d, inner, Bias::no); // Mamba's
-    for (const int out : {rank, states, d}) linear(L, inner, out, Bias::no);
+    for (const int out : {rank + 2 * states, d}) linear(L, inner, out, Bias::no);
     add(selective_scan_op<BenchOp>({batch, L, inner, states, false}), fmt::format("{} x {} x {}", bL, inner, states));
     add(routing_scores_op<BenchOp>({batch, L, 1, d, heads}), row_by_length);
     add(rank1_scores_op<BenchOp>({batch, L, 1, d}), row_by_length);

@@ -37,12 +37,11 @@ struct Mamba {
           A_log(p.add(name + ".A_log", {inner, state}, {Init::log_index})),
           D(p.add(name + ".D", {inner}, {Init::constant, 1.f})), out_proj(p, name + ".out_proj", inner, d, false) {}
 
-    // Rows of a joint projection are used as separate projections: no columns to split afterwards.
+    // Rows of the joint projection are used as separate projections: no columns to split afterwards.
     Tensor in_rows(int part) const { return in_proj.weight.row_range(part * inner, (part + 1) * inner); } // W_u, W_z
-    Tensor x_rows(int begin, int n) const { return x_proj.weight.row_range(begin, begin + n); }
     ConvInput conv_input(Tensor u) const { return {u, conv_weight, conv_bias, reverse}; }
-    GatedScanInput scan_input(Tensor u, Tensor dt_low, Tensor B, Tensor C, Tensor z) const {
-        return {u, dt_low, B, C, z, dt_weight, dt_bias, A_log, D, reverse};
+    GatedScanInput scan_input(Tensor u, Tensor low, Tensor z) const {
+        return {u, low, z, dt_weight, dt_bias, A_log, D, reverse};
     }
 };
 
@@ -73,13 +72,8 @@ struct FlowBlock {
             if (count == 1) return {linear(tape, direction_of(of, 0), weight(forward), {})};
             return linear_pair(tape, {direction_of(of, 0), direction_of(of, 1)}, {weight(forward), weight(*backward)});
         };
-        constexpr int n = Mamba::state;
-        const int rank = forward.rank;
-        const auto dt_low = project(u, [&](const Mamba&m) { return m.x_rows(0, rank); }),
-                   B = project(u, [&](const Mamba&m) { return m.x_rows(rank, n); }),
-                   C = project(u, [&](const Mamba&m) { return m.x_rows(rank + n, n); });
-        for (int i = 0; i < count; ++i)
-            scan[i] = directions[i]->scan_input(direction_of(u, i), dt_low[i], B[i], C[i], z[i]);
+        const auto low = project(u, [](const Mamba& m) { return m.x_proj.weight; });
+        for (int i = 0; i < count; ++i) scan[i] = directions[i]->scan_input(direction_of(u, i), low[i], z[i]);
         const Tensor y = gated_scan(tape, {scan, scan + count});
         const auto out = project(y, [](const Mamba& m) { return m.out_proj.weight; });
         for (int i = 0; i < count; ++i) x = residual(tape, x, out[i]);

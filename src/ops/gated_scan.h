@@ -1,8 +1,9 @@
 // gated_scan: Mamba's step size (dt), the selective scan, then Mamba's gate  [Gu & Dao 2023, Fig. 3, Alg. 2]
+//   (dt_low, B, C) = columns of low, which is one product
 //   p[b,t,c] = sum_r dt_weight[c,r] dt_low[b,t,r] + dt_bias[c],   dt = softplus(p),   A = -exp(A_log)        (1)
 //   s        = selective_scan(u, dt, A, B, C, D)                          its equations: ops/selective_scan.h (2)
 //   y        = s silu(z)                                                                                     (3)
-// Shapes    u z y (b,t,c)   dt_low (b,t,rank)   B C (b,t,n)   dt_weight (c,rank)   dt_bias D (c)   A_log (c,n)
+// Shapes    u z y (b,t,c)   low (b,t,rank+n+n): dt_low | B | C   dt_weight (c,rank)   dt_bias D (c)   A_log (c,n)
 // Backward  ds = dy silu(z)                                                                                 (ds)
 //           dz += dy s silu'(z)                                                                             (dz)
 //           du, dB, dC, dD, ddt, dA: selective_scan's backward pass, with ds as its dy
@@ -11,14 +12,15 @@
 //           d_dt_weight[c,r] += sum_bt dp[b,t,c] dt_low[b,t,r]                                              (dW)
 //           d_dt_bias[c]     += sum_bt dp[b,t,c]                                                            (db)
 //           dA_log[c,n]      += dA[c,n] A[c,n]                                                              (dA)
+//           d_low = d_dt_low | dB | dC
 // Contract  every d* is ADDED to. One or two directions of time, each with its own tensors (ops/directions.h).
 //           Saved: the scan's state h before each chunk of time. The CPU runs the separate ops one after another, on
-//           data still in its cache, and keeps p, dt, A and s for backward. A GPU runs one kernel each way and computes
-//           them again, which is cheaper than storing and loading them.
+//           data still in its cache, and keeps p, dt, A, s and the columns of low for backward. A GPU runs one kernel
+//           each way and computes them again, which is cheaper than storing and loading them.
 // Cost      the scan's, and for each of b t c 2 rank + 46 (softplus) + 27 (gate) flops forward, 4 rank + 27 + 35
 //           backward; a GPU also computes p, dt and s again: 2 rank + 46 + 2 n.
 //
-// Why causal_conv1d is a separate op: dt_low, B and C are products of u = silu(conv) over all channels, so a block that
+// Why causal_conv1d is a separate op: low is a product of u = silu(conv) over all channels, so a block that
 // holds only some channels would have to wait for all the others.
 #pragma once
 #include <span>
@@ -33,9 +35,11 @@ struct GatedScanShape {
     int batch, time, channels, states, rank;
     constexpr ScanShape scan(bool reverse) const { return {batch, time, channels, states, reverse}; }
     LinearShape step() const { return {batch * time, rank, channels}; }
-    int64_t size() const { return int64_t{batch} * time * channels; }
+    constexpr int low_width() const { return rank + 2 * states; }
+    int64_t rows() const { return int64_t{batch} * time; }
+    int64_t size() const { return rows() * channels; }
     constexpr int64_t saved_size() const { return scan(false).saved_size(); }
-    int64_t kept_size() const { return 3 * size() + scan(false).state_size(); } // on the CPU
+    int64_t kept_size() const { return 3 * size() + scan(false).state_size() + rows() * low_width(); } // on the CPU
 };
 
 constexpr OpCost gated_scan_cost(GatedScanShape s, int directions) { // what the CPU keeps is not counted
@@ -49,11 +53,11 @@ constexpr OpCost gated_scan_cost(GatedScanShape s, int directions) { // what the
 template <class T>
 struct GatedScanDirection {
     bool reverse;
-    const T *u, *dt_low, *B, *C, *z, *dt_weight, *dt_bias, *A_log, *D;
+    const T *u, *low, *z, *dt_weight, *dt_bias, *A_log, *D;
     T *y, *saved; // saved: h before each chunk, (b, chunks, n, c); null when no backward will follow
-    T* kept;      // on the CPU: p, dt, s (b,t,c) and A (c,n); unused on a GPU
+    T* kept;      // on the CPU: p, dt, s (b,t,c), A (c,n), dt_low, B, C; unused on a GPU
     const T* dy;  // from here on: backward only
-    T *du, *d_dt_low, *dB, *dC, *dz, *d_dt_weight, *d_dt_bias, *dA_log, *dD;
+    T *du, *d_low, *dz, *d_dt_weight, *d_dt_bias, *dA_log, *dD;
 };
 
 template <class T>
@@ -63,14 +67,12 @@ FCI_TWINS(GatedScan<float>, gated_scan_forward)
 FCI_TWINS(GatedScan<float>, gated_scan_backward)
 
 struct GatedScanInput {
-    Tensor u, dt_low, B, C, z, dt_weight, dt_bias, A_log, D;
+    Tensor u, low, z, dt_weight, dt_bias, A_log, D;
     bool reverse;
     GatedScanDirection<float> direction(Tensor y, float* saved, float* kept) const {
         return {.reverse = reverse,
                 .u = u.data,
-                .dt_low = dt_low.data,
-                .B = B.data,
-                .C = C.data,
+                .low = low.data,
                 .z = z.data,
                 .dt_weight = dt_weight.data,
                 .dt_bias = dt_bias.data,
@@ -81,9 +83,7 @@ struct GatedScanInput {
                 .kept = kept,
                 .dy = y.grad,
                 .du = u.grad,
-                .d_dt_low = dt_low.grad,
-                .dB = B.grad,
-                .dC = C.grad,
+                .d_low = low.grad,
                 .dz = z.grad,
                 .d_dt_weight = dt_weight.grad,
                 .d_dt_bias = dt_bias.grad,

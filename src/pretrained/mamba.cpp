@@ -71,7 +71,7 @@ struct MambaModel {
     void forward(const Layer& l, const Positions&, Space& at, float* x) const {
         const GatedScanShape s{1, at.length, d_inner, state, rank};
         float *h = at.rows(width), *v = at.rows(d_inner), *u = at.rows(d_inner), *z = at.rows(d_inner);
-        float *y = at.rows(d_inner), *dt_low = at.rows(rank), *B = at.rows(state), *C = at.rows(state);
+        float *y = at.rows(d_inner), *low = at.rows(rank + 2 * state);
         l.norm(at, eps, x, h);
         // Rows of a joint projection are projections of their own: no columns to split afterwards.
         const auto rows = [&](Tensor w, Tensor b, int begin, int end, const float* from, float* to) {
@@ -91,11 +91,9 @@ struct MambaModel {
         Directions<ConvDirection<float>> filters;
         filters.add(filter);
         FCI_ON(at.device, causal_conv1d_forward)({1, at.length, d_inner, conv_width}, filters);
-        rows(l.x_proj, {}, 0, rank, u, dt_low);
-        rows(l.x_proj, {}, rank, rank + state, u, B);
-        rows(l.x_proj, {}, rank + state, rank + 2 * state, u, C);
+        rows(l.x_proj, {}, 0, rank + 2 * state, u, low);
         GatedScanDirection<float> scan{};
-        scan.u = u, scan.dt_low = dt_low, scan.B = B, scan.C = C, scan.z = z, scan.y = y;
+        scan.u = u, scan.low = low, scan.z = z, scan.y = y;
         scan.kept = at.device == Device::cpu ? at.floats(s.kept_size()) : nullptr;
         scan.dt_weight = l.dt.data, scan.dt_bias = l.dt_bias.data, scan.A_log = l.A_log.data, scan.D = l.D.data;
         Directions<GatedScanDirection<float>> scans;

@@ -180,9 +180,9 @@ TEST_CASE("mock of CUDA: how many nodes a step has", "[mock]") {
     if (mock("fci").empty()) return;
     const std::tuple<const char*, const char*, int> cases[] = {{"raw", "fp32", 14},
                                                                {"transformer:1", "fp32", 42},
-                                                               {"bidir-flow:1", "fp32", 47},
+                                                               {"bidir-flow:1", "fp32", 41},
                                                                {"transformer:1", "fp16x3", 42},
-                                                               {"bidir-flow:1", "fp16x3", 53}};
+                                                               {"bidir-flow:1", "fp16x3", 45}};
     for (const auto& [representation, precision, most] : cases) {
         const Scratch scratch;
         const Mocked m(Words{"train", "--task", "der", "--representation", representation, "--sequences", "64"} +
