@@ -4,11 +4,13 @@
 #include <sys/resource.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <ctime>
 
 #include "core/gemm.h"
 #include "core/half.h"
+#include "core/signals.h"
 #include "tests/backbones.h"
 
 using namespace fci;
@@ -70,6 +72,15 @@ TEST_CASE("backbones: the same bits for any number of workers, and of sequences 
         CHECK(apart == first);
         CHECK(model->at_once(e.length, Device::cpu) >= 1);
     }
+}
+
+TEST_CASE("backbones: a stop is heard between layers", "[backbones]") {
+    Workers workers(1);
+    const auto model = Backbone::open(golden + "llama_tied");
+    const SignalGuard guard;
+    std::raise(SIGUSR1);
+    for (const Device device : {Device::cpu, Device::cuda})
+        expect_error(error_of([&] { hidden(*model, {1, 2}, 2, 1, workers, device); }), Exit::interrupted, "stopped");
 }
 
 TEST_CASE("backbones: a position knows those before it only", "[backbones]") {

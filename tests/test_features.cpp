@@ -12,6 +12,7 @@
 #include "tests/scratch.h"
 #include "tests/tiny_backbone.h"
 #include "train/checkpoint.h"
+#include "train/run.h"
 
 using namespace fci;
 
@@ -233,6 +234,15 @@ TEST_CASE("features: a run's hash has what is in the folder, and not where it is
     CHECK(hash(plain) == hash(Options()));
 }
 
+TEST_CASE("features: a backbone given by hand is not held to the hash in --config", "[features]") {
+    const TinyBackbone::Folder one, other(7);
+    Options o = on_backbone(one.path);
+    CHECK(options_to_train(o, {}).model.backbone_hash == o.model.backbone_hash);
+    o.model.backbone = other.path;
+    expect_error(error_of([&] { options_to_train(o, {}); }), Exit::bad_data, "another backbone");
+    CHECK(options_to_train(o, {{"backbone", other.path}}).model.backbone_hash == fmt::format("{:016x}", 1007));
+}
+
 TEST_CASE("features: a checkpoint goes on with its backbone wherever it is, and with no other", "[features]") {
     const TinyBackbone::Folder one, moved, other(7);
     const Options o = on_backbone(one.path);
@@ -318,6 +328,11 @@ TEST_CASE("features: fci features writes the hidden states as an array", "[featu
                  }),
                  Exit::usage, "has 2 layers");
     CHECK(!std::filesystem::exists(scratch / "y.npy"));
+    expect_error(error_of([&] {
+                     run("features", {"--backbone", folder.path, "--data", scratch / "data", "--out",
+                                      scratch / "data/../data/tokens.npy"});
+                 }),
+                 Exit::usage, "a file of --data");
 }
 
 TEST_CASE("linear: no gradient of x where nobody asks for it, the others the same", "[features]") {

@@ -2,6 +2,8 @@
 //   FILE.npy   (sequences, length, width) float32: the hidden states after --backbone-layer of every token
 #include "pretrained/features.h"
 
+#include <filesystem>
+
 #include "cli/command.h"
 #include "core/files.h"
 #include "core/signals.h"
@@ -15,6 +17,12 @@ Exit write_array(Options o, const std::string& out) {
     const SignalGuard guard;
     if (o.run.threads == 0) o.run.threads = Workers::available();
     expect_writable(out);
+    namespace fs = std::filesystem;
+    std::error_code ignored;
+    for (const auto& file : fs::directory_iterator(o.train.data, ignored))
+        if (fs::equivalent(file.path(), out, ignored))
+            fail(Exit::usage, "--out {}: this is a file of --data, which would be overwritten; choose another name",
+                 out);
     const Dataset d = load_described(o.train.data, o.task);
     o.model.backbone_precision = "fp32"; // unrounded
     resolve_backbone(o);

@@ -24,7 +24,7 @@ static_assert(std::endian::native == std::endian::little);
 constexpr size_t max_header = 100'000'000;
 constexpr std::string_view checksum_key = "checksum", checksum_kind = "xxh64:", metadata_key = "__metadata__",
                            checksum_start = R"({"__metadata__":{"checksum":"xxh64:)", no_digits = "0000000000000000";
-constexpr const char* use_another = "use another copy, or an older checkpoint";
+constexpr const char* use_another = "use another copy of it";
 
 // A name from a file, for a message: shortened, without control characters.
 std::string named(std::string_view name) {

@@ -152,7 +152,7 @@ void make_all(const Maker& m, Workers& workers, const TellFeatures& tell,
     std::vector<float> made(most * m.numbers());
     std::vector<int> sequences(most);
     for (int first = 0; first < m.count; first += most) {
-        if (stop_asked()) fail(Exit::interrupted, "stopped while computing the backbone's features, which start over");
+        if (stop_asked()) fail(Exit::interrupted, "stopped while computing the backbone's features; they start over");
         if (tell) tell("", first, m.count);
         const int n = std::min(most, m.count - first);
         std::iota(sequences.begin(), sequences.end(), first);

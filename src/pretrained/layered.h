@@ -22,6 +22,7 @@
 #include "core/check.h"
 #include "core/hash.h"
 #include "core/scratch.h"
+#include "core/signals.h"
 #include "ops/linear.h"
 #include "ops/pointwise.h"
 #include "pretrained/backbone.h"
@@ -125,6 +126,7 @@ public:
         const int64_t size = int64_t{length} * model_.width;
         const auto positions = model_.positions(length);
         for (int i = 0; i < layer; ++i) {
+            expect_no_stop();
             const Loaded<typename Model::Layer> at(device, weights_, workers, model_, i);
             workers.run(n, [&](int b, int) {
                 Space space(length, nullptr);
@@ -143,8 +145,9 @@ public:
     }
 
     int at_once(int length, Device device) const override {
-        const int64_t most = int64_t{device == Device::cuda ? 2048 : 256} << 20;
-        return static_cast<int>(std::clamp<int64_t>(most / (int64_t{length} * model_.width * 4), 1, 4096));
+        const bool gpu = device == Device::cuda;
+        const int64_t most = int64_t{gpu ? 2048 : 256} << 20, size = int64_t{length} * model_.width * 4;
+        return static_cast<int>(std::clamp<int64_t>(most / size, 1, gpu ? 1024 : 64));
     }
 
 private:
@@ -171,6 +174,7 @@ private:
             embed(tokens, n, length, out, workers);
             copy_in(gpu, x, out, all * sizeof(float));
             for (int i = 0; i < layer; ++i) {
+                expect_no_stop();
                 const Loaded<typename Model::Layer> at(gpu, weights_, workers, model_, i);
                 for (int b = 0; b < n; ++b) {
                     Space space(length, &memory);
@@ -231,6 +235,10 @@ private:
         std::optional<Part> part_;
     };
 
+    static void expect_no_stop() {
+        if (stop_asked())
+            fail(Exit::interrupted, "stopped while the pretrained model was computing; its features start over");
+    }
     static bool finite(const float* x, int64_t n) {
         float sum = 0; // 0, or NaN
 #pragma omp simd reduction(+ : sum)

@@ -69,15 +69,21 @@ TableOptions table_options(const StudyOptions& o) {
     return t;
 }
 
-// "5 rows are not run: 4 without weights, 1 without hotpotqa"; empty if all are.
+// "5 rows are not run: 4 without weights (no pythia-1b in --backbones DIR), 1 without hotpotqa"; empty if all are.
 std::string not_run(const std::vector<Row>& rows) {
     std::map<std::string, int> needs;
+    std::set<std::string> absent;
     int all = 0;
-    for (const Row& r : rows)
-        if (!r.needs.empty()) ++needs[r.needs], ++all;
+    for (const Row& r : rows) {
+        if (r.needs.empty()) continue;
+        ++needs[r.needs], ++all;
+        if (const std::string& folder = r.settings.values.model.backbone; !folder.empty()) absent.insert(folder);
+    }
     std::vector<std::string> parts;
     for (const auto& [what, count] : needs)
-        parts.push_back(fmt::format("{} without {}{}", count, what, what == "weights" ? " (in --backbones DIR)" : ""));
+        parts.push_back(
+            fmt::format("{} without {}{}", count, what,
+                        what == "weights" ? fmt::format(" (no {} in --backbones DIR)", fmt::join(absent, ", ")) : ""));
     return all ? fmt::format("{} row{} not run: {}", all, all == 1 ? " is" : "s are", fmt::join(parts, ", ")) : "";
 }
 

@@ -10,7 +10,7 @@ namespace {
 
 int seeds_of(const Line& l) {
     if (l.on && !is_official(*l.on)) return on_a_sample;
-    if (!l.of.row.needs.empty() && !l.on) return needs_more;
+    if (!l.of.row.needs.empty() && !l.on && !l.ours.ran()) return needs_more;
     return l.ours.ran();
 }
 

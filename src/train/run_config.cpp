@@ -49,6 +49,11 @@ Options options_to_train(const Options& asked, const Given& given) {
                 fail(Exit::usage, "{} {} and --test-data: the data already decide this; leave the flag out",
                      entry.flag(), word);
         }
+    const auto is_given = [&](const char* key) {
+        return std::any_of(given.begin(), given.end(), [&](const auto& g) { return g.first == key; });
+    };
+    if ((is_given("backbone") || is_given("backbone_weights")) && !is_given("backbone_hash"))
+        o.model.backbone_hash.clear(); // that of a --config is of another one
     o.train.init_from = checkpoint_file(o.train.init_from);
     resolve(o);
     return o;
