@@ -213,9 +213,15 @@ TEST_CASE("features: what does not fit a backbone is refused with the remedy", "
             "--backbone FOLDER");
     Options idle;
     idle.model.backbone_layer = 1;
-    expect_error(error_of([&] { refuse_idle(idle, {{"backbone_layer", "1"}}); }), Exit::usage, "leave it out");
+    expect_error(error_of([&] {
+                     refuse_idle(idle, {{"backbone_layer", "1"}});
+                 }),
+                 Exit::usage, "would do nothing without --backbone");
     idle.model.backbone = folder.path, idle.model.d_model = 64;
     expect_error(error_of([&] { refuse_idle(idle, {{"d_model", "64"}}); }), Exit::usage, "--backbone-width");
+    idle.model.d_model = 128;
+    expect_error(error_of([&] { refuse_idle(idle, {{"d_model", "128"}}); }), Exit::usage, "--backbone-width");
+    expect_error(error_of([&] { refuse_idle(idle, {{"positions", "none"}}); }), Exit::usage, "have positions");
 }
 
 TEST_CASE("features: a run's hash has what is in the folder, and not where it is", "[features]") {

@@ -1,5 +1,5 @@
 // linear on the GPU; the mathematics is in src/ops/linear.h. cuBLAS computes the products in fp32, cuda/mma_linear.cuh
-// those of the other precisions, and cuda/few_rows.cuh those of few rows (the router's and the Council's, one per
+// those of the other precisions, and cuda/few_rows.cuh small ones of few rows (the router's and the Council's, one per
 // query).
 #include "ops/linear.h"
 
@@ -21,7 +21,11 @@ __global__ void spread_kernel(int64_t rows, int columns, const float* b, float* 
 }
 constexpr unsigned most_strips = 256; // of rows: with 4 or more blocks of columns, all that a GPU can hold at once
 
-bool few(const LinearShape& s) { return s.rows <= few_rows::most && s.rows && s.in && s.out; }
+// Few rows, and little to do: what takes cuBLAS longer than some 5 us on an H100 is not bound by launches.
+bool few(const LinearShape& s) {
+    const double multiply_adds = 1. * s.rows * s.in * s.out;
+    return s.rows <= few_rows::most && 0 < multiply_adds && multiply_adds <= 1 << 27;
+}
 
 } // namespace
 

@@ -64,16 +64,21 @@ void refuse_idle(const Options& options, const Given& given) {
     Options o = options, does = canonical(options), start;
     const std::vector<Option> all = table(o), used = table(does), defaults = table(start);
     for (size_t i = 0; i < all.size(); ++i)
-        for (const auto& [key, word] : given)
-            if (key == all[i].key && (all[i].group == Option::model || all[i].group == Option::train) &&
-                key != "representation" && key != "positions" && // one model may have two names
-                used[i].text() != all[i].text() && used[i].text() == defaults[i].text())
-                fail(Exit::usage, "{} {} would do nothing with --representation {} --router {}{}{}: leave it out",
-                     all[i].flag(), word, o.model.representation, o.model.router,
-                     !o.model.has_backbone() ? ""
-                     : key == "d_model"      ? " --backbone (--backbone-width sets the width)"
-                                             : " --backbone",
-                     key == "contrastive_target" ? " --contrastive none" : "");
+        for (const auto& [key, word] : given) {
+            if (key != all[i].key || (all[i].group != Option::model && all[i].group != Option::train)) continue;
+            if (o.model.has_backbone() && (key == "d_model" || key == "positions"))
+                fail(Exit::usage, "{} {} would do nothing with --backbone{}: leave it out", all[i].flag(), word,
+                     key == "d_model" ? " (--backbone-width sets the width)" : ", whose states have positions");
+            if (key == "representation" || key == "positions" || // one model may have two names
+                used[i].text() == all[i].text() || used[i].text() != defaults[i].text())
+                continue;
+            if (key.starts_with("backbone_"))
+                fail(Exit::usage, "{} {} would do nothing without --backbone FOLDER: leave it out", all[i].flag(),
+                     word);
+            fail(Exit::usage, "{} {} would do nothing with --representation {} --router {}{}{}: leave it out",
+                 all[i].flag(), word, o.model.representation, o.model.router,
+                 o.model.has_backbone() ? " --backbone" : "", key == "contrastive_target" ? " --contrastive none" : "");
+        }
 }
 
 std::string run_hash(const Options& options) {
