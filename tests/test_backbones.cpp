@@ -74,13 +74,21 @@ TEST_CASE("backbones: the same bits for any number of workers, and of sequences 
     }
 }
 
-TEST_CASE("backbones: a stop is heard between layers", "[backbones]") {
+TEST_CASE("backbones: a stop is heard between layers, but not in a step", "[backbones]") {
     Workers workers(1);
     const auto model = Backbone::open(golden + "llama_tied");
     const SignalGuard guard;
     std::raise(SIGUSR1);
     for (const Device device : {Device::cpu, Device::cuda})
-        expect_error(error_of([&] { hidden(*model, {1, 2}, 2, 1, workers, device); }), Exit::interrupted, "stopped");
+        for (const bool may_stop : {true, false}) {
+            const int32_t tokens[] = {1, 2};
+            std::vector<float> x(size_t{2} * model->shape().width);
+            const auto error = error_of([&] { model->hidden(tokens, 1, 2, 1, x.data(), workers, device, may_stop); });
+            if (may_stop)
+                expect_error(error, Exit::interrupted, "stopped");
+            else
+                CHECK(error.empty());
+        }
 }
 
 TEST_CASE("backbones: a position knows those before it only", "[backbones]") {

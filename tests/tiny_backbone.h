@@ -42,8 +42,8 @@ public:
     }
     uint64_t hash() const override { return 1000 + seed_; }
     int at_once(int, Device) const override { return 3; }
-    void hidden(const int32_t* tokens, int n, int length, int layer, float* out, Workers& workers,
-                Device) const override {
+    void hidden(const int32_t* tokens, int n, int length, int layer, float* out, Workers& workers, Device,
+                bool) const override {
         made += n;
         workers.run(n, [&](int i, int) {
             for (int t = 0; t < length; ++t) {

@@ -32,10 +32,10 @@ public:
     // Hidden states (n,length,width) of tokens (n,length), all below vocab: after `layer` blocks; 0 is the embedding,
     // and layers are all of them with the final norm. The same bits for any number of workers, and for any n.
     // out is the host's; the layers are computed on the device, whose bits are its own.
-    // Exit::usage for a length beyond `longest`, Exit::non_finite where a layer makes a NaN or Inf, Exit::interrupted
-    // where a SignalGuard's stop_asked().
-    virtual void hidden(const int32_t* tokens, int n, int length, int layer, float* out, Workers&,
-                        Device device) const = 0;
+    // Exit::usage for a length beyond `longest`, Exit::non_finite where a layer makes a NaN or Inf; if it
+    // may_stop, Exit::interrupted where a SignalGuard's stop_asked().
+    virtual void hidden(const int32_t* tokens, int n, int length, int layer, float* out, Workers&, Device device,
+                        bool may_stop = false) const = 0;
     // Sequences a call should have: few enough to show progress, at most 64 and states of 256 MB; on a GPU, to which
     // each call copies all weights, at most 1024 and 2 GB.
     virtual int at_once(int length, Device device) const = 0;

@@ -56,7 +56,7 @@ struct Maker {
     int64_t numbers() const { return int64_t{length} * width; } // of a sequence
     size_t bytes() const { return numbers() * (choice.half ? sizeof(uint16_t) : sizeof(float)); }
 
-    void make(const int* sequences, int n, float* out, Workers& workers) const {
+    void make(const int* sequences, int n, float* out, Workers& workers, bool may_stop) const {
         const int most = std::max(1, choice.backbone->at_once(length, choice.device));
         std::vector<int32_t> input;
         for (int first = 0; first < n; first += most) {
@@ -67,7 +67,7 @@ struct Maker {
                 input.insert(input.end(), from, from + length);
             }
             float* const to = out + first * numbers();
-            choice.backbone->hidden(input.data(), part, length, choice.layer, to, workers, choice.device);
+            choice.backbone->hidden(input.data(), part, length, choice.layer, to, workers, choice.device, may_stop);
             for (int64_t i = 0; i < part * numbers(); ++i) {
                 const float x = to[i];
                 if (choice.half) to[i] = half_to_float(float_to_half(x));
@@ -87,7 +87,7 @@ struct Recomputed final : SequenceFeatures {
     explicit Recomputed(Maker m) : maker(std::move(m)) { width = maker.width; }
     void read(const int* sequences, int n, float* out) const override {
         thread_local Workers alone(1);
-        maker.make(sequences, n, out, alone);
+        maker.make(sequences, n, out, alone, false); // a step ends before a run stops
     }
 };
 
@@ -156,7 +156,7 @@ void make_all(const Maker& m, Workers& workers, const TellFeatures& tell,
         if (tell) tell("", first, m.count);
         const int n = std::min(most, m.count - first);
         std::iota(sequences.begin(), sequences.end(), first);
-        m.make(sequences.data(), n, made.data(), workers);
+        m.make(sequences.data(), n, made.data(), workers, true);
         take(made.data(), n);
     }
 }

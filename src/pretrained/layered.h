@@ -112,8 +112,8 @@ public:
         return hash_;
     }
 
-    void hidden(const int32_t* tokens, int n, int length, int layer, float* out, Workers& workers,
-                Device device) const override {
+    void hidden(const int32_t* tokens, int n, int length, int layer, float* out, Workers& workers, Device device,
+                bool may_stop) const override {
         check(n >= 0 && length >= 1 && layer >= 0 && layer <= model_.layers, "hidden: n {}, length {}, layer {} of {}",
               n, length, layer, model_.layers);
         const int computable = INT_MAX / std::max(model_.inner, 256), // the ops index a sequence with int
@@ -121,12 +121,12 @@ public:
         if (length > longest)
             fail(Exit::usage, "sequences of {} tokens are longer than the model's {}: choose a shorter --length",
                  length, longest);
-        if (device == Device::cuda) return hidden_on_gpu(tokens, n, length, layer, out, workers);
+        if (device == Device::cuda) return hidden_on_gpu(tokens, n, length, layer, out, workers, may_stop);
         embed(tokens, n, length, out, workers);
         const int64_t size = int64_t{length} * model_.width;
         const auto positions = model_.positions(length);
         for (int i = 0; i < layer; ++i) {
-            expect_no_stop();
+            if (may_stop) expect_no_stop();
             const Loaded<typename Model::Layer> at(device, weights_, workers, model_, i);
             workers.run(n, [&](int b, int) {
                 Space space(length, nullptr);
@@ -164,7 +164,8 @@ private:
 
     // The sequences lie on the GPU from the embedding to the end. Only if something is not finite then, all is computed
     // again and looked at layer by layer.
-    void hidden_on_gpu(const int32_t* tokens, int n, int length, int layer, float* out, Workers& workers) const {
+    void hidden_on_gpu(const int32_t* tokens, int n, int length, int layer, float* out, Workers& workers,
+                       bool may_stop) const {
         constexpr Device gpu = Device::cuda;
         const int64_t size = int64_t{length} * model_.width, all = n * size;
         const auto positions = model_.positions(length);
@@ -174,7 +175,7 @@ private:
             embed(tokens, n, length, out, workers);
             copy_in(gpu, x, out, all * sizeof(float));
             for (int i = 0; i < layer; ++i) {
-                expect_no_stop();
+                if (may_stop) expect_no_stop();
                 const Loaded<typename Model::Layer> at(gpu, weights_, workers, model_, i);
                 for (int b = 0; b < n; ++b) {
                     Space space(length, &memory);
