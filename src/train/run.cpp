@@ -315,8 +315,8 @@ private:
             progress_.line(fmt::format("stopped after epoch {} of {}, as asked; go on with\n  {} train --resume {}",
                                        epochs, o.train.all_epochs(), program_name(), folder_));
         progress_.clear();
-        const double batches =
-            trainer_.steps_done() < 100 ? 1.1 : 1; // of a few steps: losses of batches differ so much
+        // Of a few steps the losses tell more of their batches than of learning.
+        const double batches = trainer_.steps_done() < 100 ? 1.1 : 1;
         if (first_loss_ && last_loss_ > batches * *first_loss_)
             complain("fci: the loss ends at {:.4g}, above the {:.4g} of the first step: this training diverged; try a "
                      "smaller --learning-rate\n",
