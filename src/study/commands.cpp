@@ -306,7 +306,7 @@ Exit reproduce(const StudyOptions& o) {
     int compared = 0;
     const std::vector<std::string> found = differences(cases, own, recorded, seeds, compared);
     if (compared == 0)
-        fmt::print("these rows have no recorded results at scale {} in {} to compare with\n", o.scale, l.recorded());
+        fmt::print("these rows have no recorded results at scale {} in {}\n", o.scale, l.recorded());
     else if (found.empty())
         fmt::print("agrees with {}: {} of {} row{} could be compared\n", l.recorded(), compared, cases.size(),
                    cases.size() == 1 ? "" : "s");
