@@ -261,10 +261,10 @@ void launch_dkv(AttentionShape s, Rule rule, int owners, int others, int warps, 
                v, lse, delta, dy, dk, dv);
 }
 
-// Whether each of the three has room for a tile of owners and one of others.
+// Whether all three find room: the last needs the most.
 inline bool tiles_fit(const AttentionShape& s) {
     const int rows = row_stride(s.d_head) + row_stride(s.value_width());
-    return sizeof(float) * tile * (2 * rows + 3 + P_stride) <= static_cast<size_t>(shared_limit());
+    return find_plan(s.keys, s.queries, 1, 12, rows, rows + 3).has_value();
 }
 
 // Every owner sees all others, or (causal) those up to itself.

@@ -2,6 +2,8 @@
 // kernels. A warp owns 32 rows of a head, a block the rows of its warps; if owners are few and others many, all warps
 // of a block share 32 rows and take turns at the others.
 #pragma once
+#include <optional>
+
 #include "cuda/tile.cuh"
 #include "ops/attention.h"
 
@@ -107,7 +109,9 @@ __device__ __forceinline__ void add_up(const Work& work, float* P, Tile& o, floa
 // resident warps, then smaller blocks. A short head is thus kept whole in shared memory. A head of 512 keys, 32 wide,
 // is not: beside 144 KiB of k and v there is room for 8 warps, and 16 hide more latency; instead each of its 4 blocks
 // reads k and v once, from L2. (The ladder's step "on chip" keeps the head whole, one row per thread.)
-inline Plan plan(int owners, int others, int warps, int resident, int owner_floats, int other_floats) {
+// Empty where even one warp has no room for a tile of owners and one of others.
+inline std::optional<Plan> find_plan(int owners, int others, int warps, int resident, int owner_floats,
+                                     int other_floats) {
     constexpr size_t reserved = 1024; // per block, for the system
     const size_t limit = shared_limit();
     const bool sharing = few_owners(owners, others);
@@ -120,12 +124,18 @@ inline Plan plan(int owners, int others, int warps, int resident, int owner_floa
         if (own + step > limit) continue;
         const int fit = room > own + step ? static_cast<int>((room - own) / step) : 1;
         const int steps = min(fit, max(1, (others + tile - 1) / tile));
-        return {warps, static_cast<int>(blocks_for(owners, rows)), steps * tile, own + steps * step, sharing};
+        return Plan{warps, static_cast<int>(blocks_for(owners, rows)), steps * tile, own + steps * step, sharing};
     }
-    fail(Exit::usage,
-         "attention: a head this wide needs more than the {} bytes of shared memory that a block may have on "
-         "this GPU; use more heads",
-         limit);
+    return {};
+}
+inline Plan plan(int owners, int others, int warps, int resident, int owner_floats, int other_floats) {
+    const auto found = find_plan(owners, others, warps, resident, owner_floats, other_floats);
+    if (!found)
+        fail(Exit::usage,
+             "attention: a head this wide needs more than the {} bytes of shared memory that a block may have on "
+             "this GPU; use more heads",
+             shared_limit());
+    return *found;
 }
 // The blocks of a head x the panels of 32 columns of a result.
 inline dim3 grid(const AttentionShape& s, const Plan& p, int columns) {

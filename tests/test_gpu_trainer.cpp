@@ -150,10 +150,6 @@ TEST_CASE("on the GPU the number of steps in a call changes no bit, and a run re
     }
 }
 
-// Rewards are small differences of losses, so their last digits are lost: tolerance 1e-3 of the largest number of each
-// kind.
-// These two runs upload constants in captured steps. ThreadSanitizer checks the order of their locks; it also counts
-// the emulator's threads, and has room for those of one run.
 TEST_CASE("on the GPU a backbone's features are the CPU's, on the device or sent batch by batch", "[gpu]") {
     const TinyBackbone::Folder folder;
     const auto run = [&](const char* representation, const char* width, const char* precision, const char* device) {
@@ -178,6 +174,8 @@ TEST_CASE("on the GPU a backbone's features are the CPU's, on the device or sent
     }
 }
 
+// These two runs upload constants in captured steps. ThreadSanitizer checks the order of their locks; it also counts
+// the emulator's threads, and has room for those of one run.
 TEST_CASE("on the GPU two runs at once have the bits that each has alone", "[gpu][threads]") {
 #if defined(__SANITIZE_THREAD__)
     constexpr auto when = std::launch::deferred;
@@ -198,6 +196,8 @@ TEST_CASE("on the GPU two runs at once have the bits that each has alone", "[gpu
     }
 }
 
+// Rewards are small differences of losses, so their last digits are lost: tolerance 1e-3 of the largest number of each
+// kind.
 TEST_CASE("on the GPU the bandit of budgeted attention learns what it learns on the CPU", "[gpu]") {
     const auto both = [](const char* device) {
         Options o = tiny("budgeted-attention:0.5", device);

@@ -34,8 +34,8 @@ struct StepTiles {
     static size_t floats(int rank) {
         return size_t{channels} * pitch_of(rank) + size_t{steps_max} * low_pitch_of(rank);
     }
-    __device__ StepTiles(const GatedScanShape& s, float* memory)
-        : rank(s.rank), pitch(pitch_of(rank)), low_pitch(low_pitch_of(rank)), weight(memory),
+    __device__ StepTiles(int rank_, float* memory)
+        : rank(rank_), pitch(pitch_of(rank)), low_pitch(low_pitch_of(rank)), weight(memory),
           low(memory + channels * pitch) {
         for (int k = 0; k < ahead; ++k) {
             const int e = static_cast<int>(threadIdx.x) + k * threads;
@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(threads) forward_kernel(GatedScanShape shape, 
     const Direction& to = directions.at[blockIdx.z];
     const ScanShape s = shape.scan(to.reverse);
     const Place p(s, first_state);
-    const StepTiles steps(shape, reinterpret_cast<float*>(tiles + 1));
+    const StepTiles steps(shape.rank, reinterpret_cast<float*>(tiles + 1));
     const float skip = first_state == 0 && p.inside ? to.D[p.c] : 0.f, bias = p.inside ? to.dt_bias[p.c] : 0.f;
     float A2[each_lane], h[each_lane] = {}; // A2 = A log2(e): a = exp2(dt A2)
     for (int j = 0; j < each_lane; ++j)
@@ -168,7 +168,7 @@ __global__ void __launch_bounds__(threads, 4) // shared memory allows four block
     const ScanShape s = shape.scan(to.reverse);
     const Place p(s, first_state);
     const int rank = shape.rank, t = threadIdx.x;
-    const StepTiles steps(shape, reinterpret_cast<float*>(tiles + 1));
+    const StepTiles steps(shape.rank, reinterpret_cast<float*>(tiles + 1));
     const auto d_low = [&] { return parts.low + int64_t{p.block} * s.batch * s.time * shape.low_width(); };
     float* d_weight =
         steps.low + steps_max * steps.low_pitch; // (channels, rank); thread t has elements t, t + threads, ...

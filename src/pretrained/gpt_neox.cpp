@@ -64,8 +64,8 @@ struct GptNeox {
         Norm(ParameterBinder& p, const GptNeox& m) : NormPart(p, "gpt_neox.final_layer_norm", m.width) {}
     };
 
-    using Positions = RotaryTables;
-    Positions positions(int length) const { return {length, rotated, base}; }
+    using Positions = RotaryPositions;
+    Positions positions(int length, Device device) const { return {length, rotated, base, device}; }
 
     void forward(const Layer& l, const Positions& positions, Space& at, float* x) const {
         float *h = at.rows(width), *a = at.rows(width);
@@ -87,10 +87,10 @@ struct GptNeox {
               *y = at.rows(width);
         l.qkv(at, h, qkv);
         RotaryShape turn{1, at.length, heads, d_head, rotated, 3 * d_head, 3 * width};
-        rotate(at, turn, positions, qkv, q);
-        rotate(at, turn, positions, qkv + d_head, k);
+        positions.rotate(at, turn, qkv, q);
+        positions.rotate(at, turn, qkv + d_head, k);
         turn.rotated = 0; // values are only brought together
-        rotate(at, turn, positions, qkv + 2 * d_head, v);
+        positions.rotate(at, turn, qkv + 2 * d_head, v);
         attend_before(at, heads, 1, d_head, q, k, v, y);
         l.out(at, y, a);
     }

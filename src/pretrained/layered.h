@@ -9,7 +9,7 @@
 //   embedding, head, buffers                                      names in the file
 //   Layer(ParameterBinder&, const Model&, int i)                  the tensors of a layer, by the file's names
 //   Norm(ParameterBinder&, const Model&), eps                     those of the last norm, called (space, eps, x, y)
-//   Positions, positions(length)                                  what depends on the length alone
+//   Positions, positions(length, device)                          what depends on the length alone
 //   forward(const Layer&, const Positions&, Space&, float* x)     one sequence x (length,width) through a layer
 #pragma once
 #include <algorithm>
@@ -37,9 +37,6 @@ inline constexpr int most_width = 1 << 20, most_layers = 10000, most_vocab = 1 <
 // Kinds of weights, and how they start at random.
 inline constexpr Init random_matrix{Init::normal, 0.02f}, ones{Init::constant, 1.f}, zeros{Init::constant, 0.f};
 
-inline Tensor matrix(ParameterBinder& p, const std::string& name, int out, int in) {
-    return p.add(name + ".weight", {out, in}, random_matrix);
-}
 inline Tensor bias(ParameterBinder& p, const std::string& name, int out, bool has) {
     return has ? p.add(name + ".bias", {out}, zeros) : Tensor{};
 }
@@ -49,8 +46,13 @@ class Space {
 public:
     const Device device;
     const int length;
-    Space(int n, Arena* gpu) : device(gpu ? Device::cuda : Device::cpu), length(n), gpu_(gpu) { begin(); }
-    explicit Space(const Space* outer) : device(outer->device), length(outer->length), gpu_(outer->gpu_) { begin(); }
+    Space(int n, Arena* gpu) : device(gpu ? Device::cuda : Device::cpu), length(n), gpu_(gpu) {
+        if (gpu_)
+            mark_ = gpu_->mark();
+        else
+            cpu_.emplace();
+    }
+    explicit Space(const Space* outer) : Space(outer->length, outer->gpu_) {}
     Space(const Space&) = delete;
     ~Space() {
         if (gpu_) gpu_->release(mark_);
@@ -59,12 +61,6 @@ public:
     float* rows(int width) { return floats(int64_t{length} * width); }
 
 private:
-    void begin() {
-        if (gpu_)
-            mark_ = gpu_->mark();
-        else
-            cpu_.emplace();
-    }
     Arena* gpu_; // null on the CPU, which has an arena a thread
     Arena::Mark mark_{};
     std::optional<cpu::Scratch> cpu_;
@@ -73,7 +69,7 @@ private:
 struct Affine { // y = W x + b
     Tensor weight, bias;
     Affine(ParameterBinder& p, const std::string& name, int out, int in, bool has_bias)
-        : weight(matrix(p, name, out, in)), bias(fci::bias(p, name, out, has_bias)) {}
+        : weight(p.add(name + ".weight", {out, in}, random_matrix)), bias(fci::bias(p, name, out, has_bias)) {}
     void operator()(const Space& at, const float* x, float* y) const {
         const LinearShape s{at.length, weight.shape[1], weight.shape[0]};
         FCI_ON(at.device, linear_forward)(s, x, weight.data, bias.data, y);
@@ -124,7 +120,7 @@ public:
         if (device == Device::cuda) return hidden_on_gpu(tokens, n, length, layer, out, workers, may_stop);
         embed(tokens, n, length, out, workers);
         const int64_t size = int64_t{length} * model_.width;
-        const auto positions = model_.positions(length);
+        const auto positions = model_.positions(length, device);
         for (int i = 0; i < layer; ++i) {
             if (may_stop) expect_no_stop();
             const Loaded<typename Model::Layer> at(device, weights_, workers, model_, i);
@@ -168,7 +164,7 @@ private:
                        bool may_stop) const {
         constexpr Device gpu = Device::cuda;
         const int64_t size = int64_t{length} * model_.width, all = n * size;
-        const auto positions = model_.positions(length);
+        const auto positions = model_.positions(length, gpu);
         Arena memory(gpu);
         float* x = memory.floats(all);
         const auto compute = [&](bool look) {
@@ -194,7 +190,7 @@ private:
             }
         };
         compute(false);
-        if (finite(out, all)) return;
+        if (Tape::finite(out, all)) return;
         compute(true);
         expect_finite(out, all, model_.layers - 1);
     }
@@ -240,14 +236,8 @@ private:
         if (stop_asked())
             fail(Exit::interrupted, "stopped while the pretrained model was computing; its features start over");
     }
-    static bool finite(const float* x, int64_t n) {
-        float sum = 0; // 0, or NaN
-#pragma omp simd reduction(+ : sum)
-        for (int64_t i = 0; i < n; ++i) sum += x[i] * 0.f;
-        return sum == 0.f;
-    }
     void expect_finite(const float* x, int64_t n, int layer) const {
-        if (!finite(x, n))
+        if (!Tape::finite(x, n))
             fail(Exit::non_finite, "layer {} of the pretrained model produces a NaN or Inf: are its weights damaged?",
                  layer + 1);
     }

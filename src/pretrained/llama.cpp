@@ -56,8 +56,8 @@ struct Llama {
         Norm(ParameterBinder& p, const Llama& m) : RmsPart(p, "model.norm", m.width) {}
     };
 
-    using Positions = RotaryTables;
-    Positions positions(int length) const { return {length, d_head, base}; }
+    using Positions = RotaryPositions;
+    Positions positions(int length, Device device) const { return {length, d_head, base, device}; }
 
     void forward(const Layer& l, const Positions& positions, Space& at, float* x) const {
         float *h = at.rows(width), *a = at.rows(width);
@@ -81,9 +81,8 @@ struct Llama {
         l.q(at, h, q);
         l.k(at, h, k);
         l.v(at, h, v);
-        const RotaryShape turn{1, at.length, heads, d_head, d_head, d_head, qd};
-        rotate(at, turn, positions, q, turned_q);
-        rotate(at, {1, at.length, kv_heads, d_head, d_head, d_head, kv}, positions, k, turned_k);
+        positions.rotate(at, {1, at.length, heads, d_head, d_head, d_head, qd}, q, turned_q);
+        positions.rotate(at, {1, at.length, kv_heads, d_head, d_head, d_head, kv}, k, turned_k);
         attend_before(at, heads, heads / kv_heads, d_head, turned_q, turned_k, v, y);
         l.out(at, y, a);
     }

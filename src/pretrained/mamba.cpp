@@ -46,14 +46,15 @@ struct MambaModel {
         RmsPart norm;
         Affine in;
         Tensor conv, conv_bias;
-        Tensor x_proj, dt, dt_bias, A_log, D;
+        Affine x_proj;
+        Tensor dt, dt_bias, A_log, D;
         Affine out;
         Layer(ParameterBinder& p, const MambaModel& m, int i) : Layer(p, m, fmt::format("backbone.layers.{}.", i)) {}
         Layer(ParameterBinder& p, const MambaModel& m, const std::string& n)
             : norm(p, n + "norm", m.width), in(p, n + "mixer.in_proj", 2 * m.d_inner, m.width, m.projection_bias),
               conv(p.add(n + "mixer.conv1d.weight", {m.d_inner, 1, m.conv_width}, start(m.conv_width))),
               conv_bias(m.conv_bias ? p.add(n + "mixer.conv1d.bias", {m.d_inner}, start(m.conv_width)) : Tensor{}),
-              x_proj(matrix(p, n + "mixer.x_proj", m.rank + 2 * m.state, m.d_inner)),
+              x_proj(p, n + "mixer.x_proj", m.rank + 2 * m.state, m.d_inner, false),
               dt(p.add(n + "mixer.dt_proj.weight", {m.d_inner, m.rank}, start(m.rank))),
               dt_bias(p.add(n + "mixer.dt_proj.bias", {m.d_inner}, {Init::dt_bias})),
               A_log(p.add(n + "mixer.A_log", {m.d_inner, m.state}, {Init::log_index})),
@@ -66,7 +67,7 @@ struct MambaModel {
     };
 
     struct Positions {};
-    Positions positions(int) const { return {}; }
+    Positions positions(int, Device) const { return {}; }
 
     void forward(const Layer& l, const Positions&, Space& at, float* x) const {
         const GatedScanShape s{1, at.length, d_inner, state, rank};
@@ -91,7 +92,7 @@ struct MambaModel {
         Directions<ConvDirection<float>> filters;
         filters.add(filter);
         FCI_ON(at.device, causal_conv1d_forward)({1, at.length, d_inner, conv_width}, filters);
-        rows(l.x_proj, {}, 0, rank + 2 * state, u, low);
+        l.x_proj(at, u, low);
         GatedScanDirection<float> scan{};
         scan.u = u, scan.low = low, scan.z = z, scan.y = y;
         scan.kept = at.device == Device::cpu ? at.floats(s.kept_size()) : nullptr;

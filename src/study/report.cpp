@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <map>
 
 #include "study/estimate.h"
@@ -75,9 +74,7 @@ std::string command_text(const Line& line, const std::string& scale) {
     const Row& row = line.of.row;
     if (line.on && row.measured == Measured::by_index) return fmt::format("./fci reproduce {} --data FILE", row.id);
     if (!row.has_runs()) return "needs " + row.needs;
-    // Rows of a file that is not one of runs/own are found by the file alone.
-    const bool by_file = row.foreign && std::filesystem::path(row.file).parent_path().filename() != "own";
-    return fmt::format("./fci reproduce {}{} --scale {}{}{}", by_file ? row.file : row.base_id(),
+    return fmt::format("./fci reproduce {}{} --scale {}{}{}", row.by_file ? row.file : row.base_id(),
                        row.under.empty() ? "" : " --reading " + row.under, scale, line.on ? " --data FILE" : "",
                        row.settings.values.model.has_backbone() ? " --backbones DIR" : "");
 }

@@ -268,7 +268,7 @@ std::vector<Row> Study::select(const std::vector<std::string>& words) const {
             refuse_twice(more);
             if (more.empty()) fail(Exit::usage, "{}: there is no [[row]] in it", word);
             for (Row& r : more) {
-                r.foreign = true;
+                r.foreign = r.by_file = true;
                 take(r);
             }
             continue;

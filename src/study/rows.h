@@ -49,6 +49,7 @@ struct Row {
     int line = 0;
     int64_t seeds = 0;       // that sweep runs unless told how many; 0: unsaid
     bool foreign = false;    // not one of the paper's
+    bool by_file = false;    // of a file that is not among runs/: its id alone does not find it
     std::string base, under; // under a joint reading: the id without it, and the reading's word
 
     std::string label() const { return reading.empty() ? id : id + " (" + reading + ")"; }

@@ -29,7 +29,7 @@ GpuFeatures::GpuFeatures(const Dataset& d, bool half, Arena& memory, GpuSequence
         copy_in(Device::cuda, to + first * bytes, from, n * bytes);
     }
     read_ = {};
-    of.features = to, of.half = half, of.width = d.features->width;
+    of.features = to, of.half = half;
 }
 
 void GpuFeatures::read(const int* sequences, int n) {

@@ -51,7 +51,7 @@ GpuSequences GpuStepper::upload(const Dataset& d, Arena& arena) {
         s.begin = upload(d.correct.begin, arena), s.correct = upload(d.correct.at, arena);
     }
     s.count = d.count, s.length = d.length, s.queries = d.queries, s.place_length = place_length_;
-    s.width = options_.model.has_backbone() ? options_.model.feature_width : 0;
+    s.width = options_.model.feature_width;
     return s;
 }
 
@@ -272,8 +272,10 @@ Counts GpuStepper::evaluate(const Dataset& test, bool closely) {
     Counts sum;
     std::vector<int> sequences(batch_.batch);
     for (int first = 0; first < test.count; first += batch_.batch) {
-        for (int i = 0; i < batch_.batch; ++i) sequences[i] = std::min(first + i, test.count - 1);
-        if (test_features_) test_features_->send(sequences.data(), batch_.batch, batch_);
+        if (test_features_) {
+            for (int i = 0; i < batch_.batch; ++i) sequences[i] = std::min(first + i, test.count - 1);
+            test_features_->send(sequences.data(), batch_.batch, batch_);
+        }
         (*test_batch_)([&] { test_batch(); });
         if (closely) sum.add(look_closely(test, first, std::min(batch_.batch, test.count - first)));
     }

@@ -12,6 +12,10 @@
 namespace fci {
 namespace {
 
+bool has(const Given& given, const char* key) {
+    return std::any_of(given.begin(), given.end(), [&](const auto& g) { return g.first == key; });
+}
+
 // What is read from elsewhere: it may move between a run and its resumption.
 bool names_place(const Option& o) { return o.key == "data" || o.key == "test_data" || o.key == "backbone"; }
 
@@ -49,10 +53,7 @@ Options options_to_train(const Options& asked, const Given& given) {
                 fail(Exit::usage, "{} {} and --test-data: the data already decide this; leave the flag out",
                      entry.flag(), word);
         }
-    const auto is_given = [&](const char* key) {
-        return std::any_of(given.begin(), given.end(), [&](const auto& g) { return g.first == key; });
-    };
-    if ((is_given("backbone") || is_given("backbone_weights")) && !is_given("backbone_hash"))
+    if ((has(given, "backbone") || has(given, "backbone_weights")) && !has(given, "backbone_hash"))
         o.model.backbone_hash.clear(); // that of a --config is of another one
     o.train.init_from = checkpoint_file(o.train.init_from);
     resolve(o);
@@ -91,8 +92,7 @@ Options resumed_options(const std::string& folder, const Options& now, const Giv
         fail(Exit::usage, "--epochs +{}: a run has at most {:.0f} epochs, and this one has {}", now.run.more_epochs,
              largest_size, o.train.all_epochs());
     o.train.added_epochs += now.run.more_epochs;
-    const bool names_cache =
-        std::any_of(given.begin(), given.end(), [](const auto& g) { return g.first == "backbone_cache"; });
+    const bool names_cache = has(given, "backbone_cache");
     const std::string cache = o.run.backbone_cache;
     o.run = now.run;
     if (!names_cache) o.run.backbone_cache = cache;
